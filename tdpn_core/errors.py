@@ -1,0 +1,73 @@
+"""Every error that a user can meet: what is wrong, where, and what to do about it.
+
+The library raises these; the command line prints them in one place and exits with `exit_code`. Anything else
+that escapes is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TdpnError(Exception):
+    """Base of all errors meant for the user's eyes.
+
+    `what` is the fault in one sentence, `where` the file, clip or option it concerns, `hint` the next thing to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | Path | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where is not None else ""
+        advice = f"; {self.hint}" if self.hint else ""
+        return f"{place}{self.what}{advice}"
+
+
+class UsageError(TdpnError):
+    """The command or call asked for something that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """Settings that contradict each other, or a stored configuration of unknown fields."""
+
+
+class DeviceError(UsageError):
+    """A device was asked for that this machine does not have."""
+
+
+class DatasetError(TdpnError):
+    """A root folder or annotation file that cannot be read as the data set it should be."""
+
+
+class ClipError(TdpnError):
+    """One clip cannot be decoded or is not what its container promises."""
+
+
+class ToolError(TdpnError):
+    """An outside program (ffmpeg) is missing, too old or broken."""
+
+
+class ShardError(TdpnError):
+    """A shard or manifest that is damaged, missing or of another version."""
+
+
+class CheckpointError(TdpnError):
+    """A checkpoint that is damaged, or does not fit what it is loaded into."""
+
+
+class TrainingError(TdpnError):
+    """Training cannot go on, a non-finite loss for example."""
+
+
+class Stopped(TdpnError):  # noqa: N818 - a state, not a fault
+    """The run was asked to stop, saved its state and can be resumed."""
+
+    exit_code = 3

@@ -1,0 +1,19 @@
+"""Randomness is derived, never carried: every draw is a function of a seed and of what it is drawn for.
+
+So an augmentation depends on (seed, epoch, clip) and a dropout mask on (seed, step): neither on the number of workers,
+nor on the order of work, nor on whether the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def derive(seed: int, *path: int) -> np.random.Generator:
+    """A generator for one place: `derive(seed, epoch, clip)`."""
+    return np.random.default_rng(np.random.SeedSequence((seed, *path)))
+
+
+def derive_seed(seed: int, *path: int) -> int:
+    """A 63-bit seed for one place, for libraries that take a number."""
+    return int(derive(seed, *path).integers(2**63 - 1))
