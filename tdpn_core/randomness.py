@@ -10,8 +10,9 @@ import numpy as np
 
 
 def derive(seed: int, *path: int) -> np.random.Generator:
-    """A generator for one place: `derive(seed, epoch, clip)`."""
-    return np.random.default_rng(np.random.SeedSequence((seed, *path)))
+    """A generator for one place: `derive(seed, epoch, clip)`; another path, also a longer one, is another stream."""
+    # a spawn key, because plain entropy is padded with zeros: (seed, epoch) would be (seed, epoch, 0)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=path))
 
 
 def derive_seed(seed: int, *path: int) -> int:
