@@ -1,0 +1,127 @@
+"""Clips as a PyTorch data set: a random clip of each video for training, fixed views of it for testing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tdpn_core.config import ModelConfig, SamplingConfig, parse_views
+from tdpn_core.errors import ClipError, DatasetError
+from tdpn_core.randomness import derive
+from tdpn_core.sampling import pixels
+from tdpn_core.sampling.flips import Flips, flip_swaps
+from tdpn_core.sampling.indices import training_indices, view_indices, with_window
+from tdpn_core.sampling.source import ClipSource
+
+
+class Sample(NamedTuple):
+    """One item of a data set."""
+
+    clip: Tensor
+    """uint8: (3, T * window, S, S) in training, (views, 3, T * window, S, S) in testing."""
+
+    labels: dict[str, int]
+    """The class of each head."""
+
+    number: int
+    """The clip's number in the source."""
+
+
+class TrainingClips(Dataset[Sample]):
+    """Random clips: frames, crop and flip are a function of (seed, epoch, clip) and of nothing else.
+
+    An item is asked for as `(epoch, clip)`.
+
+    Raises:
+        DatasetError: there is no clip, or one without a label.
+    """
+
+    def __init__(self, source: ClipSource, model: ModelConfig, sampling: SamplingConfig, seed: int) -> None:
+        _check_frames(source)
+        _check_labels(source)
+        self.source = source
+        self.model = model
+        self.sampling = sampling
+        self.seed = seed
+        self.flips: dict[str, Flips] = {head: flip_swaps(names) for head, names in source.classes.items()}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, item: tuple[int, int]) -> Sample:
+        epoch, clip = item
+        rng = derive(self.seed, epoch, clip)
+        count = int(self.source.counts[clip])
+        sampled = training_indices(count, self.model.num_frames, self.sampling, rng)
+        frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)
+        crop = pixels.random_crop(*self.source.size(clip), self.sampling, rng)
+        flip = bool(rng.random() < self.sampling.flip) and self._flippable(clip)
+        side = self.model.input_size
+        resized = pixels.resize(pixels.cut(pixels.decode(self.source, clip, frames), crop), side, side)
+        return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip)
+
+    def _flippable(self, clip: int) -> bool:
+        return all(int(self.source.labels[head][clip]) not in flips.unflippable for head, flips in self.flips.items())
+
+    def _labels(self, clip: int, flip: bool) -> dict[str, int]:
+        labels = _labels(self.source, clip)
+        return {head: self.flips[head].swaps.get(label, label) for head, label in labels.items()} if flip else labels
+
+
+class TestViews(Dataset[Sample]):
+    """The test views of each clip, in the order clips in time x crops in space. An item is asked for by its clip.
+
+    Raises:
+        DatasetError: there is no clip.
+    """
+
+    def __init__(self, source: ClipSource, model: ModelConfig, sampling: SamplingConfig) -> None:
+        _check_frames(source)
+        self.source = source
+        self.model = model
+        self.sampling = sampling
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, clip: int) -> Sample:
+        times, crops = parse_views(self.sampling.views)
+        count = int(self.source.counts[clip])
+        sampled = view_indices(count, self.model.num_frames, self.sampling, times)
+        frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)
+        order = order.reshape(times, -1)
+        decoded = pixels.decode(self.source, clip, frames)
+        cropped = pixels.view_crops(decoded, crops, self.sampling, self.model.input_size)
+        side = cropped[0].shape[-1]
+        views = torch.empty((times, crops, 3, order.shape[1], side, side), dtype=torch.uint8)
+        for time in range(times):
+            for crop in range(crops):
+                pixels.arrange(cropped[crop], order[time], out=views[time, crop])
+        return Sample(views.flatten(0, 1), _labels(self.source, clip), clip)
+
+
+def _labels(source: ClipSource, clip: int) -> dict[str, int]:
+    return {head: int(labels[clip]) for head, labels in source.labels.items()}
+
+
+def _check_frames(source: ClipSource) -> None:
+    if len(source) == 0:
+        raise DatasetError("there is no clip", hint="prepare a data set whose split is not empty")
+    empty = np.flatnonzero(source.counts < 1)
+    if len(empty):
+        raise ClipError("the clip has no frames", where=source.ids[int(empty[0])])
+
+
+def _check_labels(source: ClipSource) -> None:
+    for head, labels in source.labels.items():
+        num_classes = len(source.classes[head])
+        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+        if len(wrong):
+            clip = int(wrong[0])
+            what = f"{len(wrong)} clips cannot be trained on, the first with {head} label {labels[clip]}"
+            hint = f"labels must lie in 0 .. {num_classes - 1}"
+            raise DatasetError(what, where=source.ids[clip], hint=hint)

@@ -1,0 +1,65 @@
+"""What a horizontal flip does to labels, found from the names of the classes.
+
+A mirror turns left into right, and clockwise into counterclockwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_SUFFIXES = ("", "ward", "wards", "most", "hand", "handed", "side", "sided")
+_MIRROR = {
+    **{f"left{suffix}": f"right{suffix}" for suffix in _SUFFIXES},
+    **{f"right{suffix}": f"left{suffix}" for suffix in _SUFFIXES},
+    "clockwise": "counterclockwise",
+    "counterclockwise": "clockwise",
+}
+# "pulling it right out": no side, unless another class is its mirror
+_ADVERB = re.compile(r"\bright (?=(?:after|away|back|before|out)\b)")
+_COUNTER = re.compile(r"\b(?:counter|anti) ?clockwise\b")
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])|[\W_]+")
+
+Words = tuple[str, ...]
+
+
+class Flips(NamedTuple):
+    """How the classes of one head behave under a horizontal flip; a class in neither keeps its label."""
+
+    swaps: dict[int, int]
+    """Label of a flipped clip for each class that has its mirror in the list; both directions are there."""
+
+    unflippable: frozenset[int]
+    """Classes that name a side and have no mirror in the list: their flipped clip would belong to no class."""
+
+
+def flip_swaps(class_names: Sequence[str]) -> Flips:
+    """Find the classes that swap under a horizontal flip.
+
+    Names are read as words: `Swiping Left`, `swiping_left` and `SwipingLeft` are the same. Two classes with the same
+    words and a side in them cannot be told apart and are not flipped.
+    """
+    words = [_words(name) for name in class_names]
+    labels = {key: [label for label, other in enumerate(words) if other == key] for key in set(words)}
+    swaps: dict[int, int] = {}
+    unflippable: set[int] = set()
+    for label, name in enumerate(words):
+        mirror = tuple(_MIRROR.get(word, word) for word in name)
+        if mirror == name:
+            continue
+        partners = labels.get(mirror, [])
+        if len(partners) == 1 and len(labels[name]) == 1:
+            swaps[label] = partners[0]
+        elif partners or _names_a_side(name):
+            unflippable.add(label)
+    return Flips(swaps, frozenset(unflippable))
+
+
+def _words(name: str) -> Words:
+    spaced = _WORD_BOUNDARY.sub(" ", name).strip().lower()
+    return tuple(_COUNTER.sub("counterclockwise", spaced).split())
+
+
+def _names_a_side(name: Words) -> bool:
+    return any(word in _MIRROR for word in _ADVERB.sub("", " ".join(name)).split())

@@ -1,0 +1,38 @@
+"""What sampling needs to know of stored clips: the shards' reader has these members, and so has a test's stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ClipSource(Protocol):
+    """Clips of JPEG frames with labels, numbered from 0. Instances are copied into worker processes."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Name of each clip."""
+
+    @property
+    def counts(self) -> npt.NDArray[np.integer]:
+        """Frames of each clip, shape (clips,)."""
+
+    @property
+    def labels(self) -> dict[str, npt.NDArray[np.int64]]:
+        """For each head the label of each clip, shape (clips,); -1: not labelled."""
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """For each head the names of its classes."""
+
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """Height and width of a clip's frames, in pixels."""
+
+    def read(self, clip: int, frames: Sequence[int]) -> Sequence[bytes]:
+        """The JPEG of each frame asked for."""
