@@ -5,4 +5,20 @@ The folders follow the data: `datasets` → `video` → `shards` → `sampling` 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tdpn_core.model.factory import create_model
+
+__all__ = ["__version__", "create_model"]
+
+
+def __getattr__(name: str) -> object:
+    """`create_model`, on first use: importing the package must not load torch."""
+    if name == "create_model":
+        from tdpn_core.model.factory import create_model
+
+        return create_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,96 @@
+"""Self-attention over the positions of a frame, with relative positions.
+
+Srinivas et al., "Bottleneck Transformers for Visual Recognition" (BoTNet), CVPR 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from tdpn_core.errors import UsageError
+from tdpn_core.model.operations import Conv, halve
+
+PositionResize = Literal["clamp", "interpolate", "error"]
+
+
+class Attention(nn.Module):
+    """Multi-head attention within each frame, in place of a 1x3x3 convolution of as many channels.
+
+    logits = (q·k + q·r) / sqrt(d) with r = R_h[dy] + R_w[dx] and (dy, dx) = key - query; d = channels / heads, the
+    tables R of shape (2L-1, d) are shared by the heads. There is no output projection.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        stride: int = 1,
+        heads: int = 4,
+        position_resize: PositionResize = "clamp",
+    ):
+        """`size` (H, W) is the map trained on; a `stride` of 2 averages the result over 2x2 positions."""
+        super().__init__()
+        self.heads = heads
+        self.stride = stride
+        self.position_resize = position_resize
+        width = channels // heads
+        self.scale = width**-0.5
+        self.qkv = Conv(channels, 3 * channels)
+        self.rel_height = nn.Parameter(torch.empty(2 * size[0] - 1, width))
+        self.rel_width = nn.Parameter(torch.empty(2 * size[1] - 1, width))
+        nn.init.normal_(self.qkv.weight, std=channels**-0.5)
+        nn.init.normal_(self.rel_height, std=self.scale)
+        nn.init.normal_(self.rel_width, std=self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) to (N, C, T, H/stride, W/stride)."""
+        N, C, T, H, W = x.shape
+        qkv: Tensor = self.qkv(x)
+        # channels innermost, as in memory where the layout is channels-last: (N*T, H*W, 3, heads, d)
+        qkv = qkv.permute(0, 2, 3, 4, 1).reshape(N * T, H * W, 3, self.heads, C // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N*T, heads, H*W, d)
+        q = q * self.scale
+        logits = q @ k.transpose(-1, -2) + self._positions(q, H, W)
+        out = logits.softmax(-1) @ v
+        out = out.transpose(1, 2).reshape(N, T, H, W, C).permute(0, 4, 1, 2, 3)
+        return halve(out) if self.stride == 2 else out
+
+    def _positions(self, q: Tensor, H: int, W: int) -> Tensor:
+        """q·r for every query and key: (N*T, heads, H*W, d) to (N*T, heads, H*W, H*W)."""
+        q = q.reshape(*q.shape[:2], H, W, -1)
+        rows = torch.einsum("nhyxd,ykd->nhyxk", q, relative(self.rel_height, H, self.position_resize))
+        columns = torch.einsum("nhyxd,xkd->nhyxk", q, relative(self.rel_width, W, self.position_resize))
+        return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
+
+
+def relative(table: Tensor, size: int, resize: PositionResize) -> Tensor:
+    """The rows R[key - query] of a table (2L-1, d) for each query and key of `size` positions: (size, size, d).
+
+    Raises:
+        UsageError: `resize` is "error" and `size` is not the L that the table was made for.
+    """
+    reach = table.shape[0] // 2  # L - 1, the largest offset known
+    position = torch.arange(size, device=table.device)
+    offset = position[None, :] - position[:, None]
+    if size == reach + 1 or resize == "clamp":
+        return table[offset.clamp(-reach, reach) + reach]
+    if resize == "interpolate":
+        return _stretch(table, size)[offset + size - 1]
+    raise UsageError(
+        f"attention was made for {reach + 1} positions a side and met {size}",
+        hint="give the input size that the model was made for, or position_resize='clamp' or 'interpolate'",
+    )
+
+
+def _stretch(table: Tensor, size: int) -> Tensor:
+    """The table (2L-1, d) linearly interpolated to (2*size-1, d); the ends and the offset 0 stay what they are."""
+    reach = table.shape[0] // 2
+    offset = torch.arange(1 - size, size, device=table.device, dtype=table.dtype)
+    place = offset * (reach / max(size - 1, 1)) + reach
+    low = place.floor().long().clamp(0, 2 * reach)
+    high = (low + 1).clamp(max=2 * reach)
+    return torch.lerp(table[low], table[high], (place - low)[:, None])

@@ -1,0 +1,98 @@
+"""The two residual blocks (He et al., 2016), inflated, with attention in place of a 1x3x3 convolution where asked.
+
+Their children have torchvision's names, so that published weights load by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor, nn
+
+from tdpn_core.model.attention import Attention, PositionResize
+from tdpn_core.model.operations import FRAME, POINT, Conv
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionOn:
+    """Attention for one block: the side of the map that enters the block in training, and `position_resize`."""
+
+    side: int
+    position_resize: PositionResize
+
+    def build(self, channels: int, *, stride: int = 1, stride_before: int = 1) -> Attention:
+        """The attention of a block that has already been strided by `stride_before` where it stands."""
+        side = -(-self.side // stride_before)
+        return Attention(channels, (side, side), stride=stride, position_resize=self.position_resize)
+
+
+class Bottleneck(nn.Module):
+    """t x1x1 to `width`, 1x3x3 (or attention) with the stride, 1x1x1 to `out_channels`, and the shortcut."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        out_channels: int,
+        *,
+        temporal_kernel: int = 1,
+        stride: int = 1,
+        attention: AttentionOn | None = None,
+    ):
+        super().__init__()
+        self.conv1 = Conv(channels, width, (temporal_kernel, 1, 1))
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = attention.build(width, stride=stride) if attention else Conv(width, width, FRAME, stride=stride)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.conv3 = Conv(width, out_channels)
+        self.bn3 = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(channels, out_channels, stride)
+        if attention:
+            nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        joined: Tensor = self.relu(out + self.downsample(x))
+        return joined
+
+
+class BasicBlock(nn.Module):
+    """t x3x3 with the stride, 1x3x3 (or attention), and the shortcut; `width` equals `out_channels`."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        out_channels: int,
+        *,
+        temporal_kernel: int = 1,
+        stride: int = 1,
+        attention: AttentionOn | None = None,
+    ):
+        super().__init__()
+        self.conv1 = Conv(channels, width, (temporal_kernel, 3, 3), stride=stride)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = attention.build(width, stride_before=stride) if attention else Conv(width, out_channels, FRAME)
+        self.bn2 = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(channels, out_channels, stride)
+        if attention:
+            nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        joined: Tensor = self.relu(out + self.downsample(x))
+        return joined
+
+
+def shortcut(channels: int, out_channels: int, stride: int) -> nn.Module:
+    """The identity where shapes allow it, else a strided 1x1x1 convolution with batch normalisation."""
+    if stride == 1 and channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(Conv(channels, out_channels, POINT, stride=stride), nn.BatchNorm3d(out_channels))

@@ -1,0 +1,76 @@
+"""What all parts are made of: one convolution, the same with its normalisation, resizing, the start of new layers.
+
+Everywhere in this package: N clips, C channels, T frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeAlias
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tdpn_core.model.layout import FoldingConv
+
+Kernel: TypeAlias = tuple[int, int, int]
+POINT: Kernel = (1, 1, 1)
+FRAME: Kernel = (1, 3, 3)
+TIME: Kernel = (3, 1, 1)
+
+
+class Conv(FoldingConv):
+    """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
+
+    `stride` is spatial: time is never strided. Odd sizes are halved upwards, 7 to 4.
+    """
+
+    def __init__(self, channels: int, out_channels: int, kernel: Kernel = POINT, *, stride: int = 1, groups: int = 1):
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        super().__init__(channels, out_channels, kernel, (1, stride, stride), padding, groups=groups, bias=False)
+
+    def reset_parameters(self) -> None:
+        """He et al.'s normal initialisation for the ReLU that follows, by the fan-out."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+
+
+class ConvNorm(nn.Sequential):
+    """`Conv`, batch normalisation and, unless told otherwise, ReLU: the children `conv`, `bn` and `relu`."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Kernel = POINT,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        relu: bool = True,
+    ):
+        parts: OrderedDict[str, nn.Module] = OrderedDict(
+            conv=Conv(channels, out_channels, kernel, stride=stride, groups=groups), bn=nn.BatchNorm3d(out_channels)
+        )
+        if relu:
+            parts["relu"] = nn.ReLU(inplace=True)
+        super().__init__(parts)
+
+
+def halve(x: Tensor) -> Tensor:
+    """The mean of each 2x2 positions of each frame; odd sizes are halved upwards, the last mean being of fewer."""
+    return F.avg_pool3d(x, (1, 2, 2), ceil_mode=True)
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """`x` at the size (T, H, W) of `like`, by nearest neighbours; `x` itself where it has that size."""
+    size = like.shape[2:]
+    return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="nearest")
+
+
+def initialise(part: nn.Module) -> None:
+    """TPN's start for necks and heads: Xavier uniform convolutions, linear layers N(0, 0.01) with zero biases."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
