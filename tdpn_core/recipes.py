@@ -1,0 +1,188 @@
+"""Named configurations: each is a function from a prepared data set to a whole `RunConfig`; `adjust` changes one.
+
+Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64) and scale linearly with the batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tdpn_core.config import Arch, DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig, from_dict, to_dict
+from tdpn_core.errors import ConfigError, UsageError
+
+Recipe = Callable[[DataConfig, int], RunConfig]
+"""From the data and the median number of frames of its training clips."""
+
+
+def kinetics400(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """Dense 8x8 clips of 64 frames, 120 epochs, tested with 10x3 views.
+
+    The paper's tables use 32x2 (`--frames 32 --interval 2`), four times the cost, and print 78.9 top-1 for R50.
+    """
+    return RunConfig(
+        recipe="kinetics400",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="dense", interval=8, views="10x3"),
+        train=TrainConfig(epochs=120, milestones=(85, 105)),
+        data=data,
+    )
+
+
+def something_something_v1(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
+    return RunConfig(
+        recipe="something-something-v1",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="segments", views="2x3"),
+        train=TrainConfig(epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
+        data=data,
+    )
+
+
+def something_something_v2(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """As V1, in 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
+    v1 = something_something_v1(data, frames_per_clip)
+    return replace(v1, recipe="something-something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
+
+
+def epic(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
+    return RunConfig(
+        recipe="epic",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="segments", views="1x1"),
+        train=TrainConfig(epochs=80, milestones=(40, 60)),
+        data=data,
+    )
+
+
+def finetune(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """One's own folder on a GPU: a tenth of the rate, cosine, 30 epochs; segments where clips are short."""
+    dense = frames_per_clip >= 2 * 64
+    return RunConfig(
+        recipe="finetune",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="dense" if dense else "segments", views="2x3"),
+        train=TrainConfig(epochs=30, lr=0.001, schedule="cosine", milestones=(), warmup_epochs=2),
+        data=data,
+    )
+
+
+def small(data: DataConfig, frames_per_clip: int) -> RunConfig:
+    """A CPU and a few hundred clips, from scratch: half-width R18 at 112 pixels, 8 segments over the whole clip."""
+    return RunConfig(
+        recipe="small",
+        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=112, width=0.5),
+        sampling=SamplingConfig(mode="segments", short_side=128, crop_area=(0.5, 1.0)),
+        train=TrainConfig(epochs=30, batch_size=16, lr=0.02, schedule="cosine", milestones=(), warmup_epochs=2),
+        data=data,
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "kinetics400": kinetics400,
+    "something-something-v1": something_something_v1,
+    "something-something-v2": something_something_v2,
+    "epic": epic,
+    "finetune": finetune,
+    "small": small,
+}
+
+
+def choose(data: DataConfig, *, on_gpu: bool) -> str:
+    """The recipe for a data set: its own where it has one, else `finetune` on a GPU and `small` on a CPU."""
+    if data.dataset in RECIPES:
+        return data.dataset
+    if data.dataset.startswith("epic"):
+        return "epic"
+    return "finetune" if on_gpu else "small"
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UsageError: there is none; the message lists them.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe {name!r}", where="--recipe", hint=f"one of {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def class_counts(data: DataConfig) -> dict[str, int]:
+    """The number of classes of each head."""
+    return {head: len(names) for head, names in data.classes.items()}
+
+
+def adjust(
+    config: RunConfig,
+    *,
+    arch: Arch | None = None,
+    frames: int | None = None,
+    interval: int | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    views: str | None = None,
+    settings: dict[str, str] | None = None,
+) -> RunConfig:
+    """`config` with what the user asked for; None leaves a value as it is.
+
+    A changed batch scales the learning rate with it unless `lr` is given; changed epochs move the milestones in
+    proportion; a changed size keeps the short side's ratio to it. `settings` sets any field by its path:
+    `{"model.flow": "parallel"}`.
+
+    Raises:
+        ConfigError: a value that its field does not allow.
+    """
+    model, sampling, train = config.model, config.sampling, config.train
+    if batch_size is not None:
+        train = replace(train, batch_size=batch_size, lr=train.lr * batch_size / train.batch_size)
+    if epochs is not None:
+        milestones = tuple(round(milestone * epochs / train.epochs) for milestone in train.milestones)
+        train = replace(train, epochs=epochs, milestones=milestones, warmup_epochs=min(train.warmup_epochs, epochs / 4))
+    if size is not None:
+        short_side = round(sampling.short_side * size / model.input_size)
+        model, sampling = replace(model, input_size=size), replace(sampling, short_side=short_side)
+    model = replace(model, **_given(arch=arch, num_frames=frames))
+    sampling = replace(sampling, **_given(interval=interval, views=views))
+    train = replace(train, **_given(lr=lr, seed=seed))
+    adjusted = replace(config, model=model, sampling=sampling, train=train)
+    return set_fields(adjusted, settings) if settings else adjusted
+
+
+def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:
+    """`config` with fields set by their path, `{"model.temporal": "none,none,local,local"}`.
+
+    Raises:
+        ConfigError: no such field, or a value of another type; the message names both.
+    """
+    values = to_dict(config)
+    for path, text in settings.items():
+        section, _, field = path.partition(".")
+        if section not in ("model", "sampling", "train") or field not in values[section]:
+            raise ConfigError(f"no setting {path!r}", where="--set", hint="for example --set model.flow=parallel")
+        values[section][field] = _parsed(text, like=values[section][field])
+    return from_dict(RunConfig, values)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parsed(text: str, *, like: object) -> object:
+    if isinstance(like, (list, tuple)) or "," in text:
+        return [_value(part.strip()) for part in text.split(",") if part.strip()]
+    return _value(text)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
