@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Sampler, default_collate
 
-from tdpn_core.errors import ClipError, TdpnError
 from tdpn_core.randomness import derive
 from tdpn_core.sampling.dataset import Sample, TestViews, TrainingClips
-from tdpn_core.sampling.source import ClipSource
+from tdpn_core.sampling.workers import WorkerLoader
 
 WORKER_TIMEOUT = 300.0
 """Seconds without a batch after which the workers are given up."""
-
-Key = tuple[int, int] | int
-"""How a data set is asked for an item."""
 
 
 class Batch(NamedTuple):
@@ -54,9 +50,10 @@ class TrainingLoader:
         pin: bool = False,
         timeout: float = WORKER_TIMEOUT,
     ) -> None:
-        self._source = dataset.source
         self._order = _EpochOrder(len(dataset), batch_size, seed)
-        self._loader = _loader(dataset, self._order, workers, pin, timeout)
+        self._loader = WorkerLoader(
+            dataset, dataset.source.ids, self._order, _collate, workers=workers, pin=pin, timeout=timeout
+        )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -66,11 +63,11 @@ class TrainingLoader:
         """The batches of `epoch` from number `start` on, the same ones whenever and with however many workers.
 
         Raises:
-            ClipError: a clip cannot be decoded; or the workers died or hang, and these are the clips of their batch.
+            ClipError: a clip cannot be decoded; or a worker died or hangs while at it.
             TdpnError: whatever else the source raised.
         """
         self._order.select(epoch, start)
-        yield from _checked(self._loader, [[clip for _, clip in keys] for keys in self._order], self._source)
+        yield from self._loader
 
 
 def view_batches(
@@ -84,7 +81,8 @@ def view_batches(
     """Every clip once, in order, the last batch shorter where that is so. Errors are those of `TrainingLoader`."""
     clips = list(range(len(dataset)))
     order = [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
-    yield from _checked(_loader(dataset, order, workers, pin, timeout), order, dataset.source)
+    ids = dataset.source.ids
+    yield from WorkerLoader(dataset, ids, order, _collate, workers=workers, pin=pin, timeout=timeout)
 
 
 def loader_workers(device_type: str) -> int:
@@ -123,53 +121,7 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
             yield [(self._epoch, clip) for clip in chosen]
 
 
-class _Reported(Dataset[Sample | TdpnError]):
-    """A data set that hands errors over as items: raised in a worker they would lose their fields."""
-
-    def __init__(self, dataset: Dataset[Sample]) -> None:
-        self._dataset = dataset
-
-    def __getitem__(self, key: Key) -> Sample | TdpnError:
-        try:
-            return self._dataset[key]
-        except TdpnError as error:
-            return error
-
-
-def _collate(samples: Sequence[Sample | TdpnError]) -> Batch | TdpnError:
-    for sample in samples:
-        if isinstance(sample, TdpnError):
-            return sample
+def _collate(samples: Sequence[Sample]) -> Batch:
     clips, labels, numbers = zip(*samples, strict=True)
     # default_collate stacks straight into shared memory in a worker
-    return Batch(default_collate(clips), default_collate(labels), torch.tensor(numbers))
-
-
-def _loader(dataset: TrainingClips | TestViews, order: Any, workers: int, pin: bool, timeout: float) -> DataLoader[Any]:
-    return DataLoader(
-        _Reported(dataset),
-        batch_sampler=order,
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=pin,
-        persistent_workers=workers > 0,
-        timeout=timeout if workers else 0,
-        generator=torch.Generator(),  # else every epoch would draw from the global one
-    )
-
-
-def _checked(loader: DataLoader[Any], order: Sequence[list[int]], source: ClipSource) -> Iterator[Batch]:
-    """The loader's batches; `order` holds the clips of each."""
-    batches = iter(loader)
-    for clips in order:
-        try:
-            batch = next(batches)
-        except (RuntimeError, ConnectionError) as error:
-            if not (isinstance(error, ConnectionError) or str(error).startswith("DataLoader")):
-                raise  # a worker's own error, with its traceback
-            names = ", ".join(source.ids[clip] for clip in clips[:3]) + (", ..." if len(clips) > 3 else "")
-            hint = "use --workers 0 to see the cause, fewer --workers or more shared memory if memory ran out"
-            raise ClipError(f"a loader worker died or hangs ({error})", where=names, hint=hint) from error
-        if isinstance(batch, TdpnError):
-            raise batch
-        yield batch
+    return Batch(default_collate(list(clips)), default_collate(list(labels)), torch.tensor(numbers))
