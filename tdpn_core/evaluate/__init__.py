@@ -1,0 +1,1 @@
+"""How good a model is: scores over views, metrics of scores."""

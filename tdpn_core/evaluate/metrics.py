@@ -1,0 +1,108 @@
+"""Metrics of scores: top-k, mean class accuracy, confusion, a row for each class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.errors import DatasetError, TdpnError, UsageError
+
+Scores = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """One class's row."""
+
+    name: str
+    clips: int
+    """Clips of this class."""
+
+    accuracy: float | None
+    """Share of its clips that were recognised (recall); None without clips."""
+
+    precision: float | None
+    """Share of the clips predicted as this class that are; None where it was never predicted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """What a model's scores on labelled clips are worth. Every share lies in [0, 1]."""
+
+    clips: int
+    """Clips that were scored: the denominator of everything here."""
+
+    top: dict[int, float]
+    """For each k, the share of clips whose class is among the k of highest score."""
+
+    mean_class_accuracy: float
+    """Mean of the classes' accuracies, over those that have clips."""
+
+    confusion: npt.NDArray[np.int64]
+    """Clips of each class (rows) predicted as each class (columns), shape (classes, classes)."""
+
+    classes: tuple[ClassMetrics, ...]
+    """In the order of the labels."""
+
+
+def measure(
+    scores: Scores, labels: Labels, *, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int] = (1, 5)
+) -> Metrics:
+    """Compare `scores` (clips, classes), probabilities or logits, with `labels` (clips,).
+
+    Each k is cut to the number of classes. Of equal scores the class of the lower label ranks first, so that a
+    constant score earns what always guessing the first class earns (scikit-learn's top-k ranks the last one first).
+
+    Raises:
+        UsageError: no clip, or a k below 1.
+        DatasetError: a label that is no class, or as many scores as there are not classes.
+        TdpnError: a score that is not finite. Each names the clip.
+    """
+    _check(scores, labels, ids, classes, topk)
+    pairs = labels * len(classes) + scores.argmax(axis=1)
+    confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
+    rows = tuple(_row(name, label, confusion) for label, name in enumerate(classes))
+    return Metrics(
+        clips=len(labels),
+        top={k: top_k(scores, labels, k) for k in sorted({min(k, len(classes)) for k in topk})},
+        mean_class_accuracy=float(np.mean([row.accuracy for row in rows if row.accuracy is not None])),
+        confusion=confusion,
+        classes=rows,
+    )
+
+
+def top_k(scores: Scores, labels: Labels, k: int) -> float:
+    """Share of the clips whose class is among the `k` of highest score; the lower label wins a tie."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    lower = np.arange(scores.shape[1]) < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & lower)).sum(axis=1)
+    return float((rank < k).mean())
+
+
+def _row(name: str, label: int, confusion: npt.NDArray[np.int64]) -> ClassMetrics:
+    clips, predicted, hits = int(confusion[label].sum()), int(confusion[:, label].sum()), int(confusion[label, label])
+    accuracy = hits / clips if clips else None
+    return ClassMetrics(name=name, clips=clips, accuracy=accuracy, precision=hits / predicted if predicted else None)
+
+
+def _check(scores: Scores, labels: Labels, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int]) -> None:
+    if min(topk, default=0) < 1:
+        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+    if len(labels) == 0:
+        raise UsageError("there is no labelled clip to measure on")
+    assert len(scores) == len(labels) == len(ids)
+    if scores.shape[1] != len(classes):
+        what = f"{scores.shape[1]} scores a clip, but {len(classes)} classes"
+        raise DatasetError(what, where=ids[0], hint="the scores are another data set's, or its classes have changed")
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(wrong):
+        what = f"label {labels[wrong[0]]} is not among the {len(classes)} classes"
+        raise DatasetError(what, where=ids[wrong[0]])
+    broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(broken):
+        what = f"{len(broken)} of {len(scores)} clips have a score that is not finite, this one first"
+        raise TdpnError(what, where=ids[broken[0]], hint="the weights or the clip's pixels are broken")
