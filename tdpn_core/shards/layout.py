@@ -1,0 +1,200 @@
+"""The form of one shard, and nothing but it: what is written, and what alone is accepted when reading.
+
+A shard is an HDF5 file of five contiguous arrays of fixed types:
+
+    bytes     (B,)    uint8    the JPEG files of all frames, one after the other
+    offsets   (F + 1,) uint64  where each frame begins within `bytes`; the last one is B
+    crc32     (F,)    uint32   of each frame's JPEG bytes
+    times     (T,)    float64  seconds from the first frame, for the clips whose frames are uneven
+    clips     (N,)    table    one row a clip, see `clip_type`
+
+with the attributes `schema`, `dataset`, `split`, `classes` and `settings` (JSON), `classes_digest`, `frames_digest`
+(of offsets, crc32 and times) and `index_digest` (of all the other attributes and `clips`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tdpn_core.errors import ShardError
+
+SCHEMA = 1
+EVEN = -1  # `first_time` of a clip whose frames are evenly spaced
+
+_ATTRIBUTES = ("schema", "dataset", "split", "classes", "classes_digest", "settings", "frames_digest")
+_ARRAYS = {"bytes": "u1", "offsets": "<u8", "crc32": "<u4", "times": "<f8"}
+_NUMBERS = (
+    ("first_frame", "<u8"),
+    ("frames", "<u4"),
+    ("fps", "<f8"),
+    ("first_time", "<i8"),
+    ("width", "<u4"),
+    ("height", "<u4"),
+)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where an array lies within the file, so that parts of it are read without HDF5."""
+
+    start: int
+    length: int
+    """Items."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a shard says about itself: everything but the frames."""
+
+    clips: NDArray[np.void]
+    """(N,) rows of `clip_type`."""
+
+    attributes: dict[str, str]
+    extents: dict[str, Extent]
+    digest: str
+    """`index_digest`, found to be right."""
+
+
+def clip_type(heads: Sequence[str], id_bytes: int, source_bytes: int) -> np.dtype[np.void]:
+    """The row of a clip: names as the file system's bytes, labels of each head (-1: none)."""
+    names = [("id", f"S{max(id_bytes, 1)}"), ("source", f"S{max(source_bytes, 1)}"), ("sha256", "S64")]
+    return np.dtype([*names, *_NUMBERS, *((f"label_{head}", "<i4") for head in heads)])
+
+
+def build(
+    clips: NDArray[np.void],
+    sizes: NDArray[np.int64],
+    contents: Sequence[bytes],
+    times: NDArray[np.float64],
+    attributes: Mapping[str, str],
+) -> tuple[bytes, str]:
+    """A shard as bytes, the same for the same input, and its index digest.
+
+    Args:
+        clips: (N,) rows of `clip_type`.
+        sizes: (F,) bytes of each frame of all clips.
+        contents: the JPEG bytes of each clip.
+        times: (T,) of the uneven clips.
+        attributes: `dataset`, `split`, `classes`, `classes_digest`, `settings`.
+    """
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype("<u8")
+    crc = np.fromiter(_checksums(contents, sizes), "<u4", len(sizes))
+    complete = {**attributes, "schema": str(SCHEMA), "frames_digest": frames_digest(offsets, crc, times)}
+    digest = index_digest(complete, clips)
+    with h5py.File.in_memory() as file:  # h5py brings the process down when it writes to a full disk itself
+        for name, value in (*complete.items(), ("index_digest", digest)):
+            file.attrs[name] = np.bytes_(value.encode())
+        file["offsets"], file["crc32"], file["times"], file["clips"] = offsets, crc, times.astype("<f8"), clips
+        pixels = file.create_dataset("bytes", (int(offsets[-1]),), "u1")
+        end = 0
+        for content in contents:
+            pixels[end : end + len(content)] = np.frombuffer(content, np.uint8)
+            end += len(content)
+        file.flush()
+        return file.id.get_file_image(), digest
+
+
+def read_index(path: Path) -> Index:
+    """Open a shard, check that it has exactly the form above and an undamaged index, and close it.
+
+    Raises:
+        ShardError: it is damaged, of another version, or holds anything else than the five arrays.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _checked_index(file, path)
+    except ShardError:
+        raise
+    except Exception as error:  # h5py raises a dozen types on damaged files
+        raise ShardError(f"damaged: {_brief(error)}", where=path) from error
+
+
+def index_digest(attributes: Mapping[str, str], clips: NDArray[np.void]) -> str:
+    """sha256 over the attributes and the table of clips."""
+    columns = [(name, kind[0].str) for name, kind in (clips.dtype.fields or {}).items()]
+    text = json.dumps([[attributes[name] for name in _ATTRIBUTES], columns])
+    return hashlib.sha256(text.encode() + clips.tobytes()).hexdigest()
+
+
+def frames_digest(offsets: NDArray[np.uint64], crc: NDArray[np.uint32], times: NDArray[np.float64]) -> str:
+    """sha256 over the table of frames."""
+    return hashlib.sha256(offsets.tobytes() + crc.tobytes() + times.tobytes()).hexdigest()
+
+
+def _checksums(contents: Sequence[bytes], sizes: NDArray[np.int64]) -> Any:
+    remaining = iter(sizes.tolist())
+    for content in contents:
+        view, start = memoryview(content), 0
+        while start < len(content):
+            size = next(remaining)
+            yield zlib.crc32(view[start : start + size])
+            start += size
+
+
+def _checked_index(file: h5py.File, path: Path) -> Index:
+    schema = _text(file.attrs, "schema", path)
+    if schema != str(SCHEMA):
+        raise ShardError(f"is of schema {schema}, not {SCHEMA}", where=path, hint="prepare the data again")
+    if set(file) != {*_ARRAYS, "clips"}:
+        raise ShardError(f"holds {sorted(file)}, which is not a shard", where=path)
+    size = path.stat().st_size
+    extents = {name: _extent(file, name, np.dtype(kind), size, path) for name, kind in _ARRAYS.items()}
+    _extent(file, "clips", _clip_type_of(file, path), size, path)
+    attributes = {name: _text(file.attrs, name, path) for name in (*_ATTRIBUTES, "index_digest")}
+    digest = attributes.pop("index_digest")
+    clips: NDArray[np.void] = file["clips"][()]
+    if index_digest(attributes, clips) != digest:
+        raise ShardError("damaged: its index does not match its checksum", where=path)
+    if extents["offsets"].length != extents["crc32"].length + 1:
+        raise ShardError("damaged: its tables of frames differ in length", where=path)
+    return Index(clips, attributes, extents, digest)
+
+
+def _extent(file: h5py.File, name: str, kind: np.dtype[Any], file_bytes: int, path: Path) -> Extent:
+    """Where an array lies; refuses whatever could lead out of this file or name more data than it holds."""
+    link = file.get(name, getlink=True)
+    data = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype != kind:
+        raise ShardError(f"{name!r} is not the array that a shard holds", where=path)
+    form = data.id.get_create_plist()
+    if form.get_layout() != h5py.h5d.CONTIGUOUS or form.get_external_count() or form.get_nfilters():
+        raise ShardError(f"{name!r} is not stored in one piece within the file", where=path)
+    start, length = data.id.get_offset(), int(data.shape[0])
+    if length and (start is None or start + length * kind.itemsize > file_bytes):
+        raise ShardError(f"{name!r} is larger than the file", where=path)
+    return Extent(start or 0, length)
+
+
+def _clip_type_of(file: h5py.File, path: Path) -> np.dtype[np.void]:
+    """The declared type of `clips`, if it is one that `clip_type` makes."""
+    data = file.get("clips") if isinstance(file.get("clips", getlink=True), h5py.HardLink) else None
+    kind = data.dtype if isinstance(data, h5py.Dataset) else np.dtype("u1")
+    names = kind.names or ()
+    if names[:2] == ("id", "source"):
+        heads = [name.removeprefix("label_") for name in names if name.startswith("label_")]
+        fields = kind.fields or {}
+        expected = clip_type(heads, fields["id"][0].itemsize, fields["source"][0].itemsize)
+        if kind == expected:
+            return expected
+    raise ShardError("'clips' is not the table that a shard holds", where=path)
+
+
+def _text(attributes: h5py.AttributeManager, name: str, path: Path) -> str:
+    kind = attributes.get_id(name).dtype
+    if kind.kind != "S" or h5py.check_string_dtype(kind).length is None:
+        raise ShardError(f"attribute {name!r} is not a fixed text", where=path)
+    return bytes(attributes[name]).decode()
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,192 @@
+"""Reading prepared clips: any frames of any clip, each checked against its checksum before it is handed out."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdpn_core import files
+from tdpn_core.errors import ShardError
+from tdpn_core.shards.layout import EVEN, Extent, Index, frames_digest, read_index
+from tdpn_core.shards.manifest import Manifest, Shard, load_manifest
+
+
+class ClipStore:
+    """The clips of one split of a prepared data set, in the order in which they were packed.
+
+    HDF5 is used to open a shard and check its index. Frames are then read from the file at the offsets found, by
+    plain positioned reads: no lock, nothing held open, so a store can be pickled, inherited through a fork and used
+    by many threads.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        """Open the index of every shard of `split` and check it against the manifest.
+
+        Raises:
+            ShardError: the data set is unfinished, has no such split, or a shard is missing, damaged or exchanged.
+        """
+        self.manifest: Manifest = load_manifest(folder)
+        self.split = split
+        shards = self.manifest.of_split(split)
+        if not shards:
+            has = ", ".join(self.manifest.clips()) or "no clips at all"
+            raise ShardError(
+                f"has no {split} clips, only {has}" if self.manifest.shards else f"has {has}", where=folder
+            )
+        self._paths = [folder / shard.file for shard in shards]
+        indices = [_opened(path, shard, self.manifest) for path, shard in zip(self._paths, shards, strict=True)]
+        self._extents = [index.extents for index in indices]
+        self._frames_digests = [index.attributes["frames_digest"] for index in indices]
+        self._verified: set[int] = set()
+        self._shard_of = np.repeat(np.arange(len(shards)), [shard.clips for shard in shards])
+        self._first_frame = self._column(indices, "first_frame").astype(np.int64)
+        self._first_time = self._column(indices, "first_time")
+        self._sizes = np.stack([self._column(indices, "height"), self._column(indices, "width")], axis=1)
+        self._sources = [os.fsdecode(name) for name in self._column(indices, "source")]
+        self.ids: list[str] = [os.fsdecode(name) for name in self._column(indices, "id")]
+        self.counts: NDArray[np.int64] = self._column(indices, "frames").astype(np.int64)
+        """(N,) frames of each clip."""
+        self.fps: NDArray[np.float64] = self._column(indices, "fps")
+        """(N,) frames a second of each clip."""
+        self.labels: dict[str, NDArray[np.int64]] = {
+            head: self._column(indices, f"label_{head}").astype(np.int64) for head in self.classes
+        }
+        """(N,) class of each clip, for each head; -1: unlabelled."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Class names of each head, in the order of the labels."""
+        return self.manifest.classes
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """(height, width) of a clip's frames in pixels."""
+        height, width = self._sizes[clip].tolist()
+        return height, width
+
+    def source(self, clip: int) -> str:
+        """The file that a clip came from, relative to the data set's root."""
+        return self._sources[clip]
+
+    def times(self, clip: int) -> NDArray[np.float64]:
+        """(K,) seconds of a clip's frames from its first."""
+        if self._first_time[clip] == EVEN:
+            even: NDArray[np.float64] = np.arange(self.counts[clip]) / self.fps[clip]
+            return even
+        shard = int(self._shard_of[clip])
+        with self._paths[shard].open("rb") as file:
+            self._verify_frames(shard, file.fileno())
+            first = int(self._first_time[clip])
+            return _read(file.fileno(), self._extents[shard]["times"], "<f8", first, first + int(self.counts[clip]))
+
+    def read(self, clip: int, frames: Sequence[int]) -> list[bytes]:
+        """The JPEG bytes of some of a clip's frames, numbered from 0.
+
+        Raises:
+            ShardError: the shard is missing or damaged; the message names shard and clip.
+            IndexError: the clip has no such frame.
+        """
+        count = int(self.counts[clip])
+        if any(not 0 <= frame < count for frame in frames):
+            raise IndexError(f"clip {self.ids[clip]!r} has frames 0 to {count - 1}, not {list(frames)}")
+        shard = int(self._shard_of[clip])
+        first = int(self._first_frame[clip])
+        extents = self._extents[shard]
+        try:
+            with self._paths[shard].open("rb", buffering=0) as file:
+                descriptor = file.fileno()
+                self._verify_frames(shard, descriptor)
+                offsets = _read(descriptor, extents["offsets"], "<u8", first, first + count + 1).tolist()
+                checksums = _read(descriptor, extents["crc32"], "<u4", first, first + count).tolist()
+                content = [_frame(descriptor, extents["bytes"], offsets[k], offsets[k + 1]) for k in frames]
+        except (OSError, ValueError, OverflowError) as error:
+            raise ShardError(f"cannot read clip {self.ids[clip]!r}: {error}", where=self._paths[shard]) from error
+        for frame, data in zip(frames, content, strict=True):
+            if not data or zlib.crc32(data) != checksums[frame]:
+                what = f"damaged: frame {frame} of clip {self.ids[clip]!r} does not match its checksum"
+                raise ShardError(what, where=self._paths[shard], hint="prepare the data again")
+        return content
+
+    def _verify_frames(self, shard: int, descriptor: int) -> None:
+        """Once a process and shard: the table of frames is the one that was written."""
+        if shard in self._verified:
+            return
+        tables = (("offsets", "<u8"), ("crc32", "<u4"), ("times", "<f8"))
+        extents = self._extents[shard]
+        content = [_read(descriptor, extents[name], kind, 0, extents[name].length) for name, kind in tables]
+        if frames_digest(*content) != self._frames_digests[shard]:
+            raise ShardError("damaged: its table of frames does not match its checksum", where=self._paths[shard])
+        self._verified.add(shard)
+
+    def _column(self, indices: Sequence[Index], name: str) -> NDArray[Any]:
+        return np.concatenate([index.clips[name] for index in indices])
+
+
+def verify(folder: Path) -> Manifest:
+    """Compare every shard's sha256 with the manifest.
+
+    Raises:
+        ShardError: shards are missing, damaged or more than listed; the message names them.
+    """
+    manifest = load_manifest(folder)
+    bad = []
+    for shard in manifest.shards:
+        path = folder / shard.file
+        if not path.is_file():
+            bad.append(f"{shard.file} is missing")
+        elif path.stat().st_size != shard.bytes:
+            bad.append(f"{shard.file} has {path.stat().st_size} bytes, not {shard.bytes}")
+        elif files.digest_file(path) != shard.sha256:
+            bad.append(f"{shard.file} does not match its sha256")
+    extra = sorted(path.name for path in folder.glob("*.h5") if path.name not in {s.file for s in manifest.shards})
+    bad += [f"{name} is not listed" for name in extra]
+    if bad:
+        raise ShardError("; ".join(bad), where=folder, hint="prepare the data again")
+    return manifest
+
+
+def clip_ids(folder: Path, shard: Shard, manifest: Manifest) -> list[str]:
+    """The ids of a shard's clips, in their order.
+
+    Raises:
+        ShardError: the shard is missing, damaged or exchanged.
+    """
+    return [os.fsdecode(name) for name in _opened(folder / shard.file, shard, manifest).clips["id"]]
+
+
+def _opened(path: Path, shard: Shard, manifest: Manifest) -> Index:
+    """The index of a shard that is the one the manifest lists."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ShardError(f"cannot be read: {error.strerror}", where=path) from error
+    if size != shard.bytes:
+        raise ShardError(f"damaged: {size} bytes, not {shard.bytes}", where=path, hint="prepare the data again")
+    index = read_index(path)
+    if index.digest != shard.index_digest or len(index.clips) != shard.clips:
+        raise ShardError("is not the shard that the manifest lists", where=path, hint="prepare the data again")
+    if index.attributes["classes_digest"] != manifest.classes_digest:
+        raise ShardError("has other classes than the manifest", where=path)
+    return index
+
+
+def _frame(descriptor: int, extent: Extent, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` of the frames; nothing for bounds that cannot be, which no checksum matches."""
+    if not 0 <= start < stop <= extent.length:
+        return b""
+    return os.pread(descriptor, stop - start, extent.start + start)
+
+
+def _read(descriptor: int, extent: Extent, kind: str, first: int, last: int) -> NDArray[Any]:
+    """Items `first` to `last`, exclusive, of an array that lies at `extent`."""
+    item = np.dtype(kind).itemsize
+    data = os.pread(descriptor, (last - first) * item, extent.start + first * item)
+    return np.frombuffer(data, kind, last - first)

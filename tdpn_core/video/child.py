@@ -1,0 +1,207 @@
+"""A child process for one clip: limited in time, memory and output, and killed with everything it started.
+
+Decoders crash, hang and flood on damaged files, some deaf to SIGTERM; only a process of its own contains that.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tdpn_core.errors import ClipError, Stopped, ToolError
+
+SIDE_CHANNEL = "{side}"  # within an argument: becomes the descriptor number of a third pipe
+
+_LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
+_READ_BYTES = 1 << 20
+_POLL_SECONDS = 0.25  # how soon a cancelled run notices
+_CPU_FACTOR = 4  # a decoder of several threads may use more processor than wall time; this ends orphans
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one child may use before it is killed."""
+
+    seconds: float = 120.0
+    """Of wall-clock time."""
+
+    output_bytes: int = 1 << 30
+    """Of standard output."""
+
+    memory_bytes: int = 8 << 30
+    """Of address space, where the system can limit it."""
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a child left behind."""
+
+    status: int
+    """Exit status."""
+
+    output: bytes
+    """Standard output."""
+
+    side: bytes
+    """What came through the side channel."""
+
+    log: str
+    """Standard error; of a long one, head and tail."""
+
+
+def run_child(
+    command: Sequence[str],
+    limits: Limits,
+    *,
+    where: Path,
+    environment: Mapping[str, str] | None = None,
+    cancel: threading.Event | None = None,
+) -> Finished:
+    """Run `command` to its end.
+
+    Args:
+        command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for a third pipe.
+        limits: beyond which the child's whole process group is killed.
+        where: the clip it works on, for messages.
+        environment: variables added to those of this process.
+        cancel: set it, and the child is killed within a fraction of a second.
+
+    Raises:
+        ClipError: a limit was passed, or the child died of a signal.
+        Stopped: cancelled.
+        ToolError: the program cannot be started.
+    """
+    with ExitStack() as stack:
+        reading, writing = os.pipe()
+        side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
+        side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
+        process = _start(
+            [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command], side_writer, environment
+        )
+        stack.callback(_reap, process)
+        side_writer.close()  # ours; the child's copy decides when the pipe ends
+        _restrict(process.pid, limits)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        streams = _Streams({process.stdout: "output", process.stderr: "log", side_reader: "side"}, limits, where)
+        stack.callback(streams.close)
+        deadline = time.monotonic() + limits.seconds
+        streams.drain(deadline, cancel)
+        status = _wait(process, deadline, limits, where)
+    if status < 0:
+        raise ClipError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+    return Finished(status, bytes(streams.output), bytes(streams.side), streams.log.text())
+
+
+class _Log:
+    """Head and tail of a stream of any length."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self.tail = bytearray()
+
+    def __iadd__(self, data: bytes) -> _Log:
+        room = _LOG_BYTES - len(self.head)
+        self.head += data[:room]
+        self.tail += data[room:]
+        del self.tail[:-_LOG_BYTES]
+        return self
+
+    def text(self) -> str:
+        return (self.head + self.tail).decode(errors="replace")
+
+
+class _Streams:
+    """A running child's pipes, and what came through them."""
+
+    def __init__(self, pipes: Mapping[IO[bytes], str], limits: Limits, where: Path) -> None:
+        self.limits, self.where = limits, where
+        self.output, self.side, self.log = bytearray(), bytearray(), _Log()
+        self.selector = selectors.DefaultSelector()
+        for pipe, name in pipes.items():
+            os.set_blocking(pipe.fileno(), False)
+            self.selector.register(pipe, selectors.EVENT_READ, name)
+
+    def drain(self, deadline: float, cancel: threading.Event | None) -> None:
+        """Read until every pipe has ended."""
+        while self.selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ClipError(f"decoder timed out after {self.limits.seconds:g} s", where=self.where)
+            if cancel is not None and cancel.is_set():
+                raise Stopped("stopped on request")
+            for key, _ in self.selector.select(min(left, _POLL_SECONDS)):
+                data = os.read(key.fd, _READ_BYTES)
+                if data:
+                    self._keep(key.data, data)
+                else:
+                    self.selector.unregister(key.fileobj)
+
+    def _keep(self, name: str, data: bytes) -> None:
+        if name == "log":
+            self.log += data
+        elif name == "side":
+            self.side += data
+        else:
+            self.output += data
+        if len(self.output) + len(self.side) > self.limits.output_bytes:
+            raise ClipError(f"decoder wrote more than {self.limits.output_bytes / 1e6:.0f} MB", where=self.where)
+
+    def close(self) -> None:
+        self.selector.close()
+
+
+def _start(command: list[str], side: IO[bytes], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(side.fileno(),),
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+    except (OSError, ValueError) as error:
+        raise ToolError(f"cannot be started: {error}", where=command[0]) from error
+
+
+def _restrict(pid: int, limits: Limits) -> None:
+    """Limit a child that already runs: no code of ours may run between fork and exec of a threaded process."""
+    if not hasattr(resource, "prlimit"):
+        return
+    seconds = int(limits.seconds * _CPU_FACTOR) + 1
+    with suppress(OSError):  # it has ended already, or a lower hard limit stands
+        resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))  # it writes pipes only
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, where: Path) -> int:
+    try:
+        return process.wait(max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        raise ClipError(f"decoder timed out after {limits.seconds:g} s", where=where) from None
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # what the child started may outlive it
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
