@@ -37,7 +37,7 @@ class TrainingClips(Dataset[Sample]):
     An item is asked for as `(epoch, clip)`.
 
     Raises:
-        DatasetError: there is no clip, or one without a label.
+        DatasetError: there is no clip, one without a label of any head, or a label that is no class.
     """
 
     def __init__(self, source: ClipSource, model: ModelConfig, sampling: SamplingConfig, seed: int) -> None:
@@ -118,10 +118,11 @@ def _check_frames(source: ClipSource) -> None:
 
 def _check_labels(source: ClipSource) -> None:
     for head, labels in source.labels.items():
-        num_classes = len(source.classes[head])
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+        wrong = np.flatnonzero((labels < -1) | (labels >= len(source.classes[head])))
         if len(wrong):
-            clip = int(wrong[0])
-            what = f"{len(wrong)} clips cannot be trained on, the first with {head} label {labels[clip]}"
-            hint = f"labels must lie in 0 .. {num_classes - 1}"
-            raise DatasetError(what, where=source.ids[clip], hint=hint)
+            what = f"{head} label {labels[wrong[0]]} is not among the {len(source.classes[head])} classes"
+            raise DatasetError(what, where=source.ids[int(wrong[0])])
+    unlabelled = np.flatnonzero(np.all([labels < 0 for labels in source.labels.values()], axis=0))
+    if len(unlabelled):
+        what = f"{len(unlabelled)} clips have no label and cannot be trained on, this one first"
+        raise DatasetError(what, where=source.ids[int(unlabelled[0])])

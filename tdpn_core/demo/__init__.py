@@ -1,0 +1,1 @@
+"""The toolkit shown on clips that it renders itself."""
