@@ -71,3 +71,9 @@ class Stopped(TdpnError):  # noqa: N818 - a state, not a fault
     """The run was asked to stop, saved its state and can be resumed."""
 
     exit_code = 3
+
+
+class Interrupted(Stopped):
+    """The same, by Ctrl-C."""
+
+    exit_code = 130

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # networks this small are slower on several, much slower beside other work
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +15,37 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the fixtures of {folder.name}/ beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real MP4 files: 8 classes of motion, 3 training clips and 1 validation clip each."""
+    from tdpn_core.demo.render import render_dataset
+
+    folder = tmp_path_factory.mktemp("videos")
+    render_dataset(folder, train_per_class=3, val_per_class=1, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`videos`, prepared."""
+    from tdpn_core.prep import PrepConfig, prepare
+
+    folder = tmp_path_factory.mktemp("data") / "folder"
+    prepare("folder", videos, folder, settings=PrepConfig(short_side=40))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, str]:
+    """Settings of the smallest network, for tests that train: by name, as `--set` takes them."""
+    return {
+        "model.arch": "r18",
+        "model.width": "0.125",
+        "model.num_frames": "2",
+        "model.input_size": "32",
+        "sampling.short_side": "36",
+        "train.batch_size": "8",
+        "train.epochs": "2",
+    }

@@ -1,0 +1,71 @@
+"""The table of commands, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tdpn_cli import ablate, demo, evaluate, output, predict, prep, train
+from tdpn_core import __version__
+from tdpn_core.errors import TdpnError
+
+app = typer.Typer(
+    name="tdpn",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"tdpn {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Action recognition from a folder of videos to a trained, evaluated network.
+
+    [bold]prep[/] packs videos into shards, [bold]train[/] learns, [bold]eval[/] scores, [bold]predict[/] names new
+    clips. [bold]tdpn demo[/] shows all of it in five minutes.
+    """
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 stopped and resumable, 130 interrupted."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(args=arguments)
+    except TdpnError as error:
+        if debug:
+            raise
+        output.print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        output.say("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:  # `tdpn eval ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        output.say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; run again with --debug to see where.")
+        sys.exit(1)

@@ -1,0 +1,65 @@
+"""`tdpn demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tdpn_cli import options, output
+
+if TYPE_CHECKING:
+    from tdpn_core.demo.run import DemoResult
+
+EXAMPLES = options.epilog("tdpn demo", "tdpn demo --out /tmp/demo --epochs 3")
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("tdpn-demo"),
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.", min=1)] = 10,
+    clips: Annotated[int, typer.Option("--clips", help="Training clips of each class.", min=2)] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)] = 0,
+    gpus: options.Gpus = None,
+    as_json: options.Json = False,
+) -> None:
+    """Render a small data set of motions, then prep, train, eval and predict it: the whole toolkit in five minutes."""
+    from tdpn_core.demo.run import run_demo
+
+    with output.progress() as progress:
+        result = run_demo(
+            out,
+            train_per_class=clips,
+            val_per_class=max(1, clips // 4),
+            epochs=epochs,
+            seed=seed,
+            gpus=gpus,
+            progress=progress,
+        )
+    if as_json:
+        from tdpn_core.evaluate.report import summary
+
+        output.print_json(
+            {
+                "evaluation": summary(result.evaluation),
+                "commands": result.commands,
+                "seconds": result.seconds,
+                "report": str(result.report),
+            }
+        )
+    else:
+        show(result)
+
+
+def show(result: DemoResult) -> None:
+    """What was run, what came out, and where it lies, on stdout."""
+    from tdpn_cli import evaluate, predict
+
+    evaluate.show(result.evaluation)
+    predict.show(result.predicted)
+    output.stdout.print("\n[bold]What ran[/]  (each step can be repeated on your own clips)")
+    for command in result.commands:
+        output.stdout.print(f"  $ {command}", soft_wrap=True)
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    output.stdout.print(f"[dim]time[/]    {times}; {sum(result.seconds.values()):.0f} s in all", soft_wrap=True)
+    output.stdout.print(f"[dim]report[/]  {result.report}", soft_wrap=True)

@@ -1,0 +1,66 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tdpn_core.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and only that.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Prepared data set (default: the one under data/).", show_default=False),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", help="GPUs to use; 0 is the CPU (default: what is there).", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes that read clips (default: by machine).", show_default=False, min=0),
+]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        "--views", help="Test views, clips x crops, such as 10x3 (default: the recipe's).", show_default=False
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any other setting by name: --set model.flow=parallel.", show_default=False),
+]
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, str]:
+    """`["model.flow=parallel"]` as a mapping.
+
+    Raises:
+        UsageError: a pair without `=`.
+    """
+    settings = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"{pair!r} is not NAME=VALUE", where="--set", hint="for example --set model.flow=parallel")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def parse_numbers(text: str, *, where: str) -> tuple[int, ...]:
+    """`1,5` as (1, 5).
+
+    Raises:
+        UsageError: not whole numbers from 1 on.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise UsageError(f"{text!r} is not a list of whole numbers such as 1,5", where=where)
+    return tuple(int(part) for part in parts)
+
+
+def epilog(*examples: str) -> str:
+    """The examples at the foot of a command's help, one a line."""
+    return "[bold]Examples[/]\n\n" + "\n\n".join(f"  $ {example}" for example in examples)

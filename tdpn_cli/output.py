@@ -1,0 +1,88 @@
+"""What a person sees: data on stdout, everything else on stderr, one progress bar at a time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from tdpn_core.errors import TdpnError
+
+stdout = Console(highlight=False, soft_wrap=False)
+stderr = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def say(line: str) -> None:
+    """One line for the person, on stderr."""
+    stderr.print(escape(line), soft_wrap=True)
+
+
+def print_error(error: TdpnError) -> None:
+    """What is wrong and where, then what to do, on stderr."""
+    place = f"{error.where}: " if error.where is not None else ""
+    stderr.print(f"[bold red]error[/] {escape(place + error.what)}", soft_wrap=True)
+    if error.hint:
+        stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=True)
+
+
+class Bar:
+    """A `tdpn_core` progress listener that draws one bar on a terminal and prints plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(compact=True),
+            console=stderr,
+            transient=True,
+            expand=True,
+        )
+        self._task: TaskID | None = None
+        self._shown: dict[str, str] = {}
+
+    def begin(self, title: str, total: int) -> None:
+        """Show a new bar."""
+        self._shown = {}
+        self._task = self._bar.add_task(title, total=total, shown="")
+        self._bar.start()
+
+    def advance(self, steps: int = 1, **fields: str) -> None:
+        """Move the bar and replace the fields behind it."""
+        if self._task is not None:
+            self._shown |= fields
+            self._bar.update(self._task, advance=steps, shown="  ".join(self._shown.values()))
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        say(line)
+
+
+@contextmanager
+def progress() -> Iterator[Bar]:
+    """A bar that is gone from the terminal on every way out."""
+    bar = Bar()
+    try:
+        yield bar
+    finally:
+        bar.end()

@@ -1,0 +1,82 @@
+"""`tdpn train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tdpn_cli import options, output
+
+EXAMPLES = options.epilog(
+    "tdpn train", "tdpn train --arch r101 --gpus 6", "tdpn train --epochs 50 --batch-size 8", "tdpn train --resume"
+)
+
+
+def train(
+    model: Annotated[Literal["tdpn"], typer.Option("--model", help="Family of networks.")] = "tdpn",
+    arch: Annotated[
+        Literal["r18", "r34", "r50", "r101"] | None,
+        typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
+    interval: Annotated[
+        int | None, typer.Option("--interval", help="Frames between two of them (dense).", min=1)
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Peak learning rate (default: the recipe's, scaled with the batch).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Preset (default: by data set and device).", show_default=False)
+    ] = None,
+    settings: options.Settings = None,
+    data: options.Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the run (default: a new one under runs/).", show_default=False),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", help="Start from these weights: a checkpoint, or a 2D ResNet in safetensors."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
+    gpus: options.Gpus = None,
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a network on the prepared data set."""
+    from tdpn_core.train.launch import launch
+
+    with output.progress() as progress:
+        result = launch(
+            data=data,
+            out=out,
+            recipe=recipe,
+            gpus=gpus,
+            workers=workers,
+            resume=resume,
+            init=init,
+            progress=progress,
+            arch=arch,
+            frames=frames,
+            interval=interval,
+            size=size,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            settings=options.parse_settings(settings),
+        )
+    if as_json:
+        state = result.state
+        output.print_json(
+            {"checkpoint": str(result.best), "epochs": state.epoch, "top1": state.best_top1, "history": state.history}
+        )
+    else:
+        output.stdout.print(f"best validation top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
+        output.stdout.print(f"[dim]next[/]  tdpn eval {result.best}", soft_wrap=True)

@@ -1,0 +1,187 @@
+"""A checkpoint is one safetensors file: tensors, everything else as JSON in its header, and a digest over both.
+
+No code runs when one is loaded. A flipped bit anywhere in tensors or settings changes the digest (safetensors alone
+would not notice), and a file is written whole or not at all. The name ends in `.pt` by the field's habit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tdpn_core import __version__
+from tdpn_core.config import RunConfig, from_dict, to_dict
+from tdpn_core.errors import CheckpointError
+from tdpn_core.files import atomic_path
+from tdpn_core.model.factory import build_model
+from tdpn_core.model.tdpn import TDPN
+
+SCHEMA = 1
+RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
+_ENTRY = "tdpn"
+_MODEL, _MOMENTUM = "model.", "momentum."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """Where a run stands. Together with weights and momenta this is all that resuming needs: randomness is derived."""
+
+    epoch: int = 0
+    """Finished epochs."""
+
+    batch: int = 0
+    """Finished batches of the epoch under way."""
+
+    step: int = 0
+    """Optimiser steps since the start."""
+
+    running: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Sums over the epoch under way, of `RUNNING`."""
+
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """One row of metrics a finished epoch; `metrics.csv` is this."""
+
+    best_top1: float = -1.0
+    """Highest validation top-1 so far, in [0, 1]; -1 before the first validation."""
+
+    best_loss: float = math.inf
+    """Validation loss of the best epoch: it decides between equal top-1."""
+
+    drops: int = 0
+    """Divisions of the learning rate that the plateau schedule has made."""
+
+    stale_epochs: int = 0
+    """Epochs since the last improvement, for the plateau schedule."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A run at one moment."""
+
+    config: RunConfig
+    state: TrainingState
+    weights: dict[str, Tensor]
+    """The model's state dict."""
+
+    momenta: dict[str, Tensor]
+    """SGD's momentum buffer of each parameter, by the parameter's name."""
+
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of this package, torch and Python, as they were when it was saved."""
+
+    def build(self, device: torch.device) -> TDPN:
+        """The network with these weights on `device`, in eval mode."""
+        model = build_model(self.config.model)
+        load_weights(model, self.weights)
+        return model.to(device).eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path` atomically.
+
+    Raises:
+        TdpnError: the disk is full or the folder cannot be written.
+    """
+    tensors = {_MODEL + name: value.detach().cpu().contiguous() for name, value in checkpoint.weights.items()}
+    tensors |= {_MOMENTUM + name: value.detach().cpu().contiguous() for name, value in checkpoint.momenta.items()}
+    versions = {"tdpn": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    header = {
+        "schema": SCHEMA,
+        "config": to_dict(checkpoint.config),
+        "state": dataclasses.asdict(checkpoint.state),
+        "versions": versions,
+    }
+    text = json.dumps(header, ensure_ascii=False)
+    metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry: several would be written in any order
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        CheckpointError: missing, damaged, of another program or a later schema.
+        ConfigError: its settings do not fit this version's fields.
+    """
+    header, tensors = _read(path)
+    if header.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"checkpoint schema {header.get('schema')}, this version reads {SCHEMA}",
+            where=path,
+            hint="use the tdpn version that wrote it",
+        )
+    return Checkpoint(
+        config=from_dict(RunConfig, header["config"]),
+        state=from_dict(TrainingState, header["state"]),
+        weights={name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)},
+        momenta={name.removeprefix(_MOMENTUM): value for name, value in tensors.items() if name.startswith(_MOMENTUM)},
+        versions=header["versions"],
+    )
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load a state dict whole.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over, or of another shape; the message names the first of each.
+    """
+    own = model.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unexpected = sorted(weights.keys() - own.keys())
+    misshapen = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    if missing or unexpected or misshapen:
+        parts = [
+            f"{len(names)} {kind} (first: {names[0]})"
+            for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+            if names
+        ]
+        raise CheckpointError(f"weights do not fit the model: {', '.join(parts)}")
+    model.load_state_dict(weights)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is a file that `save_checkpoint` wrote, by its header; damage is not looked for."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _ENTRY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError("no such checkpoint", where=path, hint="`tdpn train` writes them under runs/")
+    damaged = "use another checkpoint; this one was changed or cut after it was written"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise CheckpointError(f"not a readable checkpoint ({error})", where=path, hint=damaged) from error
+    if _ENTRY not in metadata:
+        raise CheckpointError("a safetensors file, but not a checkpoint of tdpn", where=path)
+    digest, _, text = metadata[_ENTRY].partition("\n")
+    if digest != _digest(text, tensors):
+        raise CheckpointError("damaged: its digest does not match its content", where=path, hint=damaged)
+    header: dict[str, Any] = json.loads(text)
+    return header, tensors
+
+
+def _digest(header: str, tensors: dict[str, Tensor]) -> str:
+    hasher = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        hasher.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()

@@ -1,0 +1,295 @@
+"""The training loop. Reading order: `train` guards a run, `Trainer.run` is its epochs, `step` its heart."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tdpn_core.config import RunConfig
+from tdpn_core.errors import ConfigError, Interrupted, Stopped, TrainingError
+from tdpn_core.evaluate.metrics import top_k
+from tdpn_core.evaluate.scores import score_split
+from tdpn_core.model.factory import build_model
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.randomness import derive_seed
+from tdpn_core.runs import BEST, LAST
+from tdpn_core.sampling.dataset import TrainingClips
+from tdpn_core.sampling.loader import Batch, TrainingLoader
+from tdpn_core.sampling.pixels import normalise
+from tdpn_core.shards import ClipStore
+from tdpn_core.train.checkpoint import (
+    RUNNING,
+    Checkpoint,
+    TrainingState,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
+from tdpn_core.train.initialise import initialise
+from tdpn_core.train.loss import objective
+from tdpn_core.train.record import Record
+from tdpn_core.train.runtime import Runtime, StopRequest, stop_requests
+from tdpn_core.train.schedule import learning_rate
+
+_INITIAL, _STEP = 0, 1
+"""First element of a derived seed's path: what the draw is for."""
+
+_SAVE_EVERY_SECONDS = 600
+"""Within a long epoch, so that a killed run loses ten minutes at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a finished run left."""
+
+    folder: Path
+    best: Path
+    """The checkpoint of the highest validation top-1 (ties: the lower loss)."""
+
+    state: TrainingState
+
+
+def train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    runtime: Runtime,
+    workers: int,
+    resume: bool = False,
+    init: Path | None = None,
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train `config` into `folder`: checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
+
+    With `resume` the run in `folder` continues exactly where its `last.pt` stands: on a CPU its weights end
+    bit-identical to those of a run that never stopped. `init` starts from the weights of another file.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM came; the state is saved.
+        TrainingError: the loss is not finite; nothing was saved after the last good step.
+        ShardError: the data is damaged; the message names shard and clip.
+    """
+    data = Path(config.data.path)
+    clips = ClipStore(data, "train")
+    validation = ClipStore(data, "val") if "val" in clips.manifest.clips() else None
+    if clips.manifest.digest != config.data.digest:
+        raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
+    with Record(folder, config) as record, stop_requests() as stop:
+        trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
+        if resume:
+            trainer.restore(folder / LAST)
+        elif init is not None:
+            progress.say(str(initialise(trainer.model, init)))
+        trainer.run(progress)
+    return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
+
+
+class Trainer:
+    """A model in training: everything that changes from step to step is in `model`, `optimiser` and `state`."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        clips: ClipStore,
+        validation: ClipStore | None,
+        *,
+        runtime: Runtime,
+        workers: int,
+        record: Record,
+        stop: StopRequest,
+    ) -> None:
+        # what is trained
+        self.config = config
+        self.device = runtime.device
+        torch.manual_seed(derive_seed(config.train.seed, _INITIAL))
+        self.model = build_model(config.model).to(self.device)
+        self.names = dict(self.model.named_parameters())
+        self.optimiser = torch.optim.SGD(
+            self.names.values(),
+            lr=config.train.lr,
+            momentum=config.train.momentum,
+            nesterov=config.train.momentum > 0,
+            weight_decay=config.train.weight_decay,
+        )
+        self.state = TrainingState()
+        # on what
+        self.clips = clips
+        self.validation = validation
+        self.workers = workers
+        dataset = TrainingClips(clips, config.model, config.sampling, seed=config.train.seed)
+        self.loader = TrainingLoader(
+            dataset,
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+            workers=workers,
+            pin=runtime.device_type == "cuda",
+        )
+        # for whom
+        self.record = record
+        self.stop = stop
+        self.saved_at = time.monotonic()
+
+    def run(self, progress: Progress) -> None:
+        """The epochs that are left."""
+        while self.state.epoch < self.config.train.epochs:
+            progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
+            try:
+                self.train_epoch(progress)
+            finally:
+                progress.end()
+            row = self.finish_epoch()
+            progress.say(_describe(row, self.config.train.epochs))
+
+    def train_epoch(self, progress: Progress) -> None:
+        """The batches of this epoch that are left."""
+        progress.advance(self.state.batch)
+        began = time.perf_counter()
+        for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
+            arrived = time.perf_counter()
+            loss, correct = self.step(batch)
+            ended = time.perf_counter()
+            clips = len(batch.indices)
+            sums = (loss * clips, correct, clips, ended - began, arrived - began)
+            running = {key: self.state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
+            self.state = replace(self.state, batch=self.state.batch + 1, step=self.state.step + 1, running=running)
+            progress.advance(
+                loss=f"{running['loss'] / running['clips']:.3f}",
+                speed=f"{running['clips'] / running['seconds']:.1f} clips/s",
+                waiting=f"{running['waiting'] / running['seconds']:.0%} waiting for data",
+            )
+            if self.stop:
+                self.save(LAST)
+                raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
+                    f"stopped in epoch {self.state.epoch + 1} after batch {self.state.batch}, saved",
+                    where=self.record.folder / LAST,
+                    hint="add --resume to continue",
+                )
+            if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
+                self.save(LAST)
+            began = time.perf_counter()
+
+    def step(self, batch: Batch) -> tuple[float, float]:
+        """One optimiser step; gives the batch's loss and how many clips were right (mean over heads).
+
+        Raises:
+            TrainingError: loss or gradient is not finite. The weights are as before the step, but the batch
+                normalisation's running statistics are not: nothing may be saved after it.
+        """
+        settings, state = self.config.train, self.state
+        torch.manual_seed(derive_seed(settings.seed, _STEP, state.step))  # dropout's draws depend on the step alone
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(state.batch)
+        labels = {head: values.to(self.device, non_blocking=True) for head, values in batch.labels.items()}
+        clips = normalise(batch.clips.to(self.device, non_blocking=True), self.config.sampling)
+        output = self.model(clips)
+        loss = objective(output.logits, output.auxiliary, labels, weight=settings.auxiliary_weight)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
+        if not torch.isfinite(loss + norm):
+            names = ", ".join(self.clips.ids[index] for index in batch.indices.tolist())
+            raise TrainingError(
+                f"loss {loss.item():.3g} and gradient norm {norm.item():.3g} are not finite at step {state.step}",
+                where=f"clips {names}",
+                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
+            )
+        self.optimiser.step()
+        return loss.item(), _correct(output.logits, labels)
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Validate, add a row to the history, save; gives the row."""
+        state, running = self.state, self.state.running
+        row = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "lr": self._rate(len(self.loader) - 1),
+            "loss": running["loss"] / running["clips"],
+            "top1": running["correct"] / running["clips"],
+            "clips_per_second": running["clips"] / running["seconds"],
+            "waiting": running["waiting"] / running["seconds"],
+        }
+        if self.validation is not None:
+            row |= self.validate(self.validation)
+        top1, loss = row.get("val_top1", row["top1"]), row.get("val_loss", row["loss"])
+        better = (top1, -loss) > (state.best_top1, -state.best_loss)
+        self.state = replace(
+            state,
+            epoch=state.epoch + 1,
+            batch=0,
+            running={},
+            history=[*state.history, row],
+            best_top1=top1 if better else state.best_top1,
+            best_loss=loss if better else state.best_loss,
+            **self._plateau(top1 > state.best_top1),
+        )
+        if better:
+            self.save(BEST)
+        self.save(LAST)
+        self.record.epoch(self.state)
+        return row
+
+    def validate(self, clips: ClipStore) -> dict[str, float]:
+        """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
+        probabilities = score_split(self.model, clips, self.config, views="1x1", workers=self.workers)
+        rows = []
+        for head, values in probabilities.items():
+            known = clips.labels[head] >= 0
+            labels = clips.labels[head][known]
+            likelihood = values[known][np.arange(len(labels)), labels]
+            loss = -np.log(np.maximum(likelihood, 1e-12)).mean()
+            rows.append((loss, top_k(values[known], labels, 1), top_k(values[known], labels, 5)))
+        loss, top1, top5 = np.mean(rows, axis=0).tolist()
+        return {"val_loss": loss, "val_top1": top1, "val_top5": top5}
+
+    def save(self, name: str) -> None:
+        """Write the whole run to a checkpoint of that name."""
+        momenta = {
+            name: self.optimiser.state[parameter]["momentum_buffer"]
+            for name, parameter in self.names.items()
+            if parameter in self.optimiser.state
+        }
+        checkpoint = Checkpoint(config=self.config, state=self.state, weights=self.model.state_dict(), momenta=momenta)
+        save_checkpoint(self.record.folder / name, checkpoint)
+        self.saved_at = time.monotonic()
+
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint of this very run.
+
+        Raises:
+            ConfigError: it was written with other settings.
+        """
+        checkpoint = load_checkpoint(path)
+        if checkpoint.config != self.config:
+            raise ConfigError("written with other settings than this run's", where=path)
+        load_weights(self.model, checkpoint.weights)
+        for name, buffer in checkpoint.momenta.items():
+            self.optimiser.state[self.names[name]]["momentum_buffer"] = buffer.to(self.device)
+        self.state = checkpoint.state
+
+    def _rate(self, batch: int) -> float:
+        """The learning rate of a batch of the epoch under way: the schedule's at the middle of its step."""
+        epochs = self.state.epoch + (batch + 0.5) / len(self.loader)
+        return learning_rate(self.config.train, epochs, drops=self.state.drops)
+
+    def _plateau(self, improved: bool) -> dict[str, int]:
+        stale = 0 if improved else self.state.stale_epochs + 1
+        if stale > self.config.train.patience:
+            return {"stale_epochs": 0, "drops": self.state.drops + 1}
+        return {"stale_epochs": stale, "drops": self.state.drops}
+
+
+def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> float:
+    hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
+    return torch.stack(hits).float().mean().item()
+
+
+def _describe(row: dict[str, float], epochs: int) -> str:
+    validation = f", validation top-1 {row['val_top1']:.1%} (loss {row['val_loss']:.3f})" if "val_top1" in row else ""
+    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}, top-1 {row['top1']:.1%}{validation}"
