@@ -42,10 +42,8 @@ def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
         CheckpointError: an entry is missing, unknown or of another shape; the network is then untouched.
     """
     state = model.state_dict()
-    fresh = _attention_entries(model)
-    sources = {f"backbone.{name}": name for name in model.backbone.state_dict() if name not in fresh}
-    left_out = {name: fresh[name] for name in images if name in fresh}
-    left_out |= {name: "the image classifier" for name in images if name.startswith("fc.")}
+    left_out = {name: reason for name in images if (reason := _unused(name, model))}
+    sources = {f"backbone.{name}": name for name in model.backbone.state_dict() if not _unused(name, model)}
 
     unknown = sorted(set(images) - set(sources.values()) - set(left_out))
     missing = sorted(name for name in set(sources.values()) - set(images) if not name.endswith(COUNTER))
@@ -68,17 +66,18 @@ def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
     )
 
 
-def _attention_entries(model: TDPN) -> dict[str, str]:
-    """Entries of an image network's blocks that have no counterpart beside attention, and why."""
-    reasons: dict[str, str] = {}
-    entries = model.backbone.state_dict()
-    for name, module in model.backbone.named_modules():
-        if isinstance(module, Attention):
-            block = name.removesuffix(".conv2")
-            reasons[f"{name}.weight"] = "attention stands in its place"
-            after = (entry for entry in entries if entry.startswith((f"{block}.bn2.", f"{block}.bn3.")))
-            reasons |= dict.fromkeys(after, "normalises attention, which starts untrained")
-    return reasons
+def _unused(name: str, model: TDPN) -> str | None:
+    """Why an entry of an image network, or of the backbone, has no counterpart on the other side; None: it has."""
+    if name.startswith("fc."):
+        return "the image classifier"
+    for spot, part in model.backbone.named_modules():
+        if isinstance(part, Attention):
+            block = spot.removesuffix("conv2")
+            if name.startswith(f"{spot}."):
+                return "attention stands in its place"
+            if name.startswith((f"{block}bn2.", f"{block}bn3.")):
+                return "normalises attention, which starts untrained"
+    return None
 
 
 def _local_sources(model: TDPN) -> dict[str, str]:

@@ -57,7 +57,8 @@ class ConvNorm(nn.Sequential):
 
 def halve(x: Tensor) -> Tensor:
     """The mean of each 2x2 positions of each frame; odd sizes are halved upwards, the last mean being of fewer."""
-    return F.avg_pool3d(x, (1, 2, 2), ceil_mode=True)
+    height, width = x.shape[3:]
+    return F.avg_pool3d(x, (1, min(2, height), min(2, width)), ceil_mode=True)
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ class Pyramid(nn.Module):
         self.temporal = nn.ModuleDict({level: Conv(top, width, TIME, groups=GROUPS) for level in self.levels})
         if "bottom_up" in FLOWS[flow]:
             self.bottom_up = nn.ModuleDict({level: Conv(width, width, TIME) for level in self.levels[:-1]})
-        self.fusion = nn.ModuleDict({name: LevelFusion(self.levels, width, top, steps) for name in FLOWS[flow]})
-        self.pyramid_fusion = ConvNorm(len(self.fusion) * top, top)
+        self.fusion = nn.ModuleDict({name: LevelFusion(self.levels, width, steps) for name in FLOWS[flow]})
+        self.pyramid_fusion = ConvNorm(len(self.fusion) * 2 * width, top)
         initialise(self)
 
     def forward(self, levels: Mapping[Level, Tensor]) -> Tensor:
@@ -102,14 +102,14 @@ class Pyramid(nn.Module):
 class LevelFusion(nn.Module):
     """One flow's levels, each brought to the top's T and through a grouped 1x1x1, concatenated and projected."""
 
-    def __init__(self, levels: Sequence[Level], width: int, out_channels: int, steps: Sequence[int]):
+    def __init__(self, levels: Sequence[Level], width: int, steps: Sequence[int]):
         super().__init__()
         self.rates = tuple(count // steps[-1] for count in steps)
         self.levels = nn.ModuleDict({level: ConvNorm(width, width, groups=GROUPS) for level in levels})
-        self.project = ConvNorm(len(levels) * width, out_channels)
+        self.project = ConvNorm(len(levels) * width, 2 * width)
 
     def forward(self, flow: Sequence[Tensor]) -> Tensor:
-        """(N, width, T, H, W) of each level, low to high, to (N, out_channels, T of the top, H, W)."""
+        """(N, width, T, H, W) of each level, low to high, to (N, 2 * width, T of the top, H, W)."""
         parts = zip(self.levels.values(), self.rates, flow, strict=True)
         out: Tensor = self.project(torch.cat([convolve(pool_time(x, rate)) for convolve, rate, x in parts], 1))
         return out
