@@ -50,6 +50,7 @@ class Bar:
             console=stderr,
             transient=True,
             expand=True,
+            disable=not stderr.is_terminal,  # a log gets the lines, not the bar
         )
         self._task: TaskID | None = None
         self._shown: dict[str, str] = {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tdpn_core.demo.render import render_dataset
-from tdpn_core.prep import PrepConfig, PrepReport, prepare
-
 from tdpn_core.evaluate.report import write_report
 from tdpn_core.evaluate.run import Evaluation, evaluate
 from tdpn_core.predict import Prediction, predict
+from tdpn_core.prep import PrepConfig, PrepReport, prepare
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import free_folder
 from tdpn_core.train.launch import launch
@@ -75,12 +75,13 @@ def run_demo(
     with clock.time("predict"):
         clip = next(iter(sorted((videos / "val").rglob("*.mp4"))))
         (predicted,) = predict([clip], checkpoint=trained.best, runtime=runtime)
-    device = "" if gpus is None else f" --gpus {gpus}"
+    device = [] if gpus is None else ["--gpus", gpus]
+    run_settings = ["--recipe", "small", "--size", SIZE, "--epochs", epochs, "--seed", seed]
     commands = [
-        f"tdpn prep folder --root {videos} --out {data} --short-side {SHORT_SIDE}",
-        f"tdpn train --data {data} --out {out} --recipe small --size {SIZE} --epochs {epochs} --seed {seed}{device}",
-        f"tdpn eval {trained.best}{device}",
-        f"tdpn predict {clip} --checkpoint {trained.best}{device}",
+        _command("prep", "folder", "--root", videos, "--out", data, "--short-side", SHORT_SIDE),
+        _command("train", "--data", data, "--out", free_folder(runs / "demo"), *run_settings, *device),
+        _command("eval", trained.best, *device),
+        _command("predict", clip, "--checkpoint", trained.best, *device),
     ]
     return DemoResult(
         folder=folder,
@@ -92,6 +93,10 @@ def run_demo(
         predicted=predicted,
         seconds=clock.seconds,
     )
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["tdpn", *map(str, words)])
 
 
 class _Clock:

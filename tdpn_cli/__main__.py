@@ -1,0 +1,5 @@
+"""`python -m tdpn_cli`."""
+
+from tdpn_cli.app import main
+
+main()

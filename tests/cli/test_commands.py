@@ -1,0 +1,223 @@
+"""The command line as a person uses it: in a folder, by the README's words, in a real process."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
+TINY = ["--frames", "2", "--size", "32", "--batch-size", "8", "--set", "model.width=0.125"]
+
+
+def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-W", "error", "-c", CODE, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def workplace(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the five commands have been run in a row, by hand as it were; `prep` and `train` so far."""
+    folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(videos, folder / "clips")
+    (folder / "clips" / "train" / "moving left" / "broken.mp4").write_bytes(b"not a video")
+    prepared = tdpn("prep", "folder", "--root", "clips", "--short-side", 40, cwd=folder)
+    assert prepared.returncode == 0, prepared.stderr
+    assert "broken.mp4: not a video" in prepared.stderr
+    assert "data/folder: 24 train, 8 val clips" in prepared.stdout
+    trained = tdpn("train", "--epochs", 2, *TINY, cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+    assert "next  tdpn eval runs/folder-tdpn-r18/best.pt" in trained.stdout
+    return folder
+
+
+def test_evaluation_prints_a_table_and_leaves_a_report_of_the_same_numbers(workplace: Path) -> None:
+    table = tdpn("eval", "runs/folder-tdpn-r18/best.pt", cwd=workplace)
+    assert table.returncode == 0, table.stderr
+    assert max(map(len, table.stdout.splitlines())) <= 100
+    plain = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--json", cwd=workplace)
+    result = json.loads(plain.stdout)
+    head = result["heads"]["action"]
+    assert f"{head['top1']:.2%}" in table.stdout
+    assert (result["clips"], result["rejected"], result["views"]) == (8, 1, "1x1")
+    report = workplace / result["report"]
+    assert f"| top-1 | {head['top1']:.2%} |" in report.read_text()
+    rows = list(csv.DictReader((report.parent / "predictions-action.csv").read_text().splitlines()))
+    assert sum(row["true"] == row["predicted"] for row in rows) / 8 == head["top1"]
+    confusion = list(csv.reader((report.parent / "confusion-action.csv").read_text().splitlines()))
+    assert sum(int(confusion[i + 1][i + 1]) for i in range(8)) / 8 == head["top1"]
+
+
+def test_more_views_are_scored_and_named(workplace: Path) -> None:
+    result = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--views", "2x3", "--json", cwd=workplace)
+    assert json.loads(result.stdout)["views"] == "2x3"
+    assert (workplace / "runs/folder-tdpn-r18/eval-val-2x3/report.md").exists()
+
+
+def test_prediction_finds_the_newest_checkpoint_and_names_classes(workplace: Path) -> None:
+    result = tdpn("predict", "clips/val/moving left/000.mp4", "--json", cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    (prediction,) = json.loads(result.stdout)
+    ranking = prediction["heads"]["action"]
+    assert len(ranking) == 5
+    assert [entry["probability"] for entry in ranking] == sorted((e["probability"] for e in ranking), reverse=True)
+    assert {entry["class"] for entry in ranking} <= {path.name for path in (workplace / "clips/train").iterdir()}
+
+
+def test_prediction_of_a_prepared_clip_is_near_its_evaluation(workplace: Path) -> None:
+    rows = csv.DictReader(
+        (workplace / json.loads(tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--json", cwd=workplace).stdout)["report"])
+        .parent.joinpath("predictions-action.csv")
+        .read_text()
+        .splitlines()
+    )
+    for row in list(rows)[:3]:
+        name, _, number = row["clip"].removeprefix("val/").rpartition("/")
+        clip = next((workplace / "clips" / "val" / name).glob(f"{Path(number).stem}*"))
+        (prediction,) = json.loads(tdpn("predict", clip, "--json", "--topk", 8, cwd=workplace).stdout)
+        own = {entry["class"]: entry["probability"] for entry in prediction["heads"]["action"]}
+        assert own[row["predicted"]] == pytest.approx(float(row["probability"]), abs=0.02)
+
+
+def test_a_broken_file_does_not_stop_the_prediction_of_others(workplace: Path) -> None:
+    broken, whole = "clips/train/moving left/broken.mp4", "clips/val/moving left/000.mp4"
+    result = tdpn("predict", broken, "missing.mp4", whole, cwd=workplace)
+    assert result.returncode == 1
+    assert result.stderr.count("error") == 2
+    assert "missing.mp4: no such file" in result.stderr
+    assert whole in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_second_prep_has_nothing_to_do(workplace: Path) -> None:
+    again = tdpn("prep", "folder", "--root", "clips", "--short-side", 40, "--json", cwd=workplace)
+    report = json.loads(again.stdout)
+    assert report["added"] == 0
+    assert report["clips"] == {"train": 24, "val": 8}
+    assert [failure["source"] for failure in report["failures"]] == ["train/moving left/broken.mp4"]
+
+
+def test_ctrl_c_saves_the_run_and_resume_finishes_it(workplace: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", CODE, "train", "--epochs", "3", *TINY, "--out", "runs/stopped"]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, cwd=workplace, env=variables, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("epoch 1/3"):
+            break
+    child.send_signal(signal.SIGINT)
+    rest = child.stderr.read()
+    assert child.wait(60) == 130, rest
+    assert "hint  add --resume to continue" in rest
+    child.stderr.close()
+    refused = tdpn("train", "--out", "runs/stopped", cwd=workplace)
+    assert (refused.returncode, "runs/stopped: already holds a run" in refused.stderr) == (2, True)
+    other = tdpn("train", "--out", "runs/stopped", "--resume", "--lr", 9, cwd=workplace)
+    assert (other.returncode, "the run to resume has another train.lr" in other.stderr) == (2, True)
+    resumed = tdpn("train", "--out", "runs/stopped", "--resume", "--json", cwd=workplace)
+    assert json.loads(resumed.stdout)["epochs"] == 3, resumed.stderr
+
+
+def test_ablation_trains_four_rows_and_a_second_call_trains_none(workplace: Path) -> None:
+    words = ["ablate", "--epochs", 1, "--set", "model.width=0.125", "--set", "model.input_size=32", "--set"]
+    words += ["model.num_frames=2", "--batch-size", 8, "--json"]
+    first = tdpn(*words, cwd=workplace)
+    rows = json.loads(first.stdout)
+    assert [row["setting"] for row in rows] == ["none", "global in low", "local in high", "both"], first.stderr
+    assert rows[0]["parameters"] < rows[1]["parameters"] < rows[2]["parameters"] < rows[3]["parameters"]
+    began = {row["folder"]: (workplace / row["folder"] / "last.pt").stat().st_mtime_ns for row in rows}
+    second = tdpn(*words, cwd=workplace)
+    assert json.loads(second.stdout) == rows
+    assert began == {folder: (workplace / folder / "last.pt").stat().st_mtime_ns for folder in began}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["train"], 2, "no prepared data set under data/; run tdpn prep"),
+        (["train", "--data", "nowhere"], 2, "nowhere: no prepared data set here"),
+        (["train", "--arch", "r101", "--gpus", 6], 2, "--gpus: 6 GPUs asked for, 0 found; use --gpus 0"),
+        (["train", "--arch", "r99"], 2, "'r99'"),
+        (["trian"], 2, "Did you mean 'train'"),
+        (["train", "--resume"], 1, "no last.pt under runs/"),
+        (["eval", "none.pt"], 1, "none.pt: no such checkpoint"),
+        (["eval", "none.pt", "--topk", "a"], 2, "--topk: 'a' is not a list of whole numbers"),
+        (["predict", "clip.mp4"], 1, "no best.pt under runs/; run tdpn train"),
+        (["ablate", "--set", "flow"], 2, "--set: 'flow' is not NAME=VALUE"),
+        (["prep", "folder", "--root", "nowhere"], 1, "nowhere"),
+        (["prep", "kinetics", "--root", "."], 2, "kinetics400"),
+    ],
+)
+def test_wrong_use_is_a_line_or_two_with_what_to_do(
+    words: list[object], code: int, message: str, tmp_path: Path
+) -> None:
+    result = tdpn(*words, cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    text = " ".join(re.sub(r"[│╭╮╰╯─]|hint", " ", result.stderr).split())
+    wanted = " ".join(message.replace("; ", " ").split())
+    assert (result.returncode, wanted in text) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
+    for words in (["--debug", "train"], ["train", "--debug"]):
+        result = tdpn(*words, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "Traceback" in result.stderr
+        assert "UsageError" in result.stderr
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.argv = ["tdpn", "--help"]
+from tdpn_cli.app import main
+try:
+    main()
+except SystemExit as exit:
+    assert not exit.code
+heavy = {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "prep", "train", "eval", "predict", "ablate"])
+def test_every_command_explains_itself_with_examples(command: str, tmp_path: Path) -> None:
+    result = tdpn(command, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert f"$ tdpn {command}" in result.stdout
+    assert "--json" in result.stdout
+
+
+def test_a_closed_pipe_ends_quietly(workplace: Path) -> None:
+    script = f'{sys.executable} -c "{CODE}" eval runs/folder-tdpn-r18/best.pt --json | true'
+    result = subprocess.run(["bash", "-c", script], cwd=workplace, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
+
+
+def test_a_small_demo_runs_every_step_and_names_its_commands(tmp_path: Path) -> None:
+    result = tdpn("demo", "--epochs", 1, "--clips", 2, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    demo = json.loads(result.stdout)
+    assert demo["evaluation"]["clips"] == 8
+    assert (tmp_path / demo["report"]).exists()
+    assert [command.split()[1] for command in demo["commands"]] == ["prep", "train", "eval", "predict"]
+    repeated = subprocess.run(
+        ["bash", "-c", demo["commands"][3].replace("tdpn", f"{sys.executable} -m tdpn_cli", 1)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert repeated.returncode == 0, repeated.stderr
