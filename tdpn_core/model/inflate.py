@@ -35,7 +35,7 @@ def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
     """Fill the backbone, and the local module's CNN, with the state dict of a 2D ResNet of the same depth.
 
     A kernel of t x k x k is the image's k x k, copied t times and divided by t. The local module's 7x7 over 12
-    channels is the mean of the image's over RGB; its bottlenecks are `layer1`. What follows attention (`bn2`, `bn3`
+    channels is the mean of the image's over RGB; its bottlenecks are `layer1`, where that has bottlenecks. What follows attention (`bn2`, `bn3`
     of its blocks) is left at its start, so that these branches begin as zero.
 
     Raises:
@@ -83,9 +83,11 @@ def _unused(name: str, model: TDPN) -> str | None:
 def _local_sources(model: TDPN) -> dict[str, str]:
     """The local module's entries that start as an image network's."""
     local = model.temporal_difference.local
-    if local is None or not isinstance(model.backbone.get_submodule("layer1.0"), Bottleneck):
+    if local is None:
         return {}
-    return {f"{LOCAL}{name}": name for name in local.state_dict() if name.startswith(("conv1.", "layer1."))}
+    # depths 18 and 34 have no bottlenecks to start the local module's from
+    alike = ("conv1.", "layer1.") if isinstance(model.backbone.get_submodule("layer1.0"), Bottleneck) else ("conv1.",)
+    return {f"{LOCAL}{name}": name for name in local.state_dict() if name.startswith(alike)}
 
 
 def _inflated(name: str, image: Tensor, target: Tensor) -> Tensor:

@@ -53,7 +53,9 @@ def answers(model, clip):
         with torch.no_grad():
             value.copy_(torch.randn(value.shape, generator=generator) / max(1, value[0].numel()) ** 0.5)
     out = model.eval()(clip)
-    return out if isinstance(out, torch.Tensor) else torch.cat(list(out.values()), 1)
+    out = out if isinstance(out, torch.Tensor) else torch.cat(list(out.values()), 1)
+    assert out.isfinite().all()
+    return out
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(f"{k}={v}" for k, v in options.items()))

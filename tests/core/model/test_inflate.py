@@ -84,6 +84,7 @@ def test_without_attention_the_whole_backbone_is_filled():
     assert not any(name.startswith("backbone.") for name in report.unfilled)
     assert set(report.left_out) == {"fc.weight", "fc.bias"}
     assert any(name.startswith("temporal_difference.local.layer1") for name in report.unfilled)
+    assert "temporal_difference.local.conv1.weight" in report.loaded
 
 
 def test_torchvisions_own_names_fit(reference):
