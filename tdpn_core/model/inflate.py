@@ -35,8 +35,8 @@ def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
     """Fill the backbone, and the local module's CNN, with the state dict of a 2D ResNet of the same depth.
 
     A kernel of t x k x k is the image's k x k, copied t times and divided by t. The local module's 7x7 over 12
-    channels is the mean of the image's over RGB; its bottlenecks are `layer1`, where that has bottlenecks. What follows attention (`bn2`, `bn3`
-    of its blocks) is left at its start, so that these branches begin as zero.
+    channels is the mean of the image's over RGB; its bottlenecks are `layer1`, where that has bottlenecks. What
+    follows attention (`bn2`, `bn3` of its blocks) is left at its start, so that these branches begin as zero.
 
     Raises:
         CheckpointError: an entry is missing, unknown or of another shape; the network is then untouched.
