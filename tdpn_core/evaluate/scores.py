@@ -13,7 +13,7 @@ from torch import Tensor
 from tdpn_core.config import RunConfig, SamplingConfig, parse_views
 from tdpn_core.model.tdpn import TDPN
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.sampling.dataset import TestViews
+from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import view_batches
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.sampling.source import ClipSource
@@ -42,7 +42,7 @@ def score_split(
         ShardError, ClipError: a clip cannot be read; its name is in the message, and no score is given.
     """
     sampling = replace(config.sampling, views=views)
-    dataset = TestViews(clips, config.model, sampling)
+    dataset = ViewClips(clips, config.model, sampling)
     times, crops = parse_views(views)
     count = times * crops
     result: Probabilities = {}

@@ -72,7 +72,7 @@ class TrainingClips(Dataset[Sample]):
         return {head: self.flips[head].swaps.get(label, label) for head, label in labels.items()} if flip else labels
 
 
-class TestViews(Dataset[Sample]):
+class ViewClips(Dataset[Sample]):
     """The test views of each clip, in the order clips in time x crops in space. An item is asked for by its clip.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
 from tdpn_core.randomness import derive
-from tdpn_core.sampling.dataset import Sample, TestViews, TrainingClips
+from tdpn_core.sampling.dataset import Sample, TrainingClips, ViewClips
 from tdpn_core.sampling.workers import WorkerLoader
 
 WORKER_TIMEOUT = 300.0
@@ -71,7 +71,7 @@ class TrainingLoader:
 
 
 def view_batches(
-    dataset: TestViews,
+    dataset: ViewClips,
     *,
     workers: int,
     batch_size: int = 1,

@@ -21,9 +21,14 @@ def test_a_written_file_has_its_content_and_leaves_nothing_beside_it(tmp_path: P
 def test_an_exception_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file"
     files.write_text(target, "old")
-    with pytest.raises(RuntimeError, match="midway"), files.atomic_path(target) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError("midway")
+
+    def write() -> None:
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        write()
     assert target.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 

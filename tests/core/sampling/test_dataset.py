@@ -39,7 +39,7 @@ def test_a_model_without_local_module_gets_no_window(memory_clips):
 def test_each_distinct_frame_is_read_once(memory_clips, count):
     source = memory_clips([count])
     TrainingClips(source, MODEL, DENSE, seed=0)[0, 0]
-    dataset.TestViews(source, MODEL, DENSE)[0]
+    dataset.ViewClips(source, MODEL, DENSE)[0]
     assert len(source.reads) == 2
     assert all(len(frames) == len(set(frames)) <= count for frames in source.reads)
 
@@ -101,7 +101,7 @@ def test_every_head_has_a_say_in_a_flip(memory_clips):
 @pytest.mark.parametrize(("views", "expected"), [("1x1", (1, 32)), ("4x1", (4, 32)), ("2x3", (6, 40))])
 def test_views_are_stacked_clips_in_time_first(memory_clips, views, expected):
     sampling = SamplingConfig(interval=3, short_side=40, views=views)
-    sample = dataset.TestViews(memory_clips([41]), MODEL, sampling)[0]
+    sample = dataset.ViewClips(memory_clips([41]), MODEL, sampling)[0]
     number, side = expected
     assert sample.clip.shape == (number, 3, 20, side, side)
     assert sample.clip.is_contiguous()
@@ -114,7 +114,7 @@ def test_views_are_stacked_clips_in_time_first(memory_clips, views, expected):
 
 
 def test_views_are_the_same_each_time(memory_clips):
-    views = dataset.TestViews(memory_clips([9, 30], noise=True), MODEL, DENSE)
+    views = dataset.ViewClips(memory_clips([9, 30], noise=True), MODEL, DENSE)
     assert torch.equal(views[1].clip, views[1].clip)
     assert views[1].labels == {"action": 1}
     assert views[1].number == 1
@@ -123,7 +123,7 @@ def test_views_are_the_same_each_time(memory_clips):
 def test_an_unlabelled_clip_can_be_tested_and_not_trained_on(memory_clips):
     source = memory_clips([5, 5])
     source.labels["action"][1] = -1
-    assert dataset.TestViews(source, MODEL, DENSE)[1].labels == {"action": -1}
+    assert dataset.ViewClips(source, MODEL, DENSE)[1].labels == {"action": -1}
     with pytest.raises(DatasetError, match=r"^clip-1: 1 clips have no label and cannot be trained on"):
         TrainingClips(source, MODEL, DENSE, seed=0)
 
@@ -144,7 +144,7 @@ def test_a_label_that_is_no_class_is_an_error(memory_clips, label):
 
 
 @pytest.mark.parametrize(
-    "build", [lambda s: TrainingClips(s, MODEL, DENSE, 0), lambda s: dataset.TestViews(s, MODEL, DENSE)]
+    "build", [lambda s: TrainingClips(s, MODEL, DENSE, 0), lambda s: dataset.ViewClips(s, MODEL, DENSE)]
 )
 def test_no_clips_and_clips_without_frames_are_errors(memory_clips, build):
     with pytest.raises(DatasetError, match="there is no clip"):

@@ -118,7 +118,7 @@ def test_loading_draws_nothing_from_the_global_generator(memory_clips):
 @pytest.mark.parametrize("batch_size", [1, 4, 9])
 def test_testing_takes_every_clip_once_in_order(memory_clips, workers, batch_size):
     source = memory_clips([1, 5, 30, 2, 9, 7, 40], noise=True)
-    views = dataset.TestViews(source, MODEL, SamplingConfig(interval=2, short_side=32, views="2x3"))
+    views = dataset.ViewClips(source, MODEL, SamplingConfig(interval=2, short_side=32, views="2x3"))
     batches = list(loader.view_batches(views, workers=workers, batch_size=batch_size))
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(7))
     clips = torch.cat([batch.clips for batch in batches])
@@ -131,7 +131,7 @@ def test_one_clip_of_one_frame_is_an_epoch_and_a_test(memory_clips, workers):
     source = memory_clips([1])
     (batch,) = training(source, batch_size=8, workers=workers).epoch(0)
     assert batch.clips.shape == (1, 3, 10, 32, 32)
-    (tested,) = loader.view_batches(dataset.TestViews(source, MODEL, SAMPLING), workers=workers)
+    (tested,) = loader.view_batches(dataset.ViewClips(source, MODEL, SAMPLING), workers=workers)
     assert tested.clips.shape == (1, 1, 3, 10, 32, 32)
 
 
@@ -151,7 +151,7 @@ def test_an_error_keeps_its_kind_and_fields_on_the_way_out_of_a_worker(memory_cl
             raise ShardError("digest differs", where=f"shard-0001.h5 ({self.ids[clip]})", hint="prepare it again")
 
     with pytest.raises(ShardError) as caught:
-        list(loader.view_batches(dataset.TestViews(Broken([5]), MODEL, SAMPLING), workers=workers))
+        list(loader.view_batches(dataset.ViewClips(Broken([5]), MODEL, SAMPLING), workers=workers))
     assert (caught.value.what, caught.value.where) == ("digest differs", "shard-0001.h5 (clip-0)")
     assert caught.value.hint == "prepare it again"
 
@@ -164,7 +164,7 @@ def test_a_killed_worker_is_an_error_with_the_clip_it_was_at(memory_clips):
             return super().read(clip, frames)
 
     with pytest.raises(ClipError, match=r"^clip-2: a loader worker died or hangs") as caught:
-        list(loader.view_batches(dataset.TestViews(Deadly([5] * 3), MODEL, SAMPLING), workers=1))
+        list(loader.view_batches(dataset.ViewClips(Deadly([5] * 3), MODEL, SAMPLING), workers=1))
     assert "--workers 0" in str(caught.value)
 
 
@@ -186,7 +186,7 @@ def test_a_worker_that_dies_during_a_step_is_noticed_at_the_next_batch_and_not_b
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().read(clip, frames)
 
-    batches = loader.view_batches(dataset.TestViews(Mortal([5] * 9), MODEL, SAMPLING), workers=1)
+    batches = loader.view_batches(dataset.ViewClips(Mortal([5] * 9), MODEL, SAMPLING), workers=1)
     next(batches)
     next(batches)
     next(batches)  # by now clip 4 is prefetched
@@ -202,7 +202,7 @@ def test_a_slow_batch_is_waited_for_up_to_the_timeout(memory_clips, monkeypatch)
             return super().read(clip, frames)
 
     monkeypatch.setattr(workers_module, "POLL_SECONDS", 0.1)
-    views = dataset.TestViews(Slow([5] * 2), MODEL, SAMPLING)
+    views = dataset.ViewClips(Slow([5] * 2), MODEL, SAMPLING)
     numbers = [batch.indices.item() for batch in loader.view_batches(views, workers=1, timeout=60)]
     assert numbers == [0, 1]
 
