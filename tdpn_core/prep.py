@@ -24,7 +24,7 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards.manifest import MANIFEST, Failure, Manifest, load_manifest
 from tdpn_core.shards.store import clip_ids
 from tdpn_core.shards.write import PackedClip, ShardWriter
-from tdpn_core.video.child import Limits
+from tdpn_core.video.child import ChildError, Limits
 from tdpn_core.video.program import Program, find_ffmpeg
 from tdpn_core.video.transcode import Encoding, transcode
 
@@ -113,8 +113,8 @@ def prepare(
 
     A clip that cannot be decoded is recorded with its reason, and the others go on. Run again with the same
     arguments, it does what is missing: clips that are in no listed shard, and failed ones whose file has changed
-    since. Shards hold clips in the table's order, whatever order they are finished in, so that an interrupted
-    preparation ends with the same bytes as one that was not.
+    since or whose decoder died or timed out. Shards hold clips in the table's order, whatever order they are finished
+    in, so that an interrupted preparation ends with the same bytes as one that was not.
 
     Args:
         dataset: `kinetics400` or `folder`.
@@ -216,18 +216,18 @@ def _pack(
     progress.begin("prep", len(todo))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prep")
     try:
-        for split, rows in todo.groupby("split", sort=False):
-            writer.begin(str(split))
-            for outcome in _in_order(pool, work, rows.itertuples(index=False), workers * _LOOK_AHEAD):
-                if isinstance(outcome, Failure):
-                    writer.fail(outcome)
-                    progress.say(f"{outcome.source}: {outcome.reason}")
-                    failures += 1
-                else:
-                    writer.add(outcome)
-                clips += 1
-                rate = clips / (time.monotonic() - began)
-                progress.advance(1, **{"clips/s": f"{rate:.1f}", "failures": str(failures)})
+        rows = list(todo.itertuples(index=False))
+        for row, outcome in zip(rows, _in_order(pool, work, rows, workers * _LOOK_AHEAD), strict=True):
+            writer.begin(row.split)
+            if isinstance(outcome, Failure):
+                writer.fail(outcome)
+                progress.say(f"{outcome.source}: {outcome.reason}")
+                failures += 1
+            else:
+                writer.add(outcome)
+            clips += 1
+            rate = clips / (time.monotonic() - began)
+            progress.advance(1, **{"clips/s": f"{rate:.1f}", "failures": str(failures)})
     finally:
         cancel.set()  # whatever ended the loop: no child outlives it
         pool.shutdown(wait=True, cancel_futures=True)
@@ -249,7 +249,7 @@ def _transcoded(
     try:
         clip = transcode(path, program, encoding, limits=limits, start=row.start, stop=row.stop, cancel=cancel)
     except ClipError as error:
-        return Failure(row.id, source, error.what, _stamp(path))
+        return Failure(row.id, source, error.what, "" if isinstance(error, ChildError) else _stamp(path))
     labels = {head: int(getattr(row, f"label_{head}")) for head in heads}
     return PackedClip(row.id, source, labels, clip.data, clip.sizes, clip.times, clip.fps, clip.width, clip.height)
 

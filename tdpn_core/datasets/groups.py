@@ -17,7 +17,7 @@ from tdpn_core.randomness import derive_seed
 
 VAL_SHARE = 0.2
 
-_CODE = re.compile(r"(?:[A-Z]{1,2}\d+){3,}")  # NTU's S001C001P001R001A001, or PS7A1P3T2
+_CODE = re.compile(r"(?:[A-Z]{1,2}\d+){3,}(?![A-Za-z0-9])")  # NTU's S001C001P001R001A001, or PS7A1P3T2
 _PERSON_CODE = re.compile(r"P\d+")
 _PERSON = re.compile(r"(?:(?:person|subject|subj|actor)[_ -]?\d+|P\d+)(?=[_ .-])", re.IGNORECASE)
 _UCF = re.compile(r"_(g\d+)_c\d+$")
@@ -93,7 +93,7 @@ def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share
 
 def _stated_group(stem: str, label: str) -> str | None:
     """The group that a known convention of names states; a person is one across all classes."""
-    if _CODE.fullmatch(stem) and (person := _PERSON_CODE.search(stem, 1)):
+    if (code := _CODE.match(stem)) and (person := _PERSON_CODE.search(code[0], 1)):
         return f"person {person[0]}"
     if person := _PERSON.match(stem):
         return f"person {person[0].lower()}"

@@ -64,14 +64,7 @@ def read_kinetics(root: Path) -> Dataset:
     rows = list(_annotations(root))
     files = _by_name(found.videos, root)
     clips, used = _annotated(rows, files, root, notes)
-    annotated = {row.split for row in rows}
-    in_folders = [
-        (split, label, video)
-        for video in found.videos
-        if video not in used
-        and (split := _split_of(video, root)) not in annotated
-        and (label := _class_of(video, root))
-    ]
+    in_folders = _in_class_folders([video for video in found.videos if video not in used], root, rows)
     used |= {video for _, _, video in in_folders}
     names = _class_names((row.label for row in rows), (label for _, label, _ in in_folders))
     if rows and len(found.videos) > len(used) + files.replaced:
@@ -150,10 +143,22 @@ def _annotated(
     return clips, {video for _, video in clips}
 
 
-def _split_of(video: Path, root: Path) -> str:
-    """The split whose folder a file lies in; train outside of all."""
+def _in_class_folders(videos: Iterable[Path], root: Path, rows: list[Row]) -> list[tuple[str, str, Path]]:
+    """(split, class folder, file) of the files that no annotation file could have spoken of."""
+    annotated = {row.split for row in rows}
+    placed = []
+    for video in videos:
+        split = _split_of(video, root) or (None if rows else "train")
+        label = _class_of(video, root)
+        if split and label and split not in annotated:
+            placed.append((split, label, video))
+    return placed
+
+
+def _split_of(video: Path, root: Path) -> str | None:
+    """The split whose folder a file lies in."""
     folders = video.relative_to(root).parts[:-1]
-    return next((_SPLITS[part.lower()] for part in folders if part.lower() in _SPLITS), "train")
+    return next((_SPLITS[part.lower()] for part in folders if part.lower() in _SPLITS), None)
 
 
 def _class_of(video: Path, root: Path) -> str | None:

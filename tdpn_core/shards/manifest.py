@@ -47,7 +47,7 @@ class Failure:
     source: str
     reason: str
     stamp: str
-    """Size and modification time of the file when it failed; empty if it was not there."""
+    """Size and modification time of the file when it failed: while they stay, so does the failure. Empty: try again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,9 +52,10 @@ class ShardWriter:
     failures: list[Failure] = field(default_factory=list)
 
     def begin(self, split: str) -> None:
-        """The clips that follow are of `split`."""
-        self.flush()
-        self.split = split
+        """The clips that follow are of `split`; those of another one are written."""
+        if split != self.split:
+            self.flush()
+            self.split = split
 
     def add(self, clip: PackedClip) -> None:
         """Pack a clip, and write the shard if it is full."""

@@ -28,6 +28,10 @@ _POLL_SECONDS = 0.25  # how soon a cancelled run notices
 _CPU_FACTOR = 4  # a decoder of several threads may use more processor than wall time; this ends orphans
 
 
+class ChildError(ClipError):
+    """The child died or passed a limit: the clip's fault perhaps, perhaps the machine's. It may do better next time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What one child may use before it is killed."""
@@ -80,7 +84,7 @@ def run_child(
         cancel: set it, and the child is killed within a fraction of a second.
 
     Raises:
-        ClipError: a limit was passed, or the child died of a signal.
+        ChildError: a limit was passed, or the child died of a signal.
         Stopped: cancelled.
         ToolError: the program cannot be started.
     """
@@ -102,7 +106,7 @@ def run_child(
         streams.drain(deadline, cancel)
         status = _wait(process, deadline, limits, where)
     if status < 0:
-        raise ClipError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+        raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
     return Finished(status, bytes(streams.output), bytes(streams.side), streams.log.text())
 
 
@@ -140,7 +144,7 @@ class _Streams:
         while self.selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise ClipError(f"decoder timed out after {self.limits.seconds:g} s", where=self.where)
+                raise ChildError(f"decoder timed out after {self.limits.seconds:g} s", where=self.where)
             if cancel is not None and cancel.is_set():
                 raise Stopped("stopped on request")
             for key, _ in self.selector.select(min(left, _POLL_SECONDS)):
@@ -158,7 +162,7 @@ class _Streams:
         else:
             self.output += data
         if len(self.output) + len(self.side) > self.limits.output_bytes:
-            raise ClipError(f"decoder wrote more than {self.limits.output_bytes / 1e6:.0f} MB", where=self.where)
+            raise ChildError(f"decoder wrote more than {self.limits.output_bytes / 1e6:.0f} MB", where=self.where)
 
     def close(self) -> None:
         self.selector.close()
@@ -195,7 +199,7 @@ def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, whe
     try:
         return process.wait(max(deadline - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
-        raise ClipError(f"decoder timed out after {limits.seconds:g} s", where=where) from None
+        raise ChildError(f"decoder timed out after {limits.seconds:g} s", where=where) from None
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -23,7 +23,7 @@ from tdpn_core.video import _decord_child
 from tdpn_core.video.child import LIMITS, Limits, run_child
 from tdpn_core.video.log import Decoded, Header, avi_frames, copied_length, explain, read_header
 from tdpn_core.video.program import Program, find_ffmpeg
-from tdpn_core.video.transcode import Encoding, compiled, input_options
+from tdpn_core.video.transcode import Encoding, compiled, open_video
 
 _INDEXED = ("mov", "matroska")
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "DECORD_LOG_LEVEL": "quiet"}
@@ -112,12 +112,12 @@ def read_frames(
 
 def _pass_over(path: Path, program: Program, limits: Limits, mode: dict[str, Any]) -> tuple[Header, int, float]:
     """One pass of ffmpeg that keeps nothing: the header, the number of packets or frames, and the time reached."""
-    source = ffmpeg.input(f"file:{path}", **input_options(Encoding()))
+    source = open_video(Encoding())
     output = ffmpeg.output(source["v:0"], "pipe:1", format="null", **mode)
-    log = run_child(compiled(output, program), limits, where=path).log
+    log = run_child(compiled(output, program, path), limits, where=path).log
     header, (count, reach) = read_header(log), copied_length(log)
     if header is None or count == 0:
-        raise ClipError(explain(log, Encoding().max_pixels), where=path)
+        raise ClipError(explain(log, path, Encoding().max_pixels), where=path)
     fps = header.fps or count / max(reach, 1e-3)
     fault = Decoded(log, header, count, reach, fps, header.video_seconds or header.seconds, avi_frames(path)).cut()
     if fault:
@@ -142,7 +142,7 @@ def _by_index(path: Path, info: VideoInfo, wanted: list[int], size: tuple[int, i
 def _decoded_through(path: Path, wanted: list[int], size: tuple[int, int], program: Program, limits: Limits) -> bytes:
     """Frames by decoding all up to the last one wanted."""
     chosen = "+".join(f"eq(n,{index})" for index in wanted)
-    source = ffmpeg.input(f"file:{path}", **input_options(Encoding()))
+    source = open_video(Encoding())
     output = ffmpeg.output(
         source["v:0"],
         "pipe:1",
@@ -152,7 +152,7 @@ def _decoded_through(path: Path, wanted: list[int], size: tuple[int, int], progr
         pix_fmt="rgb24",
         **{"frames:v": len(wanted)},
     )
-    finished = run_child(compiled(output, program), limits, where=path)
+    finished = run_child(compiled(output, program, path), limits, where=path)
     if not finished.output:
-        raise ClipError(explain(finished.log, Encoding().max_pixels), where=path)
+        raise ClipError(explain(finished.log, path, Encoding().max_pixels), where=path)
     return finished.output

@@ -24,14 +24,18 @@ _FRAMES = re.compile(r"frame= *(\d+)")
 _COMPLAINT = re.compile(r"^(?:\[[^\]]* @ \w+\] ?)*\[(?:error|fatal|panic)\] (.*)", re.MULTILINE)
 _CUT = re.compile(r"File ended prematurely|partial file|Packet corrupt|corrupt input packet|atom truncated")
 
+_NOT_VIDEO = "not a video: no known container or damaged header"
+_NO_INDEX = "truncated: the file's index is missing or cut"
+_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _REASONS = (  # the first that the log holds explains why nothing could be decoded
     (re.compile(r"not on whitelist"), "not a video container that is read here"),
     (re.compile(r"exceeds specified max pixel count"), "{size} exceeds the limit of {max_pixels} pixels"),
-    (re.compile(r"moov atom not found|atom truncated"), "truncated: the index at the end of the file is missing"),
+    (re.compile(r"moov atom not found|atom truncated|corrupted \w+ atom|error reading header"), _NO_INDEX),
+    (re.compile(r"File ended prematurely"), "truncated: the file ends before its first frame"),
     (re.compile(r"matches no streams"), "no video stream"),
     (re.compile(r"No such file"), "no such file"),
     (re.compile(r"Permission denied"), "no permission to read it"),
-    (re.compile(r"Invalid data found when processing input"), "not a video: no known container or damaged header"),
+    (re.compile(r"Invalid data found when processing input"), _NOT_VIDEO),
     (re.compile(r"[Dd]ecoder \(codec|Decoder not found|unknown codec"), "its codec cannot be decoded"),
 )
 
@@ -87,15 +91,25 @@ def complaints(log: str) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in _COMPLAINT.findall(log)))
 
 
-def explain(log: str, max_pixels: int) -> str:
-    """Why no frame came out, in a few words."""
+def explain(log: str, path: Path, max_pixels: int) -> str:
+    """Why no frame came out of `path`, in a few words."""
     header = read_header(log)
     size = f"{header.width}x{header.height}" if header else "its size"
     for pattern, reason in _REASONS:
         if pattern.search(log):
+            if reason == _NO_INDEX and not _looks_like_mov(path):
+                return _NOT_VIDEO  # taken for a film only by its name
             return reason.format(size=size, max_pixels=max_pixels)
     lines = complaints(log)
     return f"cannot be decoded ({lines[0][:120]})" if lines else "no frame could be decoded"
+
+
+def _looks_like_mov(path: Path) -> bool:
+    try:
+        with path.open("rb") as source:
+            return source.read(8)[4:] in _MOV_BOXES
+    except OSError:
+        return False
 
 
 def copied_length(log: str) -> tuple[int, float]:

@@ -22,6 +22,7 @@ from tdpn_core.video.child import LIMITS, SIDE_CHANNEL, Finished, Limits, run_ch
 from tdpn_core.video.log import CONTAINERS, Decoded, avi_frames, copied_length, explain, read_header
 from tdpn_core.video.program import Program
 
+_INPUT = "INPUT"  # stands for the file's name, which ffmpeg-python wants to be UTF-8
 _CLOCK = 1_000_000  # ticks a second of the time stamps: fine enough for every container's own
 
 
@@ -86,7 +87,7 @@ def transcode(
         program: from `find_ffmpeg`.
         encoding: size, quality and bounds.
         limits: of the child process.
-        start: first second of the part to take, NaN for the file's start.
+        start: first second of the part to take, to the container's clock; NaN for the file's start.
         stop: end of the part, exclusive, NaN for the file's end.
         cancel: set it to give up soon.
 
@@ -115,7 +116,7 @@ def transcode(
         fault = f"decoder failed with status {finished.status}"
     if fault:
         raise ClipError(fault, where=path)
-    height, width = simplejpeg.decode_jpeg_header(finished.output[: sizes[0]])[:2]
+    height, width = _picture_size(finished.output[: sizes[0]], path)
     return EncodedClip(
         data=finished.output,
         sizes=sizes,
@@ -142,20 +143,26 @@ def frame_rate(times: NDArray[np.float64], printed: float | None) -> tuple[bool,
     return even, measured
 
 
-def input_options(encoding: Encoding) -> dict[str, Any]:
-    """What every opening of a foreign file starts with: one thread, local files, containers only, a bounded picture."""
-    return {
-        "threads": 1,  # clips run side by side; and what one thread makes of a damaged clip is the same each time
-        "protocol_whitelist": "file,pipe",
-        "format_whitelist": CONTAINERS,
-        "max_pixels": encoding.max_pixels,
-    }
+def open_video(encoding: Encoding, **options: Any) -> Any:
+    """An ffmpeg-python input for a foreign file: one thread, local files, containers only, a bounded picture.
+
+    `compiled` puts the file's name in.
+    """
+    return ffmpeg.input(
+        _INPUT,
+        threads=1,  # clips run side by side; and what one thread makes of a damaged clip is the same each time
+        protocol_whitelist="file,pipe",
+        format_whitelist=CONTAINERS,
+        max_pixels=encoding.max_pixels,
+        **options,
+    )
 
 
-def compiled(stream: Any, program: Program) -> list[str]:
-    """An ffmpeg-python output stream as a command whose log can be read by `tdpn_core.video.log`."""
+def compiled(stream: Any, program: Program, path: Path) -> list[str]:
+    """An ffmpeg-python output stream as a command that reads `path` and logs what `tdpn_core.video.log` reads."""
     quiet = stream.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
-    return [str(part) for part in quiet.compile(cmd=program.path)]
+    command = [str(part) for part in quiet.compile(cmd=program.path)]
+    return [f"file:{path}" if part == _INPUT else part for part in command]
 
 
 def _command(path: Path, program: Program, encoding: Encoding, start: float, stop: float) -> list[str]:
@@ -164,8 +171,10 @@ def _command(path: Path, program: Program, encoding: Encoding, start: float, sto
         f"scale=w='if(lte(iw,ih),min(iw,{side}),-1)':h='if(lte(iw,ih),-1,min(ih,{side}))'"
         ":out_color_matrix=bt601:out_range=full,format=yuvj420p"  # what a JPEG reader takes for granted
     )
-    cut = {name: f"{value:.6f}" for name, value in (("ss", start), ("to", stop)) if not math.isnan(value)}
-    source = ffmpeg.input(f"file:{path}", **input_options(encoding), **cut)
+    seek = {} if math.isnan(start) else {"ss": f"{start:.6f}"}
+    if not math.isnan(stop):  # by a filter: ffmpeg's own -to counts from the first frame and takes one too many
+        scale = f"trim=end={stop - (start if seek else 0):.6f},{scale}"
+    source = open_video(encoding, **seek)
     output = ffmpeg.output(
         source["v:0"],
         "pipe:1",
@@ -183,19 +192,28 @@ def _command(path: Path, program: Program, encoding: Encoding, start: float, sto
             "frames:v": encoding.max_frames + 1,
         },
     )
-    return compiled(output, program)
+    return compiled(output, program, path)
 
 
 def _frame_table(finished: Finished, path: Path, encoding: Encoding) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Bytes and seconds of each frame, from the side channel."""
     table = np.array([line.split() for line in finished.side.decode().splitlines()], np.int64).reshape(-1, 2)
     if len(table) == 0:
-        raise ClipError(explain(finished.log, encoding.max_pixels), where=path)
+        raise ClipError(explain(finished.log, path, encoding.max_pixels), where=path)
     if len(table) > encoding.max_frames:
         raise ClipError(f"more than {encoding.max_frames} frames", where=path)
     if table[:, 1].sum() != len(finished.output):
         raise ClipError(f"decoder failed: {len(finished.output)} bytes of {table[:, 1].sum()} came", where=path)
     return table[:, 1], table[:, 0] / _CLOCK
+
+
+def _picture_size(jpeg: bytes, path: Path) -> tuple[int, int]:
+    """Height and width of an encoded frame."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError as error:
+        raise ClipError(f"decoder failed: its first frame is no JPEG ({error})", where=path) from error
+    return height, width
 
 
 def _part(seconds: float | None, start: float, stop: float) -> float | None:
@@ -218,9 +236,9 @@ def _second_look(
     """Copy all streams to nowhere, only for a clip that the first pass left in doubt."""
     if not (decoded.silently_short or decoded.complaints):
         return None
-    source = ffmpeg.input(f"file:{path}", protocol_whitelist="file,pipe", format_whitelist=CONTAINERS)
+    source = open_video(Encoding())
     output = ffmpeg.output(source["v:0"], source["a?"], "pipe:1", c="copy", format="null")
-    copied = run_child(compiled(output, program), limits, where=path, cancel=cancel)
+    copied = run_child(compiled(output, program, path), limits, where=path, cancel=cancel)
     packets, reach = copied_length(copied.log)
     whole = math.isnan(start) and math.isnan(stop)
     return decoded.second_look(packets if whole else 0, _part(reach, start, stop) or 0.0)
