@@ -218,7 +218,7 @@ def _pack(
     try:
         rows = list(todo.itertuples(index=False))
         for row, outcome in zip(rows, _in_order(pool, work, rows, workers * _LOOK_AHEAD), strict=True):
-            writer.begin(row.split)
+            writer.begin(str(row.split))
             if isinstance(outcome, Failure):
                 writer.fail(outcome)
                 progress.say(f"{outcome.source}: {outcome.reason}")
