@@ -15,7 +15,7 @@ from tdpn_core.errors import ClipError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.model.tdpn import TDPN
 from tdpn_core.runs import newest_checkpoint
-from tdpn_core.sampling.dataset import TestViews
+from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.train.checkpoint import load_checkpoint
 from tdpn_core.train.runtime import Runtime
 from tdpn_core.video.decode import probe_video, read_frames
@@ -99,7 +99,7 @@ class VideoClip:
 
 def _heads(model: TDPN, config: RunConfig, path: Path, topk: int) -> dict[str, list[tuple[str, float]]]:
     classes = config.data.classes
-    sample = TestViews(VideoClip(path, classes), config.model, config.sampling)[0]
+    sample = ViewClips(VideoClip(path, classes), config.model, config.sampling)[0]
     result = {}
     for head, values in view_probabilities(model, sample.clip, config.sampling).items():
         mean = values.mean(dim=0)
