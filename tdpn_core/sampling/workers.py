@@ -106,8 +106,7 @@ class _Watched(Dataset[Item | TdpnError]):
 
     def __init__(self, dataset: Dataset[Item], workers: int) -> None:
         self._dataset = dataset
-        self._at: Tensor = torch.full((max(workers, 1),), IDLE)
-        self._at.share_memory_()  # type: ignore[no-untyped-call]
+        self._at: Tensor = torch.full((max(workers, 1),), IDLE).share_memory_()
 
     def __getitem__(self, key: Any) -> Item | TdpnError:
         info = get_worker_info()
