@@ -72,12 +72,25 @@ def finetune(data: DataConfig, frames_per_clip: int) -> RunConfig:
 
 
 def small(data: DataConfig, frames_per_clip: int) -> RunConfig:
-    """A CPU and a few hundred clips, from scratch: half-width R18 at 112 pixels, 8 segments over the whole clip."""
+    """A CPU and a few hundred clips, from scratch: half-width R18 at 112 pixels, 8 segments over the whole clip.
+
+    The local module joins by the mean, since a branch that starts at zero only delays a network without a past: on the
+    demo's clips SGD with zero-initialised laterals stayed at chance for ten epochs, where this reached nine in ten.
+    """
     return RunConfig(
         recipe="small",
-        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=112, width=0.5),
+        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=112, width=0.5, local_fusion="mean"),
         sampling=SamplingConfig(mode="segments", short_side=128, crop_area=(0.5, 1.0)),
-        train=TrainConfig(epochs=30, batch_size=16, lr=0.02, schedule="cosine", milestones=(), warmup_epochs=2),
+        train=TrainConfig(
+            epochs=30,
+            batch_size=16,
+            optimiser="adamw",
+            lr=0.002,
+            weight_decay=0.02,
+            schedule="cosine",
+            milestones=(),
+            warmup_epochs=2,
+        ),
         data=data,
     )
 

@@ -29,12 +29,12 @@ from tdpn_core.model.tdpn import TDPN
 SCHEMA = 1
 RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
-_MODEL, _MOMENTUM = "model.", "momentum."
+_MODEL, _OPTIMISER = "model.", "optimiser."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Where a run stands. Together with weights and momenta this is all that resuming needs: randomness is derived."""
+    """Where a run stands. With weights and optimiser this is all that resuming needs: randomness is derived."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -73,8 +73,8 @@ class Checkpoint:
     weights: dict[str, Tensor]
     """The model's state dict."""
 
-    momenta: dict[str, Tensor]
-    """SGD's momentum buffer of each parameter, by the parameter's name."""
+    optimiser: dict[str, Tensor]
+    """The optimiser's buffers of each parameter, by `<buffer>.<parameter>`."""
 
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
@@ -93,7 +93,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         TdpnError: the disk is full or the folder cannot be written.
     """
     tensors = {_MODEL + name: value.detach().cpu().contiguous() for name, value in checkpoint.weights.items()}
-    tensors |= {_MOMENTUM + name: value.detach().cpu().contiguous() for name, value in checkpoint.momenta.items()}
+    tensors |= {_OPTIMISER + name: value.detach().cpu().contiguous() for name, value in checkpoint.optimiser.items()}
     versions = {"tdpn": __version__, "torch": torch.__version__, "python": platform.python_version()}
     header = {
         "schema": SCHEMA,
@@ -125,7 +125,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         config=from_dict(RunConfig, header["config"]),
         state=from_dict(TrainingState, header["state"]),
         weights={name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)},
-        momenta={name.removeprefix(_MOMENTUM): value for name, value in tensors.items() if name.startswith(_MOMENTUM)},
+        optimiser={
+            name.removeprefix(_OPTIMISER): value for name, value in tensors.items() if name.startswith(_OPTIMISER)
+        },
         versions=header["versions"],
     )
 

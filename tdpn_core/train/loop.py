@@ -34,6 +34,7 @@ from tdpn_core.train.checkpoint import (
 )
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.loss import objective
+from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.record import Record
 from tdpn_core.train.runtime import Runtime, StopRequest, stop_requests
 from tdpn_core.train.schedule import learning_rate
@@ -111,13 +112,7 @@ class Trainer:
         torch.manual_seed(derive_seed(config.train.seed, _INITIAL))
         self.model = build_model(config.model).to(self.device)
         self.names = dict(self.model.named_parameters())
-        self.optimiser = torch.optim.SGD(
-            self.names.values(),
-            lr=config.train.lr,
-            momentum=config.train.momentum,
-            nesterov=config.train.momentum > 0,
-            weight_decay=config.train.weight_decay,
-        )
+        self.optimiser = create_optimiser(self.names.values(), config.train)
         self.state = TrainingState()
         # on what
         self.clips = clips
@@ -250,12 +245,12 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the whole run to a checkpoint of that name."""
-        momenta = {
-            name: self.optimiser.state[parameter]["momentum_buffer"]
-            for name, parameter in self.names.items()
-            if parameter in self.optimiser.state
-        }
-        checkpoint = Checkpoint(config=self.config, state=self.state, weights=self.model.state_dict(), momenta=momenta)
+        checkpoint = Checkpoint(
+            config=self.config,
+            state=self.state,
+            weights=self.model.state_dict(),
+            optimiser=optimiser_tensors(self.optimiser, self.names),
+        )
         save_checkpoint(self.record.folder / name, checkpoint)
         self.saved_at = time.monotonic()
 
@@ -269,8 +264,7 @@ class Trainer:
         if checkpoint.config != self.config:
             raise ConfigError("written with other settings than this run's", where=path)
         load_weights(self.model, checkpoint.weights)
-        for name, buffer in checkpoint.momenta.items():
-            self.optimiser.state[self.names[name]]["momentum_buffer"] = buffer.to(self.device)
+        restore_optimiser(self.optimiser, self.names, checkpoint.optimiser)
         self.state = checkpoint.state
 
     def _rate(self, batch: int) -> float:

@@ -35,7 +35,7 @@ def checkpoint(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> P
     torch.manual_seed(0)
     model = build_model(config.model)
     path = tmp_path_factory.mktemp("run") / "best.pt"
-    save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=model.state_dict(), momenta={}))
+    save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=model.state_dict(), optimiser={}))
     return path
 
 

@@ -29,7 +29,7 @@ def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     weights = {"a.weight": torch.randn(3, 4), "a.steps": torch.tensor(7), "b": torch.randn(2).to(torch.float16)}
     state = TrainingState(epoch=2, batch=1, step=9, running={"loss": 0.1}, history=[{"loss": 1 / 3}], best_top1=0.5)
-    return Checkpoint(config=CONFIG, state=state, weights=weights, momenta={"a.weight": torch.randn(3, 4)})
+    return Checkpoint(config=CONFIG, state=state, weights=weights, optimiser={"a.weight": torch.randn(3, 4)})
 
 
 def test_everything_comes_back_bit_for_bit(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_everything_comes_back_bit_for_bit(checkpoint: Checkpoint, tmp_path: Pat
     assert loaded.config == checkpoint.config
     assert loaded.state == checkpoint.state
     assert loaded.versions["torch"] == torch.__version__
-    for stored, original in ((loaded.weights, checkpoint.weights), (loaded.momenta, checkpoint.momenta)):
+    for stored, original in ((loaded.weights, checkpoint.weights), (loaded.optimiser, checkpoint.optimiser)):
         assert stored.keys() == original.keys()
         assert all(torch.equal(stored[name], original[name]) for name in original)
         assert all(stored[name].dtype == original[name].dtype for name in original)

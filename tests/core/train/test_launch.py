@@ -64,7 +64,7 @@ def test_weights_of_a_run_with_other_classes_start_all_but_the_classifier(config
     torch.manual_seed(1)
     source = build_model(config.model)
     path = tmp_path / "best.pt"
-    save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=source.state_dict(), momenta={}))
+    save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=source.state_dict(), optimiser={}))
     target = create_model("tdpn", arch="r18", width=0.125, input_size=32, num_frames=2, num_classes=3)
     account = initialise(target, path)
     other = {name for name, value in target.state_dict().items() if value.shape != source.state_dict()[name].shape}

@@ -44,7 +44,7 @@ def _train(config: RunConfig, folder: Path, **options: Any) -> TrainResult:
 
 
 def _same(one: Checkpoint, other: Checkpoint) -> bool:
-    tensors = [(one.weights, other.weights), (one.momenta, other.momenta)]
+    tensors = [(one.weights, other.weights), (one.optimiser, other.optimiser)]
     return all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in tensors)
 
 
