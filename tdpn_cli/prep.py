@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,4 +77,6 @@ def show(report: PrepReport) -> None:
         f"{added}, {report.seconds:.1f} s",
         soft_wrap=True,
     )
-    output.stdout.print("[dim]next[/]  tdpn train", soft_wrap=True)
+    found_by_itself = report.path == Path("data") / report.path.name
+    choice = "" if found_by_itself else f" --data {shlex.quote(str(report.path))}"
+    output.stdout.print(f"[dim]next[/]  tdpn train{escape(choice)}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,8 @@ def train(
     as_json: options.Json = False,
 ) -> None:
     """Train a network on the prepared data set."""
+    from rich.markup import escape
+
     from tdpn_core.train.launch import launch
 
     with output.progress() as progress:
@@ -79,4 +82,4 @@ def train(
         )
     else:
         output.stdout.print(f"best validation top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
-        output.stdout.print(f"[dim]next[/]  tdpn eval {result.best}", soft_wrap=True)
+        output.stdout.print(f"[dim]next[/]  tdpn eval {escape(shlex.quote(str(result.best)))}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,8 +64,7 @@ def measure(
         TdpnError: a score that is not finite. Each names the clip.
     """
     _check(scores, labels, ids, classes, topk)
-    pairs = labels * len(classes) + scores.argmax(axis=1)
-    confusion = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
+    confusion = _confusion(labels, scores.argmax(axis=1), len(classes))
     rows = tuple(_row(name, label, confusion) for label, name in enumerate(classes))
     return Metrics(
         clips=len(labels),
@@ -81,6 +81,14 @@ def top_k(scores: Scores, labels: Labels, k: int) -> float:
     lower = np.arange(scores.shape[1]) < labels[:, None]
     rank = ((scores > own) | ((scores == own) & lower)).sum(axis=1)
     return float((rank < k).mean())
+
+
+def _confusion(labels: Labels, predicted: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+    from sklearn.metrics import confusion_matrix  # a second that only an evaluation needs to wait
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A single label was found", UserWarning)  # the classes are given all the same
+        return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), dtype=np.int64)
 
 
 def _row(name: str, label: int, confusion: npt.NDArray[np.int64]) -> ClassMetrics:

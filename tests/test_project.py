@@ -1,0 +1,66 @@
+"""What the project promises about itself: documentation that cannot rot, and rules that hold everywhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FORBIDDEN = {
+    "pickles are not read or written": r"\bpickle\b|torch\.load|torch\.save",
+    "no text is run as code": r"(?<![\w.])(eval|exec)\(",
+    "no shell": r"shell=True|os\.system|os\.popen",
+    "artefacts are written by files.py only": r"(?<!files)\.write_(text|bytes)\(|save_file\(",
+    "nothing is unfinished": r"\bTODO\b|\bFIXME\b|NotImplementedError",
+}
+WRITERS = {"files.py", "checkpoint.py"}  # the one writer, and safetensors' own into the writer's temporary file
+
+
+def _commands() -> list[list[str]]:
+    """Every `tdpn` command line of the documentation."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+        inline = re.findall(r"`(tdpn [^`]+)`", page.read_text())
+        for line in "\n".join([*blocks, *inline]).splitlines():
+            for part in line.partition("#")[0].split("&&"):
+                words = shlex.split(part)
+                if words[:1] == ["tdpn"] and not words[1].startswith("-"):
+                    found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_every_documented_command_and_option_exists(words: list[str]) -> None:
+    command = [sys.executable, "-m", "tdpn_cli", words[0], "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    for option in (word for word in words if word.startswith("--")):
+        assert re.search(rf"{option}\b", result.stdout), f"{words[0]} has no {option}"
+
+
+@pytest.mark.parametrize("rule", FORBIDDEN)
+def test_a_rule_holds_in_every_module(rule: str) -> None:
+    modules = [path for package in ("tdpn_core", "tdpn_cli") for path in (ROOT / package).rglob("*.py")]
+    assert len(modules) > 50
+    broken = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in modules
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if re.search(FORBIDDEN[rule], line) and not ("artefacts" in rule and path.name in WRITERS)
+    ]
+    assert not broken
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    dead = [
+        f"{page.name} -> {target}"
+        for page in [*PAGES, ROOT / "CONTRIBUTING.md"]
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert not dead
