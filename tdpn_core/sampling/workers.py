@@ -52,6 +52,7 @@ class WorkerLoader(Generic[Item, Collated]):
             pin_memory=pin,
             persistent_workers=workers > 0,
             timeout=self._poll,
+            worker_init_fn=_own_signals,
             generator=torch.Generator(),  # else every epoch would draw from the global one
         )
 
@@ -96,6 +97,12 @@ class WorkerLoader(Generic[Item, Collated]):
             where=clips or None,
             hint=hint,
         )
+
+
+def _own_signals(worker: int) -> None:
+    """A worker inherits the handlers of its parent. Ctrl-C is the parent's affair; SIGTERM ends even a hung worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Watched(Dataset[Item | TdpnError]):

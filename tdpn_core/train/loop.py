@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tdpn_core.config import RunConfig
-from tdpn_core.errors import ConfigError, Interrupted, Stopped, TrainingError
+from tdpn_core.errors import ConfigError, Interrupted, Stopped, TdpnError, TrainingError
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import score_split
 from tdpn_core.model.factory import build_model
@@ -146,7 +148,7 @@ class Trainer:
         """The batches of this epoch that are left."""
         progress.advance(self.state.batch)
         began = time.perf_counter()
-        for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
+        for batch in self._batches():
             arrived = time.perf_counter()
             loss, correct = self.step(batch)
             ended = time.perf_counter()
@@ -160,12 +162,7 @@ class Trainer:
                 waiting=f"{running['waiting'] / running['seconds']:.0%} waiting for data",
             )
             if self.stop:
-                self.save(LAST)
-                raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
-                    f"stopped in epoch {self.state.epoch + 1} after batch {self.state.batch}, saved",
-                    where=self.record.folder / LAST,
-                    hint="add --resume to continue",
-                )
+                self._leave()
             if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
                 self.save(LAST)
             began = time.perf_counter()
@@ -266,6 +263,24 @@ class Trainer:
         load_weights(self.model, checkpoint.weights)
         restore_optimiser(self.optimiser, self.names, checkpoint.optimiser)
         self.state = checkpoint.state
+
+    def _batches(self) -> Iterator[Batch]:
+        """What is left of the epoch. A worker that died of the signal that asks us to stop is no error."""
+        try:
+            yield from self.loader.epoch(self.state.epoch, start=self.state.batch)
+        except TdpnError:
+            if self.stop:
+                self._leave()
+            raise
+
+    def _leave(self) -> NoReturn:
+        """Save, and end the run as it was asked to."""
+        self.save(LAST)
+        raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
+            f"stopped in epoch {self.state.epoch + 1} after batch {self.state.batch}, saved",
+            where=self.record.folder / LAST,
+            hint="add --resume to continue",
+        )
 
     def _rate(self, batch: int) -> float:
         """The learning rate of a batch of the epoch under way: the schedule's at the middle of its step."""

@@ -104,24 +104,29 @@ def test_a_second_prep_has_nothing_to_do(workplace: Path) -> None:
     assert [failure["source"] for failure in report["failures"]] == ["train/moving left/broken.mp4"]
 
 
-def test_ctrl_c_saves_the_run_and_resume_finishes_it(workplace: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", CODE, "train", "--epochs", "3", *TINY, "--out", "runs/stopped"]
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
+def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, number: int, code: int) -> None:
+    folder = f"runs/stopped-{code}"
+    words = ["train", "--epochs", "3", *TINY, "--out", folder, "--workers", "1"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(command, cwd=workplace, env=variables, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", CODE, *words],
+        cwd=workplace, env=variables, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     assert child.stderr is not None
     for line in child.stderr:
         if line.startswith("epoch 1/3"):
             break
-    child.send_signal(signal.SIGINT)
+    os.killpg(child.pid, number)  # as a terminal or a scheduler does: to the workers, too
     rest = child.stderr.read()
-    assert child.wait(60) == 130, rest
+    assert child.wait(60) == code, rest
     assert "hint  add --resume to continue" in rest
     child.stderr.close()
-    refused = tdpn("train", "--out", "runs/stopped", cwd=workplace)
-    assert (refused.returncode, "runs/stopped: already holds a run" in refused.stderr) == (2, True)
-    other = tdpn("train", "--out", "runs/stopped", "--resume", "--lr", 9, cwd=workplace)
+    refused = tdpn("train", "--out", folder, cwd=workplace)
+    assert (refused.returncode, f"{folder}: already holds a run" in refused.stderr) == (2, True)
+    other = tdpn("train", "--out", folder, "--resume", "--lr", 9, cwd=workplace)
     assert (other.returncode, "the run to resume has another train.lr" in other.stderr) == (2, True)
-    resumed = tdpn("train", "--out", "runs/stopped", "--resume", "--json", cwd=workplace)
+    resumed = tdpn("train", "--out", folder, "--resume", "--json", cwd=workplace)
     assert json.loads(resumed.stdout)["epochs"] == 3, resumed.stderr
 
 
