@@ -69,4 +69,6 @@ def show(result: Evaluation) -> None:
         table.add_row(head, str(metrics.clips), *top, f"{metrics.mean_class_accuracy:.2%}", f"{guess:.2%}")
     output.stdout.print(table)
     if result.rejected:
-        output.say(f"{result.rejected} clips of the data set could not be decoded; `tdpn prep` lists them")
+        output.say(
+            f"not scored, because they cannot be decoded: {result.rejected}, over all splits; `tdpn prep` lists them"
+        )

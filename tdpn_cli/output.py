@@ -25,16 +25,16 @@ def print_json(value: Any) -> None:
 
 
 def say(line: str) -> None:
-    """One line for the person, on stderr."""
-    stderr.print(escape(line), soft_wrap=True)
+    """One line for the person, on stderr: wrapped at words on a terminal, left whole in a log."""
+    stderr.print(escape(line), soft_wrap=not stderr.is_terminal)
 
 
 def print_error(error: TdpnError) -> None:
     """What is wrong and where, then what to do, on stderr."""
     place = f"{error.where}: " if error.where is not None else ""
-    stderr.print(f"[bold red]error[/] {escape(place + error.what)}", soft_wrap=True)
+    stderr.print(f"[bold red]error[/] {escape(place + error.what)}", soft_wrap=not stderr.is_terminal)
     if error.hint:
-        stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=True)
+        stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=not stderr.is_terminal)
 
 
 class Bar:

@@ -65,7 +65,7 @@ def show(report: PrepReport) -> None:
     for note in report.notes:
         output.say(f"note: {note}")
     if report.failures:
-        output.say(f"{len(report.failures)} clips could not be decoded and are left out:")
+        output.say(f"left out, because they cannot be decoded ({len(report.failures)}):")
         for failure in report.failures[:20]:
             output.say(f"  {failure.source}: {failure.reason}")
         if len(report.failures) > 20:

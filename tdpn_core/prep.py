@@ -221,13 +221,12 @@ def _pack(
             writer.begin(str(row.split))
             if isinstance(outcome, Failure):
                 writer.fail(outcome)
-                progress.say(f"{outcome.source}: {outcome.reason}")
                 failures += 1
             else:
                 writer.add(outcome)
             clips += 1
             rate = clips / (time.monotonic() - began)
-            progress.advance(1, **{"clips/s": f"{rate:.1f}", "failures": str(failures)})
+            progress.advance(speed=f"{rate:.1f} clips/s", failures=f"{failures} failed")
     finally:
         cancel.set()  # whatever ended the loop: no child outlives it
         pool.shutdown(wait=True, cancel_futures=True)

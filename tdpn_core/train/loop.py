@@ -143,6 +143,8 @@ class Trainer:
                 progress.end()
             row = self.finish_epoch()
             progress.say(_describe(row, self.config.train.epochs))
+            if self.stop and self.state.epoch < self.config.train.epochs:
+                self._leave()
 
     def train_epoch(self, progress: Progress) -> None:
         """The batches of this epoch that are left."""
@@ -277,7 +279,7 @@ class Trainer:
         """Save, and end the run as it was asked to."""
         self.save(LAST)
         raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
-            f"stopped in epoch {self.state.epoch + 1} after batch {self.state.batch}, saved",
+            f"stopped after {self.state.epoch} epochs and {self.state.batch} batches, saved",
             where=self.record.folder / LAST,
             hint="add --resume to continue",
         )

@@ -146,6 +146,27 @@ def test_sigterm_stops_with_the_code_of_a_resumable_run(config: RunConfig, tmp_p
     assert caught.value.exit_code == 3
 
 
+def test_a_request_that_comes_while_validating_stops_at_the_epochs_end(config: RunConfig, tmp_path: Path) -> None:
+    class StopInValidation(Silent):
+        def say(self, line: str) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="stopped after 1 epochs and 0 batches"):
+        _train(config, tmp_path / "run", progress=StopInValidation())
+    assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 3
+
+
+def test_adamw_resumes_as_exactly_as_sgd(prepared: Path, tiny: dict[str, str], tmp_path: Path) -> None:
+    for optimiser in ("sgd", "adamw"):
+        config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, "train.optimiser": optimiser})
+        whole, parts = tmp_path / f"{optimiser}-whole", tmp_path / f"{optimiser}-parts"
+        _train(config, whole)
+        with pytest.raises(Stopped):
+            _train(config, parts, progress=_StopAfter(2))
+        _train(config, parts, resume=True)
+        assert _same(load_checkpoint(whole / "last.pt"), load_checkpoint(parts / "last.pt"))
+
+
 def test_resuming_a_finished_run_trains_nothing_and_keeps_its_result(config: RunConfig, tmp_path: Path) -> None:
     first = _train(config, tmp_path / "run")
     content = (tmp_path / "run" / "last.pt").read_bytes()
