@@ -31,7 +31,7 @@ def evaluate(
     """Score a checkpoint: top-1, top-5, mean class accuracy, and a report beside it."""
     from tdpn_core.evaluate import run
     from tdpn_core.evaluate.report import summary, write_report
-    from tdpn_core.train.runtime import set_up
+    from tdpn_core.runtime import set_up
 
     ks = options.parse_numbers(topk, where="--topk")
     with output.progress() as progress:

@@ -29,7 +29,7 @@ def predict(
 ) -> None:
     """Name what happens in video files. A file that fails is reported, the others go on; exit code 1 then."""
     from tdpn_core.predict import predict as run
-    from tdpn_core.train.runtime import set_up
+    from tdpn_core.runtime import set_up
 
     predictions = []
     for prediction in run(clips, checkpoint=checkpoint, runtime=set_up(gpus), views=views, topk=topk):

@@ -14,11 +14,11 @@ from tdpn_core.files import write_json
 from tdpn_core.model.count import Cost, cost
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import LAST, RUNS
+from tdpn_core.runtime import Runtime, set_up
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import find_prepared
 from tdpn_core.train.launch import plan
 from tdpn_core.train.loop import train
-from tdpn_core.train.runtime import Runtime, set_up
 
 TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
     "none": ("none", "none", "none", "none"),

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ClipError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.model.tdpn import TDPN
 from tdpn_core.runs import newest_checkpoint
+from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
-from tdpn_core.train.checkpoint import load_checkpoint
-from tdpn_core.train.runtime import Runtime
 from tdpn_core.video.decode import probe_video, read_frames
 
 _STORED_SIDE = 256

@@ -16,9 +16,9 @@ from tdpn_core.predict import Prediction, predict
 from tdpn_core.prep import PrepConfig, PrepReport, prepare
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import free_folder
+from tdpn_core.runtime import set_up
 from tdpn_core.train.launch import launch
 from tdpn_core.train.loop import TrainResult
-from tdpn_core.train.runtime import set_up
 
 SHORT_SIDE, SIZE = 72, 64
 """Pixels of the stored frames and of the network's input: small, so that a laptop is done in minutes."""

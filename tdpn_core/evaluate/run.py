@@ -6,15 +6,15 @@ import dataclasses
 import time
 from pathlib import Path
 
+from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluate.metrics import Metrics, measure
 from tdpn_core.evaluate.scores import Probabilities, score_split
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore
-from tdpn_core.train.checkpoint import load_checkpoint
-from tdpn_core.train.runtime import Runtime
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

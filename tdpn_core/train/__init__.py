@@ -1,1 +1,1 @@
-"""Training: the loop, its schedule, its state on disk, and the process that it runs in."""
+"""Training: what is run, the loop, its schedule and objective, and what it leaves for people."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.inflate import inflate
 from tdpn_core.model.tdpn import TDPN
-from tdpn_core.train.checkpoint import is_checkpoint, load_checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

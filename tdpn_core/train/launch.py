@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from tdpn_core import recipes
+from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import DataConfig, RunConfig
 from tdpn_core.errors import ConfigError
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import LAST, must_be_new, new_folder, newest_checkpoint
+from tdpn_core.runtime import Runtime, set_up
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
-from tdpn_core.train.checkpoint import load_checkpoint
 from tdpn_core.train.loop import TrainResult, train
-from tdpn_core.train.runtime import Runtime, set_up
 
 
 def launch(

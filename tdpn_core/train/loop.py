@@ -14,6 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tdpn_core.checkpoint import (
+    RUNNING,
+    Checkpoint,
+    TrainingState,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ConfigError, Interrupted, Stopped, TdpnError, TrainingError
 from tdpn_core.evaluate.metrics import top_k
@@ -22,24 +30,17 @@ from tdpn_core.model.factory import build_model
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.randomness import derive_seed
 from tdpn_core.runs import BEST, LAST
+from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.shards import ClipStore
-from tdpn_core.train.checkpoint import (
-    RUNNING,
-    Checkpoint,
-    TrainingState,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.loss import objective
 from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.record import Record
-from tdpn_core.train.runtime import Runtime, StopRequest, stop_requests
 from tdpn_core.train.schedule import learning_rate
+from tdpn_core.train.stop import StopRequest, stop_requests
 
 _INITIAL, _STEP = 0, 1
 """First element of a derived seed's path: what the draw is for."""

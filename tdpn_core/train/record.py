@@ -9,10 +9,10 @@ from typing import Any, Self
 
 import pandas as pd
 
+from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config import RunConfig, to_dict
 from tdpn_core.errors import Stopped
 from tdpn_core.files import sweep, write_json, write_text
-from tdpn_core.train.checkpoint import TrainingState
 
 
 class Record:

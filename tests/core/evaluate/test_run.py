@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from tdpn_core.checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import CheckpointError, ShardError, UsageError
 from tdpn_core.evaluate.report import write_report
 from tdpn_core.evaluate.run import evaluate
 from tdpn_core.evaluate.scores import view_probabilities
+from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
-from tdpn_core.train.checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.train.launch import plan
 from tdpn_core.train.loop import build_model
-from tdpn_core.train.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"))
 

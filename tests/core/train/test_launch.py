@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import CheckpointError, DeviceError
 from tdpn_core.model.factory import build_model, create_model
+from tdpn_core.runtime import Runtime, set_up
 from tdpn_core.shards import load_manifest
-from tdpn_core.train.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.launch import describe, plan
-from tdpn_core.train.runtime import Runtime, set_up
 
 CPU = Runtime(torch.device("cpu"))
 

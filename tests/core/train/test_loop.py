@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from tdpn_core.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ConfigError, Stopped, TrainingError
 from tdpn_core.progress import Silent
+from tdpn_core.runtime import Runtime
 from tdpn_core.train import loop
-from tdpn_core.train.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.train.launch import plan
 from tdpn_core.train.loop import TrainResult, train
-from tdpn_core.train.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"))
 
@@ -119,7 +119,7 @@ from pathlib import Path
 from tdpn_core.config import RunConfig, from_dict
 from tdpn_core.progress import Silent
 from tdpn_core.train import loop
-from tdpn_core.train.runtime import Runtime
+from tdpn_core.runtime import Runtime
 import json
 config = from_dict(RunConfig, json.loads(Path({str(tmp_path / "config.json")!r}).read_text()))
 class Kill(Silent):

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tdpn_core.checkpoint import Checkpoint, TrainingState, load_checkpoint, load_weights, save_checkpoint
 from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError, ConfigError
 from tdpn_core.model.factory import build_model
-from tdpn_core.train.checkpoint import Checkpoint, TrainingState, load_checkpoint, load_weights, save_checkpoint
 
 CONFIG = RunConfig(
     recipe="small",
@@ -106,7 +106,7 @@ def test_what_is_no_checkpoint_is_refused_and_nothing_in_it_runs(tmp_path: Path)
 def test_a_later_schema_names_both_versions(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tdpn_core.train.checkpoint.SCHEMA", 99)
+    monkeypatch.setattr("tdpn_core.checkpoint.SCHEMA", 99)
     save_checkpoint(tmp_path / "last.pt", checkpoint)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="checkpoint schema 99, this version reads 1"):

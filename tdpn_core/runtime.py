@@ -1,12 +1,8 @@
-"""The process that trains or evaluates: its device, and how it is asked to stop. The one place for process set-up."""
+"""The process that trains, evaluates or predicts: its device. The one place for process set-up."""
 
 from __future__ import annotations
 
 import dataclasses
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Literal
 
 import torch
@@ -54,38 +50,3 @@ def set_up(gpus: int | None = None) -> Runtime:
 
 def _noun(count: int) -> str:
     return "GPU" if count == 1 else "GPUs"
-
-
-class StopRequest:
-    """Whether someone asked this process to stop, and with which signal."""
-
-    signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Inside, SIGINT and SIGTERM only set the yielded flag; a second SIGINT interrupts at once.
-
-    Outside the main thread, where no handler can be set, the flag just stays unset.
-    """
-    request = StopRequest()
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        if request and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.signal = number
-
-    previous = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, remember)
-    except ValueError:  # not the main thread
-        pass
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""How a run is asked to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Whether someone asked this process to stop, and with which signal."""
+
+    signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Inside, SIGINT and SIGTERM only set the yielded flag; a second SIGINT interrupts at once.
+
+    Outside the main thread, where no handler can be set, the flag just stays unset.
+    """
+    request = StopRequest()
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if request and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.signal = number
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, remember)
+    except ValueError:  # not the main thread
+        pass
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
