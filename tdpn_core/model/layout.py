@@ -19,7 +19,7 @@ from torch.nn import functional as F
 Layout = Literal["plain", "channels_last", "folded"]
 
 DECISION: dict[tuple[str, bool], Layout] = {
-    ("cpu", False): "channels_last",
+    ("cpu", False): "folded",
     ("cpu", True): "channels_last",
 }
 """(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
