@@ -58,12 +58,12 @@ class WorkerLoader(Generic[Item, Collated]):
 
     def __iter__(self) -> Iterator[Collated]:
         assert self._loader is not None
-        with _no_error_out_of_the_blue():
-            batches = iter(self._loader)
+        batches: Iterator[Any] | None = None
         waited = 0.0
         while True:
             fault: TdpnError | None = None
             try:
+                batches = batches or self._started(self._loader)
                 batch = next(batches)
             except StopIteration:
                 return
@@ -83,6 +83,12 @@ class WorkerLoader(Generic[Item, Collated]):
                 raise fault
             waited = 0.0
             yield batch
+
+    @staticmethod
+    def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+        """The loader's iterator; one that lives on waits here until its workers have heard of the new epoch."""
+        with _no_error_out_of_the_blue():
+            return iter(loader)
 
     def _from_a_worker(self, error: Exception) -> bool:
         """Whether a worker's end or silence made the error; one raised in a worker says so in its own words."""

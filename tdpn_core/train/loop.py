@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -23,7 +22,7 @@ from tdpn_core.checkpoint import (
     save_checkpoint,
 )
 from tdpn_core.config import RunConfig
-from tdpn_core.errors import ConfigError, Interrupted, Stopped, TdpnError, TrainingError
+from tdpn_core.errors import ClipError, ConfigError, Interrupted, Stopped, TrainingError
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import score_split
 from tdpn_core.model.factory import build_model
@@ -137,38 +136,36 @@ class Trainer:
     def run(self, progress: Progress) -> None:
         """The epochs that are left."""
         while self.state.epoch < self.config.train.epochs:
-            progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
             try:
                 self.train_epoch(progress)
-            finally:
-                progress.end()
-            row = self.finish_epoch()
+                row = self.finish_epoch()
+            except ClipError:
+                if self.stop:  # the signal that asks us to stop may have ended the loader's workers, too
+                    self._leave()
+                raise
             progress.say(_describe(row, self.config.train.epochs))
             if self.stop and self.state.epoch < self.config.train.epochs:
                 self._leave()
 
     def train_epoch(self, progress: Progress) -> None:
         """The batches of this epoch that are left."""
+        progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
         progress.advance(self.state.batch)
-        began = time.perf_counter()
-        for batch in self._batches():
-            arrived = time.perf_counter()
-            loss, correct = self.step(batch)
-            ended = time.perf_counter()
-            clips = len(batch.indices)
-            sums = (loss * clips, correct, clips, ended - began, arrived - began)
-            running = {key: self.state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
-            self.state = replace(self.state, batch=self.state.batch + 1, step=self.state.step + 1, running=running)
-            progress.advance(
-                loss=f"{running['loss'] / running['clips']:.3f}",
-                speed=f"{running['clips'] / running['seconds']:.1f} clips/s",
-                waiting=f"{running['waiting'] / running['seconds']:.0%} waiting for data",
-            )
-            if self.stop:
-                self._leave()
-            if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
-                self.save(LAST)
+        try:
             began = time.perf_counter()
+            for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
+                arrived = time.perf_counter()
+                loss, correct = self.step(batch)
+                ended = time.perf_counter()
+                self._count(loss, correct, len(batch.indices), ended - began, arrived - began)
+                progress.advance(1, **_shown(self.state.running))
+                if self.stop:
+                    self._leave()
+                if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
+                    self.save(LAST)
+                began = time.perf_counter()
+        finally:
+            progress.end()
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """One optimiser step; gives the batch's loss and how many clips were right (mean over heads).
@@ -267,14 +264,11 @@ class Trainer:
         restore_optimiser(self.optimiser, self.names, checkpoint.optimiser)
         self.state = checkpoint.state
 
-    def _batches(self) -> Iterator[Batch]:
-        """What is left of the epoch. A worker that died of the signal that asks us to stop is no error."""
-        try:
-            yield from self.loader.epoch(self.state.epoch, start=self.state.batch)
-        except TdpnError:
-            if self.stop:
-                self._leave()
-            raise
+    def _count(self, loss: float, correct: float, clips: int, seconds: float, waiting: float) -> None:
+        """One more batch is done."""
+        state, sums = self.state, (loss * clips, correct, clips, seconds, waiting)
+        running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
+        self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 
     def _leave(self) -> NoReturn:
         """Save, and end the run as it was asked to."""
@@ -300,6 +294,14 @@ class Trainer:
 def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> float:
     hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
     return torch.stack(hits).float().mean().item()
+
+
+def _shown(running: dict[str, float]) -> dict[str, str]:
+    return {
+        "loss": f"loss {running['loss'] / running['clips']:.3f}",
+        "speed": f"{running['clips'] / running['seconds']:.1f} clips/s",
+        "waiting": f"{running['waiting'] / running['seconds']:.0%} waiting for data",
+    }
 
 
 def _describe(row: dict[str, float], epochs: int) -> str:

@@ -118,10 +118,10 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
         if line.startswith("epoch 1/3"):
             break
     os.killpg(child.pid, number)  # as a terminal or a scheduler does: to the workers, too
-    rest = child.stderr.read()
+    with child.stderr:
+        rest = child.stderr.read()
     assert child.wait(60) == code, rest
     assert "hint  add --resume to continue" in rest
-    child.stderr.close()
     refused = tdpn("train", "--out", folder, cwd=workplace)
     assert (refused.returncode, f"{folder}: already holds a run" in refused.stderr) == (2, True)
     other = tdpn("train", "--out", folder, "--resume", "--lr", 9, cwd=workplace)

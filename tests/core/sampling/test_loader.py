@@ -1,5 +1,6 @@
 """Batches: exact sets and order, the same for any workers and resume point; faults of workers."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -222,3 +223,13 @@ def test_a_cpu_gets_one_worker_and_a_gpu_the_free_cores(monkeypatch):
     for cores, workers in ((1, 1), (2, 1), (9, 8), (128, 16)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         assert loader.loader_workers("cuda") == workers
+
+
+def test_a_worker_that_died_between_two_epochs_is_an_error_and_no_crash(memory_clips):
+    batches = training(memory_clips([5] * 4), batch_size=2, workers=1)
+    list(batches.epoch(0))
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+        worker.join()
+    with pytest.raises(ClipError, match="a loader worker died or hangs"):
+        list(batches.epoch(1))
