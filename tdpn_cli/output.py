@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from tdpn_core.errors import TdpnError
+from tdpn_core.errors import Stopped, TdpnError
 
 stdout = Console(highlight=False, soft_wrap=False)
 stderr = Console(stderr=True, highlight=False)
@@ -30,9 +30,10 @@ def say(line: str) -> None:
 
 
 def print_error(error: TdpnError) -> None:
-    """What is wrong and where, then what to do, on stderr."""
+    """What is wrong (or was asked to stop) and where, then what to do, on stderr."""
     place = f"{error.where}: " if error.where is not None else ""
-    stderr.print(f"[bold red]error[/] {escape(place + error.what)}", soft_wrap=not stderr.is_terminal)
+    label = "[bold yellow]stopped[/]" if isinstance(error, Stopped) else "[bold red]error[/]"
+    stderr.print(f"{label} {escape(place + error.what)}", soft_wrap=not stderr.is_terminal)
     if error.hint:
         stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=not stderr.is_terminal)
 

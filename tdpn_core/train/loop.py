@@ -274,7 +274,7 @@ class Trainer:
         """Save, and end the run as it was asked to."""
         self.save(LAST)
         raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
-            f"stopped after {self.state.epoch} epochs and {self.state.batch} batches, saved",
+            f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
             where=self.record.folder / LAST,
             hint="add --resume to continue",
         )

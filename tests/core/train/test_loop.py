@@ -90,7 +90,7 @@ def test_training_changes_every_weight_and_lowers_the_loss(config: RunConfig, tm
 def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(
     config: RunConfig, tmp_path: Path, batches: int, workers: int, undisturbed: Checkpoint
 ) -> None:
-    with pytest.raises(Stopped, match="saved; add --resume") as caught:
+    with pytest.raises(Stopped, match="saved after .*; add --resume") as caught:
         _train(config, tmp_path / "run", progress=_StopAfter(batches))
     assert caught.value.exit_code == 130
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
@@ -151,7 +151,7 @@ def test_a_request_that_comes_while_validating_stops_at_the_epochs_end(config: R
         def say(self, line: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match="stopped after 1 epochs and 0 batches"):
+    with pytest.raises(Stopped, match="saved after 1 epochs and 0 batches"):
         _train(config, tmp_path / "run", progress=StopInValidation())
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 3
 
