@@ -84,13 +84,15 @@ def train(
     validation = ClipStore(data, "val") if "val" in clips.manifest.clips() else None
     if clips.manifest.digest != config.data.digest:
         raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
-    with Record(folder, config) as record, stop_requests() as stop:
+    record = Record(folder, config)
+    with stop_requests() as stop:
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
         if resume:
             trainer.restore(folder / LAST)
         elif init is not None:
             progress.say(str(initialise(trainer.model, init)))
-        trainer.run(progress)
+        with record.running(trainer.state):  # the folder is written to from here on
+            trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
 
 

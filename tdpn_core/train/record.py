@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
@@ -16,22 +17,34 @@ from tdpn_core.files import sweep, write_json, write_text
 
 
 class Record:
-    """A run's folder, open for writing; leaving it notes how the run ended."""
+    """A run's folder. Nothing is written to it before `running`."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
         self.folder = folder
-        write_json(folder / "config.json", to_dict(config))
+        self._config = config
         self._events: Any = None
         self._state = TrainingState()
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def running(self, state: TrainingState) -> Iterator[None]:
+        """The run goes on from `state`; `status.json` tells, in the end too, how it stands."""
         from torch.utils.tensorboard.writer import SummaryWriter  # half a second, only when a run really starts
 
+        self._state = state
+        sweep(self.folder)
+        write_json(self.folder / "config.json", to_dict(self._config))
         self._events = SummaryWriter(str(self.folder / "tensorboard"))
         self._status("running")
-        return self
+        end = "failed"
+        try:
+            yield
+            end = "finished"
+        except Stopped:
+            end = "stopped"
+            raise
+        finally:
+            self._events.close()
+            self._status(end)
 
     def epoch(self, state: TrainingState) -> None:
         """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to TensorBoard."""
@@ -41,12 +54,6 @@ class Record:
             if name not in ("epoch", "step"):
                 self._events.add_scalar(name, value, global_step=state.step)
         self._status("running")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._events.close()
-        self._status("finished" if kind is None else "stopped" if issubclass(kind, Stopped) else "failed")
 
     def _status(self, name: str) -> None:
         write_json(

@@ -90,7 +90,7 @@ def test_training_changes_every_weight_and_lowers_the_loss(config: RunConfig, tm
 def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(
     config: RunConfig, tmp_path: Path, batches: int, workers: int, undisturbed: Checkpoint
 ) -> None:
-    with pytest.raises(Stopped, match="saved after .*; add --resume") as caught:
+    with pytest.raises(Stopped, match=r"saved after .*; add --resume") as caught:
         _train(config, tmp_path / "run", progress=_StopAfter(batches))
     assert caught.value.exit_code == 130
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
@@ -172,14 +172,18 @@ def test_resuming_a_finished_run_trains_nothing_and_keeps_its_result(config: Run
     content = (tmp_path / "run" / "last.pt").read_bytes()
     assert _train(config, tmp_path / "run", resume=True).state == first.state
     assert (tmp_path / "run" / "last.pt").read_bytes() == content
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["state"], status["epochs"], status["best_top1"]) == ("finished", 2, first.state.best_top1)
 
 
 def test_resuming_with_other_settings_is_refused(config: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         _train(config, tmp_path / "run", progress=_StopAfter(1))
     other = replace(config, train=replace(config.train, lr=1.0))
+    before = (tmp_path / "run" / "config.json").read_text()
     with pytest.raises(ConfigError, match="written with other settings"):
         _train(other, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "config.json").read_text() == before
 
 
 def test_data_that_changed_since_the_run_began_is_refused(config: RunConfig, tmp_path: Path) -> None:
