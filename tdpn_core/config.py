@@ -234,6 +234,9 @@ class DataConfig:
     digest: str
     """sha256 of the manifest's list of shards."""
 
+    short_side: int
+    """Of the stored frames, in pixels, at most; prediction reads videos at this size, too."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:

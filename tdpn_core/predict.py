@@ -11,7 +11,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import RunConfig
+from tdpn_core.config import DataConfig, RunConfig
 from tdpn_core.errors import ClipError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.model.tdpn import TDPN
@@ -19,9 +19,6 @@ from tdpn_core.runs import newest_checkpoint
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.video.decode import probe_video, read_frames
-
-_STORED_SIDE = 256
-"""Short side to which frames are reduced when read, as preparation does by default."""
 
 _JPEG_QUALITY = 92
 """Frames pass through JPEG as prepared ones did; this is near preparation's default."""
@@ -75,14 +72,14 @@ class VideoClip:
         ClipError: the file cannot be decoded.
     """
 
-    def __init__(self, path: Path, classes: dict[str, list[str]]) -> None:
+    def __init__(self, path: Path, data: DataConfig) -> None:
         self._path = path
         self._info = probe_video(path)
-        self._size = self._info.scaled(_STORED_SIDE)
+        self._size = self._info.scaled(data.short_side)
         self.ids = [str(path)]
         self.counts: npt.NDArray[np.int64] = np.array([self._info.frames])
-        self.classes = classes
-        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in classes}
+        self.classes = data.classes
+        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
 
     def __len__(self) -> int:
         return 1
@@ -99,7 +96,7 @@ class VideoClip:
 
 def _heads(model: TDPN, config: RunConfig, path: Path, topk: int) -> dict[str, list[tuple[str, float]]]:
     classes = config.data.classes
-    sample = ViewClips(VideoClip(path, classes), config.model, config.sampling)[0]
+    sample = ViewClips(VideoClip(path, config.data), config.model, config.sampling)[0]
     result = {}
     for head, values in view_probabilities(model, sample.clip, config.sampling).items():
         mean = values.mean(dim=0)

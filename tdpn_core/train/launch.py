@@ -77,6 +77,7 @@ def data_config(folder: Path) -> DataConfig:
         classes=manifest.classes,
         classes_digest=manifest.classes_digest,
         digest=manifest.digest,
+        short_side=manifest.settings["short_side"],
     )
 
 

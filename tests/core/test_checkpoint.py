@@ -20,7 +20,9 @@ CONFIG = RunConfig(
     model=ModelConfig(arch="r18", width=0.25, input_size=32, num_classes={"action": 3}),
     sampling=SamplingConfig(),
     train=TrainConfig(),
-    data=DataConfig(path="d", dataset="folder", classes={"action": ["ä", "b", "c"]}, classes_digest="c", digest="d"),
+    data=DataConfig(
+        path="d", dataset="folder", classes={"action": ["ä", "b", "c"]}, classes_digest="c", digest="d", short_side=256
+    ),
 )
 
 

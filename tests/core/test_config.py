@@ -18,7 +18,9 @@ from tdpn_core.config import (
 )
 from tdpn_core.errors import ConfigError
 
-DATA = DataConfig(path="data/x", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="c", digest="d")
+DATA = DataConfig(
+    path="data/x", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="c", digest="d", short_side=256
+)
 RUN = RunConfig(
     recipe="small",
     model=ModelConfig(num_classes={"verb": 3, "noun": 4}, temporal_rates=(8, 8, 4, 2), window=1),

@@ -14,6 +14,7 @@ DATA = DataConfig(
     classes={"action": [f"class {number}" for number in range(12)]},
     classes_digest="c",
     digest="d",
+    short_side=256,
 )
 
 
