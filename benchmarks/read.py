@@ -1,72 +1,83 @@
-"""Clips a second from shards beside decord on the clips they were made of: 8 frames of stride 8, one core.
+"""Clips a second from shards beside decord on H.264 files of the same frames, one core.
 
-    python benchmarks/read.py CLASS_FOLDERS [--repeat N]
+    python benchmarks/read.py PREPARED [--videos FOLDER] [--clips N] [--rounds N]
 
-Both give uint8 RGB frames at the size that preparation keeps; both take the same frames of the same clips, in the same
-random order. Clips of fewer than 57 frames are left out.
+PREPARED is a folder that `tdpn prep` made. Without --videos its frames are encoded at their own size with x264's
+defaults, and decord reads those files; with it, decord reads the files that the clips were made of, at their own size.
+Both sides take the same random frames of the same clips, as training draws them; clips that decord cannot read in a
+batch (narrow ones) are left out of both. First come the tables of `tdpn_core.bench.data`, which is without decord.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import statistics
+import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import decord
-import numpy as np
-import simplejpeg
 
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.bench.data import PROTOCOLS, Stages, alternate, bench_reading, one_core, ratio_of
+from tdpn_core.randomness import derive
 from tdpn_core.shards import ClipStore
+from tdpn_core.video.program import find_ffmpeg
 
-FRAMES = list(range(0, 64, 8))
+
+def encode(store: ClipStore, clip: int, path: Path) -> None:
+    """A clip's frames as H.264, of even sides as 4:2:0 needs them."""
+    read = ["-f", "image2pipe", "-c:v", "mjpeg", "-framerate", f"{store.fps[clip]:.3f}", "-i", "pipe:0"]
+    write = ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-threads", "1"]
+    command = [find_ffmpeg().path, "-loglevel", "error", *read, *write, f"file:{path}"]
+    frames = store.read(clip, range(int(store.counts[clip])))
+    subprocess.run(command, input=b"".join(frames), check=True)
 
 
-def timed(work: Callable[[int], None], clips: list[int]) -> float:
-    began = time.perf_counter()
-    for clip in clips:
-        work(clip)
-    return time.perf_counter() - began
+def in_a_batch(path: Path, frames: list[int]) -> None:
+    """Decord's fastest way to some frames of a file."""
+    decord.VideoReader(str(path), num_threads=1).get_batch(frames).asnumpy()
+
+
+def readable(path: Path) -> bool:
+    try:
+        in_a_batch(path, [0, 1])
+    except decord.DECORDError:
+        return False
+    return True
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--repeat", type=int, default=3)
-    arguments = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        cores = os.sched_getaffinity(0)
-    with tempfile.TemporaryDirectory() as folder:
-        prepare("folder", arguments.root, Path(folder), settings=PrepConfig())
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {max(cores)})
-        store = ClipStore(Path(folder), "train")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--videos", type=Path, help="the data set's root, whose files decord is to read")
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(*bench_reading(options.prepared, clips=options.clips, rounds=options.rounds).lines(), sep="\n", flush=True)
 
-        def from_shards(clip: int) -> None:
-            for data in store.read(clip, FRAMES):
-                simplejpeg.decode_jpeg(data)
+    store = ClipStore(options.prepared, "train")
+    clips = derive(0).permutation(len(store))[: options.clips].tolist()
+    with tempfile.TemporaryDirectory() as folder, one_core():
+        if options.videos:
+            videos = {clip: options.videos / store.source(clip) for clip in clips}
+        else:
+            videos = {clip: Path(folder) / f"{clip}.mp4" for clip in clips}
+            for clip, path in videos.items():
+                encode(store, clip, path)
+        clips = [clip for clip in clips if readable(videos[clip])]
+        print(f"\n{len(clips)} clips that decord reads")
+        print(f"{'clips/s':15}{'read+decode':>13}{'decord':>9}{'ratio':>7}")
+        for protocol in PROTOCOLS:
+            stages = Stages(protocol.dataset(store, seed=0), store, clips)
 
-        def bytes_only(clip: int) -> None:
-            store.read(clip, FRAMES)
+            def from_videos(stages: Stages = stages) -> None:
+                for clip, draw in stages.draws.items():
+                    in_a_batch(videos[clip], draw.frames.tolist())
 
-        def from_videos(clip: int) -> None:
-            height, width = store.size(clip)
-            path = str(arguments.root / store.source(clip))
-            reader = decord.VideoReader(path, width=width, height=height, num_threads=1)
-            for frame in FRAMES:  # its get_batch fails on narrow pictures
-                reader[frame].asnumpy()
-
-        clips = [clip for clip in range(len(store)) if store.counts[clip] > FRAMES[-1]]
-        order = np.random.default_rng(0).permutation(clips).tolist()
-        kinds = {"shards, bytes only": bytes_only, "shards, decoded": from_shards, "decord": from_videos}
-        best = {name: min(timed(work, order) for _ in range(arguments.repeat)) for name, work in kinds.items()}
-    print(f"{len(clips)} clips, one core, best of {arguments.repeat}, load {os.getloadavg()[0]:.1f}")
-    for name, seconds in best.items():
-        rate, each, ratio = len(clips) / seconds, 1e3 * seconds / len(clips), best["decord"] / seconds
-        print(f"{name:20} {rate:9.1f} clips/s {each:8.2f} ms a clip {ratio:7.1f} x decord")
+            taken = alternate({"shards": stages.read_decode, "decord": from_videos}, options.rounds)
+            rates = [len(clips) / statistics.median(seconds) for seconds in taken.values()]
+            ratio = ratio_of(taken["shards"], taken["decord"])
+            print(f"{protocol.name:15}{rates[0]:13.1f}{rates[1]:9.1f}{ratio:7.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -125,14 +125,45 @@ class SamplingConfig:
     short_side: int = 256
     """Frames are resized to this short side, in pixels, before a centre or side crop."""
 
+    crop: Literal["area", "jitter"] = "area"
+    """Training crops: `area` is a rectangle of random area and ratio (Szegedy et al. 2015), `jitter` a square out of
+    frames of a random short side (Simonyan and Zisserman 2015)."""
+
     crop_area: tuple[float, float] = (0.25, 1.0)
-    """Training crops cover this share of the frame's area."""
+    """`area` crops cover this share of the frame's area."""
 
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)
-    """Training crops have a width : height within these bounds, in log-uniform draws."""
+    """`area` crops have a width : height within these bounds, in log-uniform draws."""
+
+    jitter: tuple[int, int] = (256, 320)
+    """Short side, in pixels, of the frames that `jitter` crops are cut from: any between these, even in probability;
+    one below the network's input size counts as that size."""
 
     flip: float = 0.5
     """Probability of a horizontal flip in training; labels that name a side are swapped with it."""
+
+    colour: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Colour jitter in training: brightness, contrast and saturation by a factor within 1 - x .. 1 + x, and a turn of
+    the hue within -x .. x of the colour circle."""
+
+    randaugment: int = 0
+    """Operations of RandAugment (Cubuk et al. 2020) on each training clip; 0: none."""
+
+    randaugment_magnitude: int = 9
+    """Strength of every such operation, 0 to 30."""
+
+    erasing: float = 0.0
+    """Probability that a training clip loses a rectangle to noise (Zhong et al. 2020), the same in all frames."""
+
+    erasing_area: tuple[float, float] = (0.02, 1 / 3)
+    """An erased rectangle covers this share of the frame's area."""
+
+    mixup: float = 0.0
+    """Training clips are weighted sums of two with weights of Beta(x, x) (Zhang et al. 2018); 0: they are not."""
+
+    cutmix: float = 0.0
+    """Training clips have a box out of another with areas of Beta(x, x) (Yun et al. 2019); 0: they have not. Beside
+    `mixup` each batch gets either."""
 
     views: str = "1x1"
     """Test views, clips in time x crops in space, whose probabilities are averaged: 1x1, 10x3, 2x3."""
@@ -150,8 +181,23 @@ class SamplingConfig:
             raise ConfigError(f"crop_area must be two rising shares of the frame in (0, 1], not {self.crop_area}")
         if not (0 < self.crop_ratio[0] <= self.crop_ratio[1]):
             raise ConfigError(f"crop_ratio must be two rising ratios, not {self.crop_ratio}")
+        if not (0 < self.jitter[0] <= self.jitter[1]):
+            raise ConfigError(f"jitter must be two rising short sides in pixels, not {self.jitter}")
         if not (0 <= self.flip <= 1):
             raise ConfigError(f"flip must lie in [0, 1], not {self.flip}")
+        if not (all(0 <= factor <= 1 for factor in self.colour[:3]) and 0 <= self.colour[3] <= 0.5):
+            raise ConfigError(f"colour must be three strengths in [0, 1] and a turn in [0, 0.5], not {self.colour}")
+        if self.randaugment < 0:
+            raise ConfigError(f"randaugment must not be negative, not {self.randaugment}")
+        if not (0 <= self.randaugment_magnitude <= 30):
+            raise ConfigError(f"randaugment_magnitude must lie in [0, 30], not {self.randaugment_magnitude}")
+        if not (0 <= self.erasing <= 1):
+            raise ConfigError(f"erasing must lie in [0, 1], not {self.erasing}")
+        if not (0 < self.erasing_area[0] <= self.erasing_area[1] <= 1):
+            raise ConfigError(f"erasing_area must be two rising shares of the frame in (0, 1], not {self.erasing_area}")
+        for name, strength in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if not (strength >= 0 and math.isfinite(strength)):
+                raise ConfigError(f"{name} must be 0 or a positive number, not {strength}")
         parse_views(self.views)
 
 

@@ -14,7 +14,7 @@ from tdpn_core.errors import ClipError, DatasetError
 from tdpn_core.randomness import derive
 from tdpn_core.sampling import pixels
 from tdpn_core.sampling.flips import Flips, flip_swaps
-from tdpn_core.sampling.indices import training_indices, view_indices, with_window
+from tdpn_core.sampling.indices import Indices, training_indices, view_indices, with_window
 from tdpn_core.sampling.source import ClipSource
 
 
@@ -29,6 +29,19 @@ class Sample(NamedTuple):
 
     number: int
     """The clip's number in the source."""
+
+
+class Draw(NamedTuple):
+    """Which pixels of a clip make one training item."""
+
+    frames: Indices
+    """The distinct frames that are read, rising."""
+
+    order: Indices
+    """(T * window,): the place in `frames` of each frame of the item."""
+
+    crop: pixels.Crop
+    flip: bool
 
 
 class TrainingClips(Dataset[Sample]):
@@ -53,16 +66,21 @@ class TrainingClips(Dataset[Sample]):
         return len(self.source)
 
     def __getitem__(self, item: tuple[int, int]) -> Sample:
-        epoch, clip = item
+        frames, order, crop, flip = self.draw(*item)
+        _, clip = item
+        side = self.model.input_size
+        resized = pixels.resize(pixels.cut(pixels.decode(self.source, clip, frames), crop), side, side)
+        return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip)
+
+    def draw(self, epoch: int, clip: int) -> Draw:
+        """What is random about an item."""
         rng = derive(self.seed, epoch, clip)
         count = int(self.source.counts[clip])
         sampled = training_indices(count, self.model.num_frames, self.sampling, rng)
         frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)
-        crop = pixels.random_crop(*self.source.size(clip), self.sampling, rng)
+        crop = pixels.random_crop(*self.source.size(clip), self.model.input_size, self.sampling, rng)
         flip = bool(rng.random() < self.sampling.flip) and self._flippable(clip)
-        side = self.model.input_size
-        resized = pixels.resize(pixels.cut(pixels.decode(self.source, clip, frames), crop), side, side)
-        return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip)
+        return Draw(frames, order, crop, flip)
 
     def _flippable(self, clip: int) -> bool:
         return all(int(self.source.labels[head][clip]) not in flips.unflippable for head, flips in self.flips.items())

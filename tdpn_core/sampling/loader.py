@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
+from tdpn_core.errors import DatasetError
 from tdpn_core.randomness import derive
 from tdpn_core.sampling.dataset import Sample, TrainingClips, ViewClips
 from tdpn_core.sampling.workers import WorkerLoader
@@ -38,6 +39,13 @@ class TrainingLoader:
 
     An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches. A last, shorter batch is
     dropped unless it is the only one: its gradient would weigh its clips more than others, and its statistics less.
+
+    Of `world` processes that train together, the one of number `rank` takes its `batch_size` clips of each batch of
+    `world` x `batch_size`: all have equally many batches, and together those that one process would have had. Only
+    where the data set is smaller than one such batch do their parts differ, by one clip.
+
+    Raises:
+        DatasetError: there are fewer clips than processes.
     """
 
     def __init__(
@@ -47,12 +55,18 @@ class TrainingLoader:
         batch_size: int,
         seed: int,
         workers: int,
+        rank: int = 0,
+        world: int = 1,
         pin: bool = False,
         timeout: float = WORKER_TIMEOUT,
     ) -> None:
-        self._order = _EpochOrder(len(dataset), batch_size, seed)
+        assert 0 <= rank < world
+        if len(dataset) < world:
+            what = f"{len(dataset)} training clips cannot be shared among {world} processes"
+            raise DatasetError(what, hint=f"train with at most {len(dataset)}")
+        self._order = _EpochOrder(len(dataset), world * batch_size, seed, slice(rank, None, world))
         self._loader = WorkerLoader(
-            dataset, dataset.source.ids, self._order, _collate, workers=workers, pin=pin, timeout=timeout
+            dataset, dataset.source.ids, self._order, collate, workers=workers, pin=pin, timeout=timeout
         )
 
     def __len__(self) -> int:
@@ -75,14 +89,23 @@ def view_batches(
     *,
     workers: int,
     batch_size: int = 1,
+    rank: int = 0,
+    world: int = 1,
     pin: bool = False,
     timeout: float = WORKER_TIMEOUT,
 ) -> Iterator[Batch]:
-    """Every clip once, in order, the last batch shorter where that is so. Errors are those of `TrainingLoader`."""
-    clips = list(range(len(dataset)))
+    """Every clip once, in order, the last batch shorter where that is so. Errors are those of `TrainingLoader`.
+
+    Of `world` processes, the one of number `rank` takes every `world`-th clip from its own number on: nothing is
+    repeated to fill up, so some have one clip less, or none.
+    """
+    assert 0 <= rank < world
+    clips = list(range(rank, len(dataset), world))
+    if not clips:
+        return
     order = [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
     ids = dataset.source.ids
-    yield from WorkerLoader(dataset, ids, order, _collate, workers=workers, pin=pin, timeout=timeout)
+    yield from WorkerLoader(dataset, ids, order, collate, workers=workers, pin=pin, timeout=timeout)
 
 
 def loader_workers(device_type: str) -> int:
@@ -98,12 +121,13 @@ def loader_workers(device_type: str) -> int:
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """The keys (epoch, clip) of each batch of the selected epoch."""
+    """The keys (epoch, clip) of each batch of the selected epoch, or of the `part` of it that is ours."""
 
-    def __init__(self, clips: int, batch_size: int, seed: int) -> None:
+    def __init__(self, clips: int, batch_size: int, seed: int, part: slice) -> None:
         self._clips = clips
         self._batch_size = min(batch_size, clips)
         self._seed = seed
+        self._part = part
         self._epoch = 0
         self._start = 0
 
@@ -118,10 +142,11 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         order = derive(self._seed, self._epoch).permutation(self._clips).tolist()
         for batch in range(self._start, len(self)):
             chosen = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [(self._epoch, clip) for clip in chosen]
+            yield [(self._epoch, clip) for clip in chosen[self._part]]
 
 
-def _collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Items joined to a batch."""
     clips, labels, numbers = zip(*samples, strict=True)
     # default_collate stacks straight into shared memory in a worker
     return Batch(default_collate(list(clips)), default_collate(list(labels)), torch.tensor(numbers))

@@ -11,13 +11,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import simplejpeg
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tdpn_core.config import SamplingConfig
-from tdpn_core.errors import ClipError
 from tdpn_core.sampling.indices import Indices
 from tdpn_core.sampling.source import ClipSource
 
@@ -35,37 +33,60 @@ def decode(source: ClipSource, clip: int, frames: Indices) -> Tensor:
     """Decode `frames` (D,) of a clip, shape (D, 3, H, W) uint8.
 
     Raises:
-        ClipError: a frame is not a whole JPEG of the clip's size.
+        ClipError: a frame cannot be decoded, or is not of the clip's size.
     """
-    height, width = source.size(clip)
-    pixels = np.empty((len(frames), height, width, 3), np.uint8)
-    numbers = frames.tolist()
-    for number, jpeg, target in zip(numbers, source.read(clip, numbers), pixels, strict=True):
-        try:
-            shape = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", buffer=target).shape
-        except ValueError as error:
-            raise ClipError(f"frame {number} cannot be decoded ({error})", where=source.ids[clip]) from error
-        if shape != target.shape:
-            what = f"frame {number} is {shape[1]}x{shape[0]}, the clip {width}x{height}"
-            raise ClipError(what, where=source.ids[clip])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return torch.from_numpy(source.decode(clip, frames.tolist())).permute(0, 3, 1, 2)
 
 
-def random_crop(height: int, width: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
-    """A rectangle of random area, shape and place (Szegedy et al., Inception).
+def random_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """The part of a frame that becomes a training clip of `side` x `side` pixels, as `sampling.crop` says."""
+    draw = _area_crop if sampling.crop == "area" else _jitter_crop
+    return draw(height, width, side, sampling, rng)
 
-    A draw that does not fit the frame is repeated; after ten, the largest allowed rectangle in the middle.
+
+def random_rectangle(
+    height: int,
+    width: int,
+    areas: tuple[float, float],
+    ratios: tuple[float, float],
+    rng: np.random.Generator,
+) -> Crop | None:
+    """A rectangle of random share of the area, width : height and place.
+
+    A draw that does not fit the frame is repeated; None after ten.
     """
-    lowest, highest = (math.log(ratio) for ratio in sampling.crop_ratio)
+    lowest, highest = (math.log(ratio) for ratio in ratios)
     for _ in range(10):
-        area = height * width * rng.uniform(*sampling.crop_area)
+        area = height * width * rng.uniform(*areas)
         ratio = math.exp(rng.uniform(lowest, highest))
         crop_height, crop_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if 0 < crop_height <= height and 0 < crop_width <= width:
             top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
             return Crop(int(top), int(left), crop_height, crop_width)
+    return None
+
+
+def _area_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """A rectangle of random area, shape and place (Szegedy et al., Inception).
+
+    Where none fits, the largest allowed rectangle in the middle.
+    """
+    crop = random_rectangle(height, width, sampling.crop_area, sampling.crop_ratio, rng)
+    if crop is not None:
+        return crop
     ratio = min(max(width / height, sampling.crop_ratio[0]), sampling.crop_ratio[1])
     return _middle(height, width, min(height, round(width / ratio)), min(width, round(height * ratio)))
+
+
+def _jitter_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """The square that is `side` pixels wide once the frame's short side has a random length (Simonyan, Zisserman).
+
+    It is cut out before the resize, not after: the same pixels to within half of one, and less work.
+    """
+    short = rng.uniform(*sampling.jitter)
+    cropped = max(1, min(round(side * min(height, width) / short), height, width))
+    top, left = rng.integers(height - cropped + 1), rng.integers(width - cropped + 1)
+    return Crop(int(top), int(left), cropped, cropped)
 
 
 def cut(frames: Tensor, crop: Crop) -> Tensor:

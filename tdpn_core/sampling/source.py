@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 class ClipSource(Protocol):
-    """Clips of JPEG frames with labels, numbered from 0. Instances are copied into worker processes."""
+    """Clips with labels, numbered from 0. Instances are copied into worker processes."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -34,5 +34,5 @@ class ClipSource(Protocol):
     def size(self, clip: int) -> tuple[int, int]:
         """Height and width of a clip's frames, in pixels."""
 
-    def read(self, clip: int, frames: Sequence[int]) -> Sequence[bytes]:
-        """The JPEG of each frame asked for."""
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The frames asked for, (K, H, W, 3) RGB of the clip's size."""

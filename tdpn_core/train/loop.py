@@ -27,11 +27,13 @@ from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import score_split
 from tdpn_core.model.factory import build_model
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.randomness import derive_seed
+from tdpn_core.randomness import derive, derive_seed
 from tdpn_core.runs import BEST, LAST
 from tdpn_core.runtime import Runtime
+from tdpn_core.sampling.augment import augment
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
+from tdpn_core.sampling.mixing import draw_mix
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.shards import ClipStore
 from tdpn_core.train.initialise import initialise
@@ -43,6 +45,9 @@ from tdpn_core.train.stop import StopRequest, stop_requests
 
 _INITIAL, _STEP = 0, 1
 """First element of a derived seed's path: what the draw is for."""
+
+_MIX = 2
+"""Last element of the path of a step's mix, which no other path of that length ends with."""
 
 _SAVE_EVERY_SECONDS = 600
 """Within a long epoch, so that a killed run loses ten minutes at most."""
@@ -172,6 +177,8 @@ class Trainer:
     def step(self, batch: Batch) -> tuple[float, float]:
         """One optimiser step; gives the batch's loss and how many clips were right (mean over heads).
 
+        Of mixed clips the share counts of the class that was right.
+
         Raises:
             TrainingError: loss or gradient is not finite. The weights are as before the step, but the batch
                 normalisation's running statistics are not: nothing may be saved after it.
@@ -181,9 +188,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(state.batch)
         labels = {head: values.to(self.device, non_blocking=True) for head, values in batch.labels.items()}
-        clips = normalise(batch.clips.to(self.device, non_blocking=True), self.config.sampling)
-        output = self.model(clips)
-        loss = objective(output.logits, output.auxiliary, labels, weight=settings.auxiliary_weight)
+        clips, sampling = batch.clips.to(self.device, non_blocking=True), self.config.sampling
+        clips = normalise(augment(clips, batch.indices.tolist(), state.epoch, sampling, settings.seed), sampling)
+        side = self.config.model.input_size
+        mix = draw_mix(len(clips), side, side, sampling, derive(settings.seed, _STEP, state.step, _MIX))
+        output = self.model(clips if mix is None else mix.clips(clips))
+        loss = objective(output.logits, output.auxiliary, labels, weight=settings.auxiliary_weight, mix=mix)
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
@@ -195,7 +205,11 @@ class Trainer:
                 hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
             )
         self.optimiser.step()
-        return loss.item(), _correct(output.logits, labels)
+        correct = _correct(output.logits, labels)
+        if mix is not None:
+            others = _correct(output.logits, mix.partners_labels(labels))
+            correct = mix.share * correct + (1 - mix.share) * others
+        return loss.item(), correct
 
     def finish_epoch(self) -> dict[str, float]:
         """Validate, add a row to the history, save; gives the row."""

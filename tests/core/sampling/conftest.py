@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from tdpn_core.shards.frames import decode_jpegs
+
 
 class MemoryClips:
     """`counts[i]` grey JPEG frames in clip i; frame f of clip i is round(2 * (10 * i + f)) mod 256 all over.
@@ -35,6 +37,9 @@ class MemoryClips:
 
     def size(self, clip: int) -> tuple[int, int]:
         return self._size
+
+    def decode(self, clip: int, frames: Sequence[int]) -> np.ndarray:
+        return decode_jpegs(self.read(clip, frames), frames, *self._size, self.ids[clip])
 
     def read(self, clip: int, frames: Sequence[int]) -> list[bytes]:
         self.reads.append(list(frames))

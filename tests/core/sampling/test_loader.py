@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdpn_core.config import ModelConfig, SamplingConfig
-from tdpn_core.errors import ClipError, ShardError
+from tdpn_core.errors import ClipError, DatasetError, ShardError
 from tdpn_core.sampling import dataset, loader
 from tdpn_core.sampling import workers as workers_module
 from tdpn_core.sampling.loader import Batch, TrainingLoader
@@ -233,3 +233,62 @@ def test_a_worker_that_died_between_two_epochs_is_an_error_and_no_crash(memory_c
         worker.join()
     with pytest.raises(ClipError, match="a loader worker died or hangs"):
         list(batches.epoch(1))
+
+
+def parts_of(source, world: int, batch_size: int, epoch: int = 0, workers: int = 0) -> list[list[list[int]]]:
+    """The clips of every batch of every rank."""
+    loaders = [
+        training(source, batch_size=batch_size, workers=workers, rank=rank, world=world) for rank in range(world)
+    ]
+    return [[batch.indices.tolist() for batch in loader_.epoch(epoch)] for loader_ in loaders]
+
+
+@settings(max_examples=40, deadline=None)
+@given(clips=st.integers(1, 30), world=st.integers(1, 4), batch_size=st.integers(1, 6), epoch=st.integers(0, 9))
+def test_ranks_share_the_batches_that_one_process_would_have(memory_clips, clips, world, batch_size, epoch):
+    source = memory_clips([1] * clips)
+    if clips < world:
+        with pytest.raises(DatasetError, match=f"{clips} training clips cannot be shared among {world} processes"):
+            parts_of(source, world, batch_size)
+        return
+    (alone,) = parts_of(source, 1, world * batch_size, epoch)
+    ranks = parts_of(source, world, batch_size, epoch)
+    assert {len(batches) for batches in ranks} == {len(alone)}, "no rank waits for another at the epoch's end"
+    for number, whole in enumerate(alone):
+        shared = [batches[number] for batches in ranks]
+        assert sorted(clip for part in shared for clip in part) == sorted(whole)
+        sizes = {len(part) for part in shared}
+        assert sizes == {batch_size} if clips >= world * batch_size else max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ranks_with_workers_have_the_same_parts_from_any_batch_on(memory_clips, workers):
+    source = memory_clips([1] * 13)
+    assert parts_of(source, 2, 3, workers=workers) == parts_of(source, 2, 3)
+    later = [batch.indices.tolist() for batch in training(source, workers=workers, rank=1, world=2).epoch(0, start=1)]
+    assert later == parts_of(source, 2, 3)[1][1:]
+
+
+def test_one_clip_and_one_process_of_one_is_todays_loader(memory_clips):
+    source = memory_clips([5] * 7, noise=True)
+    assert_equal(list(training(source, rank=0, world=1).epoch(3)), list(training(source).epoch(3)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(clips=st.integers(1, 20), world=st.integers(1, 6), batch_size=st.integers(1, 5))
+def test_testing_on_ranks_takes_every_clip_exactly_once(memory_clips, clips, world, batch_size):
+    views = dataset.ViewClips(memory_clips([1] * clips), MODEL, SAMPLING)
+    taken = []
+    for rank in range(world):
+        for batch in loader.view_batches(views, workers=0, batch_size=batch_size, rank=rank, world=world):
+            assert len(batch.indices) <= batch_size
+            taken += batch.indices.tolist()
+    assert sorted(taken) == list(range(clips))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_testing_on_more_ranks_than_clips_with_workers(memory_clips, workers):
+    views = dataset.ViewClips(memory_clips([1, 4, 2], noise=True), MODEL, SAMPLING)
+    parts = [list(loader.view_batches(views, workers=workers, rank=rank, world=4)) for rank in range(4)]
+    assert [[batch.indices.tolist() for batch in part] for part in parts] == [[[0]], [[1]], [[2]], []]
+    assert all(torch.equal(parts[clip][0].clips[0], views[clip].clip) for clip in range(3))

@@ -50,7 +50,7 @@ def test_a_frame_that_is_not_what_it_should_be_is_an_error_with_the_clips_name(m
 @given(st.integers(8, 400), st.integers(8, 400), st.floats(0.05, 1), st.integers(0, 2**40))
 def test_a_random_crop_lies_in_the_frame_and_within_area_and_ratio(height, width, smallest, seed):
     sampling = SamplingConfig(crop_area=(smallest, 1.0))
-    top, left, crop_height, crop_width = pixels.random_crop(height, width, sampling, derive(seed))
+    top, left, crop_height, crop_width = pixels.random_crop(height, width, 32, sampling, derive(seed))
     assert top >= 0
     assert left >= 0
     assert 0 < crop_height <= height - top
@@ -62,7 +62,7 @@ def test_a_random_crop_lies_in_the_frame_and_within_area_and_ratio(height, width
 
 def test_random_crops_spread_over_area_ratio_and_place():
     sampling = SamplingConfig(crop_area=(0.25, 1.0))
-    crops = np.array([pixels.random_crop(200, 200, sampling, derive(0, draw)) for draw in range(2000)])
+    crops = np.array([pixels.random_crop(200, 200, 112, sampling, derive(0, draw)) for draw in range(2000)])
     top, left, height, width = crops.T
     area = height * width / 200**2
     assert area.min() >= 0.24
@@ -76,8 +76,45 @@ def test_random_crops_spread_over_area_ratio_and_place():
 @pytest.mark.parametrize(("height", "width", "crop"), [(20, 400, (0, 187, 20, 27)), (400, 20, (187, 0, 27, 20))])
 def test_a_frame_too_long_for_any_draw_gives_its_middle(height, width, crop):
     sampling = SamplingConfig(crop_area=(0.9, 1.0))
-    found = pixels.random_crop(height, width, sampling, derive(0))
+    found = pixels.random_crop(height, width, 32, sampling, derive(0))
     assert np.abs(np.array(found) - crop).max() <= 1
+
+
+JITTER = SamplingConfig(crop="jitter", jitter=(256, 320))
+
+
+@given(st.integers(8, 400), st.integers(8, 400), st.integers(32, 400), st.integers(0, 2**40))
+def test_a_jitter_crop_is_a_square_of_the_side_that_the_short_sides_give(height, width, side, seed):
+    top, left, crop_height, crop_width = pixels.random_crop(height, width, side, JITTER, derive(seed))
+    short = min(height, width)
+    assert crop_height == crop_width
+    assert 0 <= top <= height - crop_height
+    assert 0 <= left <= width - crop_width
+    assert min(short, side * short / 320 - 0.5) <= crop_height <= min(short, side * short / 256 + 0.5)
+
+
+def test_jitter_crops_spread_evenly_over_short_sides_and_places():
+    crops = np.array([pixels.random_crop(512, 600, 224, JITTER, derive(0, draw)) for draw in range(2000)])
+    top, left, height, _ = crops.T
+    shorts = 224 * 512 / height
+    assert np.histogram(shorts, 4, (256, 320))[0] == pytest.approx(500, abs=80)
+    assert (top / (512 - height)).mean() == pytest.approx(0.5, abs=0.03)
+    assert np.histogram(left / (600 - height), 4, (0, 1))[0] == pytest.approx(500, abs=80)
+
+
+def test_a_jitter_crop_shows_what_a_crop_of_the_resized_frame_shows():
+    frames = ramp(120, 160)
+    sampling = SamplingConfig(crop="jitter", jitter=(150, 150))
+    crop = pixels.random_crop(120, 160, 100, sampling, derive(5))
+    shown = pixels.resize(pixels.cut(frames, crop), 100, 100).float()
+    whole = pixels.resize(frames, 150, 200)
+    top, left = round(crop.top * 1.25), round(crop.left * 1.25)
+    assert (shown - pixels.cut(whole, pixels.Crop(top, left, 100, 100)).float()).abs().max() <= 2
+
+
+def test_the_crops_of_the_default_are_those_of_earlier_versions():
+    crops = [tuple(pixels.random_crop(256, 340, 224, SamplingConfig(), derive(7, draw))) for draw in range(3)]
+    assert crops == [(32, 49, 221, 273), (21, 16, 212, 171), (2, 3, 252, 250)]
 
 
 def test_resizing_an_equal_size_copies_nothing():

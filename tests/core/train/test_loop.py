@@ -214,3 +214,39 @@ def test_the_plateau_schedule_divides_the_rate_when_validation_stands_still(conf
     frozen = replace(config.train, schedule="plateau", patience=0, epochs=3, lr=1e-12, warmup_epochs=0.0)
     result = _train(replace(config, train=frozen), tmp_path / "run")
     assert [row["lr"] for row in result.state.history] == pytest.approx([1e-12, 1e-12, 1e-13])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_with_every_augmentation_resumes_bit_identical_whatever_the_workers(
+    prepared: Path, tiny: dict[str, str], tmp_path: Path, workers: int
+) -> None:
+    augmented = {
+        "sampling.crop": "jitter",
+        "sampling.jitter": "36,48",
+        "sampling.colour": "0.4,0.4,0.4,0.1",
+        "sampling.randaugment": "2",
+        "sampling.erasing": "0.5",
+        "sampling.mixup": "0.2",
+        "sampling.cutmix": "1.0",
+    }
+    config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, **augmented})
+    _train(config, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        _train(config, tmp_path / "parts", progress=_StopAfter(4), workers=workers)
+    _train(config, tmp_path / "parts", resume=True)
+    whole, parts = (load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "parts"))
+    assert _same(whole, parts)
+    rows = [[(row["loss"], row["top1"], row["val_loss"]) for row in run.state.history] for run in (whole, parts)]
+    assert rows[0] == rows[1]
+
+
+def test_each_augmentation_reaches_the_network(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = set()
+    for number, change in enumerate(
+        ({}, {"colour": (0.4, 0.0, 0.0, 0.0)}, {"randaugment": 2}, {"erasing": 1.0}, {"mixup": 1.0}, {"cutmix": 1.0})
+    ):
+        settings = replace(config, sampling=replace(config.sampling, **change), train=replace(config.train, epochs=1))
+        losses.add(_train(settings, tmp_path / str(number)).state.history[0]["loss"])
+    assert len(losses) == 6

@@ -1,0 +1,1 @@
+"""Speed on this machine, each figure beside a baseline of the same run."""
