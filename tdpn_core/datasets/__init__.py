@@ -1,6 +1,8 @@
 """From a root folder to a table of clips: one file a family of data sets; nothing else knows about data sets."""
 
-from tdpn_core.datasets.read import read_dataset
+from tdpn_core.datasets.detect import Detection
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.read import AUTO, DATASETS, detect, read_dataset
 from tdpn_core.datasets.table import Dataset
 
-__all__ = ["Dataset", "read_dataset"]
+__all__ = ["AUTO", "DATASETS", "Dataset", "DatasetOptions", "Detection", "detect", "read_dataset"]

@@ -1,76 +1,101 @@
-"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`."""
+"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`, of videos or of folders of pictures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path, PurePath
+from collections.abc import Callable, Sequence
 
 from tdpn_core.datasets.groups import find_groups, split_groups
-from tdpn_core.datasets.scan import Found, scan
-from tdpn_core.datasets.table import HEAD, Clip, Dataset, make_dataset
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.table import HEAD, Dataset, Rows, make_dataset
 from tdpn_core.errors import DatasetError
 
 SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training", "train_256", "videos_train"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "val_256", "videos_val"), "val"),
-    **dict.fromkeys(("test", "testing", "test_256", "videos_test"), "test"),
+    **dict.fromkeys(("train", "training", "train_256", "videos_train", "rawframes_train"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val_256", "videos_val", "rawframes_val"), "val"),
+    **dict.fromkeys(("test", "testing", "test_256", "videos_test", "rawframes_test"), "test"),
 }
 
 
-def read_folder(root: Path, seed: int) -> Dataset:
-    """A table of the videos below `root`; the first folder of each path (after the split's) is its class.
+def read_folder(found: Found, options: DatasetOptions) -> Dataset:
+    """A table of the clips that were found; the first folder of each path (after the split's) is its class.
 
     Without a validation folder, a fifth of the training clips becomes one, by source group (`groups`).
 
     Raises:
-        DatasetError: no class folders with videos.
+        DatasetError: no class folders with clips.
     """
-    found = scan(root)
     notes = found.notes()
-    placed = place(found, notes)
+    sources = Sources(found, options.sources, key=lambda path, _: path)
+    paths = sources.unused()
+    by_split = has_split_folders(paths)
+    placed = [path for path in paths if _place(path, by_split) is not None]
     if not placed:
+        root = found.root
         hint = f"expected {root}/<class>/<video>, or {root}/train/<class>/<video>"
         raise DatasetError("no class folders with videos", where=root, hint=hint)
-    names = sorted({label for _, label, _ in placed})
-    splits = _splits(placed, seed, notes)
-    clips = [
-        Clip(PurePath(video.relative_to(root)).as_posix(), video, split, {HEAD: names.index(label)})
-        for (_, label, video), split in zip(placed, splits, strict=True)
-    ]
-    return make_dataset("folder", clips, {HEAD: names}, notes)
+    if len(paths) > len(placed):
+        where = "in no class folder" + (" of a split" if by_split else "")
+        notes.append(f"{len(paths) - len(placed)} videos lie {where}")
+    del paths
+    spelled: dict[str, str] = {}  # one string a class, not one a clip
+    splits, labels = [], []
+    for split, label, _ in (_place(path, by_split) or ("", "", "") for path in placed):
+        splits.append(split)
+        labels.append(spelled.setdefault(label, label))
+    set_aside(splits, lambda row: (_place(placed[row], by_split) or ("", "", ""))[2], labels, options.seed, notes)
+    names = sorted(spelled)
+    number = {name: label for label, name in enumerate(names)}
+    rows = Rows([HEAD])
+    for path, label, split in zip(placed, labels, splits, strict=True):
+        source = sources.find(path)
+        if source is not None:
+            rows.add(path, split, [number[label]], source)
+    notes += sources.left()
+    del sources
+    return make_dataset("folder", found.root, rows, {HEAD: names}, label_order="sorted", notes=notes)
 
 
-def place(found: Found, notes: list[str]) -> list[tuple[str | None, str, Path]]:
-    """(split, class folder, video) of every video in a class folder; split None where no folder says one."""
-    parts = [video.relative_to(found.root).parts for video in found.videos]
-    in_splits = {SPLIT_FOLDERS[part[0].lower()] for part in parts if len(part) > 2 and part[0].lower() in SPLIT_FOLDERS}
-    placed: list[tuple[str | None, str, Path]] = []
-    for part, video in zip(parts, found.videos, strict=True):
-        split = SPLIT_FOLDERS.get(part[0].lower()) if "train" in in_splits and len(part) > 2 else None
-        if split is not None:
-            placed.append((split, part[1], video))
-        elif "train" not in in_splits and len(part) > 1:
-            placed.append((None, part[0], video))
-    outside = len(parts) - len(placed)
-    if outside:
-        notes.append(f"{outside} videos lie in no class folder" + (" of a split" if "train" in in_splits else ""))
-    return placed
+def has_split_folders(paths: Sequence[str]) -> bool:
+    """Whether clips lie in class folders below a training folder."""
+    return any("/" in path[path.find("/") + 1 :] and SPLIT_FOLDERS.get(path[: path.find("/")].lower()) == "train"
+               for path in paths)  # fmt: skip
 
 
-def _splits(placed: list[tuple[str | None, str, Path]], seed: int, notes: list[str]) -> list[str]:
-    """The split of each clip, making a validation split where there is none."""
-    given = [split or "train" for split, _, _ in placed]
-    if "val" in given:
-        return given
-    pool = [index for index, split in enumerate(given) if split == "train"]
-    labels = [placed[index][1] for index in pool]
-    within = [_within_class(placed[index][2], placed[index][1]) for index in pool]
-    grouping = find_groups(within, labels)
+def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
+    """(split, class, what follows it) of a path; None if it lies in no class folder. Without splits, all is train."""
+    split = "train"
+    if by_split:
+        folder, _, path = path.partition("/")
+        split = SPLIT_FOLDERS.get(folder.lower(), "")
+    label, slash, rest = path.partition("/")
+    return (split, label, rest) if slash and split else None
+
+
+def set_aside(
+    splits: list[str], within: Callable[[int], str], classes: Sequence[str], seed: int, notes: list[str]
+) -> None:
+    """Make a fifth of the training clips the validation split, if there is none.
+
+    Args:
+        splits: train, val or test of each clip; changed in place.
+        within: path within its class folder by the clip's row; its names may tell which clips are of one recording.
+        classes: of each clip.
+        seed: of the draw.
+        notes: get a line on what was done.
+    """
+    if "val" in splits or "train" not in splits:
+        return
+    pool = [row for row, split in enumerate(splits) if split == "train"]
+    labels = [classes[row] for row in pool]
+    grouping = find_groups([within(row) for row in pool], labels)
     drawn = split_groups(grouping.groups, labels, seed)
-    for index, split in zip(pool, drawn, strict=True):
-        given[index] = split
+    for row, split in zip(pool, drawn, strict=True):
+        splits[row] = split
     notes.append(
-        f"no validation folder: {drawn.count('val')} of {len(pool)} clips were set aside for validation, "
+        f"no validation split: {drawn.count('val')} of {len(pool)} clips were set aside for validation, "
         f"by {len(set(grouping.groups))} source groups, seed {seed}"
     )
     if grouping.unknown:
@@ -79,17 +104,9 @@ def _splits(placed: list[tuple[str | None, str, Path]], seed: int, notes: list[s
             f"the names of {len(grouping.unknown)} classes ({some}) tell no source groups: clips of one recording may "
             "lie on both sides of the split"
         )
-    counts = {split: Counter(label for label, drawn_split in zip(labels, drawn, strict=True) if drawn_split == split)
-              for split in ("train", "val")}  # fmt: skip
-    lonely = sorted(set(labels) - set(counts["val"]))
+    validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
+    lonely = sorted(set(labels) - set(validated))
     if lonely:
         notes.append(
             f"{len(lonely)} classes have a single source group and no validation clip: {', '.join(lonely[:5])}"
         )
-    return given
-
-
-def _within_class(video: Path, label: str) -> PurePath:
-    """The path below the class folder."""
-    parts = video.parts
-    return PurePath(*parts[len(parts) - 1 - parts[::-1].index(label) + 1 :])

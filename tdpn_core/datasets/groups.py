@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.datasets.scan import stem
 from tdpn_core.randomness import derive_seed
 
 VAL_SHARE = 0.2
@@ -38,14 +41,14 @@ class Grouping:
     """Classes whose names tell nothing, so that every file stands alone."""
 
 
-def find_groups(files: Sequence[PurePath], classes: Sequence[str]) -> Grouping:
+def find_groups(files: Sequence[str], classes: Sequence[str]) -> Grouping:
     """Recognise the sources of files.
 
     Args:
-        files: paths within their class folders.
+        files: paths within their class folders, with `/` between folders.
         classes: the class folder of each file.
     """
-    stated = [_stated_group(file.stem, label) for file, label in zip(files, classes, strict=True)]
+    stated = [_stated_group(stem(file), label) for file, label in zip(files, classes, strict=True)]
     members = defaultdict(list)
     for index, label in enumerate(classes):
         members[label].append(index)
@@ -69,26 +72,55 @@ def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share
     A class with two groups or more has clips on both sides wherever the groups allow it. The order in which groups are
     drawn depends on their names and `seed` alone, so that a few new files move few old ones.
     """
-    content: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label in zip(groups, classes, strict=True):
-        content[group][label] += 1
-    totals = Counter(classes)
-    order = sorted(content, key=lambda group: (derive_seed(seed, _number(group)), group))
-    held: Counter[str] = Counter()
-    chosen = set()
+    members, names = _numbered(groups)
+    labels, _ = _numbered(classes)
+    content = _Content(members, labels)
+    totals = np.bincount(labels).tolist()
+    drawn = np.fromiter((derive_seed(seed, _number(name)) for name in names), np.int64, len(names))
+    order = np.argsort(drawn, kind="stable").tolist()  # names are sorted: they settle ties
+    held = [0] * len(totals)
+    chosen = np.zeros(len(names), dtype=bool)
     for group in order:
-        labels = content[group]
-        wanted = sum(min(count, round(totals[label] * share) - held[label]) for label, count in labels.items())
-        if wanted > 0 and wanted * 2 >= labels.total() and _leaves_training(labels, held, totals):
-            chosen.add(group)
-            held.update(labels)
-    for label in sorted(totals):
+        inside = content[group]
+        wanted = sum(min(count, round(totals[label] * share) - held[label]) for label, count in inside)
+        if wanted > 0 and wanted * 2 >= sum(count for _, count in inside) and _leaves_training(inside, held, totals):
+            chosen[group] = True
+            _hold(inside, held)
+    having: dict[int, list[int]] = {label: [] for label, count in enumerate(held) if not count}
+    for group in order if having else ():
+        for label, _ in content[group]:
+            if label in having:
+                having[label].append(group)
+    for label, possible in having.items():
         if not held[label]:
-            smallest = _smallest(label, order, content, held, totals, chosen)
-            if smallest is not None:
-                chosen.add(smallest)
-                held.update(content[smallest])
-    return ["val" if group in chosen else "train" for group in groups]
+            free = [group for group in possible if not chosen[group] and _leaves_training(content[group], held, totals)]
+            if free:
+                smallest = min(free, key=lambda group: sum(count for _, count in content[group]))
+                chosen[smallest] = True
+                _hold(content[smallest], held)
+    return ["val" if held_out else "train" for held_out in chosen[members].tolist()]
+
+
+class _Content:
+    """How many clips of which classes a group holds; arrays, for there may be a group a clip."""
+
+    def __init__(self, members: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> None:
+        classes = int(labels.max(initial=0)) + 1
+        pairs, self._counts = np.unique(members * classes + labels, return_counts=True)
+        self._labels = pairs % classes
+        self._begins = np.searchsorted(pairs // classes, np.arange(int(members.max(initial=-1)) + 2))
+
+    def __getitem__(self, group: int) -> list[tuple[int, int]]:
+        """(class, number of clips) of a group."""
+        part = slice(self._begins[group], self._begins[group + 1])
+        return list(zip(self._labels[part].tolist(), self._counts[part].tolist(), strict=True))
+
+
+def _numbered(names: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """The number of each name among the sorted names, and these."""
+    known = sorted(set(names))
+    number = {name: row for row, name in enumerate(known)}
+    return np.fromiter((number[name] for name in names), np.int64, len(names)), known
 
 
 def _stated_group(stem: str, label: str) -> str | None:
@@ -106,34 +138,23 @@ def _stated_group(stem: str, label: str) -> str | None:
     return None
 
 
-def _guessed_sources(files: Sequence[PurePath]) -> list[str] | None:
+def _guessed_sources(files: Sequence[str]) -> list[str] | None:
     """Sub-folders, or names without a trailing take number, if they look like the names of sources."""
-    for sources in ([str(file.parent) for file in files], [_TAKE.sub("", file.stem) for file in files]):
+    for sources in ([file.rpartition("/")[0] for file in files], [_TAKE.sub("", stem(file)) for file in files]):
         counts = Counter(sources)
         if len(counts) >= _MIN_SOURCES and 1 < max(counts.values()) <= len(files) / 2:
             return sources
     return None
 
 
-def _leaves_training(labels: Mapping[str, int], held: Mapping[str, int], totals: Mapping[str, int]) -> bool:
-    return all(held[label] + count < totals[label] for label, count in labels.items())
+def _leaves_training(inside: Sequence[tuple[int, int]], held: Sequence[int], totals: Sequence[int]) -> bool:
+    """Whether no class loses its last training clip."""
+    return all(held[label] + count < totals[label] for label, count in inside)
 
 
-def _smallest(
-    label: str,
-    order: Sequence[str],
-    content: Mapping[str, Counter[str]],
-    held: Counter[str],
-    totals: Counter[str],
-    chosen: set[str],
-) -> str | None:
-    """The smallest group that gives `label` a validation clip and takes no class's last training clip."""
-    possible = [
-        group
-        for group in order
-        if group not in chosen and content[group][label] and _leaves_training(content[group], held, totals)
-    ]
-    return min(possible, key=lambda group: content[group].total(), default=None)
+def _hold(inside: Sequence[tuple[int, int]], held: list[int]) -> None:
+    for label, count in inside:
+        held[label] += count
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Kinetics-400 in the forms of its copies: flat or in class folders, with annotation files or without.
+"""Kinetics-400, 600 and 700 in the forms of their copies: flat or in class folders, annotated by csv files or not.
 
 Annotation files are read by their header, so the crawler's, CVDF's and DeepMind's dialects are one. Where a split has
 one, it decides which files are clips, and their labels; else its class folders do. Names of classes are compared
@@ -7,197 +7,192 @@ without case, quotes and brackets, `_` as a space; the order of classes is that 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from tdpn_core.datasets.classes import normal
 from tdpn_core.datasets.folder import SPLIT_FOLDERS
-from tdpn_core.datasets.scan import scan
-from tdpn_core.datasets.table import HEAD, UNLABELLED, Clip, Dataset, make_dataset
-from tdpn_core.errors import DatasetError
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found, stem
+from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.table import HEAD, UNLABELLED, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.text import fault, read_columns, read_header
+
+SIZES = (400, 600, 700)
+YOUTUBE_ID = "youtube_id"
 
 _SPLITS = {**SPLIT_FOLDERS, "validate": "val"}
-_TIMED = re.compile(r"(.+)_(\d{6})_(\d{6})")  # an id may hold _ itself, and begin with -
+_TIMED = re.compile(r".+_\d{6}_\d{6}", re.DOTALL)  # an id may hold _ itself, and begin with -
 _ID_LENGTH = 11
 _REPLACEMENT = "replacement"  # folder of CVDF's intact copies of corrupt files
+_SIZE = re.compile(r"(?:k|kinetics)[-_]?(400|600|700)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of an annotation file."""
+class _Labels:
+    """Classes in the order they are met; sorted at the end."""
 
-    video: str
-    start: int
-    end: int
-    split: str
-    label: str | None
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}  # by spelling and by normal form
+        self._raw: list[str] = []
 
-    @property
-    def name(self) -> str:
-        """The file's name without suffix."""
-        return f"{self.video}_{self.start:06d}_{self.end:06d}"
+    def __call__(self, spelled: str, written: str | None = None) -> int:
+        """The provisional number of a class; `written` is how its name reads, where `spelled` is a folder's."""
+        label = self._known.get(spelled)
+        if label is None:
+            label = self._known.setdefault(normal(spelled), len(self._raw))
+            if label == len(self._raw):
+                self._raw.append(written or spelled)
+            self._known[spelled] = label
+        return label
 
-
-@dataclass
-class _Files:
-    """Video files by what their names say."""
-
-    timed: dict[str, list[Path]] = field(default_factory=dict)
-    """By full name."""
-
-    bare: dict[str, list[Path]] = field(default_factory=dict)
-    """By id alone."""
-
-    replaced: int = 0
+    def in_order(self) -> tuple[list[str], np.ndarray]:
+        """The sorted names, and the number of each provisional one; the last, of -1, is -1."""
+        names = sorted(self._raw)
+        return names, np.array([*map({name: label for label, name in enumerate(names)}.get, self._raw), UNLABELLED])
 
 
-def read_kinetics(root: Path) -> Dataset:
-    """A table of the Kinetics-400 copy at `root`.
+def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of Kinetics that was found.
 
     Raises:
-        DatasetError: no videos, or an annotation file that cannot be read.
+        DatasetError: no clips, or an annotation file that cannot be read.
     """
-    found = scan(root)
-    notes = found.notes()
-    rows = list(_annotations(root))
-    files = _by_name(found.videos, root)
-    clips, used = _annotated(rows, files, root, notes)
-    in_folders = _in_class_folders([video for video in found.videos if video not in used], root, rows)
-    used |= {video for _, _, video in in_folders}
-    names = _class_names((row.label for row in rows), (label for _, label, _ in in_folders))
-    if rows and len(found.videos) > len(used) + files.replaced:
-        notes.append(f"{len(found.videos) - len(used) - files.replaced} videos are in no annotation file")
-    if files.replaced:
-        notes.append(f"{files.replaced} files are overridden by those of the replacement folder")
-    if not rows:
+    annotations, notes = annotation_files(name, texts)
+    rows, labels, tally = Rows([HEAD]), _Labels(), Tally()
+    replaced, intact = _without_replaced(found)
+    sources = Sources(intact, options.sources)
+    annotated = _read_annotated(annotations, sources, rows, labels, tally)
+    notes = found.notes(annotations) + notes + tally.notes()
+    if not annotations:
         notes.append("no annotation csv found: classes are the names of the class folders")
-    index = {normal(name): label for label, name in enumerate(names)}
-    table = [_clip(row.name, video, row.split, index.get(normal(row.label or ""))) for row, video in clips]
-    table += [_clip(_id_of(video, root), video, split, index[normal(label)]) for split, label, video in in_folders]
-    return make_dataset("kinetics400", _once(table, notes), {HEAD: names}, notes)
+    strays = _read_class_folders(sources, annotated, bool(annotations), rows, labels)
+    if strays:
+        notes.append(f"{strays} videos are in no annotation file")
+    if replaced:
+        notes.append(f"{replaced} files are overridden by those of the replacement folder")
+    notes += sources.left()
+    del sources, intact  # as large as the table
+    names, order = labels.in_order()
+    dataset = make_dataset(name, found.root, rows, {HEAD: names}, label_order="sorted", notes=notes)
+    column = f"label_{HEAD}"
+    dataset.clips[column] = order[dataset.clips[column].to_numpy()]
+    return dataset
 
 
-def normal(label: str) -> str:
-    """The form in which class names are compared: the copies of the data set spell them in three ways."""
-    return re.sub(r"[\"'()]", "", label.replace("_", " ")).strip().lower()
-
-
-def _annotations(root: Path) -> Iterator[Row]:
-    """The rows of every csv near the root whose header has a youtube_id."""
-    for path in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")]):
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as source:
-                reader = csv.DictReader(source)
-                if "youtube_id" in (reader.fieldnames or ()):
-                    for values in reader:
-                        yield _row(values, path, reader.line_num)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"cannot be read: {error}", where=path) from error
-
-
-def _row(values: dict[str, str | None], path: Path, line: int) -> Row:
-    try:
-        start, end = (int(float(values[name] or "")) for name in ("time_start", "time_end"))
-        stated = values.get("split") or next(name for name in _SPLITS if name in path.stem.lower())
-        video, label = values["youtube_id"], values.get("label")
-        if not video:
-            raise ValueError("youtube_id is empty")
-        return Row(video, start, end, _SPLITS[stated.strip().lower()], (label or "").strip() or None)
-    except (ValueError, KeyError, OverflowError) as error:
-        raise DatasetError(f"line {line} is no annotation: {error}", where=path) from error
-    except StopIteration:
-        raise DatasetError(f"line {line} names no split, nor does the file", where=path) from None
-
-
-def _by_name(videos: Iterable[Path], root: Path) -> _Files:
-    """Index the files; those of a replacement folder take the place of their namesakes."""
-    files = _Files()
-    ordered = sorted(videos, key=lambda video: _REPLACEMENT not in video.relative_to(root).parts[0])
-    replacements = {video.stem for video in ordered if _REPLACEMENT in video.relative_to(root).parts[0]}
-    for video in ordered:
-        if video.stem in replacements and _REPLACEMENT not in video.relative_to(root).parts[0]:
-            files.replaced += 1
-        elif _TIMED.fullmatch(video.stem):
-            files.timed.setdefault(video.stem, []).append(video)
-        elif len(video.stem) == _ID_LENGTH:
-            files.bare.setdefault(video.stem, []).append(video)
-    return files
-
-
-def _annotated(
-    rows: list[Row], files: _Files, root: Path, notes: list[str]
-) -> tuple[list[tuple[Row, Path]], set[Path]]:
-    """Each row's file, and the files that were taken."""
-    clips: list[tuple[Row, Path]] = []
-    missing: dict[str, int] = {}
-    for row in rows:
-        candidates = files.timed.get(row.name) or files.bare.get(row.video)
-        if not candidates:
-            missing[row.split] = missing.get(row.split, 0) + 1
+def annotation_files(name: str, texts: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The csv files whose header has a youtube_id, but for those of another size of Kinetics; and notes on these."""
+    files, notes = [], []
+    for path in texts:
+        if path.suffix.lower() != ".csv" or YOUTUBE_ID not in read_header(path):
             continue
-        own_split = [video for video in candidates if _split_of(video, root) == row.split]
-        clips.append((row, (own_split or candidates)[0]))
-    notes += [f"{count} {split} clips of the annotation file are not on disk" for split, count in missing.items()]
-    return clips, {video for _, video in clips}
+        size = stated_size(path)
+        if size and size != name.removeprefix("kinetics"):
+            notes.append(f"{path.name} is of Kinetics-{size} and not used")
+        else:
+            files.append(path)
+    return files, notes
 
 
-def _in_class_folders(videos: Iterable[Path], root: Path, rows: list[Row]) -> list[tuple[str, str, Path]]:
-    """(split, class folder, file) of the files that no annotation file could have spoken of."""
-    annotated = {row.split for row in rows}
-    placed = []
-    for video in videos:
-        split = _split_of(video, root) or (None if rows else "train")
-        label = _class_of(video, root)
-        if split and label and split not in annotated:
-            placed.append((split, label, video))
-    return placed
+def stated_size(path: Path) -> str | None:
+    """400, 600 or 700, if a file or the folder it lies in says so."""
+    for part in (path.name, path.parent.name, path.parent.parent.name):
+        if match := _SIZE.search(part):
+            return match[1]
+    return None
 
 
-def _split_of(video: Path, root: Path) -> str | None:
+def _read_annotated(annotations: list[Path], sources: Sources, rows: Rows, labels: _Labels, tally: Tally) -> set[str]:
+    """Add the annotated clips that are on disk; the splits that are annotated."""
+    splits = set()
+    for path in annotations:
+        for line, name, split, label in _annotations(path):
+            splits.add(split)
+            number = labels(label) if label else UNLABELLED
+            if name in rows:
+                if rows.labels(name) != (number,):
+                    raise fault(path, line, "clip is there twice, with two classes", name)
+                same = rows.split(name) == split
+                tally.add("clips appear more than once and are taken once" if same else
+                          "clips are in two splits and taken in the first", name)  # fmt: skip
+                continue
+            own = partial(_is_of, split)
+            source = sources.find(name, own) or sources.find(name[: -len("_000000_000000")], own)
+            if source is None:
+                tally.add(f"{split} clips of the annotation file are not on disk")
+            else:
+                rows.add(name, split, [number], source)
+    return splits
+
+
+def _annotations(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """(line, clip, split, label or "") of every row."""
+    stated = next((split for name, split in _SPLITS.items() if name in path.stem.lower()), None)
+    columns = read_columns(path, (YOUTUBE_ID, "time_start", "time_end"), ("split", "label"))
+    for line, (video, start, end, split, label) in columns:
+        if not video:
+            raise fault(path, line, "is no annotation: youtube_id is empty")
+        try:
+            name = f"{video}_{int(float(start)):06d}_{int(float(end)):06d}"
+        except (ValueError, OverflowError) as error:
+            raise fault(path, line, f"is no annotation: {error}") from error
+        known = _SPLITS.get(split.lower()) if split else stated
+        if known is None:
+            raise (
+                fault(path, line, "is no annotation, there is no such split", split)
+                if split
+                else fault(path, line, "names no split, nor does the file")
+            )
+        yield line, name, known, label
+
+
+def _without_replaced(found: Found) -> tuple[int, Found]:
+    """The number of files that a replacement folder overrides, and what was found without them."""
+    replacements = {stem(video) for video in found.videos if _is_replacement(video)}
+    if not replacements:
+        return 0, found
+    videos = [path for path in found.videos if _is_replacement(path) or stem(path) not in replacements]
+    return len(found.videos) - len(videos), Found(found.root, videos, found.folders, found.tars)
+
+
+def _is_replacement(path: str) -> bool:
+    return _REPLACEMENT in path.partition("/")[0] and "/" in path
+
+
+def _read_class_folders(
+    sources: Sources, annotated: set[str], any_annotation: bool, rows: Rows, labels: _Labels
+) -> int:
+    """Add the clips that no annotation file could have spoken of, by their class folders; the number of the others."""
+    others = 0
+    for name in sources.unused():
+        paths = sources.paths(name)
+        split = _split_of(paths[0]) or (None if any_annotation else "train")
+        label = _class_of(paths[0])
+        clip = name if _TIMED.fullmatch(name) or len(name) == _ID_LENGTH else paths[0]
+        if split is None or label is None or split in annotated or clip in rows:
+            others += len(paths)
+            continue
+        source = sources.find(name)
+        if source is not None:
+            rows.add(clip, split, [labels(label, label.replace("_", " "))], source)
+    return others
+
+
+def _split_of(path: str) -> str | None:
     """The split whose folder a file lies in."""
-    folders = video.relative_to(root).parts[:-1]
-    return next((_SPLITS[part.lower()] for part in folders if part.lower() in _SPLITS), None)
+    return next((_SPLITS[part.lower()] for part in path.split("/")[:-1] if part.lower() in _SPLITS), None)
 
 
-def _class_of(video: Path, root: Path) -> str | None:
+def _is_of(split: str, path: str) -> bool:
+    return _split_of(path) == split
+
+
+def _class_of(path: str) -> str | None:
     """The class folder of a file: its own folder, unless that is a split's or a container of all."""
-    folders = video.relative_to(root).parts[:-1]
-    if not folders or folders[-1].lower() in _SPLITS or _REPLACEMENT in folders[0]:
+    folders = path.split("/")[:-1]
+    if not folders or folders[-1].lower() in _SPLITS or _is_replacement(path):
         return None
     return folders[-1]
-
-
-def _class_names(labels: Iterable[str | None], folders: Iterable[str]) -> list[str]:
-    """Sorted raw names; a folder's spelling counts only for a class that no annotation names."""
-    raw: dict[str, str] = {}
-    for label in labels:
-        if label:
-            raw.setdefault(normal(label), label)
-    for folder in folders:
-        raw.setdefault(normal(folder), folder.replace("_", " "))
-    return sorted(raw.values())
-
-
-def _id_of(video: Path, root: Path) -> str:
-    """The file's name if it is one of Kinetics, else its place."""
-    if _TIMED.fullmatch(video.stem) or len(video.stem) == _ID_LENGTH:
-        return video.stem
-    return video.relative_to(root).as_posix()
-
-
-def _clip(name: str, video: Path, split: str, label: int | None) -> Clip:
-    return Clip(name, video, split, {HEAD: UNLABELLED if label is None else label})
-
-
-def _once(clips: Iterable[Clip], notes: list[str]) -> list[Clip]:
-    """The first clip of each name."""
-    first: dict[str, Clip] = {}
-    count = 0
-    for clip in clips:
-        first.setdefault(clip.id, clip)
-        count += 1
-    if count > len(first):
-        notes.append(f"{count - len(first)} clips appear more than once and are taken once")
-    return list(first.values())

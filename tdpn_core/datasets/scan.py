@@ -1,11 +1,16 @@
-"""Find the video files below a folder, without opening anything that is not a regular file."""
+"""Find videos, folders of pictures and annotation files below a folder, without opening any of them.
+
+Paths are strings relative to the root, with `/` between folders: an object for each of a million paths costs too much.
+Folders of pictures are told by a look into a few of them; a set of 200,000 such folders is not listed one by one.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,16 +19,29 @@ from tdpn_core.errors import DatasetError
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .wmv .asf .flv .ogv .3gp".split()  # noqa: SIM905 - reads better
 )
+TEXT_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".txt", ".list"))
+PICTURE = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
+"""Name of a numbered picture: what stands before the number, the number, the suffix."""
+
 _IGNORED = ("__MACOSX",)
+_TEXT_DEPTH = 4  # folders above an annotation file; beyond, a text is a clip's own
+_PEEK = 256  # entries that tell whether a folder holds pictures
 
 
 @dataclass
 class Found:
-    """What lies below a folder."""
+    """What lies below a folder; every list is sorted."""
 
     root: Path
-    videos: list[Path] = field(default_factory=list)
-    """Sorted paths of regular files, or of links to some, with a suffix of `VIDEO_SUFFIXES`."""
+    videos: list[str] = field(default_factory=list)
+    """Regular files, or links to some, with a suffix of `VIDEO_SUFFIXES`."""
+
+    folders: list[str] = field(default_factory=list)
+    """Folders of numbered pictures."""
+
+    tars: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """Files that may be annotations: `TEXT_SUFFIXES`, at most `_TEXT_DEPTH` folders deep."""
 
     others: Counter[str] = field(default_factory=Counter)
     """Number of other regular files, by suffix."""
@@ -31,15 +49,36 @@ class Found:
     special: list[str] = field(default_factory=list)
     """What would hang or fail when opened: pipes, sockets, devices, links to nowhere."""
 
-    def notes(self) -> list[str]:
-        """What was passed over, in words."""
+    def notes(self, used: Collection[Path] = ()) -> list[str]:
+        """What was passed over, in words; `used` are the annotation files that were not."""
         lines = []
-        if self.others:
-            kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in self.others.most_common(5))
-            lines.append(f"{sum(self.others.values())} files are not videos ({kinds})")
+        read = {str(path) for path in used}
+        others = self.others + Counter(suffix(text) for text in self.texts if str(self.root / text) not in read)
+        if others:
+            kinds = ", ".join(f"{count} {ending or 'without suffix'}" for ending, count in others.most_common(5))
+            lines.append(f"{sum(others.values())} files are not videos ({kinds})")
         if self.special:
             lines.append(f"{len(self.special)} entries are no regular files: {', '.join(self.special[:5])}")
         return lines
+
+
+def name_of(path: str) -> str:
+    """The last part of a path."""
+    return path[path.rfind("/") + 1 :]
+
+
+def stem(path: str) -> str:
+    """The last part of a path, without its suffix."""
+    name = name_of(path)
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
+
+
+def suffix(path: str) -> str:
+    """The suffix in lower case, with its dot."""
+    name = name_of(path)
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def scan(root: Path) -> Found:
@@ -52,39 +91,100 @@ def scan(root: Path) -> Found:
         raise DatasetError("is not a folder", where=root, hint="--root is where the data set's videos lie")
     found = Found(root)
     try:
-        for path, kind in _walk(root, set()):
-            if not stat.S_ISREG(kind):
-                found.special.append(f"{path.relative_to(root)} ({_KINDS.get(stat.S_IFMT(kind), 'dead link')})")
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
-                found.videos.append(path)
-            else:
-                found.others[path.suffix.lower()] += 1
+        _walk(found)
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}", where=error.filename or root) from error
-    found.videos.sort()
+    for paths in (found.videos, found.folders, found.tars, found.texts, found.special):
+        paths.sort()
     return found
 
 
 _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, int]]:
-    """Every entry below `folder` that is no folder, with its file mode; 0 for a link to nowhere."""
-    state = folder.stat()
-    if (state.st_dev, state.st_ino) in seen:  # links that lead in a circle
-        return
-    seen.add((state.st_dev, state.st_ino))
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries)
-    for name in names:
-        path = folder / name
-        if name.startswith(".") or name in _IGNORED:
+def _walk(found: Found) -> None:
+    seen: set[tuple[int, int]] = set()
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        folder = os.path.join(found.root, prefix)  # noqa: PTH118 - a million of them
+        state = os.stat(folder)  # noqa: PTH116
+        if (state.st_dev, state.st_ino) in seen:  # links that lead in a circle
             continue
-        try:
-            kind = path.stat().st_mode
-        except OSError:
-            kind = 0
-        if stat.S_ISDIR(kind):
-            yield from _walk(path, seen)
+        seen.add((state.st_dev, state.st_ino))
+        videos, pictures, below = len(found.videos), 0, []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in _IGNORED:
+                    continue
+                if _is_folder(entry):
+                    below.append(entry.name)
+                elif _is_picture(entry.name):
+                    pictures += 1
+                else:
+                    _sort_in(entry, prefix, found)
+        if pictures and not below and prefix and len(found.videos) == videos:
+            found.folders.append(prefix[:-1])
+        elif pictures:
+            found.others["pictures"] += pictures
+        if below and _hold_pictures(folder, sorted(below)):
+            found.folders += [prefix + name for name in below]
         else:
-            yield path, kind
+            waiting += [f"{prefix}{name}/" for name in sorted(below, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_picture(name: str) -> bool:
+    return PICTURE.fullmatch(name) is not None
+
+
+def _sort_in(entry: os.DirEntry[str], prefix: str, found: Found) -> None:
+    """Put one entry that is no folder where it belongs."""
+    path = prefix + entry.name
+    try:
+        regular = entry.is_file()
+    except OSError:
+        regular = False
+    ending = suffix(entry.name)
+    if not regular:
+        found.special.append(f"{path} ({_special(entry)})")
+    elif ending in VIDEO_SUFFIXES:
+        found.videos.append(path)
+    elif ending == ".tar":
+        found.tars.append(path)
+    elif ending in TEXT_SUFFIXES and path.count("/") <= _TEXT_DEPTH:
+        found.texts.append(path)
+    else:
+        found.others[ending] += 1
+
+
+def _special(entry: os.DirEntry[str]) -> str:
+    try:
+        return _KINDS.get(stat.S_IFMT(entry.stat().st_mode), "dead link")
+    except OSError:
+        return "dead link"
+
+
+def _hold_pictures(folder: str, names: list[str]) -> bool:
+    """Whether the first, middle and last of the sub-folders are folders of pictures, so that all are."""
+    verdicts = [_peek(os.path.join(folder, name)) for name in {names[0], names[len(names) // 2], names[-1]}]  # noqa: PTH118
+    return True in verdicts and False not in verdicts
+
+
+def _peek(folder: str) -> bool | None:
+    """Whether a folder holds numbered pictures, and neither videos nor folders; None if it is empty."""
+    pictures = None
+    with os.scandir(folder) as entries:
+        for _, entry in zip(range(_PEEK), entries, strict=False):
+            if entry.name.startswith("."):
+                continue
+            if suffix(entry.name) in VIDEO_SUFFIXES or _is_folder(entry):
+                return False
+            pictures = bool(pictures) or _is_picture(entry.name)
+    return pictures

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tdpn_core.errors import DatasetError
@@ -14,61 +16,193 @@ from tdpn_core.errors import DatasetError
 HEAD = "action"  # the head of every data set that has one label a clip
 UNLABELLED = -1
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One row of the table."""
-
-    id: str
-    source: Path
-    split: str
-    labels: Mapping[str, int]
-    start: float = math.nan
-    stop: float = math.nan
+VIDEO, FRAMES, TAR = KINDS = ("video", "frames", "tar")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set as it lies on disk.
 
-    `clips` has one row a clip, sorted by split and id, with the columns
+    `clips` has one row a clip, sorted by split (train, val, test) and id, with the columns
 
     - `id`: unique, and the same wherever the root lies;
-    - `source`: path of the video file, as `os.fsdecode` gives it;
+    - `source`: path of the video file, frame folder or tar file, relative to the root with `/` between folders, as
+      `os.fsdecode` gives it; absolute where it lies outside the root;
+    - `kind`: `video`, `frames` (a folder of pictures) or `tar` (a file of pictures);
+    - `pattern`: printf-style name of the pictures within the folder or tar, `%05d.jpg`, without the folders that a tar
+      may put before it; "" for a video;
+    - `first`, `last`: numbers of the first and last picture as in their names, inclusive; `last` is -1 where all from
+      `first` on belong to the clip. 0 and -1 for a video;
+    - `fps`: pictures a second of a folder or tar where it is known, else NaN; NaN for a video;
+    - `start`, `stop`: the part of a video in seconds; NaN for the whole of it;
     - `split`: train, val or test;
-    - `label_<head>`: class of each head; -1 if it has none;
-    - `start`, `stop`: the part of the file in seconds; NaN for the whole file.
+    - `label_<head>`: class of each head; -1 if it has none.
     """
 
     name: str
+    root: Path
     clips: pd.DataFrame
     classes: dict[str, list[str]]
     """Class names of each head, in the order of the labels."""
 
+    label_order: str
+    """Where the order of the classes comes from: `file` (the data set's own class file), `sorted` or `cleaned` (see
+    `DatasetOptions.label_order`), `numbers` (a list's bare numbers), or `list <name>` (a class list that was given)."""
+
     notes: list[str] = field(default_factory=list)
     """What was seen on the way and not used, or may surprise."""
 
+    subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
+    """What an official protocol scores apart, as plain lists: `unseen`, ids of clips of unseen participants by split;
+    `tail`, rare classes by head."""
 
-def make_dataset(name: str, clips: Iterable[Clip], classes: dict[str, list[str]], notes: list[str]) -> Dataset:
-    """Put `clips` in their order and check what every table promises.
+
+@dataclass(frozen=True)
+class Source:
+    """Where the pictures of a clip are, as the table's columns have it."""
+
+    source: str
+    kind: str
+    pattern: str = ""
+    first: int = 0
+
+
+class Rows:
+    """The table in the making: a list a column, for a data set may have a million clips."""
+
+    def __init__(self, heads: Sequence[str]) -> None:
+        self.heads = tuple(heads)
+        self._row: dict[str, int] = {}  # by id; its keys are the column of ids
+        self._text: dict[str, list[str]] = {name: [] for name in ("source", "kind", "pattern", "split")}
+        self._numbers: dict[str, array[int]] = {name: array("q") for name in ("first", "last", *map(_column, heads))}
+        self._floats: dict[str, array[float]] = {name: array("d") for name in ("fps", "start", "stop")}
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __contains__(self, clip: str) -> bool:
+        return clip in self._row
+
+    def labels(self, clip: str) -> tuple[int, ...]:
+        """The labels of a clip that is there."""
+        return tuple(self._numbers[_column(head)][self._row[clip]] for head in self.heads)
+
+    def split(self, clip: str) -> str:
+        """The split of a clip that is there."""
+        return self._text["split"][self._row[clip]]
+
+    @property
+    def splits(self) -> list[str]:
+        """The column itself: what is written to it is the clips' split."""
+        return self._text["split"]
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The column of sources."""
+        return self._text["source"]
+
+    @property
+    def first_labels(self) -> Sequence[int]:
+        """The labels of the first head."""
+        return self._numbers[_column(self.heads[0])]
+
+    def add(
+        self,
+        clip: str,
+        split: str,
+        labels: Sequence[int],
+        source: Source,
+        *,
+        first: int | None = None,
+        last: int = -1,
+        fps: float = math.nan,
+        start: float = math.nan,
+        stop: float = math.nan,
+    ) -> None:
+        """Append a clip; the caller knows that no other has its id."""
+        self._row[clip] = len(self._row)
+        for name in ("source", "kind", "pattern"):
+            self._text[name].append(getattr(source, name))
+        self._text["split"].append(split)
+        self._numbers["first"].append(source.first if first is None else first)
+        self._numbers["last"].append(last)
+        for head, label in zip(self.heads, labels, strict=True):
+            self._numbers[_column(head)].append(label)
+        for name, value in (("fps", fps), ("start", start), ("stop", stop)):
+            self._floats[name].append(value)
+
+    def frame(self) -> pd.DataFrame:
+        """The columns in their order, the rows in theirs."""
+        ids = list(self._row)
+        self._row.clear()
+        order = np.array(
+            [
+                row
+                for wanted in SPLITS
+                for row in sorted(
+                    (row for row, split in enumerate(self._text["split"]) if split == wanted), key=ids.__getitem__
+                )
+            ],
+            dtype=np.intp,
+        )
+        columns: dict[str, pd.Series] = {"id": _strings(ids, order)}
+        for name in ("source", "kind", "pattern"):
+            columns[name] = _strings(self._text[name], order)
+        columns |= {name: pd.Series(np.array(self._numbers[name], np.int64)[order]) for name in ("first", "last")}
+        columns |= {name: pd.Series(np.array(column)[order]) for name, column in self._floats.items()}
+        columns["split"] = _strings(self._text["split"], order)
+        for head in self.heads:
+            columns[_column(head)] = pd.Series(np.array(self._numbers[_column(head)], np.int64)[order])
+        return pd.DataFrame(columns)
+
+
+class Tally:
+    """Counts what is passed over, by kind and with one example, so that nothing is passed over silently."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, str] = {}
+
+    def add(self, what: str, example: str = "") -> None:
+        """One more of `what`, a plural: `clips are not on disk`."""
+        self._counts[what] = self._counts.get(what, 0) + 1
+        if example:
+            self._examples.setdefault(what, example)
+
+    def notes(self) -> list[str]:
+        """A sentence for each kind."""
+        return [
+            f"{count} {what}" + (f" ({self._examples[what]!r} for one)" if what in self._examples else "")
+            for what, count in self._counts.items()
+        ]
+
+
+def make_dataset(
+    name: str,
+    root: Path,
+    rows: Rows,
+    classes: dict[str, list[str]],
+    *,
+    label_order: str,
+    notes: list[str],
+    subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] | None = None,
+) -> Dataset:
+    """Put the clips in their order.
 
     Raises:
-        DatasetError: there are no clips, or two have the same id.
+        DatasetError: there are no clips.
     """
-    ordered = sorted(clips, key=lambda clip: (SPLITS.index(clip.split), clip.id))
-    if not ordered:
-        raise DatasetError("no videos found", hint="; ".join(notes) or None)
-    columns = {
-        "id": [clip.id for clip in ordered],
-        "source": [str(clip.source) for clip in ordered],
-        "split": [clip.split for clip in ordered],
-        **{f"label_{head}": [clip.labels[head] for clip in ordered] for head in classes},
-        "start": [clip.start for clip in ordered],
-        "stop": [clip.stop for clip in ordered],
-    }
-    table = pd.DataFrame(columns)
-    repeated = table["id"][table["id"].duplicated()].tolist()
-    if repeated:
-        raise DatasetError(f"{len(repeated)} clips share an id with another, {repeated[0]!r} for one")
-    return Dataset(name, table, classes, notes)
+    if not len(rows):
+        raise DatasetError("no clips found", where=root, hint="; ".join(notes) or None)
+    return Dataset(name, root, rows.frame(), classes, label_order, notes, subsets or {})
+
+
+def _column(head: str) -> str:
+    return f"label_{head}"
+
+
+def _strings(values: list[str], order: np.ndarray) -> pd.Series:
+    """A column of exact strings: the string types of pandas may refuse the names of undecodable bytes."""
+    array_of = np.empty(len(values), dtype=object)
+    array_of[:] = values
+    return pd.Series(array_of[order], dtype=object)

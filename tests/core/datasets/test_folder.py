@@ -1,21 +1,13 @@
 import math
 import os
 import socket
-from pathlib import Path
 
 import pytest
+from miniature import columns, frames, plant
 
-from tdpn_core.datasets import read_dataset
+from tdpn_core.datasets import DatasetOptions, read_dataset
 from tdpn_core.datasets.scan import scan
 from tdpn_core.errors import DatasetError, UsageError
-
-
-def plant(root: Path, *names: str) -> Path:
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    return root
 
 
 def splits(dataset) -> dict[str, str]:
@@ -25,7 +17,9 @@ def splits(dataset) -> dict[str, str]:
 def test_class_folders_under_splits_become_a_table(tmp_path):
     plant(tmp_path, "train/b c/1.mp4", "train/a/x.AVI", "val/a/2.webm", "test/b c/3.mkv", "train/a/deep/4.mov")
     dataset = read_dataset("folder", tmp_path)
-    assert list(dataset.clips.columns) == ["id", "source", "split", "label_action", "start", "stop"]
+    assert list(dataset.clips.columns) == [
+        "id", "source", "kind", "pattern", "first", "last", "fps", "start", "stop", "split", "label_action",
+    ]  # fmt: skip
     assert dataset.classes == {"action": ["a", "b c"]}
     rows = {row.id: (row.split, row.label_action) for row in dataset.clips.itertuples()}
     assert rows == {
@@ -35,7 +29,9 @@ def test_class_folders_under_splits_become_a_table(tmp_path):
         "val/a/2.webm": ("val", 0),
         "test/b c/3.mkv": ("test", 1),
     }
-    assert dataset.clips["source"][0] == str(tmp_path / "train/a/deep/4.mov")
+    assert dataset.clips["source"][0] == "train/a/deep/4.mov"
+    assert (dataset.name, dataset.root, dataset.label_order) == ("folder", tmp_path, "sorted")
+    assert set(dataset.clips["kind"]) == {"video"}
     assert all(math.isnan(value) for value in dataset.clips["start"])
     assert dataset.notes == []
 
@@ -55,7 +51,7 @@ def test_the_split_is_the_same_each_time_and_another_for_another_seed(tmp_path):
     plant(tmp_path, *(f"{label}/{n}.mp4" for label in "ab" for n in range(30)))
     first = splits(read_dataset("folder", tmp_path))
     assert splits(read_dataset("folder", tmp_path)) == first
-    assert splits(read_dataset("folder", tmp_path, seed=1)) != first
+    assert splits(read_dataset("folder", tmp_path, options=DatasetOptions(seed=1))) != first
 
 
 def test_a_test_folder_stays_a_test_set(tmp_path):
@@ -99,13 +95,13 @@ def test_links_to_files_and_folders_are_followed_and_circles_left(tmp_path):
     (root / "a" / "linked.mp4").symlink_to(tmp_path / "store" / "1.mp4")
     (root / "a" / "more").symlink_to(tmp_path / "store" / "more")
     (root / "a" / "circle").symlink_to(root)
-    assert [path.relative_to(root).as_posix() for path in scan(root).videos] == ["a/linked.mp4", "a/more/2.mp4"]
+    assert scan(root).videos == ["a/linked.mp4", "a/more/2.mp4"]
 
 
 def test_hostile_names_are_kept_exact(tmp_path):
     names = ["-x.mp4", 'it\'s "so".mp4', "new\nline.mp4", "$(x).mp4", "%d.mp4", os.fsdecode(b"\xff.mp4")]
     dataset = read_dataset("folder", plant(tmp_path, *(f"-c;/{name}" for name in names)))
-    assert sorted(dataset.clips["source"]) == sorted(str(tmp_path / "-c;" / name) for name in names)
+    assert sorted(dataset.clips["source"]) == sorted(f"-c;/{name}" for name in names)
 
 
 def test_a_root_without_clips_is_refused(tmp_path):
@@ -116,7 +112,7 @@ def test_a_root_without_clips_is_refused(tmp_path):
 
 
 def test_an_unknown_data_set_names_the_known_ones(tmp_path):
-    with pytest.raises(UsageError, match="no data set is called 'kinetcs'; known are folder, kinetics400"):
+    with pytest.raises(UsageError, match="no data set is called 'kinetcs'; known are kinetics400, kinetics600"):
         read_dataset("kinetcs", tmp_path)
 
 
@@ -125,3 +121,34 @@ def test_the_persons_of_a_real_set_are_kept_apart(shared):
     persons = {split: set(rows["id"].str.extract(r"(P\d)T")[0]) for split, rows in dataset.clips.groupby("split")}
     assert persons["train"].isdisjoint(persons["val"])
     assert dataset.clips["split"].value_counts().to_dict() == {"train": 18, "val": 9}
+
+
+def test_class_folders_of_frames(tmp_path):
+    frames(tmp_path, "train/a/1", "img_%04d.png", first=0)
+    frames(tmp_path, "train/b/2", "%d.jpg", count=11)
+    frames(tmp_path, "val/a/3", "frame 100%% %03d.jpg")
+    plant(tmp_path, "val/b/4.mp4")
+    assert columns(read_dataset("folder", tmp_path), "kind", "pattern", "first", "last", "split") == {
+        "train/a/1": ("frames", "img_%04d.png", 0, -1, "train"),
+        "train/b/2": ("frames", "%d.jpg", 1, -1, "train"),
+        "val/a/3": ("frames", "frame 100%% %03d.jpg", 1, -1, "val"),
+        "val/b/4.mp4": ("video", "", 0, -1, "val"),
+    }
+
+
+def test_pictures_beside_videos_are_no_clips(tmp_path):
+    """Downloaders leave a thumbnail beside each video."""
+    plant(tmp_path, *(f"{label}/{n:03}.{ending}" for label in "abc" for n in range(9) for ending in ("mp4", "jpg")))
+    dataset = read_dataset("folder", tmp_path)
+    assert set(dataset.clips["kind"]) == {"video"}
+    assert len(dataset.clips) == 27
+    assert "27 files are not videos (27 pictures)" in dataset.notes
+
+
+def test_frame_folders_that_name_their_pictures_differently_are_each_looked_at(tmp_path):
+    for number in range(9):
+        frames(tmp_path, f"train/a/{number}", "img_%05d.jpg" if number % 2 else "%05d.jpg", first=number)
+    plant(tmp_path, "val/a/x.mp4")
+    table = columns(read_dataset("folder", tmp_path), "pattern", "first")
+    for number in range(9):
+        assert table[f"train/a/{number}"] == ("img_%05d.jpg" if number % 2 else "%05d.jpg", number)

@@ -1,33 +1,20 @@
-import pytest
+import csv
+import tracemalloc
 
-from tdpn_core.datasets import read_dataset
-from tdpn_core.datasets.kinetics import normal
-from tdpn_core.errors import DatasetError
+import pytest
+from miniature import columns, frames, labels, plant, write
+
+from tdpn_core.datasets import DatasetOptions, read_dataset
+from tdpn_core.datasets.classes import normal
+from tdpn_core.datasets.kinetics import read_kinetics
+from tdpn_core.datasets.scan import Found
+from tdpn_core.errors import DatasetError, UsageError
 
 CRAWLER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 CVDF = "label,youtube_id,time_start,time_end,split\n"
 TEST = "youtube_id,time_start,time_end,split\n"
 
 ABSEILING, DRUMS, HEAD, ANIMAL = "abseiling", "air drumming", "massaging person's head", "petting animal (not cat)"
-
-
-def plant(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-
-
-def write(root, name, text):
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text(text)
-
-
-def rows(dataset):
-    names = dataset.classes["action"]
-    return {
-        row.id: (row.split, names[row.label_action] if row.label_action >= 0 else None)
-        for row in dataset.clips.itertuples()
-    }
 
 
 def test_cvdf_flat_with_replacements(tmp_path):
@@ -51,21 +38,17 @@ def test_cvdf_flat_with_replacements(tmp_path):
     )  # fmt: skip
     dataset = read_dataset("kinetics400", tmp_path)
     assert dataset.classes == {"action": [ABSEILING, DRUMS]}
-    assert rows(dataset) == {
+    assert labels(dataset) == {
         "-B32lodo2M__000059_000069": ("train", DRUMS),
         "0wR5jVB-WPk_000417_000427": ("train", ABSEILING),
         "3caPS4FHFF8_000036_000046": ("val", ABSEILING),
         "--6bJUbfpnQ_000017_000027": ("test", None),
     }
     replaced = dataset.clips.set_index("id")["source"]["0wR5jVB-WPk_000417_000427"]
-    assert "/replacement/" in replaced
+    assert replaced == "replacement/replacement_for_corrupted_k400/0wR5jVB-WPk_000417_000427.mp4"
     assert "1 val clips of the annotation file are not on disk" in dataset.notes
     assert "1 videos are in no annotation file" in dataset.notes
     assert "1 files are overridden by those of the replacement folder" in dataset.notes
-
-
-def stripped(name):
-    return name.translate(str.maketrans(" ", "_", "'()"))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +74,7 @@ def test_class_folder_trees_of_every_mirror(train, val, clean, annotated, tmp_pa
         )
         write(tmp_path, "kinetics-400_val.csv", f"{CRAWLER}{ANIMAL},3yaoNwz99xM,62,72,val,1\n")
     dataset = read_dataset("kinetics400", tmp_path)
-    found = rows(dataset)
+    found = labels(dataset)
     assert {name: split for name, (split, _) in found.items()} == {
         "0wR5jVB-WPk_000417_000427": "train",
         "3caPS4FHFF8_000036_000046": "train",
@@ -108,12 +91,12 @@ def test_arranged_links_and_bare_ids(tmp_path):
     folder = tmp_path / "videos" / "val" / ABSEILING
     folder.mkdir(parents=True)
     (folder / "-3B32lodo2M.mp4").symlink_to(tmp_path / "store" / "-3B32lodo2M.mp4")
-    assert rows(read_dataset("kinetics400", tmp_path)) == {
+    assert labels(read_dataset("kinetics400", tmp_path)) == {
         "-3B32lodo2M_000059_000069": ("val", ABSEILING),
         "c5-PBp04AQI_000040_000050": ("val", DRUMS),
     }
     linked = read_dataset("kinetics400", tmp_path).clips["source"][0]
-    assert linked == str(folder / "-3B32lodo2M.mp4")
+    assert linked == f"videos/val/{ABSEILING}/-3B32lodo2M.mp4"
 
 
 def test_deepmind_names_its_validation_file_and_split_validate(tmp_path):
@@ -124,7 +107,7 @@ def test_deepmind_names_its_validation_file_and_split_validate(tmp_path):
         f"label,youtube_id,time_start,time_end\n{DRUMS},0wR5jVB-WPk,417,427\n",
     )
     plant(tmp_path, "clips/3caPS4FHFF8_000036_000046.mp4", "clips/0wR5jVB-WPk_000417_000427.mp4")
-    assert rows(read_dataset("kinetics400", tmp_path)) == {
+    assert labels(read_dataset("kinetics400", tmp_path)) == {
         "3caPS4FHFF8_000036_000046": ("val", ABSEILING),
         "0wR5jVB-WPk_000417_000427": ("train", DRUMS),
     }
@@ -141,9 +124,9 @@ def test_classes_are_those_of_the_annotations_even_where_no_clip_is_there(tmp_pa
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        (f"{ABSEILING},0wR5jVB-WPk,x,427,train", "line 2 is no annotation"),
+        (f"{ABSEILING},0wR5jVB-WPk,x,427,train", "line 2: is no annotation"),
         (f"{ABSEILING},,1,2,train", "youtube_id is empty"),
-        (f"{ABSEILING},0wR5jVB-WPk,1,2,rest", "line 2 is no annotation"),
+        (f"{ABSEILING},0wR5jVB-WPk,1,2,rest", "line 2: is no annotation"),
     ],
 )
 def test_a_bad_line_is_named(line, fault, tmp_path):
@@ -155,7 +138,7 @@ def test_a_bad_line_is_named(line, fault, tmp_path):
 
 def test_nothing_on_disk_says_what_is_missing(tmp_path):
     write(tmp_path, "train.csv", f"{CVDF}{ABSEILING},0wR5jVB-WPk,417,427,train\n")
-    with pytest.raises(DatasetError, match=r"no videos found; .*1 train clips of the annotation file are not on disk"):
+    with pytest.raises(DatasetError, match=r"no clips found; .*1 train clips of the annotation file are not on disk"):
         read_dataset("kinetics400", tmp_path)
 
 
@@ -165,8 +148,116 @@ def test_real_annotation_files_are_read(shared, tmp_path):
         write(tmp_path, name, text)
     plant(tmp_path, "val/0wR5jVB-WPk_000417_000427.mp4", "test/--6bJUbfpnQ_000017_000027.mp4")
     dataset = read_dataset("kinetics400", tmp_path)
-    assert rows(dataset) == {
+    assert labels(dataset) == {
         "0wR5jVB-WPk_000417_000427": ("val", ABSEILING),
         "--6bJUbfpnQ_000017_000027": ("test", None),
     }
     assert dataset.classes["action"][0] == ABSEILING
+
+
+@pytest.mark.parametrize("name", ["kinetics600", "kinetics700"])
+def test_larger_versions_are_read_by_the_same_code(name, tmp_path):
+    """Annotations of several versions lie about: those that say another are left."""
+    size = name.removeprefix("kinetics")
+    write(tmp_path, f"{name}_2020/annotations/train.csv", f"{CVDF}zumba,0wR5jVB-WPk,417,427,train\n")
+    write(tmp_path, f"annotations/kinetics-{size}_val.csv", f"{CVDF}zumba,3caPS4FHFF8,36,46,val\n")
+    write(tmp_path, "annotations/kinetics-400_val.csv", f"{CVDF}{ABSEILING},3caPS4FHFF8,36,46,val\n")
+    plant(tmp_path, "train/zumba/0wR5jVB-WPk_000417_000427.mp4", "val/zumba/3caPS4FHFF8_000036_000046.mp4")
+    dataset = read_dataset(name, tmp_path)
+    assert (dataset.name, dataset.classes) == (name, {"action": ["zumba"]})
+    assert dataset.clips["split"].tolist() == ["train", "val"]
+    assert "kinetics-400_val.csv is of Kinetics-400 and not used" in dataset.notes
+
+
+def test_torchvision_orders_cleaned_names(tmp_path):
+    names = [HEAD, "skiing (not slalom or crosscountry)", "skiing crosscountry", "zumba"]
+    ids = [f"{n:011}" for n in range(4)]
+    rows = "".join(f'"{name}",{clip},0,10,train\n' for name, clip in zip(names, ids, strict=True))
+    write(tmp_path, "train.csv", CVDF + rows)
+    plant(tmp_path, *(f"train/{clip}_000000_000010.mp4" for clip in ids))
+    raw = read_dataset("kinetics400", tmp_path)
+    cleaned = read_dataset("kinetics400", tmp_path, options=DatasetOptions(label_order="cleaned"))
+    assert (raw.label_order, cleaned.label_order) == ("sorted", "cleaned")
+    assert raw.classes["action"] == sorted(names)
+    assert cleaned.classes["action"] == [names[row] for row in (0, 2, 1, 3)]
+    assert labels(raw) == labels(cleaned)
+    with pytest.raises(UsageError, match="kinetics400 has no class file here: its order is 'sorted'"):
+        read_dataset("kinetics400", tmp_path, options=DatasetOptions(label_order="file"))
+
+
+def test_a_copy_of_frames(tmp_path):
+    write(tmp_path, "annotations/val.csv", f"{CVDF}{ABSEILING},-3B32lodo2M,59,69,val\n")
+    frames(tmp_path, f"rawframes_val/{ABSEILING}/-3B32lodo2M_000059_000069", "img_%05d.jpg")
+    frames(tmp_path, f"rawframes_train/{DRUMS}/0wR5jVB-WPk_000417_000427", "img_%05d.jpg")
+    assert columns(read_dataset("kinetics400", tmp_path), "source", "kind", "pattern", "split") == {
+        "-3B32lodo2M_000059_000069": (
+            f"rawframes_val/{ABSEILING}/-3B32lodo2M_000059_000069", "frames", "img_%05d.jpg", "val",
+        ),
+        "0wR5jVB-WPk_000417_000427": (
+            f"rawframes_train/{DRUMS}/0wR5jVB-WPk_000417_000427", "frames", "img_%05d.jpg", "train",
+        ),
+    }  # fmt: skip
+
+
+def test_rows_that_repeat_a_clip(tmp_path):
+    line = f"{ABSEILING},0wR5jVB-WPk,417,427"
+    write(tmp_path, "train.csv", f"{CVDF}{line},train\n{line},train\n")
+    write(tmp_path, "val.csv", f"{CVDF}{line},val\n")
+    plant(tmp_path, "train/0wR5jVB-WPk_000417_000427.mp4")
+    dataset = read_dataset("kinetics400", tmp_path)
+    assert labels(dataset) == {"0wR5jVB-WPk_000417_000427": ("train", ABSEILING)}
+    clip = "'0wR5jVB-WPk_000417_000427' for one"
+    assert f"1 clips appear more than once and are taken once ({clip})" in dataset.notes
+    assert f"1 clips are in two splits and taken in the first ({clip})" in dataset.notes
+    write(tmp_path, "val.csv", f"{CVDF}{line.replace(ABSEILING, DRUMS)},val\n")
+    with pytest.raises(DatasetError, match=r"val\.csv: line 2: clip is there twice, with two classes: '0wR5"):
+        read_dataset("kinetics400", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"{CVDF}{ABSEILING},0wR5jVB-WPk\n", "line 2: 2 fields, where the header has 5"),
+        ("label,youtube_id,split\n", "has no column 'time_start'"),
+    ],
+)
+def test_a_faulty_table_is_named(text, fault, tmp_path):
+    write(tmp_path, "train.csv", text)
+    with pytest.raises(DatasetError, match=rf"train\.csv: {fault}"):
+        read_dataset("kinetics400", tmp_path)
+
+
+def test_real_tiny_kinetics(shared, tmp_path):
+    """Every line of both files is on disk, in a mixture of containers."""
+    folder = shared / "annotations" / "tiny-kinetics400-Tramac"
+    for split in ("train", "val"):
+        with (folder / f"tiny_{split}.csv").open(newline="") as source:
+            for number, row in enumerate(csv.DictReader(source)):
+                name = f"{row['youtube_id']}_{int(row['time_start']):06}_{int(row['time_end']):06}"
+                plant(tmp_path, f"{split}/{row['label'].replace(' ', '_')}/{name}.{('mp4', 'mkv', 'webm')[number % 3]}")
+    dataset = read_dataset("kinetics400", tmp_path, options=DatasetOptions(annotations=folder))
+    assert dataset.clips["split"].value_counts().to_dict() == {"train": 400, "val": 400}
+    assert len(dataset.classes["action"]) == 400
+    assert dataset.notes == []
+    swapped = read_dataset(
+        "kinetics400", tmp_path, options=DatasetOptions(annotations=folder, label_order="cleaned")
+    ).classes["action"]
+    assert [row for row in range(400) if swapped[row] != dataset.classes["action"][row]] == [308, 309]
+    unannotated = read_dataset("kinetics400", tmp_path)
+    assert [normal(name) for name in unannotated.classes["action"]] == list(map(normal, dataset.classes["action"]))
+
+
+def test_a_clip_costs_little_memory(tmp_path):
+    """What 600,000 clips take follows: some 500 bytes each, their paths included."""
+    count = 20_000
+    lines = (f"class {n % 700},{n:011},{n % 90},{n % 90 + 10},train\n" for n in range(count))
+    text = write(tmp_path, "train.csv", CVDF + "".join(lines))
+    tracemalloc.start()
+    try:
+        videos = sorted(f"train/class_{n % 700}/{n:011}_{n % 90:06}_{n % 90 + 10:06}.mp4" for n in range(count))
+        dataset = read_kinetics("kinetics700", Found(tmp_path, videos), [text], DatasetOptions())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset.clips) == count
+    assert peak / count < 800

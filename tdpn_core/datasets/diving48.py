@@ -1,0 +1,71 @@
+"""Diving48: videos, and JSON files that number 48 dives. Only the second version, whose labels were corrected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tdpn_core.datasets.classes import read_class_list
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.table import HEAD, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.text import fault, read_json
+from tdpn_core.errors import DatasetError
+
+_SPLITS = {"train": "train", "test": "val"}  # the official test set is what the field validates on
+
+
+def annotation_files(texts: list[Path], version: str = "_V2") -> dict[str, Path]:
+    """Split and vocabulary files by role: train, test, vocab."""
+    wanted = {f"diving48{version}_{role}.json".lower(): role for role in _SPLITS}
+    wanted["diving48_vocab.json"] = "vocab"
+    files: dict[str, Path] = {}
+    for path in texts:
+        if role := wanted.get(path.name.lower()):
+            files.setdefault(role, path)
+    return files
+
+
+def read_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of Diving48 that was found; its test set is the split `val`.
+
+    Raises:
+        DatasetError: no files of the second version, no vocabulary, no clips, or a fault in an annotation file.
+    """
+    files = annotation_files(texts)
+    if not files.keys() & set(_SPLITS):
+        if annotation_files(texts, version="").keys() & set(_SPLITS):
+            what = "these are the annotations of Diving48's first version, many of whose labels are wrong"
+            raise DatasetError(what, where=found.root, hint="get Diving48_V2_train.json and Diving48_V2_test.json")
+        raise DatasetError("no Diving48_V2_train.json or Diving48_V2_test.json", where=found.root)
+    if "vocab" not in files:
+        raise DatasetError("no Diving48_vocab.json, which names the classes", where=found.root)
+    names = read_class_list(files["vocab"])
+    rows, tally, sources = Rows([HEAD]), Tally(), Sources(found, options.sources)
+    for role, split in _SPLITS.items():
+        if role in files:
+            _read_split(files[role], split, len(names), rows, tally, sources)
+    notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
+    return make_dataset("diving48", found.root, rows, {HEAD: names}, label_order="file", notes=notes)
+
+
+def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, sources: Sources) -> None:
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DatasetError("is no list of clips", where=path)
+    for place, entry in enumerate(content, 1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("vid_name"), str):
+            raise fault(path, place, "entry has no vid_name", entry)
+        clip, label = entry["vid_name"], entry.get("label")
+        if not isinstance(label, int) or not 0 <= label < classes:
+            raise fault(path, place, f"label of {clip} is not one of {classes}", label)
+        if clip in rows:
+            if rows.labels(clip) != (label,):
+                raise fault(path, place, "clip is there twice, with two labels", clip)
+            tally.add("clips appear more than once and are taken once", clip)
+            continue
+        source = sources.find(clip)
+        if source is None:
+            tally.add(f"{split} clips of the annotation file are not on disk", clip)
+        else:
+            rows.add(clip, split, [label], source)

@@ -1,0 +1,261 @@
+"""EPIC-KITCHENS-100 and -55: segments of long videos with a verb and a noun.
+
+A segment of a video is cut by its timestamps. Its frame numbers are those of the released pictures, which were taken at
+60 a second (videos of EPIC-55, `PXX_YY`) or 50 (the extension, `PXX_1YY`) whatever the rate of the video; they are used
+for these pictures only. Class ids of the two data sets differ, so that their files are never mixed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.table import UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
+from tdpn_core.datasets.text import fault, read_columns
+from tdpn_core.errors import DatasetError
+
+HEADS = ("verb", "noun")
+VAL_PARTICIPANTS_55 = frozenset(f"P{number}" for number in range(25, 32))
+"""EPIC-55 has no validation split; this one is Baradel et al.'s ("Object Level Visual Reasoning in Videos", ECCV 2018),
+which the field took over: P01 to P24 to train on, P25 to P31 to validate."""
+
+_TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
+_VIDEO = re.compile(r"P\d{2}_\d{2,3}")
+_EXTENSION = re.compile(r"P\d{2}_\d{3}")
+_RATE, _EXTENSION_RATE = 60.0, 50.0
+
+
+@dataclass(frozen=True)
+class _Files:
+    """How a data set calls its files and columns; `{head}` is verb or noun."""
+
+    train: str
+    val: str | None
+    tests: tuple[str, ...]
+    classes: str
+    clip: str
+    """Column of a segment's id."""
+
+    class_columns: tuple[str, str]
+    """Columns of a class's id and name."""
+
+    videos: str
+    video: str
+    """Column of a video in the file `videos`, which has their durations."""
+
+
+_SETS = {
+    "epic100": _Files(
+        train="EPIC_100_train.csv",
+        val="EPIC_100_validation.csv",
+        tests=("EPIC_100_test_timestamps.csv",),
+        classes="EPIC_100_{head}_classes.csv",
+        clip="narration_id",
+        class_columns=("id", "key"),
+        videos="EPIC_100_video_info.csv",
+        video="video_id",
+    ),
+    "epic55": _Files(
+        train="EPIC_train_action_labels.csv",
+        val=None,
+        tests=("EPIC_test_s1_timestamps.csv", "EPIC_test_s2_timestamps.csv"),
+        classes="EPIC_{head}_classes.csv",
+        clip="uid",
+        class_columns=("{head}_id", "class_key"),
+        videos="EPIC_video_info.csv",
+        video="video",
+    ),
+}
+_INVALID_55 = "EPIC_train_invalid_labels.csv"
+_TAIL_100 = "EPIC_100_tail_{head}s.csv"
+_UNSEEN_100 = {
+    "val": "EPIC_100_unseen_participant_ids_validation.csv",
+    "test": "EPIC_100_unseen_participant_ids_test.csv",
+}
+_UNSEEN_TEST_55 = "EPIC_test_s2_timestamps.csv"  # of participants who are in no other file
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    clip: str
+    participant: str
+    video: str
+    start: float
+    stop: float
+    first: int
+    last: int
+    classes: tuple[str, ...]
+    """Numbers of verb and noun as written; "" in test files."""
+
+
+def annotated_sets(texts: list[Path]) -> list[str]:
+    """Which of the two data sets have segment files here."""
+    names = {path.name for path in texts}
+    return [name for name, files in _SETS.items() if names & {files.train, files.val, *files.tests}]
+
+
+def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of EPIC-KITCHENS that was found.
+
+    Raises:
+        DatasetError: no annotation files of this data set, no clips, or a fault in an annotation file.
+    """
+    files = _SETS[name]
+    known: dict[str, Path] = {}
+    for path in texts:
+        known.setdefault(path.name, path)
+    present = annotated_sets(texts)
+    if name not in present:
+        other = f"; the files here are those of {present[0]}, whose classes have other numbers" if present else ""
+        raise DatasetError(f"none of {files.train}, {files.val or files.tests[0]}, … here{other}", where=found.root)
+    classes = {head: _class_names(known, files, head, found.root) for head in HEADS}
+    rows, tally = Rows(HEADS), Tally()
+    sources = Sources(found, options.sources, key=_video_of, whole_tars=False)
+    durations = _durations(known, files)
+    participants: dict[str, dict[str, list[str]]] = {"val": {}, "test": {}}
+    used = [path for path in known.values() if path.name.startswith("EPIC_")]
+    missing: set[str] = set()
+    for file in (files.train, files.val, *files.tests):
+        if file not in known:
+            continue
+        for row in _segments(known[file], files, labelled=file not in files.tests):
+            split = _split(name, files, file, row.participant)
+            labels = _labels(row, classes, known[file])
+            if row.clip in rows:
+                if rows.labels(row.clip) != labels or rows.split(row.clip) != split:
+                    raise fault(known[file], row.line, "segment is there twice, with two labels or splits", row.clip)
+                tally.add("segments appear more than once and are taken once", row.clip)
+            elif row.stop <= row.start or row.start >= durations.get(row.video, row.stop):
+                tally.add("segments have no length or begin after their video's end and are not used", row.clip)
+            elif (source := sources.find(row.video)) is None:
+                tally.add(f"{split} segments are of videos that are not on disk", row.video)
+                missing.add(row.video)
+            else:
+                _add(row, split, labels, source, rows)
+                if row.stop > durations.get(row.video, row.stop):
+                    tally.add("segments end after their video does and are cut there", row.clip)
+                apart = "unseen" if file == _UNSEEN_TEST_55 else row.participant
+                participants.setdefault(split, {}).setdefault(apart, []).append(row.clip)
+    notes = found.notes(used) + tally.notes() + sources.notes()
+    if missing:
+        notes.append(f"{len(missing)} annotated videos are not on disk: {', '.join(sorted(missing)[:10])}")
+    if name == "epic55":
+        notes.append("no official validation split: participants P25 to P31 are held out, after Baradel et al. (2018)")
+        if _INVALID_55 in known:
+            count = sum(1 for _ in read_columns(known[_INVALID_55], ["uid"]))
+            notes.append(f"{count} segments of {_INVALID_55} are not used: they lack a class")
+    subsets = _subsets(name, known, participants, classes)
+    return make_dataset(name, found.root, rows, classes, label_order="file", notes=notes, subsets=subsets)
+
+
+def _video_of(path: str, name: str) -> str | None:
+    """The video that a file, folder or tar is of; None for optical flow and what else lies there."""
+    folders = path.lower().split("/")[:-1]
+    if not _VIDEO.fullmatch(name) or any(folder.startswith(("flow", "frames_flow")) for folder in folders):
+        return None
+    return name
+
+
+def _split(name: str, files: _Files, file: str, participant: str) -> str:
+    if file in files.tests:
+        return "test"
+    if file == files.val or (name == "epic55" and participant in VAL_PARTICIPANTS_55):
+        return "val"
+    return "train"
+
+
+def _segments(path: Path, files: _Files, *, labelled: bool) -> Iterator[_Row]:
+    """The rows of a file of segments."""
+    names = [files.clip, "participant_id", "video_id", "start_timestamp", "stop_timestamp", "start_frame", "stop_frame"]
+    for line, values in read_columns(path, names + ([f"{head}_class" for head in HEADS] if labelled else [])):
+        clip, participant, video, start, stop, first, last, *classes = values
+        if not clip or not _VIDEO.fullmatch(video):
+            raise fault(path, line, f"{files.clip} or video_id is none", f"{clip},{video}")
+        for number in (first, last):
+            if not number.isdecimal():
+                raise fault(path, line, "is no frame number", number)
+        begin, end = _seconds(path, line, start), _seconds(path, line, stop)
+        yield _Row(line, clip, participant, video, begin, end, int(first), int(last), tuple(classes))
+
+
+def _seconds(path: Path, line: int, text: str) -> float:
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise fault(path, line, "is no timestamp (HH:MM:SS.ss)", text)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+
+
+def _labels(row: _Row, classes: dict[str, list[str]], path: Path) -> tuple[int, ...]:
+    if not row.classes:
+        return (UNLABELLED,) * len(HEADS)
+    for (head, names), text in zip(classes.items(), row.classes, strict=True):
+        if not text.isdecimal() or int(text) >= len(names):
+            raise fault(path, row.line, f"{head}_class of {row.clip} is not one of {len(names)}", text)
+    return tuple(int(text) for text in row.classes)
+
+
+def _add(row: _Row, split: str, labels: tuple[int, ...], source: Source, rows: Rows) -> None:
+    if source.kind == VIDEO:
+        rows.add(row.clip, split, labels, source, start=row.start, stop=row.stop)
+    else:
+        fps = _EXTENSION_RATE if _EXTENSION.fullmatch(row.video) else _RATE
+        rows.add(row.clip, split, labels, source, first=row.first, last=row.last, fps=fps)
+
+
+def _class_names(known: dict[str, Path], files: _Files, head: str, root: Path) -> list[str]:
+    """The names of a head's classes in the order of their ids."""
+    file = files.classes.format(head=head)
+    if file not in known:
+        raise DatasetError(f"no {file}, which names the {head}s", where=root)
+    names: dict[int, str] = {}
+    for line, (number, name) in read_columns(known[file], [column.format(head=head) for column in files.class_columns]):
+        if not number.isdecimal() or int(number) in names:
+            raise fault(known[file], line, "is no new class id", number)
+        names[int(number)] = name
+    if not names or sorted(names) != list(range(len(names))):
+        raise DatasetError(f"does not number its {len(names)} classes from 0 on", where=known[file])
+    return [names[number] for number in range(len(names))]
+
+
+def _durations(known: dict[str, Path], files: _Files) -> dict[str, float]:
+    """Seconds of each video, if the file that says so is there."""
+    durations = {}
+    for line, (video, text) in (
+        read_columns(known[files.videos], [files.video, "duration"]) if files.videos in known else ()
+    ):
+        try:
+            durations[video] = float(text)
+        except ValueError:
+            raise fault(known[files.videos], line, "is no duration", text) from None
+    return durations
+
+
+def _subsets(
+    name: str, known: dict[str, Path], participants: dict[str, dict[str, list[str]]], classes: dict[str, list[str]]
+) -> dict[str, dict[str, list[str]] | dict[str, list[int]]]:
+    """What the official metric scores apart (`Dataset.subsets`)."""
+    unseen = {}
+    if name == "epic55":
+        unseen["test"] = participants["test"].get("unseen", [])
+    for split, file in _UNSEEN_100.items():
+        if name == "epic100" and file in known:
+            ids = [participant for _, (participant,) in read_columns(known[file], ["participant_id"])]
+            unseen[split] = [clip for one in ids for clip in participants[split].get(one, ())]
+    tail: dict[str, list[int]] = {}
+    for head, names in classes.items():
+        file = _TAIL_100.format(head=head)
+        if name == "epic100" and file in known:
+            tail[head] = []
+            for line, (number,) in read_columns(known[file], [head]):
+                if not number.isdecimal() or int(number) >= len(names):
+                    raise fault(known[file], line, f"is not one of {len(names)} {head}s", number)
+                tail[head].append(int(number))
+    return ({"unseen": {split: sorted(ids) for split, ids in unseen.items()}} if unseen else {}) | (
+        {"tail": tail} if tail else {}
+    )

@@ -1,0 +1,162 @@
+"""Something-Something V1, V2 and Jester: numbered clips, annotated by csv or JSON files under two sets of names.
+
+V1 and Jester come as folders of pictures (`%05d.jpg`, 12 a second) with `id;label` lines; V2 as videos with JSON files.
+The order of classes is that of the labels file; for V1 and Jester it is not the sorted one, and published checkpoints
+follow either.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.table import HEAD, UNLABELLED, VIDEO, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.text import fault, read_fields, read_json, read_lines
+from tdpn_core.errors import DatasetError
+
+_ROLES = {"labels": "labels", "train": "train", "validation": "val", "val": "val", "test": "test"}
+_FILE = re.compile(r"(?:(.+)[-_])?(labels|train|validation|val|test|test-answers)\.(csv|json)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    prefix: str
+    """Of the old file names; the later package has none."""
+
+    endings: tuple[str, ...]
+    fps: float
+    first_class: str
+    """Tells files without prefix apart: of the data sets with such endings, only this one has the class."""
+
+
+_SETS = {
+    "something-v1": _Kind("something-something-v1", ("csv",), 12.0, "Turning the camera left while filming something"),
+    "something-v2": _Kind(
+        "something-something-v2", ("json", "csv"), math.nan, "Approaching something with your camera"
+    ),
+    "jester": _Kind("jester-v1", ("csv",), 12.0, "Swiping Left"),
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    path: Path
+    line: int
+    clip: str
+    label: str
+
+
+def annotation_files(name: str, texts: list[Path]) -> dict[str, Path]:
+    """The files of `name` by role: labels, train, val, test, answers. Files with the set's prefix go first.
+
+    Something-Something V1 and V2 share most classes, so files without a prefix are V2's if they are JSON.
+    """
+    kind = _SETS[name]
+    stated: dict[str, Path] = {}
+    plain: dict[str, Path] = {}
+    for path in texts:
+        match = _FILE.fullmatch(path.name)
+        if not match or match[3].lower() not in kind.endings:
+            continue
+        role = _ROLES.get(match[2].lower(), "answers")
+        if match[3].lower() == "csv" and "json" in kind.endings and role != "answers":
+            continue
+        if match[1] is None:
+            plain.setdefault(role, path)
+        elif match[1].lower() in (kind.prefix, f"20bn-{kind.prefix}"):
+            stated.setdefault(role, path)
+    if stated:
+        return stated | ({"answers": plain["answers"]} if "answers" in plain and "answers" not in stated else {})
+    if "labels" in plain and kind.first_class in _labels(plain["labels"]):
+        return plain
+    return {}
+
+
+def read_something(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of Something-Something or Jester that was found.
+
+    Raises:
+        DatasetError: no labels file, no clips, or a fault in an annotation file.
+    """
+    files = annotation_files(name, texts)
+    kind = _SETS[name]
+    if "labels" not in files or not files.keys() & {"train", "val", "test"}:
+        ending = kind.endings[0]
+        what = (
+            f"no {kind.prefix}-labels.{ending} with -train, -validation or -test beside it, nor labels/labels.{ending}"
+        )
+        raise DatasetError(what, where=found.root, hint="name the folder of the annotation files, if it lies elsewhere")
+    names = _labels(files["labels"])
+    label_of = {label: number for number, label in enumerate(names)}
+    rows, tally, sources = Rows([HEAD]), Tally(), Sources(found, options.sources)
+    answers = {row.clip: row for row in _rows(files["answers"])} if "answers" in files else {}
+    for split in ("train", "val", "test"):
+        for row in _rows(files[split]) if split in files else ():
+            stated = answers.get(row.clip, row) if split == "test" else row
+            if not stated.label and split != "test":
+                raise fault(row.path, row.line, "clip has no label", row.clip)
+            label = label_of.get(stated.label, UNLABELLED)
+            if stated.label and label == UNLABELLED:
+                raise fault(stated.path, stated.line, f"label is not in {files['labels'].name}", stated.label)
+            if row.clip in rows:
+                if rows.labels(row.clip) != (label,):
+                    raise fault(row.path, row.line, "clip is there twice, with two labels", row.clip)
+                tally.add("clips appear more than once and are taken once", row.clip)
+                continue
+            source = sources.find(row.clip)
+            if source is None:
+                tally.add(f"{split} clips of the annotation file are not on disk", row.clip)
+                continue
+            fps = math.nan if source.kind == VIDEO else kind.fps
+            rows.add(row.clip, split, [label], source, fps=fps)
+    notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
+    del sources  # as large as the table
+    return make_dataset(name, found.root, rows, {HEAD: names}, label_order="file", notes=notes)
+
+
+def _labels(path: Path) -> list[str]:
+    """The classes of a labels file: lines, or numbers (as strings) by name."""
+    if path.suffix.lower() == ".csv":
+        names = [line.strip('"') for _, line in read_lines(path)]
+    else:
+        content = read_json(path)
+        try:
+            numbers = {int(number): name for name, number in content.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise DatasetError(f"is no object of numbers by class: {error}", where=path) from error
+        if sorted(numbers) != list(range(len(content))):
+            raise DatasetError(f"does not number its {len(content)} classes from 0 on", where=path)
+        names = [numbers[number] for number in range(len(numbers))]
+    if not names:
+        raise DatasetError("is empty", where=path)
+    if len(set(names)) < len(names):
+        raise DatasetError("names a class twice", where=path)
+    return names
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows of an annotation file; the label is "" where there is none. A JSON entry's line is its place, from 1."""
+    if path.suffix.lower() == ".csv":
+        for line, fields in read_fields(path, ";"):
+            if len(fields) > 2 or not fields[0]:
+                raise fault(path, line, "is not id;label", ";".join(fields))
+            yield _Row(path, line, fields[0], _plain(fields[1]) if len(fields) > 1 else "")
+        return
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DatasetError("is no list of clips", where=path)
+    for place, entry in enumerate(content, 1):
+        clip = entry.get("id") if isinstance(entry, dict) else None
+        if not isinstance(clip, str | int) or clip == "":
+            raise fault(path, place, "entry has no id", entry)
+        yield _Row(path, place, str(clip), _plain(str(entry.get("template") or "")))
+
+
+def _plain(template: str) -> str:
+    return template.replace("[", "").replace("]", "").strip()

@@ -1,0 +1,97 @@
+"""Read annotation files as they come: with a byte order mark or without, CRLF, quotes; a fault names file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tdpn_core.errors import DatasetError
+
+_SHOWN = 60  # characters of a value in a message
+
+
+def fault(path: Path, line: int, what: str, value: object = None, hint: str | None = None) -> DatasetError:
+    """The error of one line: `what` is wrong, `value` the culprit."""
+    culprit = "" if value is None else f": {shorten(value)}"
+    return DatasetError(f"line {line}: {what}{culprit}", where=path, hint=hint)
+
+
+def shorten(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line without surrounding blanks) of every line that is not blank.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as source:
+            for number, line in enumerate(source, 1):
+                if line := line.strip():
+                    yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot be read: {error}", where=path) from error
+
+
+def read_fields(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(number, fields) of every line that is not blank, quotes resolved.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as source:
+            reader = csv.reader(source, delimiter=separator)
+            for fields in reader:
+                if any(field.strip() for field in fields):
+                    yield reader.line_num, [field.strip() for field in fields]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"cannot be read: {error}", where=path) from error
+
+
+def read_header(path: Path, separator: str = ",") -> list[str]:
+    """The fields of the first line; none if the file is empty."""
+    return next((fields for _, fields in read_fields(path, separator)), [])
+
+
+def read_columns(
+    path: Path, names: Sequence[str], optional: Sequence[str] = (), separator: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """(number, values of the named columns) of every row below the header; "" for an optional column that is not there.
+
+    Raises:
+        DatasetError: the file cannot be read, is empty, lacks a column, or a row is too short.
+    """
+    rows = read_fields(path, separator)
+    header = next((fields for _, fields in rows), None)
+    if header is None:
+        raise DatasetError("is empty", where=path)
+    lacking = [name for name in names if name not in header]
+    if lacking:
+        raise DatasetError(f"has no column {lacking[0]!r}; its header is {','.join(header)}", where=path)
+    places = [header.index(name) for name in names]
+    places += [header.index(name) if name in header else -1 for name in optional]
+    needed = max(places[: len(names)], default=-1)
+    for number, fields in rows:
+        if len(fields) <= needed:
+            raise fault(path, number, f"{len(fields)} fields, where the header has {len(header)}", ",".join(fields))
+        yield number, [fields[place] if 0 <= place < len(fields) else "" for place in places]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"cannot be read: {error}", where=path) from error
