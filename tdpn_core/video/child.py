@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import selectors
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tdpn_core.errors import ClipError, Stopped, ToolError
+from tdpn_core.errors import ClipError, Stopped, TdpnError, ToolError
+from tdpn_core.video.scratch import disk_full
 
 SIDE_CHANNEL = "{side}"  # within an argument: becomes the descriptor number of a third pipe
 
@@ -40,7 +42,10 @@ class Limits:
     """Of wall-clock time."""
 
     output_bytes: int = 1 << 30
-    """Of standard output."""
+    """Of standard output kept in memory, together with the side channel."""
+
+    file_bytes: int = 8 << 30
+    """Of standard output that goes into a file."""
 
     memory_bytes: int = 8 << 30
     """Of address space, where the system can limit it."""
@@ -57,7 +62,7 @@ class Finished:
     """Exit status."""
 
     output: bytes
-    """Standard output."""
+    """Standard output; empty where it went into a file."""
 
     side: bytes
     """What came through the side channel."""
@@ -71,6 +76,8 @@ def run_child(
     limits: Limits,
     *,
     where: Path,
+    output: IO[bytes] | None = None,
+    feed: Iterable[bytes | memoryview] | None = None,
     environment: Mapping[str, str] | None = None,
     cancel: threading.Event | None = None,
 ) -> Finished:
@@ -80,31 +87,33 @@ def run_child(
         command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for a third pipe.
         limits: beyond which the child's whole process group is killed.
         where: the clip it works on, for messages.
+        output: an open file that the child writes its standard output to; without it, the output comes back.
+        feed: what it reads from standard input, taken as it reads; without it, standard input is empty.
         environment: variables added to those of this process.
         cancel: set it, and the child is killed within a fraction of a second.
 
     Raises:
         ChildError: a limit was passed, or the child died of a signal.
         Stopped: cancelled.
+        TdpnError: `output` may grow no further, since this process was given a limit for that.
         ToolError: the program cannot be started.
     """
     with ExitStack() as stack:
         reading, writing = os.pipe()
         side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
         side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
-        process = _start(
-            [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command], side_writer, environment
-        )
+        arguments = [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command]
+        process = _start(arguments, side_writer, output, feed is not None, environment)
         stack.callback(_reap, process)
         side_writer.close()  # ours; the child's copy decides when the pipe ends
-        _restrict(process.pid, limits)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        streams = _Streams({process.stdout: "output", process.stderr: "log", side_reader: "side"}, limits, where)
+        _restrict(process.pid, limits, 0 if output is None else limits.file_bytes)
+        streams = _Streams(process, side_reader, feed, limits, where)
         stack.callback(streams.close)
         deadline = time.monotonic() + limits.seconds
         streams.drain(deadline, cancel)
         status = _wait(process, deadline, limits, where)
+    if status == -signal.SIGXFSZ and output is not None:
+        raise _overgrown(output, limits, where)
     if status < 0:
         raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
     return Finished(status, bytes(streams.output), bytes(streams.side), streams.log.text())
@@ -131,13 +140,25 @@ class _Log:
 class _Streams:
     """A running child's pipes, and what came through them."""
 
-    def __init__(self, pipes: Mapping[IO[bytes], str], limits: Limits, where: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        side: IO[bytes],
+        feed: Iterable[bytes | memoryview] | None,
+        limits: Limits,
+        where: Path,
+    ) -> None:
         self.limits, self.where = limits, where
         self.output, self.side, self.log = bytearray(), bytearray(), _Log()
+        self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
         self.selector = selectors.DefaultSelector()
-        for pipe, name in pipes.items():
-            os.set_blocking(pipe.fileno(), False)
-            self.selector.register(pipe, selectors.EVENT_READ, name)
+        for pipe, name in ((process.stdout, "output"), (process.stderr, "log"), (side, "side")):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self.selector.register(pipe, selectors.EVENT_READ, name)
+        if self.stdin is not None:
+            os.set_blocking(self.stdin.fileno(), False)
+            self.selector.register(self.stdin, selectors.EVENT_WRITE)
 
     def drain(self, deadline: float, cancel: threading.Event | None) -> None:
         """Read until every pipe has ended."""
@@ -148,11 +169,26 @@ class _Streams:
             if cancel is not None and cancel.is_set():
                 raise Stopped("stopped on request")
             for key, _ in self.selector.select(min(left, _POLL_SECONDS)):
-                data = os.read(key.fd, _READ_BYTES)
-                if data:
+                if key.fileobj is self.stdin:
+                    self._give()
+                elif data := os.read(key.fd, _READ_BYTES):
                     self._keep(key.data, data)
                 else:
                     self.selector.unregister(key.fileobj)
+
+    def _give(self) -> None:
+        """Write what the child takes; at the end of the feed, or of a child that wants no more, close its input."""
+        assert self.stdin is not None
+        try:
+            while not self.pending:
+                self.pending = memoryview(next(self.feed)).cast("B")
+            self.pending = self.pending[os.write(self.stdin.fileno(), self.pending) :]
+        except BlockingIOError:
+            return
+        except (StopIteration, BrokenPipeError):
+            self.selector.unregister(self.stdin)
+            with suppress(BrokenPipeError):
+                self.stdin.close()
 
     def _keep(self, name: str, data: bytes) -> None:
         if name == "log":
@@ -168,13 +204,20 @@ class _Streams:
         self.selector.close()
 
 
-def _start(command: list[str], side: IO[bytes], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str],
+    side: IO[bytes],
+    output: IO[bytes] | None,
+    fed: bool,
+    environment: Mapping[str, str] | None,
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if output is None else output,
             stderr=subprocess.PIPE,
+            bufsize=0,
             pass_fds=(side.fileno(),),
             start_new_session=True,
             env={**os.environ, **(environment or {})},
@@ -183,21 +226,46 @@ def _start(command: list[str], side: IO[bytes], environment: Mapping[str, str] |
         raise ToolError(f"cannot be started: {error}", where=command[0]) from error
 
 
-def _restrict(pid: int, limits: Limits) -> None:
+def _restrict(pid: int, limits: Limits, file_bytes: int) -> None:
     """Limit a child that already runs: no code of ours may run between fork and exec of a threaded process."""
     if not hasattr(resource, "prlimit"):
         return
     seconds = int(limits.seconds * _CPU_FACTOR) + 1
+    file_bytes = min(file_bytes, _own_file_limit())
     with suppress(OSError):  # it has ended already, or a lower hard limit stands
         resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
         resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))  # it writes pipes only
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
+def _own_file_limit() -> int:
+    """Bytes that a file of this process may have."""
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return soft if soft != resource.RLIM_INFINITY else 1 << 62
+
+
+def _overgrown(output: IO[bytes], limits: Limits, where: Path) -> TdpnError:
+    """The error of a child that was not let write on: by `limits`, or already by the limit of this process."""
+    if os.fstat(output.fileno()).st_size < limits.file_bytes:
+        return disk_full(Path(output.name))
+    return ChildError(f"decoder wrote more than {limits.file_bytes / 1e6:.0f} MB", where=where)
+
+
 def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, where: Path) -> int:
+    """The exit status of a child that has closed its pipes, so that it ends within moments."""
+    left = max(deadline - time.monotonic(), 0.1)
+    if hasattr(os, "pidfd_open"):  # wakes at the exit, where Popen.wait looks again after ever longer naps
+        watch = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(watch, select.POLLIN)
+            poll.poll(left * 1000)
+        finally:
+            os.close(watch)
+        left = 0.1
     try:
-        return process.wait(max(deadline - time.monotonic(), 0.1))
+        return process.wait(left)
     except subprocess.TimeoutExpired:
         raise ChildError(f"decoder timed out after {limits.seconds:g} s", where=where) from None
 
@@ -206,6 +274,6 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # what the child started may outlive it
     process.wait()
-    for pipe in (process.stdout, process.stderr):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from tdpn_core.errors import ClipError
 from tdpn_core.video import _decord_child
 from tdpn_core.video.child import LIMITS, Limits, run_child
-from tdpn_core.video.log import Decoded, Header, avi_frames, copied_length, explain, read_header
+from tdpn_core.video.command import PICTURE, compiled, open_video
+from tdpn_core.video.encoding import Encoding, scaled_size
+from tdpn_core.video.log import Decoded, Header, avi_frames, copied_length, no_frames, read_header
 from tdpn_core.video.program import Program, find_ffmpeg
-from tdpn_core.video.transcode import Encoding, compiled, open_video
 
 _INDEXED = ("mov", "matroska")
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "DECORD_LOG_LEVEL": "quiet"}
@@ -44,10 +45,7 @@ class VideoInfo:
 
     def scaled(self, short_side: int) -> tuple[int, int]:
         """(height, width) with the shorter side at most `short_side`, as preparation scales."""
-        short = min(self.width, self.height)
-        side = min(short, short_side)
-        height, width = ((2 * length * side + short) // (2 * short) for length in (self.height, self.width))
-        return height, width
+        return scaled_size(self.height, self.width, short_side)
 
 
 def probe_video(path: Path, *, program: Program | None = None, limits: Limits = LIMITS) -> VideoInfo:
@@ -113,11 +111,11 @@ def read_frames(
 def _pass_over(path: Path, program: Program, limits: Limits, mode: dict[str, Any]) -> tuple[Header, int, float]:
     """One pass of ffmpeg that keeps nothing: the header, the number of packets or frames, and the time reached."""
     source = open_video(Encoding())
-    output = ffmpeg.output(source["v:0"], "pipe:1", format="null", **mode)
+    output = ffmpeg.output(source[PICTURE], "pipe:1", format="null", **mode)
     log = run_child(compiled(output, program, path), limits, where=path).log
     header, (count, reach) = read_header(log), copied_length(log)
     if header is None or count == 0:
-        raise ClipError(explain(log, path, Encoding().max_pixels), where=path)
+        raise no_frames(log, path, Encoding().max_pixels)
     fps = header.fps or count / max(reach, 1e-3)
     fault = Decoded(log, header, count, reach, fps, header.video_seconds or header.seconds, avi_frames(path)).cut()
     if fault:
@@ -144,7 +142,7 @@ def _decoded_through(path: Path, wanted: list[int], size: tuple[int, int], progr
     chosen = "+".join(f"eq(n,{index})" for index in wanted)
     source = open_video(Encoding())
     output = ffmpeg.output(
-        source["v:0"],
+        source[PICTURE],
         "pipe:1",
         vf=f"select='{chosen}',scale={size[1]}:{size[0]}",
         fps_mode="passthrough",
@@ -154,5 +152,5 @@ def _decoded_through(path: Path, wanted: list[int], size: tuple[int, int], progr
     )
     finished = run_child(compiled(output, program, path), limits, where=path)
     if not finished.output:
-        raise ClipError(explain(finished.log, path, Encoding().max_pixels), where=path)
+        raise no_frames(finished.log, path, Encoding().max_pixels)
     return finished.output

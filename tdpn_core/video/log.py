@@ -10,17 +10,24 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tdpn_core.errors import ClipError, ClipRefused
+
 CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg"  # demuxers that read one file and no playlist
 
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _TAGGED = re.compile(r"^\S* *DURATION\s*: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
-_CONTAINER = re.compile(r"Input #0, (\S+), from")
-_STREAM = re.compile(r"Stream #0:\d+.*?: Video: (.*)")
+_CONTAINER = re.compile(r"^\[info\] Input #0, (\S+), from", re.MULTILINE)
+_STREAM = re.compile(
+    r"^\[info\]   Stream #0:\d+.*?: Video: (?!.*\((?:attached pic|timed thumbnails)\))(.*)", re.MULTILINE
+)
+_OUTPUT = re.compile(r"^\[info\] Output #0, .*?\[info\]   Stream #0:0.*?: Video: (.*?)$", re.MULTILINE | re.DOTALL)
+_HEADER_END = re.compile(r"^\[info\] (?:Stream mapping:|Output #0, )", re.MULTILINE)
 _SIZE = re.compile(r"[ ,](\d{1,6})x(\d{1,6})[ ,\n]")
 _RATE = re.compile(r"([\d.]+)(k?) (?:fps|tbr)")
 _ROTATION = re.compile(r"rotation of (-?\d+(?:\.\d+)?) degrees")
 _TIME = re.compile(r"time=(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _FRAMES = re.compile(r"frame= *(\d+)")
+_DECODED = re.compile(r"Input stream #0:\d+ \(video\):.*?; (\d+) frames decoded")
 _COMPLAINT = re.compile(r"^(?:\[[^\]]* @ \w+\] ?)*\[(?:error|fatal|panic)\] (.*)", re.MULTILINE)
 _CUT = re.compile(r"File ended prematurely|partial file|Packet corrupt|corrupt input packet|atom truncated")
 
@@ -59,7 +66,7 @@ class Header:
 
 def read_header(log: str) -> Header | None:
     """The first input's header in ffmpeg's log, or None if it found no video."""
-    header = log.partition("Stream mapping:")[0].partition("Output #0")[0]
+    header = _HEADER_END.split(log, maxsplit=1)[0]  # by whole lines: a title could hold any of these words
     container, stream = _CONTAINER.search(header), _STREAM.search(header)
     if container is None or stream is None:
         return None
@@ -79,6 +86,13 @@ def read_header(log: str) -> Header | None:
     )
 
 
+def output_size(log: str) -> tuple[int, int] | None:
+    """(height, width) of the encoded frames; None if the log does not hold it, which may be too long."""
+    stream = _OUTPUT.search(log)
+    size = _SIZE.search(stream[1] + "\n") if stream else None
+    return (int(size[2]), int(size[1])) if size else None
+
+
 def nominal_rate(printed: float) -> float:
     """Undo the rounding of a printed rate: 29.97 is 30000 / 1001."""
     whole = round(printed * 1.001)
@@ -89,6 +103,12 @@ def nominal_rate(printed: float) -> float:
 def complaints(log: str) -> list[str]:
     """ffmpeg's error lines, without its prefixes, each once."""
     return list(dict.fromkeys(line.strip() for line in _COMPLAINT.findall(log)))
+
+
+def no_frames(log: str, path: Path, max_pixels: int) -> ClipError:
+    """The error of a file out of which no frame came."""
+    reason = explain(log, path, max_pixels)
+    return (ClipRefused if "exceeds the limit" in reason else ClipError)(reason, where=path)
 
 
 def explain(log: str, path: Path, max_pixels: int) -> str:
@@ -116,6 +136,12 @@ def copied_length(log: str) -> tuple[int, float]:
     """Packets of the first stream and the latest time in seconds that a pass over a file reached."""
     counts, times = _FRAMES.findall(log), list(_TIME.finditer(log))
     return (int(counts[-1]) if counts else 0), ((_seconds(times[-1]) or 0.0) if times else 0.0)
+
+
+def decoded_frames(log: str) -> int | None:
+    """Frames that came out of the decoder, before any filter; only a log of level `verbose` tells."""
+    found = _DECODED.search(log)
+    return int(found[1]) if found else None
 
 
 def avi_frames(path: Path) -> int | None:

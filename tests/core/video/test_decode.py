@@ -9,7 +9,6 @@ import simplejpeg
 
 from tdpn_core.errors import ClipError
 from tdpn_core.video.decode import VideoInfo, probe_video, read_frames
-from tdpn_core.video.transcode import transcode
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -111,14 +110,14 @@ def test_a_hostile_name_is_read_by_index_too(render, program, tmp_path, monkeypa
         assert read_frames(Path(name), [3], (48, 64), program=program).shape == (1, 48, 64, 3)
 
 
-def test_real_clips_give_the_frames_that_preparation_gives(shared, program):
+def test_real_clips_give_the_frames_that_preparation_gives(shared, program, encode):
     wrong = []
     for row in csv.DictReader((shared / "clips" / "clips.csv").read_text().splitlines()):
         if not row["frames"] or row["file"].startswith(("ucf", "kinetics/s", "kinetics/u")):
             continue
         path = shared / "clips" / row["file"]
         info = probe_video(path, program=program)
-        frames = transcode(path, program).frames()
+        frames = encode(path).items
         assert info.frames == len(frames)
         chosen = sorted({0, info.frames // 3, info.frames - 1})
         found = read_frames(path, chosen, info.scaled(256), info=info, program=program)

@@ -1,0 +1,136 @@
+"""ffmpeg's command lines for one pass over a clip."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from tdpn_core.video.child import SIDE_CHANNEL
+from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.log import CONTAINERS
+from tdpn_core.video.program import Program
+
+CLOCK = 1_000_000
+"""Ticks a second of the time stamps that go to the side channel: fine enough for every container's own."""
+
+PICTURE = "V:0"
+"""The first video stream that is no cover picture."""
+
+_INPUT = "INPUT"  # stands for the file's name, which ffmpeg-python wants to be UTF-8
+_CRF_OFFSET = 16  # scale 2 becomes rate factor 18, which passes for lossless to the eye
+_GROUP = 8  # frames from one key frame to the next: any frame is reached by decoding 8 at most
+_NOMINAL_FPS = 30  # of the packed video's own clock; the true times of frames are kept beside it
+
+
+def open_video(encoding: Encoding, **options: Any) -> Any:
+    """An ffmpeg-python input for a foreign file: one thread, local files, containers only, a bounded picture.
+
+    `compiled` puts the file's name in.
+    """
+    return ffmpeg.input(
+        _INPUT,
+        threads=1,  # clips run side by side; and what one thread makes of a damaged clip is the same each time
+        protocol_whitelist="file,pipe",
+        format_whitelist=CONTAINERS,
+        max_pixels=encoding.max_pixels,
+        **options,
+    )
+
+
+def compiled(stream: Any, program: Program, path: Path) -> list[str]:
+    """An ffmpeg-python output stream as a command that reads `path` and logs what `tdpn_core.video.log` reads."""
+    return _named(_compiled(stream, program, "info"), path)
+
+
+def video_command(path: Path, program: Program, encoding: Encoding, start: float, stop: float) -> list[str]:
+    """Decode a file, or its part from `start` to `stop`, and encode its frames to standard output.
+
+    Size and time stamp of each encoded frame go to the side channel, one line a frame.
+    """
+    part = (None if math.isnan(start) else start, None if math.isnan(stop) else stop)
+    return _named(_video_command(program, encoding, *part), path)
+
+
+def pictures_command(program: Program, encoding: Encoding, fps: float, size: tuple[int, int] | None) -> list[str]:
+    """The same of pictures from standard input: raw RGB of `size` (height, width), or PNG files if that is None."""
+    if size is None:
+        source = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(fps), threads=1)
+    else:
+        shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
+        source = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), threads=1, **shape)
+    return list(_compiled(_output(source[PICTURE], [], encoding), program, _level(encoding)))
+
+
+@lru_cache(maxsize=64)
+def _video_command(program: Program, encoding: Encoding, start: float | None, stop: float | None) -> tuple[str, ...]:
+    seek = {} if start is None else {"ss": f"{start:.6f}"}
+    # By a filter: ffmpeg's own -to counts from the first frame and takes one too many.
+    trim = [] if stop is None else [f"trim=end={stop - (start or 0):.6f}"]
+    output = _output(open_video(encoding, **seek)[PICTURE], trim, encoding)
+    return _compiled(output, program, _level(encoding))
+
+
+def _output(stream: Any, filters: list[str], encoding: Encoding) -> Any:
+    """Scaled and encoded frames on standard output."""
+    if encoding.fps is not None:
+        filters = [*filters, f"fps={encoding.fps!r}"]
+    packed, options = _packing(encoding)
+    return ffmpeg.output(
+        stream,
+        options.pop("target", "pipe:1"),
+        vf=",".join([*filters, f"{_scale(encoding)}:{packed}"]),
+        fps_mode="passthrough",
+        enc_time_base=f"1:{CLOCK}",
+        threads=1,
+        stats_enc_post=f"pipe:{SIDE_CHANNEL}",
+        stats_enc_post_fmt="{pts} {size}",
+        **options,
+        **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside
+    )
+
+
+def _scale(encoding: Encoding) -> str:
+    side = str(encoding.short_side)
+    wide, high = (side, side) if encoding.enlarge else (f"min(iw,{side})", f"min(ih,{side})")
+    return f"scale=w='if(lte(iw,ih),{wide},-1)':h='if(lte(iw,ih),-1,{high})'"
+
+
+def _packing(encoding: Encoding) -> tuple[str, dict[str, Any]]:
+    """The last filters and the encoder."""
+    if encoding.modality == "flow":  # grey pictures that need no other description than themselves
+        return "out_range=full,format=gray", {"c:v": "pgm", "format": "image2pipe"}
+    if encoding.codec == "jpeg":  # BT.601 in full range is what a JPEG reader takes for granted
+        colours = "out_color_matrix=bt601:out_range=full,format=yuvj420p"
+        return colours, {"c:v": "mjpeg", "q:v": encoding.quality, "format": "image2pipe"}
+    colours = "out_color_matrix=bt601:out_range=tv,format=yuv420p,setsar=1,crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"
+    group = f"keyint={_GROUP}:min-keyint={_GROUP}:scenecut=0:bframes=0:force-cfr=1"
+    return colours, {
+        "target": "fd:",  # unlike a pipe, it can go back to write the index
+        "fd": 1,
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": encoding.quality + _CRF_OFFSET,
+        "x264-params": group,
+        "bsf:v": f"setts=ts=N/{_NOMINAL_FPS}/TB,filter_units=remove_types=6",  # 6: a note about the encoder
+        "map_metadata": -1,
+        "fflags": "+bitexact",
+        "format": "mp4",
+    }
+
+
+def _level(encoding: Encoding) -> str:
+    """Only the longer log tells how many frames were decoded, where that is not the number of those that come out."""
+    return "info" if encoding.fps is None else "verbose"
+
+
+def _compiled(stream: Any, program: Program, level: str) -> tuple[str, ...]:
+    quiet = stream.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", f"level+{level}")
+    return tuple(str(part) for part in quiet.compile(cmd=program.path))
+
+
+def _named(command: tuple[str, ...], path: Path) -> list[str]:
+    return [f"file:{path}" if part == _INPUT else part for part in command]

@@ -1,0 +1,98 @@
+"""How the frames of a clip are packed, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdpn_core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How frames are packed, and what is too large to be a clip."""
+
+    short_side: int = 256
+    """Pixels of the shorter side. Pixels are taken as square, whatever the container says of their shape: that is how
+    the usual readers see a clip, and how models were trained."""
+
+    enlarge: bool = False
+    """Scale a smaller frame up; else it is left as it is."""
+
+    quality: int = 3
+    """ffmpeg's JPEG scale: 2 is best, 31 worst. In H.264 it stands for a constant rate factor of `quality` + 16."""
+
+    fps: float | None = None
+    """Frames a second to resample to; None: every frame as filmed."""
+
+    max_pixels: int = 4096 * 2304
+    """A larger picture is refused before memory is spent on it."""
+
+    max_frames: int = 36_000
+    """A longer clip is refused: 20 minutes at 30 frames a second."""
+
+    codec: Literal["jpeg", "video"] = "jpeg"
+    """One JPEG a frame, or the clip as one small H.264 file, which has even sides: an odd last row or column is left
+    out."""
+
+    modality: Literal["rgb", "flow"] = "rgb"
+    """Colours, or optical flow as two grey JPEGs a frame."""
+
+    flow_method: Literal["auto", "tvl1", "dis"] = "auto"
+    """How flow is computed; auto: TV-L1 where OpenCV has it, else DIS."""
+
+    def __post_init__(self) -> None:
+        if self.modality == "flow" and self.codec == "video":
+            raise ConfigError("optical flow is packed as JPEG, not as video")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ConfigError(f"a frame rate lies between 0 and 1000, not {self.fps}")
+
+
+ENCODING = Encoding()
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """The items of a clip that were written one after the other, K of them.
+
+    Packed as JPEG, one item a frame; as video, one item; as flow, two items a frame, horizontal and vertical.
+    """
+
+    sizes: NDArray[np.int64]
+    """(K,) bytes of each item."""
+
+    crc32: NDArray[np.uint32]
+    """(K,) of each item."""
+
+    sha256: str
+    """Of all items, as they lie in the file."""
+
+    frames: int
+    """Frames of the clip; of flow, pairs of successive frames."""
+
+    times: NDArray[np.float64] | None
+    """(frames,) seconds from the first frame; None if they are even, at `fps`."""
+
+    fps: float
+    """Frames a second; of an uneven clip, the mean; 25 where nothing tells it."""
+
+    width: int
+    height: int
+    """Size in pixels of the pictures, upright."""
+
+    note: str | None
+    """What ffmpeg complained about although the clip is whole."""
+
+    flow_method: Literal["tvl1", "dis"] | None = None
+    """How flow was computed; None of RGB."""
+
+
+def scaled_size(height: int, width: int, short_side: int, *, enlarge: bool = False) -> tuple[int, int]:
+    """(height, width) of frames that are scaled so that their shorter side has `short_side` pixels, or at most that."""
+    short = min(height, width)
+    side = short_side if enlarge else min(short, short_side)
+    height, width = ((2 * length * side + short) // (2 * short) for length in (height, width))
+    return height, width
