@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
-    paths = read_dataset("folder", arguments.root).clips["source"].tolist()
+    paths = [str(arguments.root / name) for name in read_dataset("folder", arguments.root).clips["source"]]
     alone, whole = [], []
     for _ in range(arguments.repeat):
         alone.append(bare(paths, arguments.workers))

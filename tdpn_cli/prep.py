@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,40 +14,174 @@ if TYPE_CHECKING:
     from tdpn_core.prep import PrepReport
 
 EXAMPLES = options.epilog(
-    "tdpn prep folder --root my_clips", "tdpn prep kinetics400 --root /data/kinetics400 --out data/kinetics400"
+    "tdpn prep folder --root my_clips",
+    "tdpn prep auto --root /data/unknown",
+    "tdpn prep kinetics400 --root /data/kinetics400 --download",
+    "tdpn prep epic100 --root /data/EPIC-KITCHENS --codec video",
+    "tdpn prep kinetics400 --root /shared/k400 --out s3://bucket/k400 --executor ray",
 )
 
 
+DATA, FRAMES, RUN = "Data set", "Frames", "Run"
+
+
 def prep(
-    dataset: Annotated[str, typer.Argument(help="folder (one folder of clips a class) or kinetics400.")],
-    root: Annotated[Path, typer.Option("--root", help="Where the data set's videos lie.")],
+    dataset: Annotated[
+        str, typer.Argument(help="auto (look what it is), folder (a folder of clips a class), list, or a name.")
+    ],
+    root: Annotated[Path, typer.Option("--root", help="Where the data set's clips lie.", rich_help_panel=DATA)],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where the shards go (default: data/<dataset>).", show_default=False)
+        str | None,
+        typer.Option(
+            "--out",
+            help="Folder or fsspec address of the shards (default: data/<dataset>).",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    short_side: Annotated[int, typer.Option("--short-side", help="Pixels; clips are never enlarged.")] = 256,
-    quality: Annotated[int, typer.Option("--quality", help="JPEG quantiser: 2 is best, 31 worst.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split, where the data set has none.", min=0)] = 0,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch what is missing under --root first.", rich_help_panel=DATA)
+    ] = False,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--annotations",
+            help="Annotation or list files, or their folder, if not under --root.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    split: Annotated[
+        int, typer.Option("--split", help="Official split of UCF101 and HMDB51: 1, 2 or 3.", rich_help_panel=DATA)
+    ] = 1,
+    label_order: Annotated[
+        Literal["official", "file", "sorted", "cleaned"],
+        typer.Option("--label-order", help="Order of the classes.", rich_help_panel=DATA),
+    ] = "official",
+    class_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--class-list",
+            help="File of class names, one a line, in the order to use.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    sources: Annotated[
+        Literal["auto", "videos", "frames"],
+        typer.Option("--sources", help="What to read where videos and frames are both there.", rich_help_panel=DATA),
+    ] = "auto",
+    seed: Annotated[
+        int,
+        typer.Option("--seed", help="Of the split, where the data set has none.", min=0, rich_help_panel=DATA),
+    ] = 0,
+    codec: Annotated[
+        Literal["jpeg", "video"],
+        typer.Option("--codec", help="video: H.264, a tenth of the disk, slower to read.", rich_help_panel=FRAMES),
+    ] = "jpeg",
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Pack optical flow instead of pictures.", rich_help_panel=FRAMES)
+    ] = False,
+    short_side: Annotated[
+        int, typer.Option("--short-side", help="Pixels; smaller frames stay as they are.", rich_help_panel=FRAMES)
+    ] = 256,
+    enlarge: Annotated[
+        bool, typer.Option("--enlarge", help="Scale smaller frames up to it.", rich_help_panel=FRAMES)
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps", help="Resample to this rate (default: as filmed).", show_default=False, rich_help_panel=FRAMES
+        ),
+    ] = None,
+    quality: Annotated[
+        int, typer.Option("--quality", help="JPEG quantiser: 2 is best, 31 worst.", rich_help_panel=FRAMES)
+    ] = 3,
+    max_frames: Annotated[
+        int, typer.Option("--max-frames", help="Longer clips are skipped.", min=1, rich_help_panel=FRAMES)
+    ] = 36_000,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Clips at a time (default: one a core).", min=1, show_default=False)
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Clips at a time (default: one a core).",
+            min=1,
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option("--executor", help="This machine, or a Ray cluster.", rich_help_panel=RUN)
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address", help="Of the cluster (default: as Ray finds it).", show_default=False, rich_help_panel=RUN
+        ),
     ] = None,
     ffmpeg: Annotated[
-        Path | None, typer.Option("--ffmpeg", help="Use this ffmpeg instead of the bundled one.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--ffmpeg", help="Use this ffmpeg instead of the bundled one.", show_default=False, rich_help_panel=RUN
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Pack a data set's videos into HDF5 shards of JPEG frames. Run again, it continues where it stopped."""
-    from tdpn_core.prep import PrepConfig, prepare
+    """Pack a data set into HDF5 shards. Run again, it continues where it stopped."""
 
-    settings = PrepConfig(short_side=short_side, quality=quality, seed=seed)
+    from tdpn_core.datasets import DatasetOptions, detect
+    from tdpn_core.prep import PrepConfig, prepare
+    from tdpn_core.video.encoding import Encoding
+
+    settings = PrepConfig(
+        encoding=Encoding(
+            short_side=short_side,
+            enlarge=enlarge,
+            quality=quality,
+            fps=fps,
+            max_frames=max_frames,
+            codec=codec,
+            modality="flow" if flow else "rgb",
+        ),
+        dataset=DatasetOptions(
+            seed=seed,
+            split=split,
+            label_order=label_order,
+            class_list=class_list,
+            annotations=tuple(annotations) if annotations else None,
+            sources=sources,
+        ),
+    )
     with output.progress() as progress:
-        report = prepare(dataset, root, out, settings=settings, workers=workers, ffmpeg=ffmpeg, progress=progress)
+        if download:
+            from tdpn_core.download import download as fetch
+
+            for note in fetch(dataset, root, progress=progress).notes:
+                output.say(f"note: {note}")
+        if dataset == "auto":
+            found = detect(root, options=settings.dataset)
+            output.say(found.sentence())
+            dataset = found.name
+        report = prepare(
+            dataset,
+            root,
+            out,
+            settings=settings,
+            workers=workers,
+            ffmpeg=ffmpeg,
+            executor=executor,
+            ray_address=ray_address,
+            progress=progress,
+        )
     if as_json:
         output.print_json(
             {
-                "path": str(report.path),
+                "path": report.path,
+                "dataset": report.dataset,
                 "clips": report.clips,
                 "added": report.added,
-                "failures": [{"source": f.source, "reason": f.reason} for f in report.failures],
+                "failed": report.failed,
+                "failures": [{"source": f.source, "status": f.status, "reason": f.reason} for f in report.failures],
                 "notes": report.notes,
                 "seconds": round(report.seconds, 3),
                 "bytes": report.bytes,
@@ -64,19 +198,18 @@ def show(report: PrepReport) -> None:
 
     for note in report.notes:
         output.say(f"note: {note}")
-    if report.failures:
-        output.say(f"left out, because they cannot be decoded ({len(report.failures)}):")
+    if report.failed:
+        output.say(f"left out ({report.failed}):")
         for failure in report.failures[:20]:
             output.say(f"  {failure.source}: {failure.reason}")
-        if len(report.failures) > 20:
-            output.say(f"  and {len(report.failures) - 20} more, in {report.path / 'manifest.json'}")
+        if report.failed > 20:
+            output.say(f"  and {report.failed - 20} more: tdpn data {shlex.quote(report.path)} --failures")
     splits = ", ".join(f"{count} {split}" for split, count in report.clips.items())
     added = f"{report.added} packed now" if report.added else "nothing to do"
     output.stdout.print(
-        f"[bold]{escape(str(report.path))}[/]: {splits} clips, {report.bytes / 1e6:.1f} MB; "
-        f"{added}, {report.seconds:.1f} s",
+        f"[bold]{escape(report.path)}[/]: {splits} clips, {report.bytes / 1e6:.1f} MB; {added}, {report.seconds:.1f} s",
         soft_wrap=True,
     )
-    found_by_itself = report.path == Path("data") / report.path.name
-    choice = "" if found_by_itself else f" --data {shlex.quote(str(report.path))}"
+    found_by_itself = Path(report.path) == Path("data") / Path(report.path).name
+    choice = "" if found_by_itself else f" --data {shlex.quote(report.path)}"
     output.stdout.print(f"[dim]next[/]  tdpn train{escape(choice)}", soft_wrap=True)

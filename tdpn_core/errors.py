@@ -51,6 +51,10 @@ class ClipError(TdpnError):
     """One clip cannot be decoded or is not what its container promises."""
 
 
+class ClipRefused(ClipError):  # noqa: N818 - a decision, not a fault
+    """A clip that may be whole, but is larger or longer than the limits that were set."""
+
+
 class ToolError(TdpnError):
     """An outside program (ffmpeg) is missing, too old or broken."""
 

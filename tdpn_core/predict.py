@@ -18,6 +18,7 @@ from tdpn_core.model.tdpn import TDPN
 from tdpn_core.runs import newest_checkpoint
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.shards.frames import decode_jpegs
 from tdpn_core.video.decode import probe_video, read_frames
 
 _JPEG_QUALITY = 92
@@ -85,13 +86,14 @@ class VideoClip:
         return 1
 
     def size(self, clip: int) -> tuple[int, int]:
-        """Height and width of the frames that `read` gives."""
+        """Height and width of the frames that `decode` gives."""
         return self._size
 
-    def read(self, clip: int, frames: Sequence[int]) -> list[bytes]:
-        """The JPEG of each frame asked for."""
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The frames asked for, (K, H, W, 3), after a round through JPEG."""
         pixels = read_frames(self._path, frames, self._size, info=self._info)
-        return [simplejpeg.encode_jpeg(frame, quality=_JPEG_QUALITY, colorsubsampling="420") for frame in pixels]
+        jpegs = [simplejpeg.encode_jpeg(frame, quality=_JPEG_QUALITY, colorsubsampling="420") for frame in pixels]
+        return decode_jpegs(jpegs, frames, *self._size, str(self._path))
 
 
 def _heads(model: TDPN, config: RunConfig, path: Path, topk: int) -> dict[str, list[tuple[str, float]]]:

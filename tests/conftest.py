@@ -31,9 +31,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`videos`, prepared."""
     from tdpn_core.prep import PrepConfig, prepare
+    from tdpn_core.video.encoding import Encoding
 
     folder = tmp_path_factory.mktemp("data") / "folder"
-    prepare("folder", videos, folder, settings=PrepConfig(short_side=40))
+    prepare("folder", videos, folder, settings=PrepConfig(encoding=Encoding(short_side=40)))
     return folder
 
 

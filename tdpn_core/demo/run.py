@@ -19,6 +19,7 @@ from tdpn_core.runs import free_folder
 from tdpn_core.runtime import set_up
 from tdpn_core.train.launch import launch
 from tdpn_core.train.loop import TrainResult
+from tdpn_core.video.encoding import Encoding
 
 SHORT_SIDE, SIZE = 72, 64
 """Pixels of the stored frames and of the network's input: small, so that a laptop is done in minutes."""
@@ -63,7 +64,8 @@ def run_demo(
             videos, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed, progress=progress
         )
     with clock.time("prep"):
-        prepared = prepare("folder", videos, data, settings=PrepConfig(short_side=SHORT_SIDE), progress=progress)
+        settings = PrepConfig(encoding=Encoding(short_side=SHORT_SIDE))
+        prepared = prepare("folder", videos, data, settings=settings, progress=progress)
     with clock.time("train"):
         out = free_folder(runs / "demo")
         trained = launch(

@@ -85,7 +85,7 @@ def evaluate(
         split=split,
         views=chosen,
         clips=len(clips),
-        rejected=len(clips.manifest.failures),
+        rejected=clips.manifest.left_out.get(split, 0),
         seconds=time.perf_counter() - began,
         heads=heads,
         ids=list(clips.ids),

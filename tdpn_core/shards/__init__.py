@@ -1,6 +1,6 @@
-"""Prepared clips on disk: HDF5 shards of JPEG frames, listed with their checksums in a manifest."""
+"""Prepared clips on disk: HDF5 shards, listed with their checksums in a manifest."""
 
-from tdpn_core.shards.manifest import Failure, Manifest, Shard, find_prepared, load_manifest
+from tdpn_core.shards.manifest import Manifest, Shard, find_prepared, load_manifest
 from tdpn_core.shards.store import ClipStore, verify
 
-__all__ = ["ClipStore", "Failure", "Manifest", "Shard", "find_prepared", "load_manifest", "verify"]
+__all__ = ["ClipStore", "Manifest", "Shard", "find_prepared", "load_manifest", "verify"]

@@ -2,25 +2,31 @@
 
 A shard is an HDF5 file of five contiguous arrays of fixed types:
 
-    bytes     (B,)    uint8    the JPEG files of all frames, one after the other
-    offsets   (F + 1,) uint64  where each frame begins within `bytes`; the last one is B
-    crc32     (F,)    uint32   of each frame's JPEG bytes
-    times     (T,)    float64  seconds from the first frame, for the clips whose frames are uneven
-    clips     (N,)    table    one row a clip, see `clip_type`
+    bytes     (B,)     uint8    the items of all clips, one after the other
+    offsets   (I + 1,) uint64   where each item begins within `bytes`; the last one is B
+    crc32     (I,)     uint32   of each item's bytes
+    times     (T,)     float64  seconds from the first frame, for the clips whose frames are uneven
+    clips     (N,)     table    one row a clip, see `clip_type`
 
-with the attributes `schema`, `dataset`, `split`, `classes` and `settings` (JSON), `classes_digest`, `frames_digest`
-(of offsets, crc32 and times) and `index_digest` (of all the other attributes and `clips`).
+An item is what `packing` says: one JPEG a frame (`jpeg`), one H.264 file a clip (`video`), or two grey JPEGs a frame,
+the optical flow's u and v (`flow`).
+
+The attributes are `schema`, `dataset`, `split`, `packing`, `classes` and `settings` (JSON), `classes_digest`,
+`items_digest` (of offsets, crc32 and times) and `index_digest` (of all the other attributes and `clips`).
+
+`bytes` stands last and is not written by HDF5: `build` gives all that comes before it, and the items follow as they
+are. So a shard of any size is written in a stream, by plain writes that fail as an error on a full disk, where HDF5
+would bring the process down.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -28,13 +34,20 @@ from numpy.typing import NDArray
 
 from tdpn_core.errors import ShardError
 
-SCHEMA = 1
+SCHEMA = 2
 EVEN = -1  # `first_time` of a clip whose frames are evenly spaced
 
-_ATTRIBUTES = ("schema", "dataset", "split", "classes", "classes_digest", "settings", "frames_digest")
+Packing = Literal["jpeg", "video", "flow"]
+PACKINGS: tuple[Packing, ...] = get_args(Packing)
+
+_ATTRIBUTES = ("schema", "dataset", "split", "packing", "classes", "classes_digest", "settings", "items_digest")
+_NO_ADDRESS = b"\xff" * 8
+_END_OF_FILE = slice(40, 48)  # in the superblock of version 0
+_ALIGNMENT = 4096
 _ARRAYS = {"bytes": "u1", "offsets": "<u8", "crc32": "<u4", "times": "<f8"}
 _NUMBERS = (
-    ("first_frame", "<u8"),
+    ("first_item", "<u8"),
+    ("items", "<u4"),
     ("frames", "<u4"),
     ("fps", "<f8"),
     ("first_time", "<i8"),
@@ -54,7 +67,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Index:
-    """What a shard says about itself: everything but the frames."""
+    """What a shard says about itself: everything but the items."""
 
     clips: NDArray[np.void]
     """(N,) rows of `clip_type`."""
@@ -74,34 +87,49 @@ def clip_type(heads: Sequence[str], id_bytes: int, source_bytes: int) -> np.dtyp
 def build(
     clips: NDArray[np.void],
     sizes: NDArray[np.int64],
-    contents: Sequence[bytes],
+    crc32: NDArray[np.uint32],
     times: NDArray[np.float64],
     attributes: Mapping[str, str],
 ) -> tuple[bytes, str]:
-    """A shard as bytes, the same for the same input, and its index digest.
+    """All of a shard but its items, the same bytes for the same input, and its index digest.
 
     Args:
         clips: (N,) rows of `clip_type`.
-        sizes: (F,) bytes of each frame of all clips.
-        contents: the JPEG bytes of each clip.
+        sizes: (I,) bytes of each item of all clips.
+        crc32: (I,) of each item.
         times: (T,) of the uneven clips.
-        attributes: `dataset`, `split`, `classes`, `classes_digest`, `settings`.
+        attributes: `dataset`, `split`, `packing`, `classes`, `classes_digest`, `settings`.
     """
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype("<u8")
-    crc = np.fromiter(_checksums(contents, sizes), "<u4", len(sizes))
-    complete = {**attributes, "schema": str(SCHEMA), "frames_digest": frames_digest(offsets, crc, times)}
+    crc = crc32.astype("<u4")
+    complete = {**attributes, "schema": str(SCHEMA), "items_digest": items_digest(offsets, crc, times)}
     digest = index_digest(complete, clips)
-    with h5py.File.in_memory() as file:  # h5py brings the process down when it writes to a full disk itself
+    content = int(offsets[-1])
+    with h5py.File.in_memory(libver="earliest") as file:
         for name, value in (*complete.items(), ("index_digest", digest)):
             file.attrs[name] = np.bytes_(value.encode())
         file["offsets"], file["crc32"], file["times"], file["clips"] = offsets, crc, times.astype("<f8"), clips
-        pixels = file.create_dataset("bytes", (int(offsets[-1]),), "u1")
-        end = 0
-        for content in contents:
-            pixels[end : end + len(content)] = np.frombuffer(content, np.uint8)
-            end += len(content)
+        file.create_dataset("bytes", (content,), "u1")  # never written here, so HDF5 gives it no place yet
         file.flush()
-        return file.id.get_file_image(), digest
+        image = file.id.get_file_image()
+    return _with_content_behind(image, content), digest
+
+
+def _with_content_behind(image: bytes, content: int) -> bytes:
+    """Tell an HDF5 file that its array of `content` bytes without a place lies behind its end.
+
+    Two numbers of the format's earliest version say so (HDF5 File Format Specification 3.0, IV.A.2.i and II.A, both
+    without a checksum): the address in the array's layout message, and the end of the file in the superblock.
+    """
+    layout = b"\x03\x01" + _NO_ADDRESS + content.to_bytes(8, "little")  # version 3, contiguous, address, size
+    end = -(-len(image) // _ALIGNMENT) * _ALIGNMENT
+    if image.count(layout) != 1 or int.from_bytes(image[_END_OF_FILE], "little") != len(image):
+        raise AssertionError("HDF5 wrote another form of file than that of its earliest version")
+    moved = bytearray(image.ljust(end, b"\0"))
+    place = image.index(layout) + 2
+    moved[place : place + 8] = end.to_bytes(8, "little")
+    moved[_END_OF_FILE] = (end + content).to_bytes(8, "little")
+    return bytes(moved)
 
 
 def read_index(path: Path) -> Index:
@@ -126,19 +154,9 @@ def index_digest(attributes: Mapping[str, str], clips: NDArray[np.void]) -> str:
     return hashlib.sha256(text.encode() + clips.tobytes()).hexdigest()
 
 
-def frames_digest(offsets: NDArray[np.uint64], crc: NDArray[np.uint32], times: NDArray[np.float64]) -> str:
-    """sha256 over the table of frames."""
+def items_digest(offsets: NDArray[np.uint64], crc: NDArray[np.uint32], times: NDArray[np.float64]) -> str:
+    """sha256 over the table of items."""
     return hashlib.sha256(offsets.tobytes() + crc.tobytes() + times.tobytes()).hexdigest()
-
-
-def _checksums(contents: Sequence[bytes], sizes: NDArray[np.int64]) -> Any:
-    remaining = iter(sizes.tolist())
-    for content in contents:
-        view, start = memoryview(content), 0
-        while start < len(content):
-            size = next(remaining)
-            yield zlib.crc32(view[start : start + size])
-            start += size
 
 
 def _checked_index(file: h5py.File, path: Path) -> Index:
@@ -152,11 +170,13 @@ def _checked_index(file: h5py.File, path: Path) -> Index:
     _extent(file, "clips", _clip_type_of(file, path), size, path)
     attributes = {name: _text(file.attrs, name, path) for name in (*_ATTRIBUTES, "index_digest")}
     digest = attributes.pop("index_digest")
+    if attributes["packing"] not in PACKINGS:
+        raise ShardError(f"is packed as {attributes['packing']!r}, not one of {', '.join(PACKINGS)}", where=path)
     clips: NDArray[np.void] = file["clips"][()]
     if index_digest(attributes, clips) != digest:
         raise ShardError("damaged: its index does not match its checksum", where=path)
     if extents["offsets"].length != extents["crc32"].length + 1:
-        raise ShardError("damaged: its tables of frames differ in length", where=path)
+        raise ShardError("damaged: its tables of items differ in length", where=path)
     return Index(clips, attributes, extents, digest)
 
 

@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tdpn_core import files
 from tdpn_core.config import from_dict
 from tdpn_core.errors import ConfigError, ShardError, UsageError
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
-_FILE_NAME = re.compile(r"[a-z]+-\d{5}\.h5")
+LEDGER = "ledger"
+"""Folder of the preparation's records; without a manifest beside it, the preparation has not come to its end."""
+
+SCHEMA = 2
+AGAIN = "prepare the data again"
+_FILE_NAME = re.compile(r"[a-z]+-\d{5}-\d{2}-[0-9a-f]{8}\.h5")
 _STRICT = {"extra": "forbid"}
 
 
@@ -27,6 +30,8 @@ class Shard:
     __pydantic_config__ = _STRICT
 
     file: str
+    """`<split>-<block>-<part>-<first digits of index_digest>.h5`: other content has another name."""
+
     split: str
     bytes: int
     sha256: str
@@ -35,19 +40,6 @@ class Shard:
 
     clips: int
     frames: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A clip that is not in the data set, and why."""
-
-    __pydantic_config__ = _STRICT
-
-    id: str
-    source: str
-    reason: str
-    stamp: str
-    """Size and modification time of the file when it failed: while they stay, so does the failure. Empty: try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +56,21 @@ class Manifest:
     classes: dict[str, list[str]]
     """Class names of each head, in the order of the labels."""
 
+    label_order: str
+    """Where that order comes from, in words."""
+
     settings: dict[str, Any]
     """How the frames were made."""
 
+    subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
+    """Parts of a split or of a head's classes that are scored on their own, as the data set's owner defines them."""
+
+    made_with: dict[str, str] = field(default_factory=dict)
+    """Versions of the programs that made it; for information only."""
+
     shards: list[Shard] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    complete: bool = False
-    """False while `prep` has not come to its end."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Clips of each split that could not be prepared; the ledger tells why."""
 
     @property
     def classes_digest(self) -> str:
@@ -80,7 +80,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """sha256 of classes, settings and shards: the same digest, the same clips to the last bit."""
-        content = [self.dataset, self.classes, self.settings, [asdict(shard) for shard in self.shards]]
+        content = [self.dataset, self.classes, self.settings, self.subsets, [asdict(shard) for shard in self.shards]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def of_split(self, split: str) -> list[Shard]:
@@ -92,10 +92,10 @@ class Manifest:
         splits = dict.fromkeys(shard.split for shard in self.shards)
         return {split: sum(shard.clips for shard in self.of_split(split)) for split in splits}
 
-    def save(self, folder: Path) -> None:
-        """Write it into `folder`."""
+    def to_json(self) -> bytes:
+        """The content of its file."""
         values = {**asdict(self), "classes_digest": self.classes_digest, "digest": self.digest}
-        files.write_text(folder / MANIFEST, json.dumps(values, indent=1, allow_nan=False) + "\n")
+        return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def classes_digest(classes: Mapping[str, Sequence[str]]) -> str:
@@ -103,37 +103,45 @@ def classes_digest(classes: Mapping[str, Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps({head: list(names) for head, names in classes.items()}).encode()).hexdigest()
 
 
-def load_manifest(folder: Path, *, unfinished: bool = False) -> Manifest:
+def load_manifest(folder: Path) -> Manifest:
     """Read the manifest of a prepared data set.
 
-    Args:
-        folder: of the data set.
-        unfinished: accept one whose preparation was interrupted.
-
     Raises:
-        ShardError: there is none, it is damaged, of another version, or unfinished.
+        ShardError: there is none, it is damaged or of another version, or the preparation was interrupted.
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_bytes())
-        stated = [values.pop(name) for name in ("classes_digest", "digest")]
-        manifest = from_dict(Manifest, values)
+        content = path.read_bytes()
     except FileNotFoundError:
+        if (folder / LEDGER).is_dir():
+            hint = "run the same tdpn prep command again to finish"
+            raise ShardError("its preparation was interrupted", where=folder, hint=hint) from None
         raise ShardError("no prepared data set here", where=folder, hint="run tdpn prep …") from None
-    except (ValueError, KeyError, AttributeError, TypeError, ConfigError) as error:
-        raise ShardError(f"damaged manifest: {str(error)[:160]}", where=path, hint="prepare the data again") from error
     except OSError as error:
         raise ShardError(f"cannot be read: {error.strerror}", where=path) from error
-    if manifest.schema != SCHEMA:
-        raise ShardError(f"is of schema {manifest.schema}, not {SCHEMA}", where=path, hint="prepare the data again")
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: Path | str) -> Manifest:
+    """The manifest in the `content` of the file `path`.
+
+    Raises:
+        ShardError: it is damaged or of another version.
+    """
+    try:
+        values = json.loads(content)
+        schema = values["schema"]
+        if schema != SCHEMA:
+            raise ShardError(f"is of schema {schema}, not {SCHEMA}", where=path, hint=AGAIN)
+        stated = [values.pop(name) for name in ("classes_digest", "digest")]
+        manifest = from_dict(Manifest, values)
+    except (ValueError, KeyError, AttributeError, TypeError, ConfigError) as error:
+        raise ShardError(f"damaged manifest: {str(error)[:160]}", where=path, hint=AGAIN) from error
     for shard in manifest.shards:
         if not _FILE_NAME.fullmatch(shard.file):
             raise ShardError(f"names {shard.file!r}, which is not a shard of this folder", where=path)
     if stated != [manifest.classes_digest, manifest.digest]:
         raise ShardError("damaged manifest: its content does not match its digest", where=path)
-    if not (manifest.complete or unfinished):
-        hint = "run the same tdpn prep command again to finish"
-        raise ShardError("its preparation was interrupted", where=folder, hint=hint)
     return manifest
 
 

@@ -1,4 +1,7 @@
-"""Reading prepared clips: any frames of any clip, each checked against its checksum before it is handed out."""
+"""Reading prepared clips: any frames of any clip, each checked against its checksum before it is handed out.
+
+One store for every packing: who asks for pixels need not know whether a clip is kept as JPEGs, video or flow.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdpn_core import files
 from tdpn_core.errors import ShardError
-from tdpn_core.shards.layout import EVEN, Extent, Index, frames_digest, read_index
-from tdpn_core.shards.manifest import Manifest, Shard, load_manifest
+from tdpn_core.shards.frames import decode_flow, decode_jpegs, decode_video
+from tdpn_core.shards.layout import EVEN, Extent, Index, Packing, items_digest, read_index
+from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
 
 
 class ClipStore:
@@ -40,12 +44,18 @@ class ClipStore:
                 f"has no {split} clips, only {has}" if self.manifest.shards else f"has {has}", where=folder
             )
         self._paths = [folder / shard.file for shard in shards]
-        indices = [_opened(path, shard, self.manifest) for path, shard in zip(self._paths, shards, strict=True)]
+        indices = [
+            open_index(path, shard, self.manifest.classes_digest)
+            for path, shard in zip(self._paths, shards, strict=True)
+        ]
         self._extents = [index.extents for index in indices]
-        self._frames_digests = [index.attributes["frames_digest"] for index in indices]
+        self._items_digests = [index.attributes["items_digest"] for index in indices]
         self._verified: set[int] = set()
         self._shard_of = np.repeat(np.arange(len(shards)), [shard.clips for shard in shards])
-        self._first_frame = self._column(indices, "first_frame").astype(np.int64)
+        self.packing: Packing = _packing(indices, folder)
+        """What an item is."""
+        self._first_item = self._column(indices, "first_item").astype(np.int64)
+        self._items = self._column(indices, "items").astype(np.int64)
         self._first_time = self._column(indices, "first_time")
         self._sizes = np.stack([self._column(indices, "height"), self._column(indices, "width")], axis=1)
         self._sources = [os.fsdecode(name) for name in self._column(indices, "source")]
@@ -83,47 +93,72 @@ class ClipStore:
             return even
         shard = int(self._shard_of[clip])
         with self._paths[shard].open("rb") as file:
-            self._verify_frames(shard, file.fileno())
+            self._verify_items(shard, file.fileno())
             first = int(self._first_time[clip])
-            return _read(file.fileno(), self._extents[shard]["times"], "<f8", first, first + int(self.counts[clip]))
+            return read_array(
+                file.fileno(), self._extents[shard]["times"], "<f8", first, first + int(self.counts[clip])
+            )
 
-    def read(self, clip: int, frames: Sequence[int]) -> list[bytes]:
-        """The JPEG bytes of some of a clip's frames, numbered from 0.
+    def decode(self, clip: int, frames: Sequence[int]) -> NDArray[np.uint8]:
+        """Some of a clip's frames, numbered from 0, in the order asked for.
+
+        Returns:
+            (K, H, W, 3) RGB, or (K, H, W, 2) of optical flow, u and v as `tdpn_core.video.flow` packs them.
 
         Raises:
             ShardError: the shard is missing or damaged; the message names shard and clip.
+            ClipError: an item cannot be decoded.
             IndexError: the clip has no such frame.
         """
         count = int(self.counts[clip])
         if any(not 0 <= frame < count for frame in frames):
             raise IndexError(f"clip {self.ids[clip]!r} has frames 0 to {count - 1}, not {list(frames)}")
+        height, width = self.size(clip)
+        where = self.ids[clip]
+        if self.packing == "video":
+            return decode_video(self.read(clip, [0])[0], frames, height, width, where)
+        if self.packing == "flow":
+            pairs = [item for frame in frames for item in (2 * frame, 2 * frame + 1)]
+            return decode_flow(self.read(clip, pairs), frames, height, width, where)
+        return decode_jpegs(self.read(clip, frames), frames, height, width, where)
+
+    def read(self, clip: int, items: Sequence[int]) -> list[bytes]:
+        """The bytes of some of a clip's items, numbered from 0: JPEGs, or the one video file.
+
+        Raises:
+            ShardError: the shard is missing or damaged; the message names shard and clip.
+            IndexError: the clip has no such item.
+        """
+        count = int(self._items[clip])
+        if any(not 0 <= item < count for item in items):
+            raise IndexError(f"clip {self.ids[clip]!r} has items 0 to {count - 1}, not {list(items)}")
         shard = int(self._shard_of[clip])
-        first = int(self._first_frame[clip])
+        first = int(self._first_item[clip])
         extents = self._extents[shard]
         try:
             with self._paths[shard].open("rb", buffering=0) as file:
                 descriptor = file.fileno()
-                self._verify_frames(shard, descriptor)
-                offsets = _read(descriptor, extents["offsets"], "<u8", first, first + count + 1).tolist()
-                checksums = _read(descriptor, extents["crc32"], "<u4", first, first + count).tolist()
-                content = [_frame(descriptor, extents["bytes"], offsets[k], offsets[k + 1]) for k in frames]
+                self._verify_items(shard, descriptor)
+                offsets = read_array(descriptor, extents["offsets"], "<u8", first, first + count + 1).tolist()
+                checksums = read_array(descriptor, extents["crc32"], "<u4", first, first + count).tolist()
+                content = [_item(descriptor, extents["bytes"], offsets[k], offsets[k + 1]) for k in items]
         except (OSError, ValueError, OverflowError) as error:
             raise ShardError(f"cannot read clip {self.ids[clip]!r}: {error}", where=self._paths[shard]) from error
-        for frame, data in zip(frames, content, strict=True):
-            if not data or zlib.crc32(data) != checksums[frame]:
-                what = f"damaged: frame {frame} of clip {self.ids[clip]!r} does not match its checksum"
-                raise ShardError(what, where=self._paths[shard], hint="prepare the data again")
+        for item, data in zip(items, content, strict=True):
+            if not data or zlib.crc32(data) != checksums[item]:
+                what = f"damaged: item {item} of clip {self.ids[clip]!r} does not match its checksum"
+                raise ShardError(what, where=self._paths[shard], hint=AGAIN)
         return content
 
-    def _verify_frames(self, shard: int, descriptor: int) -> None:
-        """Once a process and shard: the table of frames is the one that was written."""
+    def _verify_items(self, shard: int, descriptor: int) -> None:
+        """Once a process and shard: the table of items is the one that was written."""
         if shard in self._verified:
             return
         tables = (("offsets", "<u8"), ("crc32", "<u4"), ("times", "<f8"))
         extents = self._extents[shard]
-        content = [_read(descriptor, extents[name], kind, 0, extents[name].length) for name, kind in tables]
-        if frames_digest(*content) != self._frames_digests[shard]:
-            raise ShardError("damaged: its table of frames does not match its checksum", where=self._paths[shard])
+        content = [read_array(descriptor, extents[name], kind, 0, extents[name].length) for name, kind in tables]
+        if items_digest(*content) != self._items_digests[shard]:
+            raise ShardError("damaged: its table of items does not match its checksum", where=self._paths[shard])
         self._verified.add(shard)
 
     def _column(self, indices: Sequence[Index], name: str) -> NDArray[Any]:
@@ -149,43 +184,45 @@ def verify(folder: Path) -> Manifest:
     extra = sorted(path.name for path in folder.glob("*.h5") if path.name not in {s.file for s in manifest.shards})
     bad += [f"{name} is not listed" for name in extra]
     if bad:
-        raise ShardError("; ".join(bad), where=folder, hint="prepare the data again")
+        raise ShardError("; ".join(bad), where=folder, hint=AGAIN)
     return manifest
 
 
-def clip_ids(folder: Path, shard: Shard, manifest: Manifest) -> list[str]:
-    """The ids of a shard's clips, in their order.
+def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
+    """The index of a shard that is the one the manifest lists.
 
     Raises:
-        ShardError: the shard is missing, damaged or exchanged.
+        ShardError: it is missing, damaged or exchanged, or has other classes.
     """
-    return [os.fsdecode(name) for name in _opened(folder / shard.file, shard, manifest).clips["id"]]
-
-
-def _opened(path: Path, shard: Shard, manifest: Manifest) -> Index:
-    """The index of a shard that is the one the manifest lists."""
     try:
         size = path.stat().st_size
     except OSError as error:
         raise ShardError(f"cannot be read: {error.strerror}", where=path) from error
     if size != shard.bytes:
-        raise ShardError(f"damaged: {size} bytes, not {shard.bytes}", where=path, hint="prepare the data again")
+        raise ShardError(f"damaged: {size} bytes, not {shard.bytes}", where=path, hint=AGAIN)
     index = read_index(path)
     if index.digest != shard.index_digest or len(index.clips) != shard.clips:
-        raise ShardError("is not the shard that the manifest lists", where=path, hint="prepare the data again")
-    if index.attributes["classes_digest"] != manifest.classes_digest:
+        raise ShardError("is not the shard that the manifest lists", where=path, hint=AGAIN)
+    if index.attributes["classes_digest"] != classes_digest:
         raise ShardError("has other classes than the manifest", where=path)
     return index
 
 
-def _frame(descriptor: int, extent: Extent, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` of the frames; nothing for bounds that cannot be, which no checksum matches."""
+def _packing(indices: Sequence[Index], folder: Path) -> Packing:
+    found = {index.attributes["packing"] for index in indices}
+    if len(found) > 1:
+        raise ShardError(f"its shards are packed in different ways: {', '.join(sorted(found))}", where=folder)
+    return cast(Packing, found.pop())
+
+
+def _item(descriptor: int, extent: Extent, start: int, stop: int) -> bytes:
+    """Bytes `start` to `stop` of the items; nothing for bounds that cannot be, which no checksum matches."""
     if not 0 <= start < stop <= extent.length:
         return b""
     return os.pread(descriptor, stop - start, extent.start + start)
 
 
-def _read(descriptor: int, extent: Extent, kind: str, first: int, last: int) -> NDArray[Any]:
+def read_array(descriptor: int, extent: Extent, kind: str, first: int, last: int) -> NDArray[Any]:
     """Items `first` to `last`, exclusive, of an array that lies at `extent`."""
     item = np.dtype(kind).itemsize
     data = os.pread(descriptor, (last - first) * item, extent.start + first * item)

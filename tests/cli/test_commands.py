@@ -27,7 +27,7 @@ def workplace(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the five commands have been run in a row, by hand as it were; `prep` and `train` so far."""
     folder = tmp_path_factory.mktemp("workplace")
     shutil.copytree(videos, folder / "clips")
-    (folder / "clips" / "train" / "moving left" / "broken.mp4").write_bytes(b"not a video")
+    (folder / "clips" / "val" / "moving left" / "broken.mp4").write_bytes(b"not a video")
     prepared = tdpn("prep", "folder", "--root", "clips", "--short-side", 40, cwd=folder)
     assert prepared.returncode == 0, prepared.stderr
     assert "broken.mp4: not a video" in prepared.stderr
@@ -87,7 +87,7 @@ def test_prediction_of_a_prepared_clip_is_near_its_evaluation(workplace: Path) -
 
 
 def test_a_broken_file_does_not_stop_the_prediction_of_others(workplace: Path) -> None:
-    broken, whole = "clips/train/moving left/broken.mp4", "clips/val/moving left/000.mp4"
+    broken, whole = "clips/val/moving left/broken.mp4", "clips/val/moving left/000.mp4"
     result = tdpn("predict", broken, "missing.mp4", whole, cwd=workplace)
     assert result.returncode == 1
     assert result.stderr.count("error") == 2
@@ -101,7 +101,7 @@ def test_a_second_prep_has_nothing_to_do(workplace: Path) -> None:
     report = json.loads(again.stdout)
     assert report["added"] == 0
     assert report["clips"] == {"train": 24, "val": 8}
-    assert [failure["source"] for failure in report["failures"]] == ["train/moving left/broken.mp4"]
+    assert [failure["source"] for failure in report["failures"]] == ["val/moving left/broken.mp4"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])

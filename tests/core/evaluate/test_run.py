@@ -102,13 +102,13 @@ def test_data_that_has_moved_is_found_by_option(
 def test_a_damaged_clip_ends_the_evaluation_with_its_name(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shutil.copytree(prepared, folder)
-    shard = folder / "val-00000.h5"
+    (shard,) = folder.glob("val-*.h5")
     content = bytearray(shard.read_bytes())
     start = content.index(b"\xff\xd8\xff")
     for offset in range(start + 300, len(content) - 8192, 512):
         content[offset] ^= 0xFF
     shard.write_bytes(content)
-    with pytest.raises(ShardError, match=r"frame \d+ of clip '.*' does not match its checksum"):
+    with pytest.raises(ShardError, match=r"item \d+ of clip '.*' does not match its checksum"):
         evaluate(checkpoint, runtime=CPU, data=folder, workers=0)
 
 

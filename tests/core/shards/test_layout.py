@@ -1,14 +1,18 @@
+import io
+
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tdpn_core.errors import ShardError
-from tdpn_core.shards.layout import clip_type, read_index
+from tdpn_core.shards.layout import build, clip_type, read_index
 
 
 @pytest.fixture
-def shard(prepared):
-    return prepared / "train-00000.h5"
+def shard(shard_of):
+    return shard_of("train", 0)
 
 
 def soft(file):
@@ -73,7 +77,7 @@ def test_anything_but_a_plain_array_is_refused_before_it_is_read(shard, make):
     with h5py.File(shard, "r+") as file:
         del file["crc32"]
         make(file)
-    with pytest.raises(ShardError, match=r"train-00000\.h5"):
+    with pytest.raises(ShardError, match=r"train-00000-00-\w+\.h5"):
         read_index(shard)
 
 
@@ -118,22 +122,72 @@ def test_an_attribute_of_any_length_is_refused(shard):
 def test_another_version_says_what_to_do(shard):
     with h5py.File(shard, "r+") as file:
         file.attrs["schema"] = np.bytes_(b"7")
-    with pytest.raises(ShardError, match="is of schema 7, not 1; prepare the data again"):
+    with pytest.raises(ShardError, match="is of schema 7, not 2; prepare the data again"):
         read_index(shard)
 
 
 @pytest.mark.parametrize("content", [b"", b"no hdf5", b"\x89HDF\r\n\x1a\n" + bytes(500)])
 def test_what_is_no_hdf5_file_is_refused(tmp_path, content):
-    path = tmp_path / "train-00000.h5"
+    path = tmp_path / "x.h5"
     path.write_bytes(content)
     with pytest.raises(ShardError, match="damaged"):
         read_index(path)
 
 
 def test_a_shard_is_plain_hdf5_with_documented_arrays(shard, clips):
+    sizes = [*clips[0].packed.sizes, *clips[1].packed.sizes]
     with h5py.File(shard, "r") as file:
         assert sorted(file) == ["bytes", "clips", "crc32", "offsets", "times"]
         assert file["bytes"][()].tobytes() == clips[0].data + clips[1].data
-        assert file["offsets"][()].tolist() == np.cumsum([0, *clips[0].sizes, *clips[1].sizes]).tolist()
+        assert file["offsets"][()].tolist() == np.cumsum([0, *sizes]).tolist()
         assert file.attrs["split"] == b"train"
+        assert file.attrs["packing"] == b"jpeg"
+        assert file["bytes"].id.get_offset() % 4096 == 0
+        assert file["bytes"].id.get_offset() + len(file["bytes"]) == shard.stat().st_size
         assert file["clips"]["frames"].tolist() == [3, 5]
+
+
+def test_an_unknown_packing_is_refused(shard):
+    with h5py.File(shard, "r+") as file:
+        file.attrs["packing"] = np.bytes_(b"gifs")
+    with pytest.raises(ShardError, match="packed as 'gifs', not one of jpeg, video, flow"):
+        read_index(shard)
+
+
+@given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=5), st.integers(0, 3))
+def test_content_is_found_behind_any_head(sizes, uneven):
+    """Also where the file would be terabytes: only the numbers in its head are looked at."""
+    table = np.zeros(len(sizes), clip_type(["action"], 3, 3))
+    attributes = dict.fromkeys(("dataset", "split", "packing", "classes", "classes_digest", "settings"), "x")
+    head, _ = build(table, np.array(sizes), np.zeros(len(sizes), np.uint32), np.arange(uneven * 1.0), attributes)
+    with h5py.File(Sparse(io.BytesIO(head), len(head) + sum(sizes)), "r") as file:
+        assert file["bytes"].id.get_offset() == len(head)
+        assert file["bytes"].shape == (sum(sizes),)
+        assert file["times"][()].tolist() == list(range(uneven))
+
+
+class Sparse(io.RawIOBase):
+    """A file of `size` bytes, all zero behind those of `head`."""
+
+    def __init__(self, head, size):
+        self.head, self.size, self.at = head.getvalue(), size, 0
+
+    def seekable(self):
+        return True
+
+    def readable(self):
+        return True
+
+    def seek(self, offset, whence=0):
+        self.at = offset + (0, self.at, self.size)[whence]
+        return self.at
+
+    def tell(self):
+        return self.at
+
+    def readinto(self, buffer):
+        data = self.head[self.at : self.at + len(buffer)]
+        buffer[: len(data)] = data
+        buffer[len(data) :] = bytes(len(buffer) - len(data))
+        self.at += len(buffer)
+        return len(buffer)

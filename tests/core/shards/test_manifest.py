@@ -4,7 +4,7 @@ import pytest
 
 from tdpn_core.errors import ShardError, UsageError
 from tdpn_core.shards import find_prepared, load_manifest
-from tdpn_core.shards.manifest import MANIFEST, Manifest
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest
 
 
 def edited(folder, change):
@@ -15,41 +15,42 @@ def edited(folder, change):
 
 def test_a_manifest_comes_back_as_it_was_written(prepared):
     manifest = load_manifest(prepared)
-    assert [(shard.file, shard.clips, shard.frames) for shard in manifest.shards] == [
-        ("train-00000.h5", 2, 8),
-        ("train-00001.h5", 2, 6),
-        ("val-00000.h5", 1, 2),
+    assert [(shard.file[:-12], shard.clips, shard.frames) for shard in manifest.shards] == [
+        ("train-00000-00", 2, 8),
+        ("train-00001-00", 2, 6),
+        ("val-00000-00", 1, 2),
     ]
+    assert all(shard.file.endswith(f"-{shard.index_digest[:8]}.h5") for shard in manifest.shards)
     assert manifest.clips() == {"train": 4, "val": 1}
-    assert manifest.failures[0].reason == "truncated: 1 of 2 frames"
-    assert manifest.complete
-    manifest.save(prepared)
-    assert load_manifest(prepared) == manifest
+    assert manifest.left_out == {"train": 1}
+    assert manifest.to_json() == (prepared / MANIFEST).read_bytes()
 
 
 def test_the_digest_tells_other_clips_and_classes_but_not_other_roots_or_failures(prepared):
     manifest = load_manifest(prepared)
     values = {**manifest.__dict__}
-    assert Manifest(**{**values, "root": "/elsewhere", "failures": []}).digest == manifest.digest
+    assert Manifest(**{**values, "root": "/elsewhere", "left_out": {}}).digest == manifest.digest
     assert Manifest(**{**values, "shards": manifest.shards[:1]}).digest != manifest.digest
     assert Manifest(**{**values, "classes": {"action": ["run", "jump"]}}).digest != manifest.digest
 
 
 def test_an_interrupted_preparation_says_how_to_finish(prepared):
-    edited(prepared, lambda values: values.update(complete=False))
+    (prepared / MANIFEST).unlink()
+    (prepared / LEDGER).mkdir()
     with pytest.raises(ShardError, match="run the same tdpn prep command again to finish"):
         load_manifest(prepared)
-    assert not load_manifest(prepared, unfinished=True).complete
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 1}', '"x"', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 2}', '"x"', "\x00"])
 def test_an_unreadable_manifest_is_refused(prepared, content):
     (prepared / MANIFEST).write_text(content)
     with pytest.raises(ShardError, match="damaged manifest"):
         load_manifest(prepared)
 
 
-@pytest.mark.parametrize("name", ["../x.h5", "/etc/x.h5", "train-00000.h5/../x", "TRAIN-00000.H5", ""])
+@pytest.mark.parametrize(
+    "name", ["../x.h5", "/etc/x.h5", "train-00000-00-0123abcd.h5/../x", "TRAIN-00000-00-0123ABCD.H5", ""]
+)
 def test_a_shard_outside_the_folder_is_refused(prepared, name):
     edited(prepared, lambda values: values["shards"][0].update(file=name))
     with pytest.raises(ShardError, match="is not a shard of this folder"):
@@ -75,7 +76,7 @@ def test_an_edited_manifest_is_refused(prepared, change):
 
 def test_another_version_says_what_to_do(prepared):
     edited(prepared, lambda values: values.update(schema=9))
-    with pytest.raises(ShardError, match="is of schema 9, not 1"):
+    with pytest.raises(ShardError, match="is of schema 9, not 2"):
         load_manifest(prepared)
 
 

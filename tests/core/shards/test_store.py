@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import simplejpeg
 
 from tdpn_core.errors import ShardError
 from tdpn_core.shards import ClipStore, load_manifest, verify
@@ -17,13 +18,13 @@ def content(store: ClipStore) -> list[list[bytes]]:
 
 def test_what_was_packed_is_read(prepared, clips):
     store = ClipStore(prepared, "train")
-    assert store.ids == [clip.id for clip in clips]
+    assert store.ids == [clip.packed.id for clip in clips]
     assert store.counts.tolist() == [3, 5, 2, 4]
     assert store.fps.tolist() == [25.0] * 4
     assert store.labels["action"].tolist() == [0, 1, 0, 0]
     assert store.classes == {"action": ["jump", "run"]}
     assert [store.size(n) for n in range(4)] == [(8, 12)] * 4
-    assert store.source(2) == clips[2].source
+    assert store.source(2) == clips[2].packed.source
     assert len(ClipStore(prepared, "val")) == 1
     for number, clip in enumerate(clips):
         assert b"".join(store.read(number, range(store.counts[number]))) == clip.data
@@ -36,16 +37,27 @@ def test_frames_come_in_the_order_asked_for_with_repeats(prepared):
     assert store.read(1, []) == []
 
 
+def test_frames_are_decoded_in_the_order_asked_for(prepared):
+    store = ClipStore(prepared, "train")
+    pixels = store.decode(1, [4, 0, 0])
+    assert pixels.shape == (3, 8, 12, 3)
+    expected = [simplejpeg.decode_jpeg(store.read(1, [frame])[0]) for frame in (4, 0, 0)]
+    assert np.array_equal(pixels, expected)
+    assert store.decode(1, []).shape == (0, 8, 12, 3)
+
+
 def test_times_are_those_of_uneven_clips_and_a_grid_for_others(prepared, clips):
     store = ClipStore(prepared, "train")
-    assert np.array_equal(store.times(1), clips[1].times)
+    assert np.array_equal(store.times(1), clips[1].packed.times)
     assert store.times(0).tolist() == [0, 0.04, 0.08]
 
 
 @pytest.mark.parametrize("frames", [[3], [-1], [0, 99]])
 def test_a_frame_that_is_not_there_is_an_index_error(prepared, frames):
-    with pytest.raises(IndexError, match="has frames 0 to 2"):
+    with pytest.raises(IndexError, match="has items 0 to 2"):
         ClipStore(prepared, "train").read(0, frames)
+    with pytest.raises(IndexError, match="has frames 0 to 2"):
+        ClipStore(prepared, "train").decode(0, frames)
 
 
 def test_a_split_that_is_not_there_names_those_that_are(prepared):
@@ -90,15 +102,15 @@ def test_no_file_is_left_open(prepared):
 
 
 @pytest.mark.parametrize("locking", ["TRUE", "FALSE", "BEST_EFFORT"])
-def test_reading_needs_no_locks(prepared, locking, monkeypatch):
+def test_reading_needs_no_locks(prepared, shard_of, locking, monkeypatch):
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", locking)
-    with h5py.File(prepared / "train-00000.h5", "r+", locking=False):
+    with h5py.File(shard_of("train", 0), "r+", locking=False):
         assert len(content(ClipStore(prepared, "train"))) == 4
 
 
-def test_flipped_bits_never_give_wrong_frames(prepared):
+def test_flipped_bits_never_give_wrong_frames(prepared, shard_of):
     """Bytes of the tables and of HDF5's own structure, and a sample of the frames: an error, or the same content."""
-    path = prepared / "train-00000.h5"
+    path = shard_of("train", 0)
     original = path.read_bytes()
     expected = content(ClipStore(prepared, "train"))
     facts = ClipStore(prepared, "train")
@@ -126,15 +138,15 @@ def test_flipped_bits_never_give_wrong_frames(prepared):
     assert caught > 200
 
 
-def test_damage_after_opening_is_an_error_that_names_shard_and_clip(prepared, clips):
+def test_damage_after_opening_is_an_error_that_names_shard_and_clip(prepared, shard_of, clips):
     store = ClipStore(prepared, "train")
     store.read(1, [0])
-    path = prepared / "train-00000.h5"
+    path = shard_of("train", 0)
     damaged = bytearray(path.read_bytes())
     position = damaged.index(clips[1].data) + 10
     damaged[position] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(ShardError, match=r"train-00000\.h5: damaged: frame 0 of clip 'clip 1"):
+    with pytest.raises(ShardError, match=r"train-00000-00-\w+\.h5: damaged: item 0 of clip 'clip 1"):
         store.read(1, [0])
     assert store.read(1, [1])
     path.unlink()
@@ -142,27 +154,27 @@ def test_damage_after_opening_is_an_error_that_names_shard_and_clip(prepared, cl
         store.read(1, [1])
 
 
-def test_a_cut_shard_is_refused_at_any_length(prepared):
-    path = prepared / "train-00000.h5"
+def test_a_cut_shard_is_refused_at_any_length(prepared, shard_of):
+    path = shard_of("train", 0)
     original = path.read_bytes()
     for length in range(0, len(original), len(original) // 40):
         path.write_bytes(original[:length])
-        with pytest.raises(ShardError, match=rf"train-00000\.h5: damaged: {length} bytes, not {len(original)}"):
+        with pytest.raises(ShardError, match=rf"train-00000-00-\w+\.h5: damaged: {length} bytes, not {len(original)}"):
             ClipStore(prepared, "train")
-        with pytest.raises(ShardError, match=rf"train-00000\.h5 has {length} bytes"):
+        with pytest.raises(ShardError, match=rf"train-00000-00-\w+\.h5 has {length} bytes"):
             verify(prepared)
 
 
-def test_missing_and_exchanged_shards_are_refused(prepared):
-    first, second = prepared / "train-00000.h5", prepared / "train-00001.h5"
+def test_missing_and_exchanged_shards_are_refused(prepared, shard_of):
+    first, second = shard_of("train", 0), shard_of("train", 1)
     kept = second.read_bytes()
     second.unlink()
-    with pytest.raises(ShardError, match=r"train-00001\.h5: cannot be read"):
+    with pytest.raises(ShardError, match=r"train-00001-00-\w+\.h5: cannot be read"):
         ClipStore(prepared, "train")
-    with pytest.raises(ShardError, match=r"train-00001\.h5 is missing"):
+    with pytest.raises(ShardError, match=r"train-00001-00-\w+\.h5 is missing"):
         verify(prepared)
     second.write_bytes(first.read_bytes())
-    with pytest.raises(ShardError, match=r"train-00001\.h5"):
+    with pytest.raises(ShardError, match=r"train-00001-00-\w+\.h5"):
         ClipStore(prepared, "train")
     second.write_bytes(kept)
     (prepared / "more-00000.h5").write_bytes(kept)
@@ -170,13 +182,13 @@ def test_missing_and_exchanged_shards_are_refused(prepared):
         verify(prepared)
 
 
-def test_verify_accepts_what_was_written_and_finds_any_flipped_bit(prepared):
+def test_verify_accepts_what_was_written_and_finds_any_flipped_bit(prepared, shard_of):
     assert verify(prepared).digest == load_manifest(prepared).digest
-    path = prepared / "val-00000.h5"
+    path = shard_of("val", 0)
     original = path.read_bytes()
     for position in np.random.default_rng(1).integers(len(original), size=50):
         damaged = bytearray(original)
         damaged[position] ^= 1
         path.write_bytes(damaged)
-        with pytest.raises(ShardError, match=r"val-00000\.h5 does not match its sha256"):
+        with pytest.raises(ShardError, match=r"val-00000-00-\w+\.h5 does not match its sha256"):
             verify(prepared)

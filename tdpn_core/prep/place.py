@@ -1,0 +1,154 @@
+"""Where a prepared data set is written: a folder, or any address that fsspec knows (`s3://…`, `gs://…`, `hdfs://…`).
+
+Either way a file appears whole under its name or not at all, and nothing is locked or appended to: that is all that
+the preparation relies on.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from tdpn_core import files
+from tdpn_core.errors import TdpnError, UsageError
+
+
+class Place(Protocol):
+    """A folder of files, by names relative to it."""
+
+    @property
+    def url(self) -> str:
+        """What `open_place` makes the same place of, in any process."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, if it is one of this machine's file system."""
+
+    def save(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write a file of these pieces, whole or not at all.
+
+        Raises:
+            TdpnError: it cannot be written.
+        """
+
+    def load(self, name: str) -> bytes | None:
+        """The content of a file; None if there is none."""
+
+    def sizes(self, folder: str, suffix: str) -> dict[str, int]:
+        """Name and bytes of the files with `suffix` directly in a folder ("" is the place itself)."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; it need not be there."""
+
+
+def open_place(url: str | Path) -> Place:
+    """The place at a path or an fsspec address.
+
+    Raises:
+        UsageError: no such protocol, or its package is not installed.
+    """
+    text = str(url)
+    return RemotePlace(text) if "://" in text else LocalPlace(Path(url))
+
+
+class LocalPlace:
+    """A folder of a file system, this machine's own or a shared one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Path | None = folder
+        self._folder = folder
+
+    @property
+    def url(self) -> str:
+        """Its path."""
+        return str(self._folder.absolute())
+
+    def save(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write atomically."""
+        with files.atomic_path(self._folder / name) as temporary, temporary.open("wb") as out:
+            for piece in pieces:
+                out.write(piece)
+
+    def load(self, name: str) -> bytes | None:
+        """Read a file."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TdpnError(f"cannot be read: {error.strerror}", where=self._folder / name) from error
+
+    def sizes(self, folder: str, suffix: str) -> dict[str, int]:
+        """List a folder."""
+        return {path.name: path.stat().st_size for path in sorted((self._folder / folder).glob(f"[!.]*{suffix}"))}
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        (self._folder / name).unlink(missing_ok=True)
+
+
+class RemotePlace:
+    """A folder behind an fsspec address."""
+
+    folder: Path | None = None
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url = url
+        try:
+            self._system: Any
+            self._system, self._root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"cannot be opened: {error}", where=url) from error
+
+    def save(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Gather the file here, send it under another name, and rename it there."""
+        target = posixpath.join(self._root, name)
+        temporary = f"{target}{files.TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
+        try:
+            with tempfile.NamedTemporaryFile() as local:
+                for piece in pieces:
+                    local.write(piece)
+                local.flush()
+                self._system.makedirs(posixpath.dirname(target), exist_ok=True)
+                self._system.put_file(local.name, temporary)
+            self._system.mv(temporary, target)
+        except TdpnError:
+            raise
+        except Exception as error:  # every protocol has its own
+            raise TdpnError(f"cannot write: {error}", where=f"{self.url}/{name}") from error
+
+    def load(self, name: str) -> bytes | None:
+        """Fetch a file."""
+        try:
+            content: bytes = self._system.cat_file(posixpath.join(self._root, name))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise TdpnError(f"cannot be read: {error}", where=f"{self.url}/{name}") from error
+        return content
+
+    def sizes(self, folder: str, suffix: str) -> dict[str, int]:
+        """List a folder."""
+        try:
+            entries = self._system.ls(posixpath.join(self._root, folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise TdpnError(f"cannot be listed: {error}", where=self.url) from error
+        named = {posixpath.basename(entry["name"]): entry for entry in entries if entry["type"] == "file"}
+        return {name: named[name]["size"] for name in sorted(named) if name.endswith(suffix)}
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        try:
+            self._system.rm_file(posixpath.join(self._root, name))
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise TdpnError(f"cannot be removed: {error}", where=f"{self.url}/{name}") from error

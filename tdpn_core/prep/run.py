@@ -1,0 +1,365 @@
+"""From a root folder of clips to a prepared data set: decoded once, scaled, packed, checked, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tdpn_core import __version__, files
+from tdpn_core.datasets import Dataset, read_dataset
+from tdpn_core.errors import ConfigError, DatasetError, Stopped, UsageError
+from tdpn_core.prep.estimate import SAMPLE, check_room
+from tdpn_core.prep.ledger import BlockRecord, ClipRecord, Ledger, Plan
+from tdpn_core.prep.pack import Block, Job, pack_blocks
+from tdpn_core.prep.place import Place, open_place
+from tdpn_core.prep.plan import AGAIN, find_work
+from tdpn_core.prep.ray import pack_on_ray
+from tdpn_core.prep.scratch import Scratch
+from tdpn_core.prep.settings import PrepConfig
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, parse_manifest
+from tdpn_core.shards.write import Origin
+from tdpn_core.video.child import Limits
+from tdpn_core.video.flow import flow_method
+from tdpn_core.video.program import find_ffmpeg
+
+_DEFAULTS = PrepConfig()
+_LOCK = ".lock"
+_SCRATCH = ".work"
+_KEPT_FAILURES = 1000  # of a report; the ledger has them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepReport:
+    """What a preparation came to."""
+
+    path: str
+    """The folder or address of the prepared data set."""
+
+    dataset: str
+    """Its name."""
+
+    clips: dict[str, int]
+    """Clips of each split."""
+
+    added: int
+    """Clips that this run packed; the others were there."""
+
+    failures: list[ClipRecord]
+    """Clips that are left out, with the reason: the first thousand of them."""
+
+    failed: int
+    """All that are left out."""
+
+    notes: list[str]
+    seconds: float
+    bytes: int
+    """Of all shards."""
+
+    digest: str
+    """Of the manifest."""
+
+
+def prepare(
+    dataset: str,
+    root: Path,
+    out: Path | str | None = None,
+    *,
+    settings: PrepConfig = _DEFAULTS,
+    workers: int | None = None,
+    ffmpeg: str | Path | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
+    progress: Progress = SILENT,
+) -> PrepReport:
+    """Encode every clip of a data set and pack it into shards.
+
+    A clip that cannot be decoded is recorded with its reason, and the others go on. Run again with the same
+    arguments, it does what is missing: clips without a record, those whose source has changed since, and those whose
+    decoder died or timed out. Shards hold clips in the table's order, whatever order they are finished in, so that an
+    interrupted preparation ends with the same bytes as one that was not.
+
+    Args:
+        dataset: a name that `read_dataset` knows, or `auto`.
+        root: where its clips lie.
+        out: folder or fsspec address of the result; data/<dataset> by default.
+        settings: sizes and limits.
+        workers: clips at a time; one a core by default.
+        ffmpeg: the program to use instead of the bundled one.
+        executor: `local`, or `ray` for the nodes of a Ray cluster, on which `root` and `out` must be the same.
+        ray_address: of the cluster; without it, the one that RAY_ADDRESS or this machine tells.
+        progress: told of every clip.
+
+    Raises:
+        UsageError: no such data set or executor, or another preparation writes to `out`.
+        ConfigError: `out` was prepared with other settings, classes or splits.
+        DatasetError: `root` holds no clips, or none that can be decoded.
+        ToolError: no fit ffmpeg.
+        TdpnError: `out` is full or cannot be written.
+        Stopped: SIGTERM came; what is finished is kept.
+    """
+    began = time.monotonic()
+    program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
+    method = flow_method(settings.encoding)
+    if method is not None:  # recorded by its name, whatever a later run's machine would choose
+        settings = replace(settings, encoding=replace(settings.encoding, flow_method=method))
+    if executor == "ray":
+        root = root.absolute()  # tasks start in another folder
+    table = read_dataset(dataset, root, options=settings.dataset)
+    place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
+    plan = Plan(
+        dataset=table.name,
+        classes=table.classes,
+        label_order=table.label_order,
+        settings=settings.recorded(),
+        subsets=table.subsets,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(_stoppable())
+        scratch = Scratch(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
+        ledger = Ledger(place)
+        _begin(ledger, plan, place)
+        work = find_work(table, ledger, place, settings.block_clips)
+        job = Job(
+            url=place.url,
+            origin=Origin(table.name, settings.packing, table.classes, plan.settings),
+            encoding=settings.encoding,
+            limits=Limits(seconds=settings.clip_seconds),
+            program=program,
+            shard_bytes=settings.shard_bytes,
+        )
+        if place.folder is not None and work.clips:
+            warning = check_room(place.folder, work.clips, work.sample(SAMPLE), settings.encoding, program)
+            if warning:
+                progress.say(f"note: {warning}")
+        tally = _Tally(progress)
+        progress.begin("prep", work.clips)
+        try:
+            count = workers or len(os.sched_getaffinity(0))
+            for record in _executed(executor, work.blocks(ledger), job, scratch, count, ray_address, tally.add):
+                ledger.record(record)
+        finally:
+            progress.end()
+        scratch.clear()
+        manifest, failures = _finished(plan, root, ledger, place, program.version)
+    if not manifest.shards:
+        first = failures[0]
+        what = f"not one of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
+        raise DatasetError(what, where=root)
+    notes = [*table.notes, *_notes(work.gone, work.changed, work.lost, root)]
+    return PrepReport(
+        path=str(out) if out is not None else str(place.folder),
+        dataset=table.name,
+        clips=manifest.clips(),
+        added=tally.packed,
+        failures=failures,
+        failed=sum(manifest.left_out.values()),
+        notes=notes + _empty_classes(table, ledger),
+        seconds=time.monotonic() - began,
+        bytes=sum(shard.bytes for shard in manifest.shards),
+        digest=manifest.digest,
+    )
+
+
+@dataclass
+class _Tally:
+    """What this run has done so far, shown as it grows."""
+
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    packed: int = 0
+    failed: int = 0
+
+    def add(self, record: ClipRecord) -> None:
+        self.packed += record.status == "done"
+        self.failed += record.status != "done"
+        rate = (self.packed + self.failed) / (time.monotonic() - self.began)
+        self.progress.advance(speed=f"{rate:.1f} clips/s", failures=f"{self.failed} failed")
+
+
+def _executed(
+    executor: str,
+    blocks: Iterator[Block],
+    job: Job,
+    scratch: Scratch,
+    workers: int,
+    ray_address: str | None,
+    tell: Callable[[ClipRecord], None],
+) -> Iterator[BlockRecord]:
+    if executor == "local":
+        return pack_blocks(blocks, job, scratch, workers=workers, cancel=threading.Event(), tell=tell)
+    if executor == "ray":
+        return pack_on_ray(blocks, job, address=ray_address, tell=tell)
+    raise UsageError(f"no executor is called {executor!r}", where="--executor", hint="local or ray")
+
+
+def _begin(ledger: Ledger, plan: Plan, place: Place) -> None:
+    """Fix the plan, or refuse another one than that of the first run."""
+    before = ledger.plan()
+    if before is None:
+        ledger.begin(plan)
+        return
+    if before.dataset != plan.dataset:
+        raise ConfigError(f"holds {before.dataset}, not {plan.dataset}", where=place.url, hint=AGAIN)
+    for name, value in _flat(plan.settings).items():
+        was = _flat(before.settings).get(name)
+        if was != value:
+            raise ConfigError(f"was prepared with {name} {was}, not {value}", where=place.url, hint=AGAIN)
+    if before.classes != plan.classes:
+        raise ConfigError("was prepared with other classes than there are now", where=place.url, hint=AGAIN)
+
+
+def _flat(settings: dict[str, object]) -> dict[str, object]:
+    options = settings["dataset"]
+    assert isinstance(options, dict)
+    return {**{name: value for name, value in settings.items() if name != "dataset"}, **options}
+
+
+def _finished(
+    plan: Plan, root: Path, ledger: Ledger, place: Place, ffmpeg_version: str
+) -> tuple[Manifest, list[ClipRecord]]:
+    """Write the manifest of all that is recorded, and remove the shards that no longer are."""
+    shards: list[Shard] = []
+    failures: list[ClipRecord] = []
+    left_out: Counter[str] = Counter()
+    for record in ledger.blocks():
+        shards += record.shards
+        failed = [clip for clip in record.clips if clip.status != "done"]
+        failures += failed[: _KEPT_FAILURES - len(failures)]
+        left_out[record.split] += len(failed)
+    manifest = Manifest(
+        dataset=plan.dataset,
+        root=str(root),
+        classes=plan.classes,
+        label_order=plan.label_order,
+        settings=plan.settings,
+        subsets=plan.subsets,
+        made_with={"tdpn": __version__, "ffmpeg": ffmpeg_version},
+        shards=shards,
+        left_out=dict(left_out),
+    )
+    before = place.load(MANIFEST)
+    content = manifest.to_json()
+    if content != before and shards:
+        place.save(MANIFEST, [content])
+    if before is not None:
+        old = parse_manifest(before, MANIFEST)
+        for name in {shard.file for shard in old.shards} - {shard.file for shard in shards}:
+            place.remove(name)
+    return manifest, failures
+
+
+def _notes(gone: int, changed: int, lost: list[str], root: Path) -> list[str]:
+    notes = []
+    if gone:
+        notes.append(f"{gone} prepared clips are no longer under {root}; they are kept")
+    if changed:
+        notes.append(f"{changed} prepared clips had changed since, and were done again")
+    if lost:
+        notes.append(f"{len(lost)} shards were missing or cut, {lost[0]} for one, and were made again")
+    return notes
+
+
+def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
+    """A note on every head with classes of which no clip survived."""
+    failed = [clip.id for record in ledger.blocks() for clip in record.clips if clip.status != "done"]
+    if not failed:
+        return []
+    alive = table.clips[~table.clips["id"].isin(failed)]
+    notes = []
+    for head, names in table.classes.items():
+        listed, left = Counter(table.clips[f"label_{head}"]), Counter(alive[f"label_{head}"])
+        empty = [name for label, name in enumerate(names) if listed[label] and not left[label]]
+        if empty:
+            notes.append(f"no clip of {len(empty)} classes could be prepared: {', '.join(empty[:5])}")
+    return notes
+
+
+def _key(settings: PrepConfig, ffmpeg_version: str) -> str:
+    """What the bytes of an encoded clip depend on besides its source."""
+    text = json.dumps([settings.recorded(), ffmpeg_version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _scratch_folder(place: Place) -> Iterator[Path]:
+    """A folder for encoded clips: within `place` if that can be locked, so that a later run finds them."""
+    if place.folder is None:
+        with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as temporary:
+            yield Path(temporary)
+        return
+    with _locked(place.folder) as alone:
+        folder = place.folder / (_SCRATCH if alone else f"{_SCRATCH}-{uuid.uuid4().hex[:8]}")
+        if alone:
+            files.sweep(place.folder)
+            files.sweep(place.folder / LEDGER)
+        try:
+            yield folder
+        finally:
+            if not alone:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Keep a second preparation out of `folder`, and tell whether that is certain.
+
+    Only a courtesy: two would write the same bytes, whole or not at all. The lock is the system's, so a killed process
+    leaves none behind; where the file system knows no locks, there is none.
+    """
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("a+")
+    except OSError as error:
+        raise UsageError(f"cannot be written: {error.strerror}", where=folder, hint="choose another --out") from error
+    with lock:
+        alone = True
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            raise UsageError(
+                f"{owner} is preparing clips here", where=folder, hint="wait for it, or stop it"
+            ) from error
+        except OSError:
+            alone = False
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        try:
+            yield alone
+        finally:
+            lock.truncate(0)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn SIGTERM into `Stopped`, so that children are ended and the last shard is either whole or absent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped("stopped on request", hint="run the same tdpn prep command again to go on")
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
