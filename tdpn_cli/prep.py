@@ -203,7 +203,7 @@ def show(report: PrepReport) -> None:
         for failure in report.failures[:20]:
             output.say(f"  {failure.source}: {failure.reason}")
         if report.failed > 20:
-            output.say(f"  and {report.failed - 20} more: tdpn data {shlex.quote(report.path)} --failures")
+            output.say(f"  and {report.failed - 20} more, in {report.path}/ledger")
     splits = ", ".join(f"{count} {split}" for split, count in report.clips.items())
     added = f"{report.added} packed now" if report.added else "nothing to do"
     output.stdout.print(
