@@ -12,7 +12,8 @@ of 20 from Wang et al., "Temporal Segment Networks", 2016. TV-L1: Zach, Pock and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
@@ -52,7 +53,7 @@ def flow_method(encoding: Encoding) -> Method | None:
 
 def flow_computer(method: Method) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]:
     """A function from two grey pictures (H, W) to the flow (H, W, 2) between them in pixels. One a thread."""
-    import cv2
+    cv2: Any = import_module("cv2")  # whose type stubs do not know what its contributed modules have
 
     if method == "tvl1":
         computer = cv2.optflow.DualTVL1OpticalFlow_create()
