@@ -1,4 +1,4 @@
-"""The training loop. Reading order: `train` guards a run, `Trainer.run` is its epochs, `step` its heart."""
+"""The training loop. Reading order: `train` guards a run, `Trainer.run` is its epochs; one step is in `step.py`."""
 
 from __future__ import annotations
 
@@ -10,44 +10,23 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from tdpn_core.checkpoint import (
-    RUNNING,
-    Checkpoint,
-    TrainingState,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-)
+from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig
-from tdpn_core.errors import ClipError, ConfigError, Interrupted, Stopped, TrainingError
+from tdpn_core.errors import ClipError, ConfigError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import score_split
-from tdpn_core.model.factory import build_model
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.randomness import derive, derive_seed
 from tdpn_core.runs import BEST, LAST
 from tdpn_core.runtime import Runtime
-from tdpn_core.sampling.augment import augment
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
-from tdpn_core.sampling.mixing import draw_mix
-from tdpn_core.sampling.pixels import normalise
 from tdpn_core.shards import ClipStore
 from tdpn_core.train.initialise import initialise
-from tdpn_core.train.loss import objective
-from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.record import Record
 from tdpn_core.train.schedule import learning_rate
+from tdpn_core.train.step import Learner, Outcome
 from tdpn_core.train.stop import StopRequest, stop_requests
-
-_INITIAL, _STEP = 0, 1
-"""First element of a derived seed's path: what the draw is for."""
-
-_MIX = 2
-"""Last element of the path of a step's mix, which no other path of that length ends with."""
 
 _SAVE_EVERY_SECONDS = 600
 """Within a long epoch, so that a killed run loses ten minutes at most."""
@@ -95,14 +74,14 @@ def train(
         if resume:
             trainer.restore(folder / LAST)
         elif init is not None:
-            progress.say(str(initialise(trainer.model, init)))
+            progress.say(str(initialise(trainer.learner.model, init)))
         with record.running(trainer.state):  # the folder is written to from here on
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
 
 
 class Trainer:
-    """A model in training: everything that changes from step to step is in `model`, `optimiser` and `state`."""
+    """A model in training: everything that changes from step to step is in `learner` and `state`."""
 
     def __init__(
         self,
@@ -117,14 +96,9 @@ class Trainer:
     ) -> None:
         # what is trained
         self.config = config
-        self.device = runtime.device
-        torch.manual_seed(derive_seed(config.train.seed, _INITIAL))
-        self.model = build_model(config.model).to(self.device)
-        self.names = dict(self.model.named_parameters())
-        self.optimiser = create_optimiser(self.names.values(), config.train)
+        self.learner = Learner(config, clips.ids, runtime.device)
         self.state = TrainingState()
         # on what
-        self.clips = clips
         self.validation = validation
         self.workers = workers
         dataset = TrainingClips(clips, config.model, config.sampling, seed=config.train.seed)
@@ -162,7 +136,7 @@ class Trainer:
             began = time.perf_counter()
             for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
                 arrived = time.perf_counter()
-                loss, correct = self.step(batch)
+                loss, correct = self._step(batch)
                 ended = time.perf_counter()
                 self._count(loss, correct, len(batch.indices), ended - began, arrived - began)
                 progress.advance(1, **_shown(self.state.running))
@@ -173,43 +147,6 @@ class Trainer:
                 began = time.perf_counter()
         finally:
             progress.end()
-
-    def step(self, batch: Batch) -> tuple[float, float]:
-        """One optimiser step; gives the batch's loss and how many clips were right (mean over heads).
-
-        Of mixed clips the share counts of the class that was right.
-
-        Raises:
-            TrainingError: loss or gradient is not finite. The weights are as before the step, but the batch
-                normalisation's running statistics are not: nothing may be saved after it.
-        """
-        settings, state = self.config.train, self.state
-        torch.manual_seed(derive_seed(settings.seed, _STEP, state.step))  # dropout's draws depend on the step alone
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(state.batch)
-        labels = {head: values.to(self.device, non_blocking=True) for head, values in batch.labels.items()}
-        clips, sampling = batch.clips.to(self.device, non_blocking=True), self.config.sampling
-        clips = normalise(augment(clips, batch.indices.tolist(), state.epoch, sampling, settings.seed), sampling)
-        side = self.config.model.input_size
-        mix = draw_mix(len(clips), side, side, sampling, derive(settings.seed, _STEP, state.step, _MIX))
-        output = self.model(clips if mix is None else mix.clips(clips))
-        loss = objective(output.logits, output.auxiliary, labels, weight=settings.auxiliary_weight, mix=mix)
-        self.optimiser.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
-        if not torch.isfinite(loss + norm):
-            names = ", ".join(self.clips.ids[index] for index in batch.indices.tolist())
-            raise TrainingError(
-                f"loss {loss.item():.3g} and gradient norm {norm.item():.3g} are not finite at step {state.step}",
-                where=f"clips {names}",
-                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
-            )
-        self.optimiser.step()
-        correct = _correct(output.logits, labels)
-        if mix is not None:
-            others = _correct(output.logits, mix.partners_labels(labels))
-            correct = mix.share * correct + (1 - mix.share) * others
-        return loss.item(), correct
 
     def finish_epoch(self) -> dict[str, float]:
         """Validate, add a row to the history, save; gives the row."""
@@ -245,7 +182,7 @@ class Trainer:
 
     def validate(self, clips: ClipStore) -> dict[str, float]:
         """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
-        probabilities = score_split(self.model, clips, self.config, views="1x1", workers=self.workers)
+        probabilities = score_split(self.learner.model, clips, self.config, views="1x1", workers=self.workers)
         rows = []
         for head, values in probabilities.items():
             known = clips.labels[head] >= 0
@@ -261,8 +198,8 @@ class Trainer:
         checkpoint = Checkpoint(
             config=self.config,
             state=self.state,
-            weights=self.model.state_dict(),
-            optimiser=optimiser_tensors(self.optimiser, self.names),
+            weights=self.learner.weights(),
+            optimiser=self.learner.tensors(),
         )
         save_checkpoint(self.record.folder / name, checkpoint)
         self.saved_at = time.monotonic()
@@ -276,9 +213,12 @@ class Trainer:
         checkpoint = load_checkpoint(path)
         if checkpoint.config != self.config:
             raise ConfigError("written with other settings than this run's", where=path)
-        load_weights(self.model, checkpoint.weights)
-        restore_optimiser(self.optimiser, self.names, checkpoint.optimiser)
+        self.learner.restore(checkpoint.weights, checkpoint.optimiser)
         self.state = checkpoint.state
+
+    def _step(self, batch: Batch) -> Outcome:
+        state = self.state
+        return self.learner.step(batch, epoch=state.epoch, number=state.step, lr=self._rate(state.batch))
 
     def _count(self, loss: float, correct: float, clips: int, seconds: float, waiting: float) -> None:
         """One more batch is done."""
@@ -305,11 +245,6 @@ class Trainer:
         if stale > self.config.train.patience:
             return {"stale_epochs": 0, "drops": self.state.drops + 1}
         return {"stale_epochs": stale, "drops": self.state.drops}
-
-
-def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> float:
-    hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
-    return torch.stack(hits).float().mean().item()
 
 
 def _shown(running: dict[str, float]) -> dict[str, str]:

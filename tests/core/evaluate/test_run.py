@@ -15,11 +15,11 @@ from tdpn_core.errors import CheckpointError, ShardError, UsageError
 from tdpn_core.evaluate.report import write_report
 from tdpn_core.evaluate.run import evaluate
 from tdpn_core.evaluate.scores import view_probabilities
+from tdpn_core.model.factory import build_model
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
 from tdpn_core.train.launch import plan
-from tdpn_core.train.loop import build_model
 
 CPU = Runtime(torch.device("cpu"))
 

@@ -17,9 +17,10 @@ import torch
 from tdpn_core.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ConfigError, Stopped, TrainingError
+from tdpn_core.model.factory import build_model
 from tdpn_core.progress import Silent
 from tdpn_core.runtime import Runtime
-from tdpn_core.train import loop
+from tdpn_core.train import step
 from tdpn_core.train.launch import plan
 from tdpn_core.train.loop import TrainResult, train
 
@@ -80,7 +81,7 @@ def test_training_changes_every_weight_and_lowers_the_loss(config: RunConfig, tm
     result = _train(longer, tmp_path / "run")
     losses = [row["loss"] for row in result.state.history]
     assert losses[-1] < losses[0]
-    trainer_start = loop.build_model(longer.model).state_dict()
+    trainer_start = build_model(longer.model).state_dict()
     end = load_checkpoint(tmp_path / "run" / "last.pt").weights
     unchanged = [name for name, value in end.items() if value.ndim > 1 and torch.equal(value, trainer_start[name])]
     assert not unchanged
@@ -202,7 +203,7 @@ def test_a_loss_that_is_not_finite_names_the_clips_and_saves_nothing(
         calls += 1
         return clips.float() * (float("nan") if calls == 2 else 0.01)
 
-    monkeypatch.setattr(loop, "normalise", poisoned)
+    monkeypatch.setattr(step, "normalise", poisoned)
     with pytest.raises(TrainingError, match="not finite at step 1") as caught:
         _train(config, tmp_path / "run")
     assert len(str(caught.value.where).split(",")) == config.train.batch_size
