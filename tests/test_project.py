@@ -17,7 +17,12 @@ FORBIDDEN = {
     "artefacts are written by files.py only": r"(?<!files)\.write_(text|bytes)\(|save_file\(",
     "nothing is unfinished": r"\bTODO\b|\bFIXME\b|NotImplementedError",
 }
-WRITERS = {"files.py", "checkpoint.py"}  # the one writer, and safetensors' own into the writer's temporary file
+EXCEPTIONS = {
+    # the one writer, and safetensors' own into the writer's temporary file
+    "artefacts are written by files.py only": {"tdpn_core/files.py", "tdpn_core/checkpoint.py"},
+    # the reader of foreign checkpoints, with weights_only=True, which its tests attack
+    "pickles are not read or written": {"tdpn_core/weights/read.py"},
+}
 
 
 def _commands() -> list[list[str]]:
@@ -51,7 +56,7 @@ def test_a_rule_holds_in_every_module(rule: str) -> None:
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in modules
         for number, line in enumerate(path.read_text().splitlines(), start=1)
-        if re.search(FORBIDDEN[rule], line) and not ("artefacts" in rule and path.name in WRITERS)
+        if re.search(FORBIDDEN[rule], line) and str(path.relative_to(ROOT)) not in EXCEPTIONS.get(rule, set())
     ]
     assert not broken
 
