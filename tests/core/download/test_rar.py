@@ -108,7 +108,9 @@ def test_an_attack_is_refused_before_a_program_runs(tmp_path: Path, monkeypatch:
     assert name == "cut" or not (tmp_path / "ran").exists()
 
 
-def test_limits_hold_for_rar_too(archive: Path, tmp_path: Path) -> None:
+def test_limits_hold_for_rar_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(tmp_path / "bin", "unrar")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(TdpnError, match="more than 2 members"):
         extract(archive, tmp_path / "out", limits=ArchiveLimits(max_members=2))
 
