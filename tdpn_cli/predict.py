@@ -18,7 +18,9 @@ EXAMPLES = options.epilog(
 
 
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Video files.")],
+    clips: Annotated[
+        list[str], typer.Argument(help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp://.")
+    ],
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Default: the newest best.pt under runs/.", show_default=False)
     ] = None,
@@ -49,7 +51,7 @@ def show(prediction: Prediction) -> None:
     if prediction.error:
         output.print_error(prediction.error)
         return
-    output.stdout.print(f"[bold]{escape(str(prediction.path))}[/]", soft_wrap=True)
+    output.stdout.print(f"[bold]{escape(prediction.name)}[/]", soft_wrap=True)
     for head, ranking in prediction.heads.items():
         if len(prediction.heads) > 1:
             output.stdout.print(f"  {escape(head)}")
@@ -60,7 +62,7 @@ def show(prediction: Prediction) -> None:
 def plain(prediction: Prediction) -> dict[str, Any]:
     """One file's result as plain values."""
     return {
-        "clip": str(prediction.path),
+        "clip": prediction.name,
         "heads": {
             head: [{"class": name, "probability": probability} for name, probability in ranking]
             for head, ranking in prediction.heads.items()

@@ -281,7 +281,10 @@ class DataConfig:
     """sha256 of the manifest's list of shards."""
 
     short_side: int
-    """Of the stored frames, in pixels, at most; prediction reads videos at this size, too."""
+    """Of the stored frames, in pixels, at most."""
+
+    encoding: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """All else that decides how frames were made (`tdpn_core.video.encoding.Encoding`): prediction makes them alike."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

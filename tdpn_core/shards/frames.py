@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
 from tdpn_core.errors import ClipError
+from tdpn_core.shards.layout import Packing
 from tdpn_core.video import flow
+
+
+def decode_frames(
+    packing: Packing,
+    read: Callable[[Sequence[int]], list[bytes]],
+    frames: Sequence[int],
+    height: int,
+    width: int,
+    where: str,
+) -> NDArray[np.uint8]:
+    """Frames of one clip, whatever its items are.
+
+    Args:
+        packing: what an item is.
+        read: gives the bytes of items by their numbers.
+        frames: K numbers from 0.
+        height: H, of every frame.
+        width: W.
+        where: the clip, for messages.
+
+    Returns:
+        (K, H, W, 3) RGB, or (K, H, W, 2) of optical flow, u and v.
+
+    Raises:
+        ClipError: an item cannot be decoded.
+    """
+    if packing == "video":
+        return decode_video(read([0])[0], frames, height, width, where)
+    if packing == "flow":
+        return decode_flow(
+            read([item for frame in frames for item in (2 * frame, 2 * frame + 1)]), frames, height, width, where
+        )
+    return decode_jpegs(read(frames), frames, height, width, where)
 
 
 def decode_jpegs(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tdpn_core import files
 from tdpn_core.errors import ShardError
-from tdpn_core.shards.frames import decode_flow, decode_jpegs, decode_video
+from tdpn_core.shards.frames import decode_frames
 from tdpn_core.shards.layout import EVEN, Extent, Index, Packing, items_digest, read_index
 from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
 
@@ -114,13 +114,7 @@ class ClipStore:
         if any(not 0 <= frame < count for frame in frames):
             raise IndexError(f"clip {self.ids[clip]!r} has frames 0 to {count - 1}, not {list(frames)}")
         height, width = self.size(clip)
-        where = self.ids[clip]
-        if self.packing == "video":
-            return decode_video(self.read(clip, [0])[0], frames, height, width, where)
-        if self.packing == "flow":
-            pairs = [item for frame in frames for item in (2 * frame, 2 * frame + 1)]
-            return decode_flow(self.read(clip, pairs), frames, height, width, where)
-        return decode_jpegs(self.read(clip, frames), frames, height, width, where)
+        return decode_frames(self.packing, lambda items: self.read(clip, items), frames, height, width, self.ids[clip])
 
     def read(self, clip: int, items: Sequence[int]) -> list[bytes]:
         """The bytes of some of a clip's items, numbered from 0: JPEGs, or the one video file.

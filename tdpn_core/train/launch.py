@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tdpn_core.runtime import Runtime, set_up
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.train.loop import TrainResult, train
+from tdpn_core.video.encoding import Encoding
 
 
 def launch(
@@ -78,6 +80,9 @@ def data_config(folder: Path) -> DataConfig:
         classes_digest=manifest.classes_digest,
         digest=manifest.digest,
         short_side=manifest.settings["short_side"],
+        encoding={
+            field.name: manifest.settings[field.name] for field in fields(Encoding) if field.name != "short_side"
+        },
     )
 
 

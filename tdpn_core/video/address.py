@@ -1,0 +1,63 @@
+"""Videos that are no files: what ffmpeg opens over the network or from a camera, because a user asked for it.
+
+Local files are never opened this way: a stream from the network may not lead ffmpeg to a file of this machine.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tdpn_core.errors import UsageError
+from tdpn_core.video.log import CONTAINERS
+
+_SCHEMES: dict[str, Literal["file", "live"]] = {"http": "file", "https": "file", "rtsp": "live", "rtsps": "live"}
+_PROTOCOLS = "http,https,tcp,tls,crypto,udp,rtp,srtp,httpproxy"  # nothing of this machine: no file, pipe or fd
+_SILENCE = 20_000_000  # microseconds without a byte after which a connection is given up
+
+
+@dataclass(frozen=True)
+class Address:
+    """What to give ffmpeg as its input."""
+
+    name: str
+    kind: Literal["file", "live"]
+    """A file has an end; a live stream may have none."""
+
+    options: tuple[tuple[str, Any], ...]
+    """ffmpeg's options before the input."""
+
+
+def network_address(url: str) -> Address:
+    """An address that a user named.
+
+    Raises:
+        UsageError: its scheme is not http, https or rtsp.
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise UsageError(f"addresses of {scheme}:// are not opened", where=url, hint=f"name a file, or one of {known}")
+    live = ("rtsp_transport", "tcp") if scheme.startswith("rtsp") else ("rw_timeout", _SILENCE)
+    options = (("protocol_whitelist", _PROTOCOLS), ("format_whitelist", f"{CONTAINERS},hls,rtsp,rtp"), live)
+    return Address(url, _SCHEMES[scheme], options)
+
+
+def camera(device: int | str) -> Address:
+    """A webcam by number, or by its device.
+
+    Raises:
+        UsageError: this system's cameras cannot be read.
+    """
+    number = str(device)
+    system = platform.system()
+    if system == "Linux":
+        path = f"/dev/video{number}" if number.isdecimal() else number
+        if not re.fullmatch(r"/dev/[\w/.-]+", path):
+            raise UsageError(f"{device!r} is no camera", where="--webcam", hint="give a number, or a path below /dev")
+        return Address(path, "live", (("f", "v4l2"), ("protocol_whitelist", "file")))
+    if system == "Darwin":
+        return Address(f"{number}:none", "live", (("f", "avfoundation"), ("framerate", 30)))
+    raise UsageError(f"webcams are not read on {system}", where="--webcam")
