@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import ablate, demo, evaluate, output, predict, prep, train
+from tdpn_cli import ablate, data, demo, evaluate, output, predict, prep, train
 from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
+app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
@@ -42,8 +43,8 @@ def options(
 ) -> None:
     """Action recognition from a folder of videos to a trained, evaluated network.
 
-    [bold]prep[/] packs videos into shards, [bold]train[/] learns, [bold]eval[/] scores, [bold]predict[/] names new
-    clips. [bold]tdpn demo[/] shows all of it in five minutes.
+    [bold]prep[/] packs videos into shards, [bold]data[/] tells what they hold, [bold]train[/] learns, [bold]eval[/]
+    scores, [bold]predict[/] names new clips. [bold]tdpn demo[/] shows all of it in five minutes.
     """
 
 

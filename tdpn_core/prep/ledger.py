@@ -120,13 +120,24 @@ class Ledger:
             ShardError: a record is damaged.
         """
         for split, number in self.names():
-            name = f"{LEDGER}/{block_name(split, number)}.json"
-            content = self._place.load(name)
-            if content is not None:
-                record = _parse(BlockRecord, content, name)
-                if (record.split, record.number) != (split, number):
-                    raise ShardError(f"is the record of {record.name}", where=name, hint=AGAIN)
+            record = self.block(split, number)
+            if record is not None:
                 yield record
+
+    def block(self, split: str, number: int) -> BlockRecord | None:
+        """The record of a block; None if there is none.
+
+        Raises:
+            ShardError: it is damaged.
+        """
+        name = f"{LEDGER}/{block_name(split, number)}.json"
+        content = self._place.load(name)
+        if content is None:
+            return None
+        record: BlockRecord = _parse(BlockRecord, content, name)
+        if (record.split, record.number) != (split, number):
+            raise ShardError(f"is the record of {record.name}", where=name, hint=AGAIN)
+        return record
 
     def record(self, block: BlockRecord) -> None:
         """Enter a block; its shards must be there."""

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ from tdpn_core.datasets import Dataset, read_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Stopped, UsageError
 from tdpn_core.prep.estimate import SAMPLE, check_room
 from tdpn_core.prep.ledger import BlockRecord, ClipRecord, Ledger, Plan
+from tdpn_core.prep.lock import locked
 from tdpn_core.prep.pack import Block, Job, pack_blocks
 from tdpn_core.prep.place import Place, open_place
 from tdpn_core.prep.plan import AGAIN, find_work
@@ -37,7 +37,6 @@ from tdpn_core.video.flow import flow_method
 from tdpn_core.video.program import find_ffmpeg
 
 _DEFAULTS = PrepConfig()
-_LOCK = ".lock"
 _SCRATCH = ".work"
 _KEPT_FAILURES = 1000  # of a report; the ledger has them all
 
@@ -301,7 +300,7 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as temporary:
             yield Path(temporary)
         return
-    with _locked(place.folder) as alone:
+    with locked(place.folder) as alone:
         folder = place.folder / (_SCRATCH if alone else f"{_SCRATCH}-{uuid.uuid4().hex[:8]}")
         if alone:
             files.sweep(place.folder)
@@ -311,41 +310,6 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
         finally:
             if not alone:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Keep a second preparation out of `folder`, and tell whether that is certain.
-
-    Only a courtesy: two would write the same bytes, whole or not at all. The lock is the system's, so a killed process
-    leaves none behind; where the file system knows no locks, there is none.
-    """
-    import fcntl
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("a+")
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=folder, hint="choose another --out") from error
-    with lock:
-        alone = True
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise UsageError(
-                f"{owner} is preparing clips here", where=folder, hint="wait for it, or stop it"
-            ) from error
-        except OSError:
-            alone = False
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        try:
-            yield alone
-        finally:
-            lock.truncate(0)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Prepared clips on disk: HDF5 shards, listed with their checksums in a manifest."""
 
+from tdpn_core.shards.check import verify
 from tdpn_core.shards.manifest import Manifest, Shard, find_prepared, load_manifest
-from tdpn_core.shards.store import ClipStore, verify
+from tdpn_core.shards.store import ClipStore
 
 __all__ = ["ClipStore", "Manifest", "Shard", "find_prepared", "load_manifest", "verify"]

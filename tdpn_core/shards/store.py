@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tdpn_core import files
 from tdpn_core.errors import ShardError
 from tdpn_core.shards.frames import decode_frames
 from tdpn_core.shards.layout import EVEN, Extent, Index, Packing, items_digest, read_index
@@ -29,13 +29,18 @@ class ClipStore:
     by many threads.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
         """Open the index of every shard of `split` and check it against the manifest.
+
+        Args:
+            folder: of the prepared data set.
+            split: `train`, `val` or `test`.
+            manifest: what to read instead of all that the folder's own manifest lists.
 
         Raises:
             ShardError: the data set is unfinished, has no such split, or a shard is missing, damaged or exchanged.
         """
-        self.manifest: Manifest = load_manifest(folder)
+        self.manifest: Manifest = manifest or load_manifest(folder)
         self.split = split
         shards = self.manifest.of_split(split)
         if not shards:
@@ -148,38 +153,11 @@ class ClipStore:
         """Once a process and shard: the table of items is the one that was written."""
         if shard in self._verified:
             return
-        tables = (("offsets", "<u8"), ("crc32", "<u4"), ("times", "<f8"))
-        extents = self._extents[shard]
-        content = [read_array(descriptor, extents[name], kind, 0, extents[name].length) for name, kind in tables]
-        if items_digest(*content) != self._items_digests[shard]:
-            raise ShardError("damaged: its table of items does not match its checksum", where=self._paths[shard])
+        read_items(descriptor, self._extents[shard], self._items_digests[shard], self._paths[shard])
         self._verified.add(shard)
 
     def _column(self, indices: Sequence[Index], name: str) -> NDArray[Any]:
         return np.concatenate([index.clips[name] for index in indices])
-
-
-def verify(folder: Path) -> Manifest:
-    """Compare every shard's sha256 with the manifest.
-
-    Raises:
-        ShardError: shards are missing, damaged or more than listed; the message names them.
-    """
-    manifest = load_manifest(folder)
-    bad = []
-    for shard in manifest.shards:
-        path = folder / shard.file
-        if not path.is_file():
-            bad.append(f"{shard.file} is missing")
-        elif path.stat().st_size != shard.bytes:
-            bad.append(f"{shard.file} has {path.stat().st_size} bytes, not {shard.bytes}")
-        elif files.digest_file(path) != shard.sha256:
-            bad.append(f"{shard.file} does not match its sha256")
-    extra = sorted(path.name for path in folder.glob("*.h5") if path.name not in {s.file for s in manifest.shards})
-    bad += [f"{name} is not listed" for name in extra]
-    if bad:
-        raise ShardError("; ".join(bad), where=folder, hint=AGAIN)
-    return manifest
 
 
 def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
@@ -200,6 +178,28 @@ def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
     if index.attributes["classes_digest"] != classes_digest:
         raise ShardError("has other classes than the manifest", where=path)
     return index
+
+
+@dataclass(frozen=True)
+class Items:
+    """Where the items of a shard lie, with their checksums, as in `tdpn_core.shards.layout`."""
+
+    offsets: NDArray[np.uint64]
+    crc32: NDArray[np.uint32]
+    times: NDArray[np.float64]
+
+
+def read_items(descriptor: int, extents: Mapping[str, Extent], digest: str, path: Path) -> Items:
+    """The table of items of an open shard, found to be the one that was written.
+
+    Raises:
+        ShardError: it does not match `digest`.
+    """
+    kinds = (("offsets", "<u8"), ("crc32", "<u4"), ("times", "<f8"))
+    tables = [read_array(descriptor, extents[name], kind, 0, extents[name].length) for name, kind in kinds]
+    if items_digest(*tables) != digest:
+        raise ShardError("damaged: its table of items does not match its checksum", where=path, hint=AGAIN)
+    return Items(*tables)
 
 
 def _packing(indices: Sequence[Index], folder: Path) -> Packing:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tdpn_core.errors import ShardError
-from tdpn_core.shards.layout import EVEN, items_digest
-from tdpn_core.shards.manifest import AGAIN, Shard
-from tdpn_core.shards.store import open_index, read_array
+from tdpn_core.shards.layout import EVEN
+from tdpn_core.shards.manifest import Shard
+from tdpn_core.shards.store import open_index, read_items
 from tdpn_core.shards.write import PackedClip
 
 _PIECE = 1 << 20
@@ -27,14 +26,9 @@ def unpack(
         ShardError: the shard is missing or damaged.
     """
     index = open_index(path, shard, classes_digest)
-    kinds = (("offsets", "<u8"), ("crc32", "<u4"), ("times", "<f8"))
     with path.open("rb") as file:
-        tables = [
-            read_array(file.fileno(), index.extents[name], kind, 0, index.extents[name].length) for name, kind in kinds
-        ]
-        if items_digest(*tables) != index.attributes["items_digest"]:
-            raise ShardError("damaged: its table of items does not match its checksum", where=path, hint=AGAIN)
-        offsets, crc32, times = tables
+        table = read_items(file.fileno(), index.extents, index.attributes["items_digest"], path)
+        offsets, crc32, times = table.offsets, table.crc32, table.times
         heads = [name for name in index.clips.dtype.names or () if name.startswith("label_")]
         for row in index.clips:
             name = os.fsdecode(row["id"])

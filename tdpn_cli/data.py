@@ -1,0 +1,178 @@
+"""`tdpn data`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tdpn_cli import options, output
+
+if TYPE_CHECKING:
+    from tdpn_core.inspect import Prepared, Summary
+    from tdpn_core.shards.check import Fault
+
+EXAMPLES = options.epilog(
+    "tdpn data",
+    "tdpn data data/kinetics400 --verify",
+    "tdpn data --preview clips.png",
+    "tdpn data --json",
+)
+
+_LISTED = 20  # classes, reasons and faults that are shown one by one; --json has all
+
+
+def data(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Prepared data set (default: the one under data/).", show_default=False)
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte and compare every checksum.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option("--preview", help="Draw a contact sheet of clips into this PNG file.", show_default=False),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Tell what a prepared data set holds, finished or not: clips, hours, classes, what was left out and why."""
+    from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise
+    from tdpn_core.shards.check import find_faults
+
+    prepared = open_folder(find_folder(folder))
+    summary = summarise(prepared)
+    faults = summary.faults
+    if verify:
+        sound = [shard for shard in prepared.manifest.shards if shard.file in set(summary.sound)]
+        with output.progress() as progress:
+            faults = faults + find_faults(prepared.folder, sound, prepared.manifest.classes_digest, progress=progress)
+    if as_json:
+        output.print_json(_values(prepared, summary, faults, verify))
+    else:
+        _show(prepared, summary, faults, verify)
+    if preview is not None:
+        shown = contact_sheet(prepared, summary, preview)
+        output.say(f"{preview}: {len(shown)} clips")
+    _judge(prepared, faults)
+
+
+def _judge(prepared: Prepared, faults: list[Fault]) -> None:
+    """Damage is an error, also for a program that looks at the exit code only."""
+    from tdpn_core.errors import ShardError
+
+    if faults:
+        what = f"{len(faults)} of {len(prepared.manifest.shards)} shards are bad"
+        hint = "remove those files and run the same tdpn prep command again: only their clips are done again"
+        raise ShardError(what, where=prepared.folder, hint=hint)
+    if prepared.damaged:
+        hint = "remove those files and run the same tdpn prep command again"
+        raise ShardError(f"{len(prepared.damaged)} records are damaged", where=prepared.folder, hint=hint)
+
+
+def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> dict[str, Any]:
+    manifest, told = prepared.manifest, prepared.told
+    return {
+        "path": str(prepared.folder),
+        "dataset": manifest.dataset,
+        "finished": prepared.finished,
+        "owner": prepared.owner,
+        "digest": manifest.digest if prepared.finished else None,
+        "packing": summary.packings,
+        "settings": manifest.settings,
+        "made_with": manifest.made_with,
+        "label_order": manifest.label_order,
+        "splits": {split: asdict(found) for split, found in summary.splits.items()},
+        "classes": summary.classes,
+        "left_out": [asdict(reason) for reason in told.reasons],
+        "complaints": told.complaints,
+        "verified": verified,
+        "faults": [asdict(fault) for fault in faults],
+        "damaged_records": prepared.damaged,
+    }
+
+
+def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> None:
+    """The facts on stdout; what is wrong on stderr."""
+    _print_splits(prepared, summary)
+    for head, classes in summary.classes.items():
+        _print_classes(head, classes, list(summary.splits))
+    if prepared.told.reasons:
+        _print_reasons(prepared)
+    if prepared.told.complaints:
+        output.say(f"note: {prepared.told.complaints} clips are whole although their decoder complained about them")
+    if not prepared.finished:
+        state = f"{prepared.owner} is at work here" if prepared.owner else "run the same tdpn prep command again"
+        output.say(f"note: this preparation has not come to its end; {state}")
+    for line in [*prepared.damaged, *map(str, faults)]:
+        output.say(f"bad: {line}")
+    if verified and not faults:
+        output.say(f"verified: all {len(summary.sound)} shards are as they were written")
+
+
+def _print_splits(prepared: Prepared, summary: Summary) -> None:
+    from rich.markup import escape
+
+    manifest = prepared.manifest
+    state = "" if prepared.finished else ", unfinished"
+    size = sum(found.bytes for found in summary.splits.values())
+    form = _form(summary, manifest.settings)
+    line = f"[bold]{escape(str(prepared.folder))}[/]: {escape(manifest.dataset)}{state}, {size / 1e6:.1f} MB, {form}"
+    output.stdout.print(line, soft_wrap=True)
+    columns = ("split", "clips", "hours", "frames", "MB", "shards", "left out")
+    rows = [
+        (split, f"{f.clips}", f"{f.hours:.2f}", f"{f.frames}", f"{f.bytes / 1e6:.1f}", f"{f.shards}", f"{f.left_out}")
+        for split, f in summary.splits.items()
+    ]
+    output.stdout.print(_table(columns, rows))
+
+
+def _form(summary: Summary, settings: dict[str, Any]) -> str:
+    packing = " and ".join(summary.packings) or "nothing packed"
+    method = f" ({settings['flow_method']})" if "flow" in summary.packings else ""
+    rate = f", {settings['fps']:g} frames a second" if settings.get("fps") else ""
+    return f"{packing}{method}, short side {settings.get('short_side')}{rate}"
+
+
+def _print_classes(head: str, classes: dict[str, dict[str, int]], splits: list[str]) -> None:
+    if len(classes) <= _LISTED:
+        rows = [(name, *(str(counts[split]) for split in splits)) for name, counts in classes.items()]
+        output.stdout.print(_table((head, *splits), rows))
+        return
+    for split in splits:
+        counts = sorted((counts[split], name) for name, counts in classes.items())
+        empty = [name for count, name in counts if not count]
+        some = counts[len(empty) :]
+        if not some:
+            continue
+        (fewest, rarest), (most, commonest) = some[0], some[-1]
+        line = f"{head}, {split}: {len(some)} of {len(classes)} classes, {fewest} ({rarest}) to {most} ({commonest})"
+        missing = f"; none of {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}" if empty else ""
+        output.stdout.print(_printable(line + missing), markup=False, soft_wrap=True)
+
+
+def _print_reasons(prepared: Prepared) -> None:
+    reasons = prepared.told.reasons
+    rows = [(str(reason.clips), reason.status, reason.text, reason.example) for reason in reasons[:_LISTED]]
+    output.stdout.print(_table(("left out", "", "reason", "for one"), rows))
+    if len(reasons) > _LISTED:
+        output.say(f"and {len(reasons) - _LISTED} more reasons, in --json")
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        digits = all(row[number].replace(".", "").isdecimal() for row in rows)
+        table.add_column(column, justify="right" if digits else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    return table
+
+
+def _printable(text: str) -> str:
+    """A name as one line that any terminal takes."""
+    return text.encode(errors="backslashreplace").decode().replace("\n", "\\n")

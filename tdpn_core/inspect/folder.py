@@ -1,0 +1,113 @@
+"""A folder that `prepare` writes to, at any moment: finished, under way, killed, damaged, or without its ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tdpn_core.errors import ShardError, UsageError
+from tdpn_core.inspect.told import Told
+from tdpn_core.prep.ledger import Ledger, Plan, block_name
+from tdpn_core.prep.lock import owner
+from tdpn_core.prep.place import LocalPlace
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, load_manifest
+
+_PARENT = Path("data")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a folder says of itself."""
+
+    folder: Path
+    manifest: Manifest
+    """Its manifest; of an unfinished preparation, what the ledger has so far."""
+
+    told: Told
+    """By the ledger; nothing where it was not copied."""
+
+    finished: bool
+    """The manifest is there and lists all that is recorded."""
+
+    owner: str | None
+    """Who is preparing clips in it at this moment."""
+
+    damaged: list[str]
+    """Records that cannot be read, and why; what they tell is missing from all that is said here."""
+
+
+def find_folder(folder: Path | None = None) -> Path:
+    """`folder`, else the only one under ./data in which something was prepared, finished or not.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError("no such folder", where=folder, hint="name the folder that tdpn prep wrote")
+        return folder
+    found = sorted({path.parent for name in (MANIFEST, LEDGER) for path in _PARENT.glob(f"*/{name}")})
+    if not found:
+        raise UsageError("no prepared data set under data/", hint="run tdpn prep …, or name its folder")
+    if len(found) > 1:
+        raise UsageError(f"several prepared data sets: {', '.join(map(str, found))}", hint="name one of them")
+    return found[0]
+
+
+def open_folder(folder: Path) -> Prepared:
+    """Read manifest and ledger, as far as they can be read.
+
+    Raises:
+        ShardError: neither of them can be.
+    """
+    ledger = Ledger(LocalPlace(folder))
+    damaged: list[str] = []
+    plan = _plan(ledger, damaged)
+    told = _told(ledger, damaged)
+    try:
+        manifest = load_manifest(folder)
+    except ShardError as error:
+        if plan is None:
+            raise
+        if (folder / MANIFEST).exists():
+            damaged.append(str(error))
+        return Prepared(folder, _so_far(plan, told, folder), told, False, owner(folder), damaged)
+    recorded, listed = ({shard.file for shard in shards} for shards in (told.shards, manifest.shards))
+    finished = plan is None or (recorded <= listed if damaged else recorded == listed)
+    if not finished:
+        manifest = replace(manifest, shards=told.shards)
+    return Prepared(folder, manifest, told, finished, owner(folder), damaged)
+
+
+def _plan(ledger: Ledger, damaged: list[str]) -> Plan | None:
+    try:
+        return ledger.plan()
+    except ShardError as error:
+        damaged.append(str(error))
+        return None
+
+
+def _told(ledger: Ledger, damaged: list[str]) -> Told:
+    told = Told()
+    for split, number in ledger.names():
+        try:
+            record = ledger.block(split, number)
+        except ShardError as error:
+            damaged.append(f"{LEDGER}/{block_name(split, number)}.json: {error.what}")
+        else:
+            if record is not None:
+                told.add(record)
+    return told
+
+
+def _so_far(plan: Plan, told: Told, folder: Path) -> Manifest:
+    return Manifest(
+        dataset=plan.dataset,
+        root=str(folder),
+        classes=plan.classes,
+        label_order=plan.label_order,
+        settings=plan.settings,
+        subsets=plan.subsets,
+        shards=told.shards,
+        left_out=dict(told.left_out),
+    )
