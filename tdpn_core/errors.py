@@ -67,6 +67,17 @@ class CheckpointError(TdpnError):
     """A checkpoint that is damaged, or does not fit what it is loaded into."""
 
 
+class DistributedError(TdpnError):
+    """Another process of the same run is missing, differs, hangs or was lost; starting all anew may help."""
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None, told: bool = False
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.told = told
+        """Whether the other process had ended by an error of its own, which it reports itself."""
+
+
 class TrainingError(TdpnError):
     """Training cannot go on, a non-finite loss for example."""
 

@@ -1,37 +1,126 @@
-"""The process that trains, evaluates or predicts: its device. The one place for process set-up."""
+"""The process that trains, evaluates or predicts: its device, and its place among others. Process set-up is here.
+
+One process is the plain case: every method of its `Runtime` returns at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import platform
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
 
-from tdpn_core.errors import DeviceError
+from tdpn_core import __version__
+from tdpn_core.distributed.peers import MEET_SECONDS, Peers, lost, open_store
+from tdpn_core.distributed.place import Place, find_place
+from tdpn_core.errors import DeviceError, DistributedError, TdpnError
+
+SILENT_SECONDS = 600.0
+"""A process that shows no progress for so long is given up, and all others with it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """Where one process computes."""
+    """Where one process computes: its device, and its place `rank` among `world` processes that compute together."""
 
     device: torch.device
+    rank: int = 0
+    world: int = 1
+    peers: Peers | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
         """What kind of device it is."""
         return "cuda" if self.device.type == "cuda" else "cpu"
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.peers is not None:
+            self.peers.gather(None)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The `value` of every rank, in their order, on all of them. Plain JSON values, small ones.
+
+        Raises:
+            DistributedError: a rank gave none in time.
+        """
+        return [value] if self.peers is None else self.peers.gather(value)
+
+    def from_main(self, value: Any) -> Any:
+        """Rank 0's `value`, on all ranks. Plain JSON values, small ones."""
+        return self.gather(value if self.is_main else None)[0]
+
+    def highest(self, value: int) -> int:
+        """The highest `value` of all processes: what one of them wants, all learn at the same place."""
+        return int(self.total_of([value], dist.ReduceOp.MAX)[0]) if self.world > 1 else value
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """The sum of each value over all processes, in float64."""
+        return self.total_of(values, dist.ReduceOp.SUM).tolist() if self.world > 1 else list(values)
+
+    def total_of(self, values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> Tensor:
+        """`values` reduced over all processes, float64 on the CPU."""
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, operation)
+        return tensor
+
+    def merge(self, array: npt.NDArray[np.float64], own: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """The rows that each process has, in one array on all of them: exactly as they were.
+
+        Args:
+            array: float64 (N, ...), of equal shape everywhere; rows that are not `own` do not matter.
+            own: (N,) bool, the rows that this process computed. Rows of no process become NaN.
+        """
+        if self.world == 1:
+            return array
+        mine = torch.from_numpy(np.where(own.reshape(-1, *[1] * (array.ndim - 1)), array, 0.0))
+        counts = torch.from_numpy(own.astype(np.int64))
+        dist.all_reduce(mine)  # a sum with zeros is exact
+        dist.all_reduce(counts)
+        merged: npt.NDArray[np.float64] = mine.numpy()
+        merged[counts.numpy() == 0] = np.nan
+        return merged
+
     def __str__(self) -> str:
         if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
-        return f"CPU, {torch.get_num_threads()} threads"
+            one = torch.cuda.get_device_name(self.device)
+        else:
+            one = f"CPU, {torch.get_num_threads()} threads"
+        return one if self.world == 1 else f"{self.world} x {one}"
 
 
 def set_up(gpus: int | None = None) -> Runtime:
-    """Take the device: `gpus` None is one GPU where there is one, 0 the CPU, N that many GPUs.
+    """Take the device of a process that is alone: `gpus` None is one GPU where there is one, 0 the CPU.
 
     Raises:
-        DeviceError: more GPUs than this machine has, or more than one, which this version cannot use together.
+        DeviceError: more GPUs than this machine has, or more than one.
+    """
+    if check_gpus(gpus) > 1:
+        hint = "the tdpn command starts one process for each GPU; a program of yours is started so by torchrun"
+        raise DeviceError("one process uses one GPU", where="gpus", hint=hint)
+    return Runtime(_device(gpus, 0))
+
+
+def check_gpus(gpus: int | None) -> int:
+    """The number of GPUs to use on this machine: `gpus`, or one where there is one.
+
+    Raises:
+        DeviceError: more than this machine has.
     """
     found = torch.cuda.device_count()
     wanted = min(found, 1) if gpus is None else gpus
@@ -40,12 +129,95 @@ def set_up(gpus: int | None = None) -> Runtime:
     if wanted > found:
         hint = f"use --gpus {found}" if found else "use --gpus 0 to train on the CPU"
         raise DeviceError(f"{wanted} {_noun(wanted)} asked for, {found} found", where="--gpus", hint=hint)
-    if wanted > 1:
-        raise DeviceError("this version trains on one GPU", where="--gpus", hint="use --gpus 1")
-    if wanted == 1:
-        torch.backends.cudnn.benchmark = True  # clips have one size
-        return Runtime(torch.device("cuda", 0))
-    return Runtime(torch.device("cpu"))
+    return wanted
+
+
+@contextmanager
+def joined(
+    gpus: int | None = None, *, timeout: float = SILENT_SECONDS, say: Callable[[str], None] | None = None
+) -> Iterator[Runtime]:
+    """The runtime of this process: alone, or together with those that its launcher started with it.
+
+    Inside, an error of one process ends the others; what they then lose is told by `DistributedError`.
+
+    Raises:
+        DeviceError: see `check_gpus`.
+        DistributedError: a process is missing or runs another version; or, from within, another one was lost.
+    """
+    place = find_place()
+    if place is None:
+        yield set_up(gpus)
+        return
+    runtime = _join(place, gpus, timeout, say)
+    assert runtime.peers is not None
+    try:
+        yield runtime
+    except DistributedError:
+        raise
+    except TdpnError as error:
+        runtime.peers.tell(str(error))
+        raise
+    except RuntimeError as error:
+        if not _of_a_connection(error):
+            runtime.peers.tell(f"{type(error).__name__}: {error}")
+            raise
+        raise lost(runtime.peers, error) from error
+    finally:
+        runtime.peers.leave()
+        dist.destroy_process_group()
+
+
+def _join(place: Place, gpus: int | None, timeout: float, say: Callable[[str], None] | None) -> Runtime:
+    device = _device(gpus, place.local_rank)
+    store = open_store(place, MEET_SECONDS)
+    peers = Peers(store, place, timeout)
+    facts = {
+        "host": socket.gethostname(),
+        "tdpn": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "device": device.type,
+    }
+    must_agree(peers.gather(facts, timeout=MEET_SECONDS, wait=say), "tdpn", "torch", "python", "device")
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(f"group/{place.attempt}", store),
+        rank=place.rank,
+        world_size=place.world,
+        timeout=timedelta(seconds=timeout),
+        device_id=device if device.type == "cuda" else None,
+    )
+    return Runtime(device, place.rank, place.world, peers)
+
+
+def must_agree(facts: list[dict[str, Any]], *names: str) -> None:
+    """Refuse to go on where a rank differs from rank 0.
+
+    Raises:
+        DistributedError: naming the rank, its machine, and both values.
+    """
+    for name in names:
+        for rank, fact in enumerate(facts):
+            if fact[name] != facts[0][name]:
+                what = f"rank {rank} on {fact['host']} has {name} {fact[name]}, but rank 0 on {facts[0]['host']} has"
+                raise DistributedError(f"{what} {facts[0][name]}", hint="all processes of a run must be alike")
+
+
+def _device(gpus: int | None, local_rank: int) -> torch.device:
+    if check_gpus(gpus) == 0:
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        what = f"process {local_rank} of this machine has no GPU of its own, {torch.cuda.device_count()} found"
+        raise DeviceError(what, hint="start as many processes as there are GPUs")
+    torch.backends.cudnn.benchmark = True  # clips have one size
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _of_a_connection(error: RuntimeError) -> bool:
+    """Whether a collective operation broke because another process is gone or silent."""
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
 
 
 def _noun(count: int) -> str:

@@ -1,0 +1,103 @@
+"""Processes meet within seconds, and who is missing or differs is named. Here they are threads of one process."""
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tdpn_core.distributed.peers import Peers, lost, open_store
+from tdpn_core.distributed.place import Place
+from tdpn_core.errors import DistributedError
+from tdpn_core.runtime import must_agree
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def place(rank: int, world: int, port: int) -> Place:
+    return Place(rank=rank, world=world, local_rank=rank, local_world=world, host="127.0.0.1", port=port)
+
+
+def together(
+    world: int, job: Callable[[Peers], Any], *, absent: tuple[int, ...] = (), timeout: float = 10
+) -> list[Any]:
+    """What `job` gives or raises in each of `world` ranks but the absent ones."""
+    port = free_port()
+
+    def one(rank: int) -> Any:
+        try:
+            peers = Peers(open_store(place(rank, world, port), 10), place(rank, world, port), 10)
+            result = job(peers)
+            peers.leave()
+        except DistributedError as error:
+            return error
+        return result
+
+    with ThreadPoolExecutor(world) as pool:
+        return list(pool.map(one, [rank for rank in range(world) if rank not in absent]))
+
+
+def test_every_rank_learns_the_values_of_all_in_order() -> None:
+    def job(peers: Peers) -> list[Any]:
+        time.sleep(0.1 * (peers.place.rank == 1))
+        return [peers.gather({"rank": peers.place.rank}), peers.gather(peers.place.rank * 2)]
+
+    expected = [[{"rank": 0}, {"rank": 1}, {"rank": 2}], [0, 2, 4]]
+    assert together(3, job) == [expected] * 3
+
+
+def test_missing_ranks_are_named_in_time() -> None:
+    heard: list[str] = []
+    began = time.monotonic()
+    results = together(4, lambda peers: peers.gather(0, timeout=0.5, wait=heard.append), absent=(1, 3))
+    assert time.monotonic() - began < 10
+    assert all("ranks 1, 3 of 4 did not come within 0.5 s" in str(result) for result in results), results
+
+
+def test_while_ranks_are_missing_the_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tdpn_core.distributed.peers._SAY_SECONDS", 0.1)
+    heard: list[str] = []
+    together(2, lambda peers: peers.gather(0, timeout=0.5, wait=heard.append), absent=(1,))
+    assert heard[0] == "waiting for rank 1 of 2"
+
+
+def test_a_lost_process_that_left_its_reason_is_quoted() -> None:
+    def job(peers: Peers) -> Any:
+        if peers.place.rank == 1:
+            peers.tell("shard 3 is damaged")
+        peers.gather(None)
+        raw = RuntimeError("[/a/gloo/pair.cc:553] Connection closed by peer [127.0.0.1]:2. This is typical. GLHF!")
+        return lost(peers, raw)
+
+    for error in together(2, job):
+        assert (error.what, error.told) == ("another process ended: rank 1: shard 3 is damaged", True)
+    (silent,) = together(1, lambda peers: lost(peers, RuntimeError("[x] Connection closed by peer. Bad.")))
+    assert (silent.what, silent.told) == ("lost another process (Connection closed by peer)", False)
+
+
+def test_a_rank_that_differs_is_named_with_both_values() -> None:
+    facts = [{"host": "a", "torch": "2.13"}, {"host": "a", "torch": "2.13"}, {"host": "b", "torch": "2.12"}]
+    must_agree(facts[:2], "torch")
+    with pytest.raises(DistributedError, match=r"rank 2 on b has torch 2.12, but rank 0 on a has 2.13; all processes"):
+        must_agree(facts, "torch")
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(DistributedError, match=rf"127.0.0.1:{port}: rank 0 cannot listen here .*choose another"):
+            open_store(place(0, 2, port), 5)
+
+
+def test_a_rank_0_that_is_not_there_is_one_clear_line() -> None:
+    port = free_port()
+    with pytest.raises(DistributedError, match=rf"127.0.0.1:{port}: rank 0 is not to be reached"):
+        open_store(place(1, 2, port), 1)
