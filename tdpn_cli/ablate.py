@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tdpn_cli import options, output
 
-EXAMPLES = options.epilog("tdpn ablate", "tdpn ablate --arch r50 --epochs 30 --out runs/table-iv")
+if TYPE_CHECKING:
+    from tdpn_core.ablate import Ablation
+
+EXAMPLES = options.epilog(
+    "tdpn ablate --seeds 3",
+    "tdpn ablate --vary temporal=none,global,local,both --vary flow=cascade,parallel --gpus 6",
+    "tdpn ablate --vary train.lr=0.001,0.002 --jobs 2",
+    "tdpn ablate --vary model.temporal=none/none/none/none,local/local/none/none",
+)
 
 
 def ablate(
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            help="A setting and its values, NAME=A,B; repeat for a grid (default: the paper's Table IV).",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs of every row, each with another seed.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Runs side by side on the CPU; GPUs take one each.", min=1)] = 1,
     arch: Annotated[
         Literal["r18", "r34", "r50", "r101"] | None,
         typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
     ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The first seed.", min=0)] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", help="Preset.", show_default=False)] = None,
     views: options.Views = None,
     settings: options.Settings = None,
     data: options.Data = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the four runs (default: under runs/).", show_default=False)
+        Path | None, typer.Option("--out", help="Folder of the runs (default: under runs/).", show_default=False)
     ] = None,
     gpus: options.Gpus = None,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train the paper's Table IV: no difference module, global in low, local in high, both. Run again, it continues."""
-    from rich.table import Table
+    """Compare settings: a grid of runs, each trained and scored, the rows tested against the first clip by clip.
 
+    Run again, it continues: finished runs are skipped, interrupted ones resumed, failed ones tried again.
+    """
     from tdpn_core import ablate as library
+    from tdpn_core.ablate.compare import rows_of
 
     with output.progress() as progress:
-        rows = library.ablate(
+        result = library.ablate(
             data=data,
             out=out,
+            vary=vary or (),
+            seeds=seeds,
+            jobs=jobs,
             recipe=recipe,
             gpus=gpus,
             workers=workers,
             progress=progress,
             arch=arch,
+            size=size,
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,
@@ -53,21 +78,27 @@ def ablate(
             views=views,
             settings=options.parse_settings(settings),
         )
-    summaries = [library.summary(row) for row in rows]
     if as_json:
-        output.print_json(summaries)
-        return
-    table = Table(title="temporal-difference modules, one seed", title_justify="left")
-    table.add_column("module")
-    for name in ("top-1", "mean class", "parameters", "GMAC", "paper's top-1 (K400)"):
-        table.add_column(name, justify="right")
-    for row in summaries:
-        table.add_row(
-            row["setting"],
-            f"{row['top1']:.2%}",
-            f"{row['mean_class_accuracy']:.2%}",
-            f"{row['parameters'] / 1e6:.1f} M",
-            f"{row['gmac']:.1f}",
-            f"{row['paper_top1']:.1%}",
-        )
+        output.print_json({"folder": str(result.folder), "rows": rows_of(result.rows), "failed": result.failed})
+    else:
+        show(result)
+    for name, reason in result.failed.items():
+        output.say(f"failed: {name}: {reason}")
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def show(result: Ablation) -> None:
+    """The table on stdout, with what its columns mean."""
+    from rich.table import Table
+
+    from tdpn_core.ablate.tables import NOTE, cells, columns
+
+    factors = len(result.rows[0].levels)
+    table = Table(title_justify="left", caption=NOTE, caption_justify="left")
+    for number, name in enumerate(columns(result.rows)):
+        table.add_column(name, justify="left" if number < factors else "right")
+    for row in cells(result.rows):
+        table.add_row(*row)
     output.stdout.print(table)
+    output.stdout.print(f"[dim]tables[/]  {result.folder}/table.csv, .md, .tex, .json, plot.png", soft_wrap=True)

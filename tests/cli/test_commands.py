@@ -127,19 +127,6 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
     assert json.loads(resumed.stdout)["epochs"] == 3, resumed.stderr
 
 
-def test_ablation_trains_four_rows_and_a_second_call_trains_none(workplace: Path) -> None:
-    words = ["ablate", "--epochs", 1, "--set", "model.width=0.125", "--set", "model.input_size=32", "--set"]
-    words += ["model.num_frames=2", "--batch-size", 8, "--json"]
-    first = tdpn(*words, cwd=workplace)
-    rows = json.loads(first.stdout)
-    assert [row["setting"] for row in rows] == ["none", "global in low", "local in high", "both"], first.stderr
-    assert rows[0]["parameters"] < rows[1]["parameters"] < rows[2]["parameters"] < rows[3]["parameters"]
-    began = {row["folder"]: (workplace / row["folder"] / "last.pt").stat().st_mtime_ns for row in rows}
-    second = tdpn(*words, cwd=workplace)
-    assert json.loads(second.stdout) == rows
-    assert began == {folder: (workplace / folder / "last.pt").stat().st_mtime_ns for folder in began}
-
-
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -1,0 +1,175 @@
+"""The whole ablation: a grid of settings and seeds, each cell a run in its own folder, and a table of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tdpn_core.ablate.cell import CELL, RESULT
+from tdpn_core.ablate.compare import Row, compare, rows_of
+from tdpn_core.ablate.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
+from tdpn_core.ablate.queue import places, run_queue
+from tdpn_core.ablate.tables import csv_table, latex_table, markdown_table
+from tdpn_core.config import RunConfig
+from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.files import write_json, write_text
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.runs import RUNS
+from tdpn_core.runtime import set_up
+from tdpn_core.shards import find_prepared
+from tdpn_core.train.launch import plan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What was compared, and where its tables and runs lie."""
+
+    folder: Path
+    rows: list[Row]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The reason of each cell that failed, by row and seed."""
+        return {f"{row.name}, seed {seed}": why for row in self.rows for seed, why in row.failed.items()}
+
+
+def ablate(
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    vary: Sequence[str] = (),
+    seeds: int = 1,
+    jobs: int = 1,
+    recipe: str | None = None,
+    gpus: int | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    **adjustments: Any,
+) -> Ablation:
+    """Train and evaluate every combination of the levels in `vary` (the paper's Table IV if empty) with each seed.
+
+    The seeds count up from `seed`. With GPUs each takes one cell at a time, without any `jobs` cells run side by side.
+    A finished cell is not run again, an unfinished one goes on, a failed one is tried again. `table.json`, `.csv`,
+    `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+
+    Raises:
+        UsageError: an unknown setting or value, or `out` holds cells of other settings.
+        Stopped: asked for by a signal; the cells under way are saved.
+    """
+    factors = [parse_factor(text) for text in vary] or table_iv()
+    first = adjustments.pop("seed", None) or 0
+    settings = adjustments.pop("settings", None) or {}
+    folder = find_prepared(data)
+    available = torch.cuda.device_count()
+    count = available if gpus is None else gpus
+    if count > available:
+        set_up(gpus)  # says so
+
+    def planned(chosen: dict[str, str], seed: int = first) -> RunConfig:
+        runtime = set_up(min(count, 1))
+        return plan(folder, runtime=runtime, recipe=recipe, **adjustments, seed=seed, settings=settings | chosen)
+
+    base = planned({})
+    _check_levels(factors, planned)
+    target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
+    rows, cells = [], {}
+    for combination in combinations(factors):
+        row, paths = _row(combination), {}
+        try:
+            config = planned(combination.settings)
+        except ConfigError as error:  # each level is possible, but not together with the others
+            rows.append(dataclasses.replace(row, failed=dict.fromkeys(range(first, first + seeds), str(error))))
+            continue
+        rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model)))
+        for seed in range(first, first + seeds):
+            call = {"data": str(folder), "recipe": recipe, "workers": workers, **adjustments, "seed": seed}
+            call["settings"] = settings | combination.settings
+            paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
+        cells[row.name] = paths
+    todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
+    todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
+    failures = run_queue(todo, places(count, jobs), progress) if todo else {}
+    result = Ablation(folder=target, rows=_figures(rows, cells, failures))
+    write_tables(result)
+    return result
+
+
+def write_tables(result: Ablation) -> None:
+    """Leave the table in every form, and the plot."""
+    from tdpn_core.ablate.plot import write_plot
+
+    write_json(result.folder / "table.json", rows_of(result.rows))
+    write_text(result.folder / "table.csv", csv_table(result.rows))
+    write_text(result.folder / "table.md", markdown_table(result.rows))
+    write_text(result.folder / "table.tex", latex_table(result.rows))
+    write_plot(result.rows, result.folder)
+
+
+def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
+    """Every level alone must make a network: else the user misspelt it."""
+    for factor in factors:
+        for name, value in factor.levels.items():
+            try:
+                planned({factor.path: value})
+            except ConfigError as error:
+                raise check_level(factor, name, error.what) from error
+
+
+def _prepare(folder: Path, call: dict[str, Any]) -> Path:
+    """The folder of a cell, with what to run in it.
+
+    Raises:
+        UsageError: it holds a cell of other settings.
+    """
+    stored = folder / CELL
+    if stored.exists():
+        if _same(json.loads(stored.read_text()), call):
+            return folder
+        raise UsageError("holds a run of other settings", where=folder, hint="choose another --out, or remove it")
+    write_json(stored, call)
+    return folder
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two cells are to be the same run: how many processes read its clips does not matter."""
+    return {**one, "workers": None} == {**json.loads(json.dumps(other)), "workers": None}
+
+
+def _row(combination: Combination) -> Row:
+    return Row(
+        name=combination.name,
+        levels=combination.levels,
+        seeds=[],
+        top1={},
+        difference=None,
+        p_value=None,
+        parameters=None,
+        gmac=None,
+        clips_per_second=None,
+        paper_top1=None,
+        failed={},
+    )
+
+
+def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[Path, str]) -> list[Row]:
+    """The rows with their cells' figures and failures."""
+    results = {
+        name: {seed: _load(path / RESULT) for seed, path in paths.items() if (path / RESULT).exists()}
+        for name, paths in cells.items()
+    }
+    complete = []
+    for number, row in enumerate(rows):
+        failed = {seed: failures[path] for seed, path in cells.get(row.name, {}).items() if path in failures}
+        compared = compare(row, results.get(row.name, {}), results.get(rows[0].name, {}) if number else {})
+        complete.append(dataclasses.replace(compared, failed=row.failed | failed))
+    return complete
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded

@@ -1,0 +1,164 @@
+"""`tdpn ablate` in real processes: stopped, continued, with runs that fail."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
+TINY = [
+    "--size",
+    "32",
+    "--batch-size",
+    "8",
+    "--epochs",
+    "3",
+    "--set",
+    "model.width=0.125",
+    "--set",
+    "model.num_frames=2",
+]
+GRID = ["--vary", "temporal=none,both", "--vary", "train.lr=0.002,1e30", "--jobs", "2", "--workers", "0"]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", CODE, "ablate", *map(str, words)]
+
+
+def cells_alive(folder: Path) -> list[str]:
+    """Processes that work on a cell below `folder`."""
+    lines = [path.read_bytes().decode().split("\0") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    return [" ".join(words) for words in lines if "tdpn_core.ablate.cell" in words and str(folder) in " ".join(words)]
+
+
+@pytest.fixture(scope="module")
+def stopped(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    """An ablation interrupted once a cell had trained an epoch: its folder, exit code and messages."""
+    out = tmp_path_factory.mktemp("ablation") / "grid"
+    child = subprocess.Popen(
+        command("--data", prepared, "--out", out, *GRID, *TINY),
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + 100
+    while time.monotonic() < end and not list(out.glob("*/*/last.pt")):
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)
+    _, messages = child.communicate(timeout=60)
+    return out, child.returncode, messages
+
+
+def test_an_interrupt_leaves_saved_cells_and_no_process(stopped: tuple[Path, int, str]) -> None:
+    out, code, messages = stopped
+    assert code == 130, messages
+    assert "have saved their state; run the same command again to continue" in " ".join(messages.split()).replace(
+        " hint ", "; "
+    )
+    assert not cells_alive(out)
+    assert not list(out.rglob("result.json"))
+
+
+def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
+    stopped: tuple[Path, int, str], prepared: Path
+) -> None:
+    out, *_ = stopped
+    words = command("--data", prepared, "--out", out, *GRID, *TINY, "--json")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    good, bad = "none, 0.002", "none, 1e30"
+    rows = {row["setting"]: row for row in result["rows"]}
+    assert list(rows) == [good, bad, "both, 0.002", "both, 1e30"]
+    assert "not finite" in result["failed"][f"{bad}, seed 0"]
+    assert "continued" in done.stderr
+    assert rows[good]["seeds"] == [0]
+    assert rows["both, 0.002"]["parameters"] > rows[good]["parameters"]
+    assert 0 <= rows["both, 0.002"]["p_value"] <= 1
+    hits = json.loads((out / "temporal=both+train.lr=0.002/seed-0/result.json").read_text())["hits"]["action"]
+    assert rows["both, 0.002"]["top1"]["action"] == pytest.approx(sum(hits) / len(hits))
+    table = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
+    assert [row["failed"] for row in table] == ["0", "1", "0", "1"]
+    assert {"table.md", "table.tex", "table.json", "plot.png", "plot.pdf"} <= {path.name for path in out.iterdir()}
+    other = subprocess.run(
+        [*words, "--epochs", "4"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (other.returncode, "holds a run of other settings" in other.stderr) == (2, True), other.stderr
+
+
+def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp_path: Path) -> None:
+    words = command("--data", prepared, "--out", tmp_path / "four", *TINY[:-4], "--epochs", 1, *TINY[-4:])
+    words += ["--workers", "0", "--vary", "temporal=global", "--seeds", "2", "--jobs", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "150"}
+    first = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "±" in first.stdout
+    assert "paper's top-1" in first.stdout
+    assert "75.8" in first.stdout
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "four").glob("*/*/*.pt")}
+    assert len({path.parent for path in times}) == 2
+    second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert second.stdout == first.stdout
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vary", "flwo=none"], "--vary: no setting 'flwo'"),
+        (["--vary", "flow=sideways"], "--vary: flow cannot be 'sideways'"),
+        (["--vary", "temporal=globl"], "did you mean 'global'?"),
+        (["--gpus", "9"], "--gpus: 9 GPUs asked for"),
+    ],
+)
+def test_wrong_use_is_said_before_anything_runs(words: list[str], message: str, prepared: Path, tmp_path: Path) -> None:
+    from tdpn_core.ablate import ablate
+    from tdpn_core.errors import UsageError
+
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    with pytest.raises(UsageError) as caught:
+        ablate(
+            data=prepared,
+            out=tmp_path / "out",
+            vary=[options["--vary"]] if "--vary" in options else [],
+            gpus=int(options["--gpus"]) if "--gpus" in options else None,
+        )
+    assert message in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_combination_that_no_network_has_is_a_failed_row(prepared: Path, tmp_path: Path, monkeypatch) -> None:
+    from tdpn_core.ablate import run
+
+    monkeypatch.setattr(run, "run_queue", lambda folders, *_: dict.fromkeys(folders, "not run"))
+    settings = {"model.temporal": "none,none,local,local"}
+    grid = ["levels=res2/res3/res4/res5,res4/res5", "temporal=local,global"]
+    result = run.ablate(data=prepared, out=tmp_path / "out", vary=grid, settings=settings)
+    assert [row.failed[0].partition(",")[0] for row in result.rows] == [
+        "not run",
+        "not run",
+        "not run",
+        "temporal has a global module on res2",
+    ]
+    assert len(list((tmp_path / "out").glob("*/seed-0"))) == 3
+
+
+def test_gpus_take_a_cell_each_and_jobs_share_the_cores(monkeypatch) -> None:
+    from tdpn_core.ablate.queue import places
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    assert [place.environment for place in places(2, 1)] == [
+        {"CUDA_VISIBLE_DEVICES": "2"},
+        {"CUDA_VISIBLE_DEVICES": "5"},
+    ]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert places(2, 1)[1].environment == {"CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [place.environment for place in places(0, 4)] == [{"OMP_NUM_THREADS": "2"}] * 4
+    assert [place.environment for place in places(0, 1)] == [{}]
