@@ -19,7 +19,7 @@ import torch
 
 from tdpn_core import create_model
 from tdpn_core.model.layout import Layout
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 LAYOUTS: tuple[Layout, ...] = ("plain", "channels_last", "folded")
 CASES = {
@@ -31,12 +31,12 @@ CASES = {
 }
 
 
-def forward(model: TDPN, clip: torch.Tensor) -> None:
+def forward(model: Network, clip: torch.Tensor) -> None:
     with torch.inference_mode():
         model.eval()(clip)
 
 
-def forward_backward(model: TDPN, clip: torch.Tensor) -> None:
+def forward_backward(model: Network, clip: torch.Tensor) -> None:
     output = model.train()(clip)
     model.zero_grad()
     (output.logits["action"].square().mean() + output.auxiliary["action"].square().mean()).backward()
@@ -51,7 +51,7 @@ def seconds(work: Callable[[], None], device: str) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(model: TDPN, clip: torch.Tensor, step: Callable[[TDPN, torch.Tensor], None], rounds: int) -> None:
+def measure(model: Network, clip: torch.Tensor, step: Callable[[Network, torch.Tensor], None], rounds: int) -> None:
     times: dict[Layout, list[tuple[float, float]]] = {layout: [] for layout in LAYOUTS}
     for number in range(rounds + 1):
         for layout in LAYOUTS:

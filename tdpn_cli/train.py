@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.families import Arch, ModelName
 
 EXAMPLES = options.epilog(
     "tdpn train", "tdpn train --arch r101 --gpus 6", "tdpn train --epochs 50 --batch-size 8", "tdpn train --resume"
@@ -16,9 +17,12 @@ EXAMPLES = options.epilog(
 
 
 def train(
-    model: Annotated[Literal["tdpn"], typer.Option("--model", help="Family of networks.")] = "tdpn",
+    model: Annotated[
+        ModelName | None,
+        typer.Option("--model", help="Family of networks (default: tdpn); see tdpn models.", show_default=False),
+    ] = None,
     arch: Annotated[
-        Literal["r18", "r34", "r50", "r101"] | None,
+        Arch | None,
         typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
     ] = None,
     frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
@@ -65,6 +69,7 @@ def train(
             resume=resume,
             init=init,
             progress=progress,
+            model=model,
             arch=arch,
             frames=frames,
             interval=interval,

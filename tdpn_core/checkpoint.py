@@ -24,7 +24,7 @@ from tdpn_core.config import RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path
 from tdpn_core.model.factory import build_model
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 SCHEMA = 1
 RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
@@ -79,7 +79,7 @@ class Checkpoint:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
 
-    def build(self, device: torch.device) -> TDPN:
+    def build(self, device: torch.device) -> Network:
         """The network with these weights on `device`, in eval mode."""
         model = build_model(self.config.model)
         load_weights(model, self.weights)

@@ -2,6 +2,7 @@
 
 One dataclass a concern. There is no inheritance and no registry: a named configuration is a function in
 `recipes.py` that returns a whole `RunConfig`. `to_dict` and `from_dict` are the two ways out of and into this file.
+Which fields of `ModelConfig` a family of networks has is said in `families.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import math
 from typing import Any, Literal, TypeVar, get_args
 
 from tdpn_core.errors import ConfigError
+from tdpn_core.families import FAMILIES, NEUTRAL, OWN, filled, foreign
+from tdpn_core.families import Arch as Arch
+from tdpn_core.families import ModelName as ModelName
 
-ModelName = Literal["tdpn"]
-Arch = Literal["r18", "r34", "r50", "r101"]
 Level = Literal["res2", "res3", "res4", "res5"]
 Temporal = Literal["none", "global", "local"]
 Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
+Shift = Literal["none", "residual", "inplace"]
+Modality = Literal["rgb", "flow"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 _STRICT = {"extra": "forbid"}  # a stored configuration with a field that we do not know is refused, not ignored
@@ -24,65 +28,108 @@ _STRICT = {"extra": "forbid"}  # a stored configuration with a field that we do 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A network, completely: two equal configurations build two networks of equal parameters and formulas."""
+    """A network, completely: two equal configurations build two networks of equal parameters and formulas.
+
+    The first eight fields are every network's. Of the others a family has some (`families.py`): left out, they take
+    the family's own value; a value for one that the family does not have is an error.
+    """
 
     __pydantic_config__ = _STRICT
 
     name: ModelName = "tdpn"
     """Which family of networks."""
 
-    arch: Arch = "r50"
+    arch: Arch = OWN
     """Depth of the residual backbone."""
 
     num_classes: dict[str, int] = dataclasses.field(default_factory=lambda: {"action": 400})
     """Classes of each head: one head named `action`, or `verb` and `noun`."""
 
-    num_frames: int = 8
+    num_frames: int = OWN
     """T, the sampled frames of a clip."""
 
     input_size: int = 224
     """Side in pixels of the square clip that the network is trained on. Other sizes, and rectangles, can be run."""
 
     width: float = 1.0
-    """Scales every channel count, kept multiples of 32; below 1 for small data."""
+    """Scales every channel count, kept multiples of 32 (8 where channels are few); below 1 for small data."""
 
-    temporal_kernels: tuple[int, int, int, int] = (1, 1, 3, 3)
-    """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
-
-    attention: bool = True
-    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet)."""
-
-    position_resize: Literal["clamp", "interpolate", "error"] = "clamp"
-    """What attention's relative positions do at another size than `input_size`."""
-
-    levels: tuple[Level, ...] = LEVELS
-    """The backbone levels that enter the pyramid, low to high, res5 last. (res4, res5) is TPN."""
-
-    temporal: tuple[Temporal, Temporal, Temporal, Temporal] = ("global", "global", "local", "local")
-    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
-
-    window: Literal[1, 5] = 5
-    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
-
-    local_fusion: Literal["add", "mean"] = "add"
-    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
-
-    flow: Flow = "cascade"
-    """The pyramid's flows; `cascade` is what TPN's released code and weights do."""
-
-    spatial_modulation: Literal["conv", "separable"] = "conv"
-    """`separable` cuts the neck's cost about sevenfold."""
-
-    temporal_rates: tuple[int, ...] | None = None
-    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level keeps one step."""
+    modality: Modality = "rgb"
+    """`flow`: optical flow, two channels (u, v) a frame."""
 
     dropout: float = 0.5
     """Before every linear classifier."""
 
-    auxiliary_head: bool = True
+    temporal_kernels: tuple[int, int, int, int] = OWN
+    """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
+
+    temporal_strides: tuple[int, int, int] = OWN
+    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
+
+    shift: Shift = OWN
+    """TSM's shift over time: of each block's residual branch (its authors', mmaction2's), or `inplace`: of what enters
+    the block, a strided shortcut included (TPN's release)."""
+
+    attention: bool = OWN
+    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet)."""
+
+    position_resize: Literal["clamp", "interpolate", "error"] = OWN
+    """What attention's relative positions do at another size than `input_size`."""
+
+    levels: tuple[Level, ...] = OWN
+    """The backbone levels that enter the pyramid, low to high, res5 last. (res4, res5) is TPN."""
+
+    temporal: tuple[Temporal, Temporal, Temporal, Temporal] = OWN
+    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
+
+    window: Literal[1, 5] = OWN
+    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
+
+    local_fusion: Literal["add", "mean"] = OWN
+    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
+
+    flow: Flow = OWN
+    """The pyramid's flows; `cascade` is what TPN's released code and weights do."""
+
+    spatial_modulation: Literal["conv", "separable"] = OWN
+    """`separable` cuts the neck's cost about sevenfold."""
+
+    temporal_rates: tuple[int, ...] | None = OWN
+    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level keeps one step."""
+
+    auxiliary_head: bool = OWN
     """A second classifier on res4, in training only."""
 
+    alpha: int = OWN
+    """SlowFast: frames of the fast pathway for each of the slow one."""
+
+    lateral_kernel: int = OWN
+    """SlowFast: temporal kernel of the lateral convolutions; 7 where alpha is 4, 5 where it is 8."""
+
+    lateral_norm: bool = OWN
+    """SlowFast: batch normalisation and ReLU behind each lateral convolution, as its authors; mmaction2 has neither."""
+
+    slow_frames: Literal["stride", "linspace"] = OWN
+    """SlowFast: the slow pathway's frames are each alpha-th (mmaction2), or spread over the clip, its last included
+    (its authors)."""
+
     def __post_init__(self) -> None:
+        own = filled(self.name, {field: getattr(self, field) for field in ("arch", "num_frames", *NEUTRAL)})
+        for field, value in own.items():
+            object.__setattr__(self, field, value)  # the dataclass is frozen from here on
+        self._check_family()
+        self._check_values()
+
+    def _check_family(self) -> None:
+        family = FAMILIES[self.name]
+        if self.arch not in family.archs:
+            raise ConfigError(f"{self.name} is built as {', '.join(family.archs)}, not as {self.arch}")
+        others = foreign(self.name, {field: getattr(self, field) for field in NEUTRAL})
+        if others:
+            known = ", ".join(family.settings) or "only those that every model has"
+            raise ConfigError(f"{self.name} has no setting {others[0]!r}", hint=f"its settings: {known}")
+
+    def _check_values(self) -> None:
         if not self.num_classes or min(self.num_classes.values()) < 1:
             raise ConfigError(f"num_classes must name at least one class a head, not {self.num_classes}")
         if self.num_frames < 1:
@@ -93,8 +140,17 @@ class ModelConfig:
             raise ConfigError(f"--width must lie in (0, 4], not {self.width}")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.temporal_kernels):
             raise ConfigError(f"temporal_kernels must be odd, not {self.temporal_kernels}")
+        if self.lateral_kernel < 1 or self.lateral_kernel % 2 == 0:
+            raise ConfigError(f"lateral_kernel must be odd, not {self.lateral_kernel}")
+        if min(*self.temporal_strides, self.alpha) < 1:
+            raise ConfigError(f"temporal_strides and alpha must be positive, not {self.temporal_strides}, {self.alpha}")
+        if self.num_frames % self.alpha:
+            raise ConfigError(f"--frames must be a multiple of alpha {self.alpha}, not {self.num_frames}")
         if not (0 <= self.dropout < 1):
             raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
+        self._check_pyramid()
+
+    def _check_pyramid(self) -> None:
         order = [LEVELS.index(level) for level in self.levels]
         if not order or order != sorted(set(order)) or self.levels[-1] != "res5":
             raise ConfigError(f"levels must rise and end with res5, not {self.levels}")
@@ -105,9 +161,23 @@ class ModelConfig:
                 raise ConfigError(f"temporal has a {module} module on {level}, which is not among levels {self.levels}")
 
     @property
+    def channels(self) -> int:
+        """Channels of a frame: 3 (RGB), or 2 (the flow's u, v)."""
+        return 2 if self.modality == "flow" else 3
+
+    @property
+    def stack(self) -> int:
+        """Frames that the first convolution of a two-stream network takes as one: 5 flows, interleaved u, v; else 1."""
+        return 5 if self.modality == "flow" and FAMILIES[self.name].stacked_flow else 1
+
+    @property
     def frames_per_step(self) -> int:
-        """Source frames that each sampled frame brings along: `window` where a local module reads them, else 1."""
-        return self.window if "local" in self.temporal else 1
+        """Source frames that each sampled frame brings along, itself included in their middle; 1 where none is read.
+
+        They are what a local module's `window` reads, or the flows of a `stack`.
+        """
+        local = self.window if "local" in self.temporal else 1
+        return max(local, self.stack)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

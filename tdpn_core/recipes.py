@@ -10,8 +10,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tdpn_core.config import Arch, DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig, from_dict, to_dict
+from tdpn_core.config import (
+    Arch,
+    DataConfig,
+    ModelConfig,
+    ModelName,
+    RunConfig,
+    SamplingConfig,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.families import FAMILIES, NEUTRAL
 
 Recipe = Callable[[DataConfig, int], RunConfig]
 """From the data and the median number of frames of its training clips."""
@@ -133,6 +144,7 @@ def class_counts(data: DataConfig) -> dict[str, int]:
 def adjust(
     config: RunConfig,
     *,
+    model: ModelName | None = None,
     arch: Arch | None = None,
     frames: int | None = None,
     interval: int | None = None,
@@ -147,26 +159,48 @@ def adjust(
     """`config` with what the user asked for; None leaves a value as it is.
 
     A changed batch scales the learning rate with it unless `lr` is given; changed epochs move the milestones in
-    proportion; a changed size keeps the short side's ratio to it. `settings` sets any field by its path:
-    `{"model.flow": "parallel"}`.
+    proportion; a changed size keeps the short side's ratio to it; a changed model is `with_model`'s. `settings` sets
+    any field by its path: `{"model.flow": "parallel"}`.
 
     Raises:
         ConfigError: a value that its field does not allow.
     """
-    model, sampling, train = config.model, config.sampling, config.train
+    config = config if model is None else with_model(config, model)
+    network, sampling, train = config.model, config.sampling, config.train
     if batch_size is not None:
         train = replace(train, batch_size=batch_size, lr=train.lr * batch_size / train.batch_size)
     if epochs is not None:
         milestones = tuple(round(milestone * epochs / train.epochs) for milestone in train.milestones)
         train = replace(train, epochs=epochs, milestones=milestones, warmup_epochs=min(train.warmup_epochs, epochs / 4))
     if size is not None:
-        short_side = round(sampling.short_side * size / model.input_size)
-        model, sampling = replace(model, input_size=size), replace(sampling, short_side=short_side)
-    model = replace(model, **_given(arch=arch, num_frames=frames))
+        short_side = round(sampling.short_side * size / network.input_size)
+        network, sampling = replace(network, input_size=size), replace(sampling, short_side=short_side)
+    network = replace(network, **_given(arch=arch, num_frames=frames))
     sampling = replace(sampling, **_given(interval=interval, views=views))
     train = replace(train, **_given(lr=lr, seed=seed))
-    adjusted = replace(config, model=model, sampling=sampling, train=train)
+    adjusted = replace(config, model=network, sampling=sampling, train=train)
     return set_fields(adjusted, settings) if settings else adjusted
+
+
+def with_model(config: RunConfig, name: ModelName) -> RunConfig:
+    """`config` with another family of networks, built and sampled as that usually is.
+
+    What the recipe chose otherwise than its own family does is kept where the other family has it, too. A dense clip
+    keeps its length in time: 8x8 frames become SlowFast's 32x2.
+    """
+    old, sampling, family = config.model, config.sampling, FAMILIES[name]
+    if name == old.name:
+        return config
+    usual = ModelConfig(name=old.name)
+    chosen = {field: value for field, value in vars(old).items() if value != getattr(usual, field)}
+    kept = {field: value for field, value in chosen.items() if field not in NEUTRAL or field in family.settings}
+    if old.arch not in family.archs:
+        kept.pop("arch", None)
+    network = ModelConfig(**{**kept, "name": name})
+    interval = max(1, sampling.interval * old.num_frames // network.num_frames)
+    return replace(
+        config, model=network, sampling=replace(sampling, interval=interval, mode=family.sampling or sampling.mode)
+    )
 
 
 def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tdpn_core.config import RunConfig, SamplingConfig, parse_views
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import view_batches
@@ -26,7 +26,7 @@ _VIEWS_AT_ONCE = 8
 
 
 def score_split(
-    model: TDPN,
+    model: Network,
     clips: ClipSource,
     config: RunConfig,
     *,
@@ -62,7 +62,7 @@ def score_split(
 
 
 @torch.inference_mode()
-def view_probabilities(model: TDPN, views: Tensor, sampling: SamplingConfig) -> dict[str, Tensor]:
+def view_probabilities(model: Network, views: Tensor, sampling: SamplingConfig) -> dict[str, Tensor]:
     """Softmax of each view by head: float64 (V, classes) on the CPU, from uint8 views (V, 3, T, H, W) of any clips.
 
     The model must be in eval mode.

@@ -1,1 +1,4 @@
-"""The networks, to read upwards: operations, attention, blocks, resnet, difference, pyramid, heads, tdpn, factory."""
+"""The networks, to read upwards: operations, attention, blocks, resnet, difference, pyramid, heads, network, tdpn.
+
+`baselines` has the other families, a short file each; `factory` builds any of them from its configuration.
+"""

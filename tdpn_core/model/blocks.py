@@ -5,6 +5,7 @@ Their children have torchvision's names, so that published weights load by name.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 
 from torch import Tensor, nn
@@ -26,7 +27,27 @@ class AttentionOn:
         return Attention(channels, (side, side), stride=stride, position_resize=self.position_resize)
 
 
-class Bottleneck(nn.Module):
+class Block(nn.Module, abc.ABC):
+    """The sum of a residual branch and a shortcut, rectified."""
+
+    relu: nn.Module
+    downsample: nn.Module
+
+    @abc.abstractmethod
+    def branch(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+
+    def between(self, x: Tensor) -> Tensor:
+        """What stands behind the first convolution of the branch: nothing, unless a baseline says otherwise."""
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        joined: Tensor = self.relu(self.branch(x) + self.downsample(x))
+        return joined
+
+
+class Bottleneck(Block):
     """t x1x1 to `width`, 1x3x3 (or attention) with the stride, 1x1x1 to `out_channels`, and the shortcut."""
 
     def __init__(
@@ -51,16 +72,15 @@ class Bottleneck(nn.Module):
         if attention:
             nn.init.zeros_(self.bn3.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
         """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.between(self.relu(self.bn1(self.conv1(x))))
         out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        joined: Tensor = self.relu(out + self.downsample(x))
-        return joined
+        last: Tensor = self.bn3(self.conv3(out))
+        return last
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Block):
     """t x3x3 with the stride, 1x3x3 (or attention), and the shortcut; `width` equals `out_channels`."""
 
     def __init__(
@@ -83,12 +103,11 @@ class BasicBlock(nn.Module):
         if attention:
             nn.init.zeros_(self.bn2.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
         """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        joined: Tensor = self.relu(out + self.downsample(x))
-        return joined
+        out = self.between(self.relu(self.bn1(self.conv1(x))))
+        last: Tensor = self.bn2(self.conv2(out))
+        return last
 
 
 def shortcut(channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -39,7 +39,7 @@ def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
     height, width = size or (config.input_size, config.input_size)
     with torch.device("meta"):
         model = build_model(config).eval()
-        clip = torch.empty(1, 3, config.num_frames * config.frames_per_step, height, width)
+        clip = torch.empty(1, config.channels, config.num_frames * config.frames_per_step, height, width)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(clip)

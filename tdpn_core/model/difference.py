@@ -61,14 +61,20 @@ class LocalDifference(nn.Module):
     """
 
     def __init__(
-        self, channels: Mapping[Level, int], *, width: float = 1.0, window: Literal[1, 5] = 5, fusion: str = "add"
+        self,
+        channels: Mapping[Level, int],
+        *,
+        width: float = 1.0,
+        window: Literal[1, 5] = 5,
+        fusion: str = "add",
+        in_channels: int = 3,
     ):
-        """`channels` are those of the levels that the module serves."""
+        """`channels` are those of the levels that the module serves, `in_channels` a frame's."""
         super().__init__()
         self.window = window
         self.fusion = fusion
         stem, inner, out = scaled(64, width), scaled(64, width), scaled(256, width)
-        self.conv1 = Conv(3 * (WINDOW - 1), stem, (1, 7, 7), stride=2)
+        self.conv1 = Conv(in_channels * (WINDOW - 1), stem, (1, 7, 7), stride=2)
         self.bn1 = nn.BatchNorm3d(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
@@ -81,7 +87,7 @@ class LocalDifference(nn.Module):
                 nn.init.zeros_(lateral.get_parameter("bn.weight"))
 
     def forward(self, clip: Tensor, levels: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
-        """The clip (N, 3, T * window, H, W) and the levels served (N, C, T, H', W') to those levels, joined."""
+        """The clip (N, C, T * window, H, W) and the levels served (N, C, T, H', W') to those levels, joined."""
         # Down before D: the same by linearity, and a quarter of the work
         x = differences(halve(clip), self.window)
         x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
@@ -102,13 +108,18 @@ class TemporalDifference(nn.Module):
         width: float = 1.0,
         window: Literal[1, 5] = 5,
         local_fusion: str = "add",
+        in_channels: int = 3,
     ):
         super().__init__()
         self.on_global = nn.ModuleDict(
             OrderedDict((level, GlobalDifference(channels[level])) for level in kinds if kinds[level] == "global")
         )
         served = {level: channels[level] for level in kinds if kinds[level] == "local"}
-        self.local = LocalDifference(served, width=width, window=window, fusion=local_fusion) if served else None
+        self.local = (
+            LocalDifference(served, width=width, window=window, fusion=local_fusion, in_channels=in_channels)
+            if served
+            else None
+        )
 
     def forward(self, clip: Tensor, levels: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
         """The clip as the network receives it and the backbone's levels to those levels with their motion."""
@@ -122,21 +133,21 @@ class TemporalDifference(nn.Module):
 
 
 def differences(clip: Tensor, window: int) -> Tensor:
-    """D(I): the four RGB differences around each sampled frame, oldest first, as (N, 12, T, H, W).
+    """D(I): the four differences around each sampled frame, oldest first, as (N, 4 * C, T, H, W); C is 3 for RGB.
 
-    With `window` 5 the clip (N, 3, T*5, H, W) brings each sampled frame's neighbours along; with 1 the neighbours are
-    the sampled frames of (N, 3, T, H, W), the first and last repeated.
+    With `window` 5 the clip (N, C, T*5, H, W) brings each sampled frame's neighbours along; with 1 the neighbours are
+    the sampled frames of (N, C, T, H, W), the first and last repeated.
     """
     N, C, T, H, W = clip.shape
     if window == WINDOW:
         groups = clip.view(N, C, -1, WINDOW, H, W)
     else:
         index = torch.arange(T, device=clip.device)[:, None] + torch.arange(-CENTRE, CENTRE + 1, device=clip.device)
-        groups = clip[:, :, index.clamp(0, T - 1)]  # (N, 3, T, 5, H, W)
-    steps = groups[:, :, :, 1:] - groups[:, :, :, :-1]  # (N, 3, T, 4, H, W)
+        groups = clip[:, :, index.clamp(0, T - 1)]  # (N, C, T, 5, H, W)
+    steps = groups[:, :, :, 1:] - groups[:, :, :, :-1]  # (N, C, T, 4, H, W)
     return steps.permute(0, 3, 1, 2, 4, 5).flatten(1, 2)
 
 
 def sampled_frames(clip: Tensor, frames_per_step: int) -> Tensor:
-    """The frames that the backbone sees: the middle of each `frames_per_step` of (N, 3, T * frames_per_step, H, W)."""
+    """The frames that the backbone sees: the middle of each `frames_per_step` of (N, C, T * frames_per_step, H, W)."""
     return clip[:, :, frames_per_step // 2 :: frames_per_step]

@@ -6,43 +6,74 @@ from collections.abc import Mapping
 from typing import Any
 
 from tdpn_core.config import LEVELS, ModelConfig, from_dict
+from tdpn_core.model.baselines.c2d import c2d
+from tdpn_core.model.baselines.i3d import i3d
+from tdpn_core.model.baselines.slowonly import slowonly
+from tdpn_core.model.baselines.tsm import tsm
+from tdpn_core.model.baselines.tsn import tsn
 from tdpn_core.model.difference import TemporalDifference
 from tdpn_core.model.heads import AuxiliaryHead, Head
+from tdpn_core.model.network import Network
 from tdpn_core.model.pyramid import Pyramid
 from tdpn_core.model.resnet import ResNet, scaled
 from tdpn_core.model.tdpn import TDPN
 
 
 def create_model(
-    name: str, *, arch: str = "r50", num_classes: int | Mapping[str, int] = 400, num_frames: int = 8, **options: Any
-) -> TDPN:
+    name: str,
+    *,
+    arch: str | None = None,
+    num_classes: int | Mapping[str, int] = 400,
+    num_frames: int | None = None,
+    **options: Any,
+) -> Network:
     """A network with fresh weights, in training mode.
 
-    `name` is "tdpn"; `arch` is r18, r34, r50 or r101; a bare number of classes is that of one head named `action`;
-    `options` are `ModelConfig`'s other fields.
+    `name` is one of `tdpn models`: tdpn, tpn, tsm+tdpn, slowfast, ...; `arch` its depth, r18 to r101 (None: the
+    family's own); a bare number of classes is that of one head named `action`; `options` are `ModelConfig`'s other
+    fields.
 
     Raises:
         ConfigError: an unknown name, option or value; the message names it.
     """
     heads = {"action": num_classes} if isinstance(num_classes, int) else dict(num_classes)
-    chosen = {"name": name, "arch": arch, "num_classes": heads, "num_frames": num_frames, **options}
-    return build_model(from_dict(ModelConfig, chosen))
+    given = {"arch": arch, "num_frames": num_frames}
+    chosen = {field: value for field, value in given.items() if value is not None}
+    return build_model(from_dict(ModelConfig, {"name": name, "num_classes": heads, **chosen, **options}))
 
 
-def build_model(config: ModelConfig) -> TDPN:
+def build_model(config: ModelConfig) -> Network:
     """The network that `config` describes, with fresh weights, in training mode.
 
     Raises:
         ConfigError: numbers that do not divide one another.
     """
-    backbone = ResNet(
-        config.arch,
-        width=config.width,
-        temporal_kernels=config.temporal_kernels,
-        attention=config.attention,
-        position_resize=config.position_resize,
-        input_size=config.input_size,
-    )
+    match config.name:
+        case "tdpn" | "tpn":
+            return over(slowonly(config), config)
+        case "tsn+tdpn" | "tsn+tpn":
+            return over(tsn(config), config)
+        case "tsm+tdpn" | "tsm+tpn":
+            return over(tsm(config), config)
+        case "slowonly":
+            return plain(slowonly(config), config)
+        case "tsn":
+            return plain(tsn(config), config)
+        case "tsm":
+            return plain(tsm(config), config)
+        case "c2d":
+            return plain(c2d(config), config)
+        case "i3d":
+            return plain(i3d(config), config)
+
+
+def plain(backbone: ResNet, config: ModelConfig) -> Network:
+    """A classifier on res5."""
+    return Network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))
+
+
+def over(backbone: ResNet, config: ModelConfig) -> TDPN:
+    """Temporal differences (none, if it is TPN) and the pyramid over a backbone."""
     channels = backbone.channels
     top = channels["res5"]
     return TDPN(
@@ -54,6 +85,7 @@ def build_model(config: ModelConfig) -> TDPN:
             width=config.width,
             window=config.window,
             local_fusion=config.local_fusion,
+            in_channels=config.channels,
         ),
         pyramid=Pyramid(
             channels,

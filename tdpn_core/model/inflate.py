@@ -11,7 +11,7 @@ from torch import Tensor
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.attention import Attention
 from tdpn_core.model.blocks import Bottleneck
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 LOCAL = "temporal_difference.local."
 COUNTER = "num_batches_tracked"  # absent from files of before 2018
@@ -31,7 +31,7 @@ class Inflation:
     """The network's entries that keep their own start."""
 
 
-def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
+def inflate(model: Network, images: Mapping[str, Tensor]) -> Inflation:
     """Fill the backbone, and the local module's CNN, with the state dict of a 2D ResNet of the same depth.
 
     A kernel of t x k x k is the image's k x k, copied t times and divided by t. The local module's 7x7 over 12
@@ -66,7 +66,7 @@ def inflate(model: TDPN, images: Mapping[str, Tensor]) -> Inflation:
     )
 
 
-def _unused(name: str, model: TDPN) -> str | None:
+def _unused(name: str, model: Network) -> str | None:
     """Why an entry of an image network, or of the backbone, has no counterpart on the other side; None: it has."""
     if name.startswith("fc."):
         return "the image classifier"
@@ -80,9 +80,9 @@ def _unused(name: str, model: TDPN) -> str | None:
     return None
 
 
-def _local_sources(model: TDPN) -> dict[str, str]:
+def _local_sources(model: Network) -> dict[str, str]:
     """The local module's entries that start as an image network's."""
-    local = model.temporal_difference.local
+    local = getattr(getattr(model, "temporal_difference", None), "local", None)
     if local is None:
         return {}
     # depths 18 and 34 have no bottlenecks to start the local module's from

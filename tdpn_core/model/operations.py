@@ -22,12 +22,22 @@ TIME: Kernel = (3, 1, 1)
 class Conv(FoldingConv):
     """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
 
-    `stride` is spatial: time is never strided. Odd sizes are halved upwards, 7 to 4.
+    `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4.
     """
 
-    def __init__(self, channels: int, out_channels: int, kernel: Kernel = POINT, *, stride: int = 1, groups: int = 1):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Kernel = POINT,
+        *,
+        stride: int = 1,
+        temporal_stride: int = 1,
+        groups: int = 1,
+    ):
+        strides = (temporal_stride, stride, stride)
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        super().__init__(channels, out_channels, kernel, (1, stride, stride), padding, groups=groups, bias=False)
+        super().__init__(channels, out_channels, kernel, strides, padding, groups=groups, bias=False)
 
     def reset_parameters(self) -> None:
         """He et al.'s normal initialisation for the ReLU that follows, by the fan-out."""
@@ -44,15 +54,21 @@ class ConvNorm(nn.Sequential):
         kernel: Kernel = POINT,
         *,
         stride: int = 1,
+        temporal_stride: int = 1,
         groups: int = 1,
         relu: bool = True,
     ):
-        parts: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=Conv(channels, out_channels, kernel, stride=stride, groups=groups), bn=nn.BatchNorm3d(out_channels)
-        )
+        conv = Conv(channels, out_channels, kernel, stride=stride, temporal_stride=temporal_stride, groups=groups)
+        parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, bn=nn.BatchNorm3d(out_channels))
         if relu:
             parts["relu"] = nn.ReLU(inplace=True)
         super().__init__(parts)
+
+
+def stacked(clip: Tensor, frames: int) -> Tensor:
+    """(N, C, T * frames, H, W) to (N, frames * C, T, H, W): each `frames` as one, the first one's channels first."""
+    N, C, T, H, W = clip.shape
+    return clip.view(N, C, T // frames, frames, H, W).permute(0, 3, 1, 2, 4, 5).reshape(N, frames * C, -1, H, W)
 
 
 def halve(x: Tensor) -> Tensor:

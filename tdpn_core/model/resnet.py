@@ -1,13 +1,21 @@
-"""The backbone: a residual network inflated to clips that never strides time (SlowOnly; Feichtenhofer et al., 2019)."""
+"""The backbone: a residual network inflated to clips, by default one that never strides time.
+
+SlowOnly is such a network (Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 from tdpn_core.config import LEVELS, Arch, Level
 from tdpn_core.model.attention import PositionResize
-from tdpn_core.model.blocks import AttentionOn, BasicBlock, Bottleneck
+from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
 from tdpn_core.model.operations import Conv
+
+BlockKind = Callable[..., Block]
+"""Makes a block as `Bottleneck` and `BasicBlock` do, of (channels, width, out_channels) and their settings."""
 
 DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "r18": (BasicBlock, (2, 2, 2, 2)),
@@ -18,15 +26,15 @@ DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
 """The kind of block and the number of them in res2..res5."""
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, as the nearest multiple of 32 (at least 32)."""
-    return max(32, 32 * round(channels * width / 32))
+def scaled(channels: int, width: float, multiple: int = 32) -> int:
+    """`channels` times `width`, as the nearest multiple of `multiple` (at least that)."""
+    return max(multiple, multiple * round(channels * width / multiple))
 
 
-def level_channels(arch: Arch, width: float = 1.0) -> dict[Level, int]:
+def level_channels(arch: Arch, width: float = 1.0, multiple: int = 32) -> dict[Level, int]:
     """Channels of res2..res5."""
     lowest = 256 if DEPTHS[arch][0] is Bottleneck else 64
-    return {level: scaled(lowest << index, width) for index, level in enumerate(LEVELS)}
+    return {level: scaled(lowest << index, width, multiple) for index, level in enumerate(LEVELS)}
 
 
 def level_side(input_side: int, level: Level) -> int:
@@ -35,7 +43,7 @@ def level_side(input_side: int, level: Level) -> int:
 
 
 class ResNet(nn.Module):
-    """Inflated ResNet: (N, 3, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
+    """Inflated ResNet: (N, C, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
 
     The children have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, ...).
     """
@@ -45,33 +53,56 @@ class ResNet(nn.Module):
         arch: Arch = "r50",
         *,
         width: float = 1.0,
-        temporal_kernels: tuple[int, int, int, int] = (1, 1, 3, 3),
+        in_channels: int = 3,
+        stem_kernel: int = 1,
+        temporal_kernels: Sequence[int | Sequence[int]] = (1, 1, 3, 3),
+        temporal_strides: tuple[int, int, int] = (1, 1, 1),
         attention: bool = False,
         position_resize: PositionResize = "clamp",
         input_size: int = 224,
+        block: BlockKind | None = None,
+        multiple: int = 32,
+        joining: Sequence[int] = (0, 0, 0, 0),
     ):
-        """`temporal_kernels` are those of each block's first convolution, res2..res5; `attention` is res5's."""
+        """The settings that a family may have, by default SlowOnly's.
+
+        Args:
+            arch: The depth.
+            width: Scales every number of channels, kept multiples of `multiple`.
+            in_channels: Of the frames.
+            stem_kernel: Temporal kernel of the first convolution.
+            temporal_kernels: Those of each block's first convolution, res2..res5: one for a stage, or a cycle of them.
+            temporal_strides: Of the first convolution, of the pool behind it, and of a pool behind res2.
+            attention: Whether res5 has it in place of its 3x3 convolutions.
+            position_resize: See `Attention`.
+            input_size: Side in pixels that attention's tables are made for.
+            block: Makes the blocks; None: the depth's own.
+            joining: Channels that something outside adds to what enters res2..res5.
+        """
         super().__init__()
-        self.channels = level_channels(arch, width)
-        channels = scaled(64, width)
-        self.conv1 = Conv(3, channels, (1, 7, 7), stride=2)
+        own_block, counts = DEPTHS[arch]
+        self.channels = level_channels(arch, width, multiple)
+        channels = self.stem_channels = scaled(64, width, multiple)
+        self.conv1 = Conv(in_channels, channels, (stem_kernel, 7, 7), stride=2, temporal_stride=temporal_strides[0])
         self.bn1 = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+        self.maxpool = nn.MaxPool3d((1, 3, 3), (temporal_strides[1], 2, 2), (0, 1, 1))
+        self.pool2 = nn.MaxPool3d((temporal_strides[2], 1, 1)) if temporal_strides[2] > 1 else nn.Identity()
 
-        block, counts = DEPTHS[arch]
         for index, level in enumerate(LEVELS):
             stage = nn.Sequential()
+            kernels = temporal_kernels[index]
+            cycle = (kernels,) if isinstance(kernels, int) else kernels
             for number in range(counts[index]):
                 first = number == 0
                 entering = LEVELS[index - 1] if first and index else level
                 spot = AttentionOn(level_side(input_size, entering), position_resize)
                 stage.append(
-                    block(
-                        channels,
-                        scaled(64 << index, width),
+                    (block or own_block)(
+                        channels + joining[index] if first else channels,
+                        scaled(64 << index, width, multiple),
                         self.channels[level],
-                        temporal_kernel=temporal_kernels[index],
+                        temporal_kernel=cycle[number % len(cycle)],
                         stride=2 if first and index else 1,
                         attention=spot if attention and level == "res5" else None,
                     )
@@ -80,9 +111,19 @@ class ResNet(nn.Module):
             self.add_module(f"layer{index + 1}", stage)
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The four levels of frames (N, 3, T, H, W)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        """The four levels of frames (N, C, T, H, W)."""
+        x = self.stem(frames)
         levels: dict[Level, Tensor] = {}
-        for index, level in enumerate(LEVELS):
-            x = levels[level] = self.get_submodule(f"layer{index + 1}")(x)
+        for level in LEVELS:
+            x = levels[level] = self.stage(level, x)
         return levels
+
+    def stem(self, frames: Tensor) -> Tensor:
+        """What enters res2, of frames (N, C, T, H, W)."""
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        return x
+
+    def stage(self, level: Level, x: Tensor) -> Tensor:
+        """A level, from what enters it."""
+        out: Tensor = self.get_submodule(f"layer{LEVELS.index(level) + 1}")(self.pool2(x) if level == "res3" else x)
+        return out

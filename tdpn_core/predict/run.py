@@ -11,7 +11,7 @@ from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ClipError, TdpnError
 from tdpn_core.evaluate.scores import view_probabilities
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 from tdpn_core.predict.clip import FileClip, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
 from tdpn_core.predict.ranking import Ranking, rank
@@ -71,7 +71,7 @@ def predict(
 class _Predictor:
     """A network that is ready."""
 
-    model: TDPN
+    model: Network
     config: RunConfig
     program: Program
     topk: int

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.inflate import inflate
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Initialisation:
         return f"started from {self.source}: {self.filled} of {self.total} tensors filled{unused}"
 
 
-def initialise(model: TDPN, path: Path) -> Initialisation:
-    """Fill `model` from `path`: a checkpoint of any TDPN of the same shape, or torchvision-named 2D ResNet weights.
+def initialise(model: Network, path: Path) -> Initialisation:
+    """Fill `model` from `path`: a checkpoint of any of our networks, or torchvision-named 2D ResNet weights.
 
     From a checkpoint every tensor of the same name and shape is taken: a classifier of other classes is left out.
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tdpn_core.model.factory import create_model
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +22,12 @@ def seeded() -> None:
 
 
 @pytest.fixture
-def small() -> Callable[..., TDPN]:
-    """TDPN of depth 18 and a quarter of the width for 2 frames of 32x32, 3 classes; any option can be given."""
+def small() -> Callable[..., Network]:
+    """A network of depth 18 and a quarter of the width for 2 frames of 32x32, 3 classes; any option can be given."""
 
-    def build(**options: object) -> TDPN:
+    def build(**options: object) -> Network:
         chosen = {"arch": "r18", "width": 0.25, "num_frames": 2, "input_size": 32, "num_classes": 3, **options}
-        return create_model("tdpn", **chosen)
+        return create_model(chosen.pop("name", "tdpn"), **chosen)
 
     return build
 
@@ -36,10 +36,10 @@ def small() -> Callable[..., TDPN]:
 def clip_for() -> Callable[..., torch.Tensor]:
     """A random batch of clips that a model takes, of its own or another size."""
 
-    def build(model: TDPN, size: tuple[int, int] | None = None, batch: int = 2) -> torch.Tensor:
+    def build(model: Network, size: tuple[int, int] | None = None, batch: int = 2) -> torch.Tensor:
         config = model.config
         height, width = size or (config.input_size, config.input_size)
-        return torch.randn(batch, 3, config.num_frames * config.frames_per_step, height, width)
+        return torch.randn(batch, config.channels, config.num_frames * config.frames_per_step, height, width)
 
     return build
 

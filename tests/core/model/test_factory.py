@@ -8,6 +8,7 @@ from torch import nn
 import tdpn_core
 from tdpn_core.config import ModelConfig, to_dict
 from tdpn_core.errors import ConfigError
+from tdpn_core.families import FAMILIES, NEUTRAL
 from tdpn_core.model.factory import build_model, create_model
 
 OPTIONS = [
@@ -20,6 +21,7 @@ OPTIONS = [
     {"input_size": 64},
     {"width": 0.5},
     {"width": 0.8},
+    {"modality": "flow"},
     {"temporal_kernels": (1, 1, 1, 1)},
     {"temporal_kernels": (3, 3, 5, 1)},
     {"attention": False},
@@ -86,9 +88,9 @@ def test_dropout_stands_before_every_classifier(small):
     assert [part.p for part in model.modules() if isinstance(part, nn.Dropout)] == [0.25, 0.25]
 
 
-def test_every_field_of_the_configuration_is_covered_above():
+def test_every_field_of_the_family_is_covered_above():
     covered = {"name", "position_resize", "dropout"}.union(*OPTIONS)
-    assert covered == set(to_dict(ModelConfig()))
+    assert covered == set(to_dict(ModelConfig())) - set(NEUTRAL) | set(FAMILIES["tdpn"].settings)
 
 
 def test_create_model_takes_a_bare_number_of_classes_as_one_head():
@@ -107,8 +109,9 @@ def test_equal_configurations_build_equal_networks(small):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "i3d"}, "ModelConfig.name.*'tdpn'"),
-        ({"arch": "r19"}, "ModelConfig.arch.*'r18', 'r34', 'r50' or 'r101'"),
+        ({"name": "x3d"}, "ModelConfig.name.*'tdpn'"),
+        ({"shift": "inplace"}, "tdpn has no setting 'shift'"),
+        ({"arch": "r19"}, "ModelConfig.arch.*'r18', 'r34', 'r50'.* 'r101'"),
         ({"flows": "cascade"}, "ModelConfig.flows.*[Uu]nexpected"),
         ({"flow": "sideways"}, "ModelConfig.flow"),
         ({"num_classes": 0}, "at least one class"),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from tdpn_core.config import LEVELS
 from tdpn_core.errors import UsageError
 from tdpn_core.model.factory import create_model
-from tdpn_core.model.tdpn import TrainingOutput
+from tdpn_core.model.network import TrainingOutput
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What every network is to the rest of the program: a module over clips with a configuration and one way to be called.
+
+Trainer, evaluation, prediction and export know no other class of networks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from tdpn_core.config import Level, ModelConfig
+from tdpn_core.errors import UsageError
+from tdpn_core.model.difference import sampled_frames
+from tdpn_core.model.heads import AuxiliaryHead, Head
+from tdpn_core.model.layout import Layout, arrange
+from tdpn_core.model.operations import stacked
+
+SMALLEST = 32  # pixels a side: res5 then has one position
+
+
+class TrainingOutput(NamedTuple):
+    """What a network returns in training mode: logits (N, classes) of each head, and the auxiliary classifier's."""
+
+    logits: dict[str, Tensor]
+    auxiliary: dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """A backbone with a classifier, over normalised clips (N, channels, T * config.frames_per_step, H, W).
+
+    Where `frames_per_step` is more than 1 the frames around each sampled frame follow one another in the clip and the
+    middle one is the sampled frame. `layout` forces a memory layout; None takes the one measured to be fastest.
+    """
+
+    layout: Layout | None = None
+
+    def __init__(
+        self, config: ModelConfig, *, backbone: nn.Module, head: Head, auxiliary_head: AuxiliaryHead | None = None
+    ):
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+        self.auxiliary_head = auxiliary_head
+
+    def forward(self, clip: Tensor) -> Tensor | dict[str, Tensor] | TrainingOutput:
+        """Logits (N, classes), a dictionary of them if there are several heads; `TrainingOutput` in training mode.
+
+        Raises:
+            UsageError: the clip has not the shape that the configuration asks for.
+        """
+        levels = self.levels(clip)
+        logits: dict[str, Tensor] = self.head(self.fuse(levels))
+        if self.training:
+            return TrainingOutput(logits, self.auxiliary_head(levels["res4"]) if self.auxiliary_head else {})
+        return logits if len(logits) > 1 else next(iter(logits.values()))
+
+    def features(self, clip: Tensor) -> Tensor:
+        """The map (N, C, T', H/32, W/32) that the head averages and classifies."""
+        return self.fuse(self.levels(clip))
+
+    def levels(self, clip: Tensor) -> dict[Level, Tensor]:
+        """res2..res5 (N, C, T', H', W') as `fuse` takes them."""
+        self._check(clip)
+        arrange(self, clip.device.type, self.layout)
+        return self.maps(clip)
+
+    def maps(self, clip: Tensor) -> dict[Level, Tensor]:
+        """The four levels of a clip that has been checked."""
+        levels: dict[Level, Tensor] = self.backbone(self.frames(clip))
+        return levels
+
+    def frames(self, clip: Tensor) -> Tensor:
+        """What the first convolution sees: the sampled frames (N, C, T, H, W), stacks of them where it sees stacks."""
+        step, stack = self.config.frames_per_step, self.config.stack
+        return stacked(clip, stack) if stack > 1 else sampled_frames(clip, step)
+
+    def fuse(self, levels: dict[Level, Tensor]) -> Tensor:
+        """From the four levels to the one map that is classified: the top, unless a network says otherwise."""
+        return levels["res5"]
+
+    def _check(self, clip: Tensor) -> None:
+        channels, step = self.config.channels, self.config.frames_per_step
+        frames = self.config.num_frames * step
+        shape = tuple(clip.shape)
+        if clip.ndim == 5 and shape[1:3] == (channels, frames) and min(shape[3:]) >= SMALLEST:
+            return
+        counted = f"{self.config.num_frames} x {step} = {frames}" if step > 1 else f"{frames}"
+        raise UsageError(
+            f"a clip is (N, {channels}, {counted} frames, height, width) of at least {SMALLEST} pixels a side, "
+            f"not {shape}"
+        )

@@ -1,0 +1,159 @@
+"""Every family: one configuration, one protocol, one way to be built and trained."""
+
+import dataclasses
+from typing import get_args
+
+import pytest
+import torch
+from random_statistics import randomise
+from torch.nn import functional as F
+
+from tdpn_core import recipes
+from tdpn_core.config import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
+from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.families import FAMILIES, MODELS, NEUTRAL, Arch
+from tdpn_core.model.factory import build_model, create_model
+from tdpn_core.model.layout import FoldingConv
+from tdpn_core.model.network import Network, TrainingOutput
+
+DATA = DataConfig(
+    path="data", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="", digest="", short_side=128
+)
+FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
+"""Enough for those that shorten time."""
+
+
+@pytest.fixture
+def little(small):
+    def build(name, **options):
+        arch = "r18" if "r18" in FAMILIES[name].archs else FAMILIES[name].arch
+        return small(**{"name": name, "arch": arch, "num_frames": FRAMES.get(name, 2), **options})
+
+    return build
+
+
+def test_the_tables_speak_of_fields_that_there_are():
+    assert set(FAMILIES) == set(MODELS)
+    fields = {field.name for field in dataclasses.fields(ModelConfig)}
+    assert set(NEUTRAL) < fields
+    for family in FAMILIES.values():
+        assert set(family.settings) <= set(NEUTRAL)
+        assert set(family.archs) <= set(get_args(Arch))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_configuration_has_the_familys_own_values_and_survives_storage(name):
+    config = ModelConfig(name=name)
+    family = FAMILIES[name]
+    assert (config.arch, config.num_frames) == (family.arch, family.num_frames)
+    assert {field: getattr(config, field) for field in NEUTRAL} == {**NEUTRAL, **family.settings}
+    assert from_dict(ModelConfig, to_dict(config)) == config
+
+
+def test_a_setting_that_a_family_does_not_have_is_an_error_that_names_it():
+    with pytest.raises(ConfigError, match="tsn has no setting 'flow'; its settings: only those that every model has"):
+        ModelConfig(name="tsn", flow="parallel")
+    with pytest.raises(ConfigError, match="tsm has no setting 'window'; its settings: shift"):
+        from_dict(ModelConfig, {"name": "tsm", "window": 5})
+
+
+def test_configurations_stored_before_there_were_families_are_read():
+    stored = to_dict(ModelConfig(arch="r18", flow="parallel"))
+    later = {"modality", "temporal_strides", "shift", "alpha", "lateral_kernel", "lateral_norm", "slow_frames"}
+    before = {field: value for field, value in stored.items() if field not in later}
+    assert from_dict(ModelConfig, before) == ModelConfig(arch="r18", flow="parallel")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_is_called_in_the_same_way(little, clip_for, name):
+    model = little(name)
+    assert isinstance(model, Network)
+    clip = clip_for(model, (64, 48))
+    output = model.train()(clip)
+    assert isinstance(output, TrainingOutput)
+    assert output.logits["action"].shape == (2, 3)
+    assert set(output.auxiliary) == ({"action"} if model.config.auxiliary_head else set())
+    model.eval()
+    levels, features, logits = model.levels(clip), model.features(clip), model(clip)
+    assert tuple(levels) == LEVELS
+    assert [tuple(levels[level].shape[3:]) for level in LEVELS] == [(16, 12), (8, 6), (4, 3), (2, 2)]
+    assert len({levels[level].shape[0] for level in LEVELS} | {2}) == 1
+    assert features.ndim == 5
+    assert torch.equal(model.head(features)["action"], logits)
+    several = little(name, num_classes={"verb": 4, "noun": 5}).eval()
+    assert {head: tuple(values.shape) for head, values in several(clip).items()} == {"verb": (2, 4), "noun": (2, 5)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_refuses_a_clip_of_another_shape(little, name):
+    model = little(name)
+    with pytest.raises(UsageError, match=r"a clip is \(N, 3, .* frames, height, width\)"):
+        model(torch.zeros(1, 3, model.config.num_frames * model.config.frames_per_step + 1, 32, 32))
+    with pytest.raises(UsageError, match=r"not \(1, 2, "):
+        model(torch.zeros(1, 2, model.config.num_frames * model.config.frames_per_step, 32, 32))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_every_parameter(little, clip_for, name):
+    model = randomise(little(name, dropout=0.0))
+    output = model(clip_for(model, (64, 64)))
+    sum(F.cross_entropy(part["action"], torch.tensor([0, 2])) for part in output if part).backward()
+    assert [entry for entry, value in model.named_parameters() if value.grad is None or not value.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_memory_layouts_give_the_same(little, clip_for, name):
+    model = randomise(little(name)).eval()
+    assert any(isinstance(part, FoldingConv) for part in model.modules())
+    clip = clip_for(model, (64, 48))
+    answers = []
+    for layout in ("plain", "channels_last", "folded"):
+        model.layout = layout
+        answers.append(model(clip))
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answers[2], answers[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_sees_optical_flow(little, clip_for, name):
+    model = little(name, modality="flow").eval()
+    assert clip_for(model).shape[1] == 2
+    assert model(clip_for(model)).shape == (2, 3)
+    first = next(part for part in model.backbone.modules() if isinstance(part, torch.nn.Conv3d))
+    assert first.in_channels == (10 if FAMILIES[name].stacked_flow else 2)
+    assert model.config.frames_per_step >= model.config.stack
+
+
+def test_a_stack_of_flows_is_u_and_v_of_each_in_time_order(small):
+    model = small(name="tsn", modality="flow")
+    clip = torch.arange(20.0).view(1, 2, 10, 1, 1).expand(1, 2, 10, 32, 32)  # u of frame t is t, v is 10 + t
+    assert model.frames(clip)[0, :, 1, 0, 0].tolist() == [5, 15, 6, 16, 7, 17, 8, 18, 9, 19]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("arch", get_args(Arch))
+def test_every_depth_is_built_or_refused_by_name(name, arch):
+    family = FAMILIES[name]
+    if arch not in family.archs:
+        with pytest.raises(ConfigError, match=rf"{name.replace('+', '.')} is built as .*, not as {arch}"):
+            create_model(name, arch=arch)
+        return
+    with torch.device("meta"):
+        assert build_model(ModelConfig(name=name, arch=arch)).config.arch == arch
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_recipe_takes_any_model(name):
+    for recipe in recipes.RECIPES.values():
+        config = recipes.adjust(recipe(DATA, 60), model=name)
+        assert config.model.name == name
+        assert config.model.num_classes == {"action": 2}
+        assert config.sampling.mode == FAMILIES[name].sampling or config.sampling.mode == recipe(DATA, 60).sampling.mode
+        assert recipes.adjust(config, model=name) == config
+
+
+def test_another_model_keeps_what_the_recipe_chose_and_it_has():
+    small = recipes.small(DATA, 60)
+    assert recipes.adjust(small, model="tsm+tdpn").model.local_fusion == "mean"
+    plain = recipes.adjust(small, model="tsm").model
+    assert (plain.arch, plain.width, plain.input_size) == ("r18", 0.5, 112)
