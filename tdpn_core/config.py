@@ -40,7 +40,7 @@ class ModelConfig:
     """Which family of networks."""
 
     arch: Arch = OWN
-    """Depth of the residual backbone."""
+    """Depth of the residual backbone; i3d is `inception`, or a residual one."""
 
     num_classes: dict[str, int] = dataclasses.field(default_factory=lambda: {"action": 400})
     """Classes of each head: one head named `action`, or `verb` and `noun`."""
@@ -128,6 +128,8 @@ class ModelConfig:
         if others:
             known = ", ".join(family.settings) or "only those that every model has"
             raise ConfigError(f"{self.name} has no setting {others[0]!r}", hint=f"its settings: {known}")
+        if self.arch == "inception" and self.temporal_strides != family.settings["temporal_strides"]:
+            raise ConfigError("the Inception i3d has its own temporal_strides", hint="give --arch r50 to choose them")
 
     def _check_values(self) -> None:
         if not self.num_classes or min(self.num_classes.values()) < 1:
@@ -174,10 +176,10 @@ class ModelConfig:
     def frames_per_step(self) -> int:
         """Source frames that each sampled frame brings along, itself included in their middle; 1 where none is read.
 
-        They are what a local module's `window` reads, or the flows of a `stack`.
+        They are what a local module's `window` reads, TDN's five frames, or the flows of a `stack`.
         """
         local = self.window if "local" in self.temporal else 1
-        return max(local, self.stack)
+        return max(local, self.stack, 5 if self.name == "tdn" else 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

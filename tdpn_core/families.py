@@ -16,13 +16,16 @@ ModelName = Literal[
     "slowonly",
     "c2d",
     "i3d",
+    "slowfast",
     "tpn",
+    "tdn",
+    "r2plus1d",
     "tsn+tdpn",
     "tsm+tdpn",
     "tsn+tpn",
     "tsm+tpn",
 ]
-Arch = Literal["r18", "r34", "r50", "r101"]
+Arch = Literal["r18", "r34", "r50", "r101", "inception"]
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 RESIDUAL: tuple[Arch, ...] = ("r18", "r34", "r50", "r101")
@@ -98,8 +101,13 @@ FAMILIES: dict[ModelName, Family] = {
     "tsm": Family(settings=_SHIFT, stacked_flow=True),
     "slowonly": Family(settings={**_SLOW, "attention": False, "position_resize": "clamp"}),
     "c2d": Family(settings={"temporal_strides": (1, 1, 2)}),
-    "i3d": Family(settings={"temporal_strides": (2, 2, 2)}, archs=("r50", "r101", "r18", "r34"), num_frames=32),
+    "i3d": Family(settings={"temporal_strides": (2, 2, 2)}, archs=("inception", *RESIDUAL), num_frames=64),
+    "slowfast": Family(
+        settings={"alpha": 4, "lateral_kernel": 7, "lateral_norm": True, "slow_frames": "stride"}, num_frames=32
+    ),
     "tpn": Family(settings={**_SLOW, **_TPN}),
+    "tdn": Family(sampling="segments"),
+    "r2plus1d": Family(num_frames=16),
     "tsn+tdpn": Family(settings=_PLUGGED, stacked_flow=True),
     "tsm+tdpn": Family(settings={**_SHIFT, **_PLUGGED}, stacked_flow=True),
     "tsn+tpn": Family(settings=_TPN, stacked_flow=True),

@@ -63,7 +63,9 @@ class Bottleneck(Block):
         super().__init__()
         self.conv1 = Conv(channels, width, (temporal_kernel, 1, 1))
         self.bn1 = nn.BatchNorm3d(width)
-        self.conv2 = attention.build(width, stride=stride) if attention else Conv(width, width, FRAME, stride=stride)
+        self.conv2: nn.Module = (
+            attention.build(width, stride=stride) if attention else Conv(width, width, FRAME, stride=stride)
+        )
         self.bn2 = nn.BatchNorm3d(width)
         self.conv3 = Conv(width, out_channels)
         self.bn3 = nn.BatchNorm3d(out_channels)
@@ -110,8 +112,9 @@ class BasicBlock(Block):
         return last
 
 
-def shortcut(channels: int, out_channels: int, stride: int) -> nn.Module:
+def shortcut(channels: int, out_channels: int, stride: int, temporal_stride: int = 1) -> nn.Module:
     """The identity where shapes allow it, else a strided 1x1x1 convolution with batch normalisation."""
     if stride == 1 and channels == out_channels:
         return nn.Identity()
-    return nn.Sequential(Conv(channels, out_channels, POINT, stride=stride), nn.BatchNorm3d(out_channels))
+    conv = Conv(channels, out_channels, POINT, stride=stride, temporal_stride=temporal_stride)
+    return nn.Sequential(conv, nn.BatchNorm3d(out_channels))

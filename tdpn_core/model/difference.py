@@ -41,20 +41,49 @@ class GlobalDifference(nn.Module):
         """(N, C, T, H, W) to the same."""
         b: Tensor = self.reduce(level)
         c: Tensor = self.smooth(b)
-        end = torch.zeros_like(b[:, :, :1])
-        ahead = torch.cat([b[:, :, :-1] - c[:, :, 1:], end], 2)
-        back = torch.cat([end, b[:, :, 1:] - c[:, :, :-1]], 2)
-        gate_ahead, gate_back = self._gate(torch.cat([ahead, back])).chunk(2)
+        gate_ahead, gate_back = self._gate(torch.cat(self.steps(b, c))).chunk(2)
         return level + level * ((gate_ahead + gate_back) / 2)
 
+    def steps(self, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The differences ahead (0 at the end) and back (0 at the start) of `b` to the smoothed neighbours in `c`."""
+        none = torch.zeros_like(b[:, :, :1])
+        ahead = torch.cat([b[:, :, :-1] - c[:, :, 1:], none], 2)
+        back = torch.cat([none, b[:, :, 1:] - c[:, :, :-1]], 2)
+        return ahead, back
+
+    def shrink(self, d: Tensor) -> Tensor:
+        """Half the height and width, for the coarse branch."""
+        return halve(d)
+
     def _gate(self, d: Tensor) -> Tensor:
-        coarse = self.coarse(halve(d))
+        coarse = self.coarse(self.shrink(d))
         branch = (d + resize(coarse, d) + self.fine(d)) / 3
         gate: Tensor = torch.sigmoid(self.restore(branch)) - 0.5
         return gate
 
 
-class LocalDifference(nn.Module):
+class DifferenceEncoder(nn.Module):
+    """A light 2D network over the RGB differences around each sampled frame: CNN(Down(D(I)))."""
+
+    def __init__(self, stem: int, layer1: nn.Sequential, *, window: Literal[1, 5] = 5, in_channels: int = 3):
+        """`stem` is the channels that enter `layer1`, `in_channels` a frame's."""
+        super().__init__()
+        self.window = window
+        self.conv1 = Conv(in_channels * (WINDOW - 1), stem, (1, 7, 7), stride=2)
+        self.bn1 = nn.BatchNorm3d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+        self.layer1 = layer1
+
+    def stem(self, clip: Tensor) -> Tensor:
+        """The clip (N, C, T * window, H, W) to what enters `layer1`, (N, stem, T, H/8, W/8)."""
+        # Down before D: the same by linearity, and a quarter of the work
+        x = differences(halve(clip), self.window)
+        stem: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return stem
+
+
+class LocalDifference(DifferenceEncoder):
     """The local temporal module, eq. (1): H = Up(CNN(Down(D(I)))), one light CNN with a lateral to each level.
 
     `add` joins level + H, with the lateral's last gamma zero at the start; `mean` is (level + H) / 2.
@@ -70,15 +99,10 @@ class LocalDifference(nn.Module):
         in_channels: int = 3,
     ):
         """`channels` are those of the levels that the module serves, `in_channels` a frame's."""
-        super().__init__()
-        self.window = window
+        stem, out = scaled(64, width), scaled(256, width)
+        layer1 = nn.Sequential(*(Bottleneck(stem if n == 0 else out, stem, out) for n in range(3)))
+        super().__init__(stem, layer1, window=window, in_channels=in_channels)
         self.fusion = fusion
-        stem, inner, out = scaled(64, width), scaled(64, width), scaled(256, width)
-        self.conv1 = Conv(in_channels * (WINDOW - 1), stem, (1, 7, 7), stride=2)
-        self.bn1 = nn.BatchNorm3d(stem)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
-        self.layer1 = nn.Sequential(*(Bottleneck(stem if n == 0 else out, inner, out) for n in range(3)))
         self.lateral = nn.ModuleDict(
             {level: ConvNorm(out, count, stride=LATERAL_STRIDE[level], relu=False) for level, count in channels.items()}
         )
@@ -88,9 +112,7 @@ class LocalDifference(nn.Module):
 
     def forward(self, clip: Tensor, levels: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
         """The clip (N, C, T * window, H, W) and the levels served (N, C, T, H', W') to those levels, joined."""
-        # Down before D: the same by linearity, and a quarter of the work
-        x = differences(halve(clip), self.window)
-        x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        x = self.layer1(self.stem(clip))
         return {name: self._join(level, resize(self.lateral[name](x), level)) for name, level in levels.items()}
 
     def _join(self, level: Tensor, motion: Tensor) -> Tensor:

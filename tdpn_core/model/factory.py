@@ -8,7 +8,11 @@ from typing import Any
 from tdpn_core.config import LEVELS, ModelConfig, from_dict
 from tdpn_core.model.baselines.c2d import c2d
 from tdpn_core.model.baselines.i3d import i3d
+from tdpn_core.model.baselines.inception import I3D, Inception
+from tdpn_core.model.baselines.r2plus1d import R2Plus1D
+from tdpn_core.model.baselines.slowfast import SlowFast
 from tdpn_core.model.baselines.slowonly import slowonly
+from tdpn_core.model.baselines.tdn import TDN, TDNBackbone
 from tdpn_core.model.baselines.tsm import tsm
 from tdpn_core.model.baselines.tsn import tsn
 from tdpn_core.model.difference import TemporalDifference
@@ -63,13 +67,21 @@ def build_model(config: ModelConfig) -> Network:
             return plain(tsm(config), config)
         case "c2d":
             return plain(c2d(config), config)
+        case "i3d" if config.arch == "inception":
+            return plain(Inception(config), config, I3D)
         case "i3d":
             return plain(i3d(config), config)
+        case "slowfast":
+            return plain(SlowFast(config), config)
+        case "tdn":
+            return plain(TDNBackbone(config), config, TDN)
+        case "r2plus1d":
+            return plain(R2Plus1D(config), config)
 
 
-def plain(backbone: ResNet, config: ModelConfig) -> Network:
+def plain(backbone: ResNet | Inception | SlowFast, config: ModelConfig, network: type[Network] = Network) -> Network:
     """A classifier on res5."""
-    return Network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))
+    return network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))
 
 
 def over(backbone: ResNet, config: ModelConfig) -> TDPN:

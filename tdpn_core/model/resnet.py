@@ -5,7 +5,7 @@ SlowOnly is such a network (Feichtenhofer et al., "SlowFast Networks for Video R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -60,9 +60,10 @@ class ResNet(nn.Module):
         attention: bool = False,
         position_resize: PositionResize = "clamp",
         input_size: int = 224,
-        block: BlockKind | None = None,
+        block: Mapping[Level, BlockKind] | None = None,
+        strides: tuple[int, int, int, int] = (1, 2, 2, 2),
         multiple: int = 32,
-        joining: Sequence[int] = (0, 0, 0, 0),
+        joining: tuple[int, int, int, int] = (0, 0, 0, 0),
     ):
         """The settings that a family may have, by default SlowOnly's.
 
@@ -76,34 +77,38 @@ class ResNet(nn.Module):
             attention: Whether res5 has it in place of its 3x3 convolutions.
             position_resize: See `Attention`.
             input_size: Side in pixels that attention's tables are made for.
-            block: Makes the blocks; None: the depth's own.
+            block: Makes the blocks of a level; the depth's own elsewhere.
+            strides: Of the first block of res2..res5.
+            multiple: See `width`.
             joining: Channels that something outside adds to what enters res2..res5.
         """
         super().__init__()
         own_block, counts = DEPTHS[arch]
         self.channels = level_channels(arch, width, multiple)
         channels = self.stem_channels = scaled(64, width, multiple)
-        self.conv1 = Conv(in_channels, channels, (stem_kernel, 7, 7), stride=2, temporal_stride=temporal_strides[0])
+        self.conv1: nn.Module = Conv(
+            in_channels, channels, (stem_kernel, 7, 7), stride=2, temporal_stride=temporal_strides[0]
+        )
         self.bn1 = nn.BatchNorm3d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (temporal_strides[1], 2, 2), (0, 1, 1))
+        self.maxpool: nn.Module = nn.MaxPool3d((1, 3, 3), (temporal_strides[1], 2, 2), (0, 1, 1))
         self.pool2 = nn.MaxPool3d((temporal_strides[2], 1, 1)) if temporal_strides[2] > 1 else nn.Identity()
 
         for index, level in enumerate(LEVELS):
-            stage = nn.Sequential()
             kernels = temporal_kernels[index]
             cycle = (kernels,) if isinstance(kernels, int) else kernels
+            stage = nn.Sequential()
             for number in range(counts[index]):
                 first = number == 0
                 entering = LEVELS[index - 1] if first and index else level
                 spot = AttentionOn(level_side(input_size, entering), position_resize)
                 stage.append(
-                    (block or own_block)(
+                    (block or {}).get(level, own_block)(
                         channels + joining[index] if first else channels,
                         scaled(64 << index, width, multiple),
                         self.channels[level],
                         temporal_kernel=cycle[number % len(cycle)],
-                        stride=2 if first and index else 1,
+                        stride=strides[index] if first else 1,
                         attention=spot if attention and level == "res5" else None,
                     )
                 )

@@ -6,7 +6,7 @@ network sees five flows at each segment as one image of ten channels (two-stream
 
 from __future__ import annotations
 
-from tdpn_core.config import ModelConfig
+from tdpn_core.config import LEVELS, ModelConfig
 from tdpn_core.model.resnet import BlockKind, ResNet
 
 
@@ -20,5 +20,5 @@ def tsn(config: ModelConfig, block: BlockKind | None = None) -> ResNet:
         attention=config.attention,
         position_resize=config.position_resize,
         input_size=config.input_size,
-        block=block,
+        block=dict.fromkeys(LEVELS, block) if block else None,
     )

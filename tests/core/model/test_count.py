@@ -34,6 +34,34 @@ def test_networks_cost_what_was_counted_independently(options, backbone, differe
         assert found.gmac["temporal_difference"] == within(difference)
 
 
+@pytest.mark.parametrize(
+    ("options", "parameters", "gmac"),
+    [
+        ({"name": "tsn"}, 24_327_632, 8 * 4.09),
+        ({"name": "tsn", "arch": "r101"}, 43.3e6, 8 * 7.8),
+        ({"name": "tsm"}, 24_327_632, 32.9),
+        ({"name": "slowonly"}, 32_454_096, 41.7),
+        ({"name": "c2d"}, 24_327_632, None),
+        ({"name": "i3d"}, 12_697_264, None),
+        ({"name": "i3d", "arch": "r50", "num_frames": 32}, 28_043_472, None),
+        ({"name": "slowfast", "input_size": 256}, 34_566_488, 65.7),
+        ({"name": "slowfast", "lateral_norm": False}, 34_565_560, None),
+        ({"name": "tpn", "num_frames": 32}, 71.8e6, 198),
+        ({"name": "tpn", "arch": "r101", "num_frames": 32}, 99.7e6, 373),
+        ({"name": "tdn"}, 24.88e6, 35.6),
+        ({"name": "tdn", "arch": "r101"}, 44.1e6, 65.8),
+        ({"name": "r2plus1d"}, 28_107_600, None),
+        ({"name": "r2plus1d", "arch": "r18", "input_size": 112}, 31_505_325, 40.52),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_the_others_cost_what_is_published_or_was_counted_by_their_own_code(options, parameters, gmac):
+    found = cost(ModelConfig(**options))
+    assert found.parameters == (parameters if isinstance(parameters, int) else within(parameters))
+    if gmac is not None:
+        assert found.gmac["total"] == pytest.approx(gmac, rel=0.01)
+
+
 def test_the_local_and_the_global_modules_cost_what_was_counted_independently():
     none = cost(ModelConfig(temporal=("none",) * 4)).gmac["total"]
     local = cost(ModelConfig(temporal=("none", "none", "local", "local"))).gmac["total"]

@@ -1,0 +1,130 @@
+"""I3D: the Inception network of images, inflated to clips; time is halved three times.
+
+Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", CVPR 2017. The children
+have the names of the release. It pads as TensorFlow does: at strides the far side gets more.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tdpn_core.config import LEVELS, Level, ModelConfig
+from tdpn_core.model.network import Network
+from tdpn_core.model.operations import POINT, Conv, ConvNorm, Kernel
+from tdpn_core.model.resnet import scaled
+
+CUBE: Kernel = (3, 3, 3)
+MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+"""Channels of b0, b1a, b1b, b2a, b2b, b3b of each block."""
+
+STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
+    "res3": (((1, 3, 3), (1, 2, 2)), ("Mixed_3b", "Mixed_3c")),
+    "res4": (((3, 3, 3), (2, 2, 2)), ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f")),
+    "res5": (((2, 2, 2), (2, 2, 2)), ("Mixed_5b", "Mixed_5c")),
+}
+"""Kernel and stride of the pool before each stage, and the stage's blocks. The stages stand where a ResNet's do."""
+
+
+class Mixed(nn.Module):
+    """Four branches side by side: 1x1x1; 1x1x1 and 3x3x3, twice; a pool and 1x1x1."""
+
+    def __init__(self, channels: int, counts: tuple[int, ...]):
+        super().__init__()
+        b0, b1a, b1b, b2a, b2b, b3b = counts
+        self.b0 = ConvNorm(channels, b0)
+        self.b1a = ConvNorm(channels, b1a)
+        self.b1b = ConvNorm(b1a, b1b, CUBE)
+        self.b2a = ConvNorm(channels, b2a)
+        self.b2b = ConvNorm(b2a, b2b, CUBE)
+        self.b3b = ConvNorm(channels, b3b)
+        self.channels = b0 + b1b + b2b + b3b
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, self.channels, T, H, W)."""
+        pooled = pool(x, CUBE, POINT)
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
+
+
+class FirstConv(Conv):
+    """7x7x7 of stride 2, padded on the far sides."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__(channels, out_channels, (7, 7, 7), stride=2, temporal_stride=2)
+        self.padding = (0, 0, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) to (N, C', T/2, H/2, W/2)."""
+        return super().forward(pad(x, (7, 7, 7), (2, 2, 2)))
+
+
+class Inception(nn.Module):
+    """The backbone: (N, C, T, H, W) to maps at a quarter to a 32nd of the size, with T/2, T/2, T/4 and T/8 steps."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        first, last = scaled(64, config.width, 8), scaled(192, config.width, 8)
+        self.Conv3d_1a_7x7 = ConvNorm(config.channels, first)
+        self.Conv3d_1a_7x7.conv = FirstConv(config.channels, first)
+        self.Conv3d_2b_1x1 = ConvNorm(first, first)
+        self.Conv3d_2c_3x3 = ConvNorm(first, last, CUBE)
+        self.channels: dict[Level, int] = {"res2": last}
+        channels = last
+        for level, (_, names) in STAGES.items():
+            for name in names:
+                block = Mixed(channels, tuple(scaled(count, config.width, 8) for count in MIXED[name]))
+                self.add_module(name, block)
+                channels = self.channels[level] = block.channels
+        for norm in self.modules():
+            if isinstance(norm, nn.BatchNorm3d):
+                norm.eps = 1e-3
+
+    def forward(self, frames: Tensor) -> dict[Level, Tensor]:
+        """The maps behind Conv3d_2c, Mixed_3c, Mixed_4f and Mixed_5c."""
+        x = pool(self.Conv3d_1a_7x7(frames), (1, 3, 3), (1, 2, 2))
+        x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
+        levels: dict[Level, Tensor] = {"res2": x}
+        for level in LEVELS[1:]:
+            size, names = STAGES[level]
+            x = pool(x, *size)
+            for name in names:
+                x = self.get_submodule(name)(x)
+            levels[level] = x
+        return levels
+
+
+class I3D(Network):
+    """The network of a configuration: it is classified at each two neighbouring steps, and the logits are averaged."""
+
+    def fuse(self, levels: dict[Level, Tensor]) -> Tensor:
+        """Means of each two steps of the last map."""
+        top = levels["res5"]
+        return F.avg_pool3d(top, (min(2, top.shape[2]), 1, 1), stride=1)
+
+
+def pool(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:
+    """The largest value of each window; what is padded counts as zero, which no rectified value is below."""
+    return F.max_pool3d(pad(x, kernel, stride), kernel, stride)
+
+
+def pad(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:
+    """Zeros around (N, C, T, H, W), so that each axis gives as many windows as strides begin within it."""
+    lacking = [
+        max(size - (step if length % step == 0 else length % step), 0)
+        for size, step, length in zip(kernel, stride, x.shape[2:], strict=True)
+    ]
+    sides = [(short // 2, short - short // 2) for short in reversed(lacking)]
+    return F.pad(x, tuple(itertools.chain.from_iterable(sides)))

@@ -1,0 +1,115 @@
+"""R(2+1)D: every 3x3x3 convolution is one over space and one over time, with a rectifier between.
+
+Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. Depths 18 and 34 are the
+paper's (over space first, channels between them so that parameters equal a 3x3x3's); depths 50 and 101 are
+pytorchvideo's (over time first, in place of each bottleneck's 3x3).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from tdpn_core.config import ModelConfig
+from tdpn_core.model.blocks import Block, Bottleneck, shortcut
+from tdpn_core.model.operations import FRAME, TIME, Conv, Kernel
+from tdpn_core.model.resnet import DEPTHS, ResNet, scaled
+
+
+class SpaceTime(nn.Module):
+    """A convolution over space, batch normalisation, ReLU, and one over time."""
+
+    def __init__(
+        self,
+        channels: int,
+        between: int,
+        out_channels: int,
+        kernel: Kernel = FRAME,
+        *,
+        stride: int = 1,
+        temporal_stride: int = 1,
+    ):
+        super().__init__()
+        self.space = Conv(channels, between, kernel, stride=stride)
+        self.bn = nn.BatchNorm3d(between)
+        self.relu = nn.ReLU(inplace=True)
+        self.time = Conv(between, out_channels, TIME, temporal_stride=temporal_stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T/temporal_stride, H/stride, W/stride)."""
+        out: Tensor = self.time(self.relu(self.bn(self.space(x))))
+        return out
+
+
+class TimeSpace(nn.Module):
+    """A convolution over time, batch normalisation, ReLU, and one over space."""
+
+    def __init__(self, channels: int, *, stride: int, temporal_stride: int):
+        super().__init__()
+        self.time = Conv(channels, channels, TIME, temporal_stride=temporal_stride)
+        self.bn = nn.BatchNorm3d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.space = Conv(channels, channels, FRAME, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) to (N, C, T/temporal_stride, H/stride, W/stride)."""
+        out: Tensor = self.space(self.relu(self.bn(self.time(x))))
+        return out
+
+
+class FactoredBottleneck(Bottleneck):
+    """A bottleneck whose 3x3 is a `TimeSpace`."""
+
+    def __init__(
+        self, channels: int, width: int, out_channels: int, *, stride: int, strides_time: bool, **unused: object
+    ):
+        """With `strides_time` the stride is that of time, too."""
+        super().__init__(channels, width, out_channels, stride=stride)
+        temporal_stride = stride if strides_time else 1
+        self.conv2 = TimeSpace(width, stride=stride, temporal_stride=temporal_stride)
+        self.downsample = shortcut(channels, out_channels, stride, temporal_stride)
+
+
+class FactoredBasicBlock(Block):
+    """Two `SpaceTime`s."""
+
+    def __init__(
+        self, channels: int, width: int, out_channels: int, *, stride: int, strides_time: bool, **unused: object
+    ):
+        """With `strides_time` the stride is that of time, too."""
+        super().__init__()
+        between = 27 * channels * width // (9 * channels + 3 * width)
+        temporal_stride = stride if strides_time else 1
+        self.conv1 = SpaceTime(channels, between, width, stride=stride, temporal_stride=temporal_stride)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = SpaceTime(width, between, out_channels)
+        self.bn2 = nn.BatchNorm3d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(channels, out_channels, stride, temporal_stride)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """(N, channels, T, H, W) to (N, out_channels, T', H/stride, W/stride)."""
+        out: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return out
+
+
+class R2Plus1D(ResNet):
+    """The backbone. Depths 18 and 34 halve time before res3..res5 and have maps of half to a 16th of the size."""
+
+    def __init__(self, config: ModelConfig):
+        deep = DEPTHS[config.arch][0] is Bottleneck
+        kind = FactoredBottleneck if deep else FactoredBasicBlock
+        still, halving = partial(kind, strides_time=False), partial(kind, strides_time=True)
+        super().__init__(
+            config.arch,
+            width=config.width,
+            in_channels=config.channels,
+            temporal_kernels=(1, 1, 1, 1),
+            block={"res2": still, "res3": still if deep else halving, "res4": halving, "res5": halving},
+            strides=(2, 2, 2, 2) if deep else (1, 2, 2, 2),
+        )
+        self.maxpool = nn.Identity()
+        if not deep:
+            between = scaled(45, config.width, 1)
+            self.conv1 = SpaceTime(config.channels, between, self.stem_channels, (1, 7, 7), stride=2)

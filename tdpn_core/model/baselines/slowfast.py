@@ -1,0 +1,68 @@
+"""SlowFast: a slow pathway that sees every alpha-th frame, and a thin fast one that sees all and feeds it.
+
+Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. The clip is the fast pathway's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from tdpn_core.config import LEVELS, Level, ModelConfig
+from tdpn_core.model.operations import Conv, ConvNorm
+from tdpn_core.model.resnet import ResNet
+
+THINNER = 8
+"""The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
+
+
+class SlowFast(nn.Module):
+    """The two pathways, and the lateral connections from the fast to the slow one behind the stem and res2..res4."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.alpha = config.alpha
+        self.spread = config.slow_frames == "linspace"
+        self.fast = ResNet(
+            config.arch,
+            width=config.width / THINNER,
+            multiple=8,
+            in_channels=config.channels,
+            stem_kernel=5,
+            temporal_kernels=(3, 3, 3, 3),
+        )
+        sources = (self.fast.stem_channels, *(self.fast.channels[level] for level in LEVELS[:-1]))
+        a, b, c, d = (2 * channels for channels in sources)
+        self.slow = ResNet(config.arch, width=config.width, in_channels=config.channels, joining=(a, b, c, d))
+        self.lateral = nn.ModuleList(lateral(channels, config) for channels in sources)
+        self.channels = {level: self.slow.channels[level] + self.fast.channels[level] for level in LEVELS}
+
+    def forward(self, frames: Tensor) -> dict[Level, Tensor]:
+        """The fast pathway's frames (N, C, T, H, W) to res2..res5 (N, slow's and fast's channels, T / alpha, H', W').
+
+        The fast pathway's maps are averaged over each alpha steps; what a head averages over time stays the same.
+        """
+        slow, fast = self.slow.stem(self.slow_frames(frames)), self.fast.stem(frames)
+        levels: dict[Level, Tensor] = {}
+        for level, across in zip(LEVELS, self.lateral, strict=True):
+            slow = self.slow.stage(level, torch.cat([slow, across(fast)], 1))
+            fast = self.fast.stage(level, fast)
+            levels[level] = torch.cat([slow, fast.unflatten(2, (-1, self.alpha)).mean(3)], 1)
+        return levels
+
+    def slow_frames(self, frames: Tensor) -> Tensor:
+        """The slow pathway's T / alpha frames of (N, C, T, H, W)."""
+        if not self.spread:
+            return frames[:, :, :: self.alpha]
+        T = frames.shape[2]
+        return frames[:, :, torch.linspace(0, T - 1, T // self.alpha, device=frames.device).long()]
+
+
+def lateral(channels: int, config: ModelConfig) -> nn.Sequential:
+    """Twice the channels at the slow pathway's frames, by a convolution over time."""
+    kernel, stride = (config.lateral_kernel, 1, 1), config.alpha
+    if config.lateral_norm:
+        return ConvNorm(channels, 2 * channels, kernel, temporal_stride=stride)
+    return nn.Sequential(OrderedDict(conv=Conv(channels, 2 * channels, kernel, temporal_stride=stride)))

@@ -1,0 +1,117 @@
+"""TDN: a 2D ResNet with differences of five frames beside its first layers and of segments within its later ones.
+
+Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021, as it was released: the
+signs, the roundings and the weights of the first sums are those of the code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tdpn_core.config import Level, ModelConfig
+from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
+from tdpn_core.model.difference import CENTRE, WINDOW, DifferenceEncoder, GlobalDifference
+from tdpn_core.model.network import Network
+from tdpn_core.model.operations import TIME, Conv, resize
+from tdpn_core.model.resnet import DEPTHS, ResNet
+
+FOLD = 8
+"""Of so many parts of the channels one starts shifted each way."""
+
+
+class SegmentDifference(GlobalDifference):
+    """The long-term module: as TDPN's global one, but neighbour minus frame, and odd sizes are halved downwards."""
+
+    def steps(self, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The negatives of TDPN's."""
+        ahead, back = super().steps(b, c)
+        return -ahead, -back
+
+    def shrink(self, d: Tensor) -> Tensor:
+        """7 to 3; one row or column stays one."""
+        height, width = d.shape[3:]
+        return F.avg_pool3d(d, (1, min(2, height), min(2, width)))
+
+
+class TrainedShift(Conv):
+    """A depth-wise convolution over time that starts as TSM's shift: an eighth of the channels each way."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, TIME, groups=channels)
+
+    def reset_parameters(self) -> None:
+        """One at the frame that each channel is taken from."""
+        fold = self.out_channels // FOLD
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[:fold, :, 2] = 1
+            self.weight[fold : 2 * fold, :, 0] = 1
+            self.weight[2 * fold :, :, 1] = 1
+
+
+class Differencing(Block):
+    """A block with the long-term module and the shift behind its first convolution."""
+
+    difference: SegmentDifference
+    shift: TrainedShift
+
+    def between(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) to the same."""
+        out: Tensor = self.shift(self.difference(x))
+        return out
+
+
+class DifferencingBottleneck(Differencing, Bottleneck):
+    """See the two."""
+
+
+class DifferencingBasicBlock(Differencing, BasicBlock):
+    """See the two."""
+
+
+class TDNBackbone(ResNet):
+    """Long-term modules in every block of res3..res5; the short-term module joins before and behind res2."""
+
+    def __init__(self, config: ModelConfig):
+        def block(channels: int, width: int, out_channels: int, **settings: Any) -> Block:
+            made = kind(channels, width, out_channels, **settings)
+            made.difference, made.shift = SegmentDifference(width), TrainedShift(width)
+            return made
+
+        plain, (count, *_) = DEPTHS[config.arch]
+        kind = DifferencingBottleneck if plain is Bottleneck else DifferencingBasicBlock
+        super().__init__(
+            config.arch,
+            width=config.width,
+            in_channels=config.channels,
+            temporal_kernels=(1, 1, 1, 1),
+            block={"res3": block, "res4": block, "res5": block},
+        )
+        stem, out = self.stem_channels, self.channels["res2"]
+        layer1 = nn.Sequential(*(plain(stem if n == 0 else out, stem, out) for n in range(count)))
+        self.motion = DifferenceEncoder(stem, layer1, in_channels=config.channels)
+        self.share = 0.5 if config.num_frames == 8 else 0.25
+
+    def forward(self, clip: Tensor) -> dict[Level, Tensor]:
+        """The four levels of the five frames of each segment, (N, C, T * 5, H, W)."""
+        motion = self.motion.stem(clip)
+        res2 = self.stage("res2", self._joined(self.stem(clip[:, :, CENTRE::WINDOW]), motion))
+        res2 = self._joined(res2, self.motion.layer1(motion))
+        res3 = self.stage("res3", res2)
+        res4 = self.stage("res4", res3)
+        return {"res2": res2, "res3": res3, "res4": res4, "res5": self.stage("res5", res4)}
+
+    def _joined(self, x: Tensor, motion: Tensor) -> Tensor:
+        return (1 - self.share) * x + self.share * resize(motion, x)
+
+
+class TDN(Network):
+    """The network of a configuration."""
+
+    def frames(self, clip: Tensor) -> Tensor:
+        """All five frames of each segment."""
+        return clip
