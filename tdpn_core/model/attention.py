@@ -20,7 +20,9 @@ class Attention(nn.Module):
     """Multi-head attention within each frame, in place of a 1x3x3 convolution of as many channels.
 
     logits = (q·k + q·r) / sqrt(d) with r = R_h[dy] + R_w[dx] and (dy, dx) = key - query; d = channels / heads, the
-    tables R of shape (2L-1, d) are shared by the heads. There is no output projection.
+    tables R of shape (2L-1, d) are shared by the heads. There is no output projection. Other implementations, whose
+    weights can be read, have other `out_channels`, a width d of queries and keys, a `bias`, tables (L, d) of the key's
+    own place (`absolute`), or q·r without the root of d (`scaled_positions` false).
     """
 
     def __init__(
@@ -31,40 +33,60 @@ class Attention(nn.Module):
         stride: int = 1,
         heads: int = 4,
         position_resize: PositionResize = "clamp",
+        out_channels: int | None = None,
+        width: int | None = None,
+        bias: bool = False,
+        absolute: bool = False,
+        scaled_positions: bool = True,
     ):
         """`size` (H, W) is the map trained on; a `stride` of 2 averages the result over 2x2 positions."""
         super().__init__()
         self.heads = heads
         self.stride = stride
         self.position_resize = position_resize
-        width = channels // heads
+        self.absolute = absolute
+        self.scaled_positions = scaled_positions
+        width = width or channels // heads
+        self.parts = (heads * width, heads * width, out_channels or channels)
         self.scale = width**-0.5
-        self.qkv = Conv(channels, 3 * channels)
-        self.rel_height = nn.Parameter(torch.empty(2 * size[0] - 1, width))
-        self.rel_width = nn.Parameter(torch.empty(2 * size[1] - 1, width))
+        self.qkv = Conv(channels, sum(self.parts))
+        self.bias = nn.Parameter(torch.zeros(sum(self.parts))) if bias else None
+        rows, columns = (side if absolute else 2 * side - 1 for side in size)
+        self.rel_height = nn.Parameter(torch.empty(rows, width))
+        self.rel_width = nn.Parameter(torch.empty(columns, width))
         nn.init.normal_(self.qkv.weight, std=channels**-0.5)
         nn.init.normal_(self.rel_height, std=self.scale)
         nn.init.normal_(self.rel_width, std=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C, T, H/stride, W/stride)."""
-        N, C, T, H, W = x.shape
+        """(N, C, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        N, _, T, H, W = x.shape
         qkv: Tensor = self.qkv(x)
-        # channels innermost, as in memory where the layout is channels-last: (N*T, H*W, 3, heads, d)
-        qkv = qkv.permute(0, 2, 3, 4, 1).reshape(N * T, H * W, 3, self.heads, C // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (N*T, heads, H*W, d)
-        q = q * self.scale
-        logits = q @ k.transpose(-1, -2) + self._positions(q, H, W)
+        # channels innermost, as in memory where the layout is channels-last: (N*T, H*W, channels)
+        qkv = qkv.permute(0, 2, 3, 4, 1).reshape(N * T, H * W, -1)
+        if self.bias is not None:
+            qkv = qkv + self.bias
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in qkv.split(self.parts, -1))
+        scaled = q * self.scale  # each (N*T, heads, H*W, d)
+        logits = scaled @ k.transpose(-1, -2) + self._positions(scaled if self.scaled_positions else q, H, W)
         out = logits.softmax(-1) @ v
-        out = out.transpose(1, 2).reshape(N, T, H, W, C).permute(0, 4, 1, 2, 3)
+        out = out.transpose(1, 2).reshape(N, T, H, W, -1).permute(0, 4, 1, 2, 3)
         return halve(out) if self.stride == 2 else out
 
     def _positions(self, q: Tensor, H: int, W: int) -> Tensor:
         """q·r for every query and key: (N*T, heads, H*W, d) to (N*T, heads, H*W, H*W)."""
         q = q.reshape(*q.shape[:2], H, W, -1)
-        rows = torch.einsum("nhyxd,ykd->nhyxk", q, relative(self.rel_height, H, self.position_resize))
-        columns = torch.einsum("nhyxd,xkd->nhyxk", q, relative(self.rel_width, W, self.position_resize))
+        rows = torch.einsum("nhyxd,ykd->nhyxk", q, self._table(self.rel_height, H))
+        columns = torch.einsum("nhyxd,xkd->nhyxk", q, self._table(self.rel_width, W))
         return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
+
+    def _table(self, table: Tensor, size: int) -> Tensor:
+        """(size, size, d): what each query adds its product with, by key."""
+        if not self.absolute:
+            return relative(table, size, self.position_resize)
+        if size != len(table):
+            raise UsageError(f"absolute positions were made for {len(table)} positions a side and met {size}")
+        return table.expand(size, -1, -1)
 
 
 def relative(table: Tensor, size: int, resize: PositionResize) -> Tensor:

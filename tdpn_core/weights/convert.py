@@ -1,0 +1,147 @@
+"""From the tensors of a file to one of our networks: recognised by keys and shapes, converted strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tdpn_core.config import ModelConfig, from_dict
+from tdpn_core.errors import CheckpointError
+from tdpn_core.model.factory import build_model
+from tdpn_core.weights.project import Answer, Entries, Finding, InputLayout, Project
+from tdpn_core.weights.projects import PROJECTS
+from tdpn_core.weights.read import Contents, read_weights
+from tdpn_core.weights.rules import COUNTER, Report, rename, some
+
+WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "encoder.")
+"""Prefixes that programs put before all of a network's names: data-parallel training, compilation, an outer class."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A foreign checkpoint as one of our networks."""
+
+    project: str
+    finding: Finding
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    """Of our network; complete, but for counters and what `report` names as unfilled."""
+
+    report: Report
+    meta: dict[str, Any]
+    """Plain values that the file keeps beside its tensors."""
+
+    @property
+    def layout(self) -> InputLayout:
+        """How the reference takes a clip."""
+        return self.finding.layout
+
+    @property
+    def answer(self) -> Answer:
+        """What the reference returns."""
+        return self.finding.answer
+
+    def at(self, frames: int) -> ModelConfig:
+        """The configuration for clips of another number of sampled frames."""
+        if frames == self.config.num_frames:
+            return self.config
+        fitted = self.finding.fitted(frames) if self.finding.fitted else {}
+        return dataclasses.replace(self.config, num_frames=frames, **fitted)
+
+    def complete(self) -> Imported:
+        """Itself, if every weight of the network is filled.
+
+        Raises:
+            CheckpointError: some are not; the first are named.
+        """
+        kept = [name for name in self.report.unfilled if not name.endswith(COUNTER)]
+        if kept:
+            raise CheckpointError(
+                f"fills no whole network: {some(kept)} are not in it",
+                where=self.report.source,
+                hint="such a file can be the start of a network (--init), but cannot be run",
+            )
+        return self
+
+
+def import_weights(path: Path, **settings: Any) -> Imported:
+    """Read `path` and convert it. `settings` are fields of `ModelConfig` that a file does not tell.
+
+    Raises:
+        CheckpointError: unreadable, of a project or a network that is not known, or not whole.
+    """
+    return convert(read_weights(path), **settings)
+
+
+def convert(contents: Contents, **settings: Any) -> Imported:
+    """The tensors of a file under our names, in the network that they are of.
+
+    Raises:
+        CheckpointError: of a project or a network that is not known; the message names the first odd entries.
+        ConfigError: `settings` that the network does not have.
+    """
+    entries = Entries(unwrapped(contents.tensors))
+    project = recognise(entries, contents.path)
+    try:
+        finding = project.examine(entries)
+        chosen = {**finding.settings, **settings}
+        if finding.fitted:
+            chosen = {**chosen, **finding.fitted(chosen["num_frames"]), **settings}
+        config = from_dict(ModelConfig, chosen)
+        shapes = state_shapes(config)
+        values, sources, left_out = rename(entries.tensors, finding.rules, shapes)
+    except CheckpointError as error:
+        raise CheckpointError(f"of {project.name}, but {error.what}", where=contents.path, hint=error.hint) from error
+    report = Report(
+        source=f"{project.name}'s {config.name} {config.arch}, {contents.path}",
+        filled=sources,
+        left_out={**left_out, **contents.left_out},
+        unfilled=tuple(name for name in shapes if name not in values),
+    )
+    return Imported(
+        project=project.name, finding=finding, config=config, weights=values, report=report, meta=contents.meta
+    )
+
+
+def recognise(entries: Entries, path: Path) -> Project:
+    """The project whose names the entries have.
+
+    Raises:
+        CheckpointError: none of those known, or several.
+    """
+    found = [project for project in PROJECTS if project.recognises(entries)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(project.name for project in PROJECTS)
+    raise CheckpointError(
+        f"entries such as {some(list(entries.tensors))} are of no project that is known",
+        where=path,
+        hint=f"known: {known}",
+    )
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` without the prefixes that all of their names share and that say nothing."""
+    names = dict(tensors)
+    while names:
+        shared = next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in names)), None)
+        if shared is None or _needed(shared, names):
+            break
+        names = {name.removeprefix(shared): value for name, value in names.items()}
+    return names
+
+
+def _needed(prefix: str, names: Mapping[str, Tensor]) -> bool:
+    """Whether names without the prefix would begin with a number, as the children of a part do (`net.0.weight`)."""
+    return any(name.removeprefix(prefix)[:1].isdigit() for name in names)
+
+
+def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's state, without memory for it."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in build_model(config).state_dict().items()}

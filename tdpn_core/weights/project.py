@@ -1,0 +1,137 @@
+"""What is known of a project whose checkpoints can be read: how to recognise it, and how it is ours by other names."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tdpn_core.errors import CheckpointError
+from tdpn_core.weights.rules import Rule, some
+
+InputLayout = Literal["NCTHW", "NTCHW", "N(TC)HW", "NCHW"]
+"""How a reference takes a clip: channels first, frames first, frames stacked on channels, or one image."""
+
+Answer = Literal["logits", "probabilities", "steps"]
+"""What a reference returns: logits (N, classes), their softmax, or logits of each time step (N, classes, T')."""
+
+
+class Entries:
+    """A file's tensors with questions that recognition asks."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = dict(tensors)
+
+    def has(self, pattern: str) -> bool:
+        """Whether a name matches `pattern` as a whole."""
+        return any(re.fullmatch(pattern, name) for name in self.tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an entry.
+
+        Raises:
+            CheckpointError: there is no such entry.
+        """
+        if name not in self.tensors:
+            raise CheckpointError(f"lacks {name}")
+        return tuple(self.tensors[name].shape)
+
+    def distinct(self, pattern: str) -> list[str]:
+        """The different texts of the first group of `pattern` among the names that match it, in order."""
+        found = (re.fullmatch(pattern, name) for name in self.tensors)
+        return list(dict.fromkeys(match[1] for match in found if match))
+
+    def time(self, name: str) -> int:
+        """The temporal size of a kernel: 1 of a 2D one."""
+        shape = self.shape(name)
+        return shape[2] if len(shape) == 5 else 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A recognised checkpoint: the network it is of, and how the reference is called."""
+
+    settings: dict[str, Any]
+    """Fields of `ModelConfig`."""
+
+    rules: tuple[Rule, ...]
+    layout: InputLayout = "NCTHW"
+    answer: Answer = "logits"
+
+    fitted: Callable[[int], dict[str, Any]] | None = None
+    """Fields of `ModelConfig` that follow the number of frames T of a clip, beside `num_frames`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Project:
+    """One project whose checkpoints are recognised."""
+
+    name: str
+    marks: tuple[str, ...]
+    """Patterns of which each matches a name in every checkpoint of the project, and in none of another's."""
+
+    examine: Callable[[Entries], Finding]
+    """From the entries to what they are; CheckpointError where they are of a network that we do not have."""
+
+    def recognises(self, entries: Entries) -> bool:
+        """Whether a file with these entries is one of the project's."""
+        return all(entries.has(mark) for mark in self.marks)
+
+
+def residual_depth(entries: Entries, prefix: str, conv: str = "conv{}.weight") -> str:
+    """Our name of the depth of a residual network with torchvision's names of stages, `layer1.0` to `layer4.N`.
+
+    `prefix` stands before them, `conv` is what a block calls its convolutions.
+
+    Raises:
+        CheckpointError: it is none of ours.
+    """
+    p = re.escape(prefix)
+    counts = [len(entries.distinct(rf"{p}layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
+    bottleneck = entries.has(p + r"layer1\.0\." + re.escape(conv.format(3)))
+    width = entries.shape(f"{prefix}layer1.0.{conv.format(1)}")[0]
+    inner = entries.shape(f"{prefix}layer1.0.{conv.format(2)}")[1]
+    if width != inner:
+        raise CheckpointError("a residual network with grouped convolutions, of which there is no model here")
+    return depth(counts, bottleneck=bottleneck)
+
+
+def depth(counts: Sequence[int], *, bottleneck: bool) -> str:
+    """Our name of the residual network with these numbers of blocks in its four stages.
+
+    Raises:
+        CheckpointError: it is none of ours.
+    """
+    known = {
+        ((2, 2, 2, 2), False): "r18",
+        ((3, 4, 6, 3), False): "r34",
+        ((3, 4, 6, 3), True): "r50",
+        ((3, 4, 23, 3), True): "r101",
+    }
+    found = (tuple(counts), bottleneck)
+    if found not in known:
+        kind = "bottlenecks" if bottleneck else "basic blocks"
+        raise CheckpointError(
+            f"a residual network of {tuple(counts)} {kind}, of which there is no model here",
+            hint="the depths here are 18, 34, 50 and 101",
+        )
+    return known[found]
+
+
+def stage_kernels(entries: Entries, prefix: str, conv: str = "conv1.weight") -> tuple[int, ...]:
+    """The temporal kernel of the first block of each stage."""
+    return tuple(entries.time(f"{prefix}layer{stage}.0.{conv}") for stage in range(1, 5))
+
+
+def refuse(entries: Entries, pattern: str, what: str) -> None:
+    """Stop if the file has entries of something that the networks here do not have.
+
+    Raises:
+        CheckpointError: it has.
+    """
+    found = [name for name in entries.tensors if re.fullmatch(pattern, name)]
+    if found:
+        raise CheckpointError(f"has {what} ({some(found)}), which no model here has")

@@ -1,0 +1,65 @@
+"""Checkpoints of reference projects, rebuilt by the fixtures' rule, and what the references make of known inputs."""
+
+import dataclasses
+import importlib.util
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixture:
+    """One reference: the object that its file holds, its input and its outputs."""
+
+    name: str
+    checkpoint: dict[str, Any]
+    inputs: torch.Tensor | list[torch.Tensor]
+    arrays: dict[str, np.ndarray]
+    output: str
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors, out of their wrapper."""
+        inner = self.checkpoint
+        for key in ("state_dict", "model_state"):
+            inner = inner.get(key, inner)
+        return inner
+
+
+@pytest.fixture(scope="session")
+def parity(shared: Path) -> Callable[[str], Fixture]:
+    """Fixtures by name."""
+    folder = shared / "parity"
+    spec = importlib.util.spec_from_file_location("parity_fill", folder / "fill.py")
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+
+    def load(name: str) -> Fixture:
+        with np.load(folder / name / "expected.npz") as stored:
+            arrays = {key: stored[key] for key in stored.files}
+        meta = json.loads(str(arrays.pop("meta")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the program leaves its table to the garbage collector
+            checkpoint = fill.build_checkpoint(folder / name / "params.tsv")
+        return Fixture(name, checkpoint, fill.build_input(meta), arrays, meta["output"])
+
+    return load
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Save an object as a project would, and give the file."""
+
+    def save(value: Any, name: str = "checkpoint.pth") -> Path:
+        torch.save(value, tmp_path / name)
+        return tmp_path / name
+
+    return save

@@ -1,0 +1,113 @@
+"""Every reference checkpoint, through the public path: file, import, the reference's own input, its output and taps."""
+
+import numpy as np
+import pytest
+import torch
+
+import tdpn_core
+
+RESNET = {"stem": "backbone.maxpool", **{f"res{n + 1}": f"backbone.layer{n}" for n in range(1, 5)}}
+NECK = {
+    "neck": "pyramid",
+    "neck_topdown": "pyramid.fusion.top_down",
+    "neck_bottomup": "pyramid.fusion.bottom_up",
+    "neck_down0": "pyramid.bottom_up.res4",
+}
+
+TAPS = {
+    "torchvision_resnet18": RESNET,
+    "torchvision_resnet50": RESNET,
+    "torchvision_resnet101": RESNET,
+    "tpn_official_r50_8x8_baseline": RESNET,
+    "tpn_official_tsm50_sthv1_baseline": RESNET,
+    "tpn_r50_8x8": RESNET | NECK,
+    "tpn_tsm50_sthv1": RESNET | NECK,
+    "mma2_tsn_r50": RESNET,
+    "mma2_tsm_r50_sthv2": RESNET,
+    "mma2_slowonly_r50_8x8": RESNET,
+    "mma2_i3d_r50": RESNET,
+    "mma2_tpn_slowonly_r50_8x8": RESNET | NECK,
+    "ptv_slow_r50": RESNET,
+    "ptv_c2d_r50": RESNET,
+}
+"""Fixture, its arrays, and the part of our network whose output each is."""
+
+FLOWS = {"topdown": "pyramid.fusion.top_down", "bottomup": "pyramid.fusion.bottom_up"}
+PYRAMID = {"temporal_rates": (1, 2, 4, 8)}
+PARTS = {
+    "tpn_neck_2level": ({}, FLOWS),
+    "tpn_neck_2level_r101": ({"temporal_rates": (4, 8)}, FLOWS),
+    "tpn_neck_4level": ({}, FLOWS | {"aux_conv": "auxiliary_head.reduce"}),
+    "mma2_tpn_neck_4level_cascade": (PYRAMID, FLOWS),
+    "mma2_tpn_neck_4level_parallel": (PYRAMID | {"flow": "parallel"}, FLOWS),
+    "bot_lucidrains_mhsa_rel": ({}, {}),
+    "bot_lucidrains_mhsa_abs": ({}, {}),
+    "bot_lucidrains_block": ({}, {}),
+    "bot_lucidrains_block_down": ({}, {"net": "bn3"}),
+    "bot_timm_attn": ({}, {}),
+    "bot_timm_attn_stride2": ({}, {}),
+}
+"""Fixture, the settings that no shape tells, and its arrays by part."""
+
+DEEP = {"torchvision_resnet101"}
+
+
+def tap(network, parts):
+    """Outputs of parts by name, filled at the next forward pass."""
+    seen = {}
+    for name, path in parts.items():
+        hook = lambda _, __, out, name=name: seen.update({name: out.detach()})  # noqa: E731
+        network.get_submodule(path).register_forward_hook(hook)
+    return seen
+
+
+def error(mine, theirs):
+    """The largest difference relative to the largest value."""
+    return float(abs(mine - theirs).max() / abs(theirs).max())
+
+
+def compare(seen, arrays, tolerance):
+    for name, value in seen.items():
+        assert tuple(value.shape) == tuple(arrays.get(f"{name}_shape", value.shape)), name
+        mean = value.mean((2, 3, 4)).numpy()
+        assert error(mean, arrays[name]) <= tolerance, f"{name}: mean off by {error(mean, arrays[name])}"
+        flat = value.flatten()
+        places = np.linspace(0, len(flat) - 1, 64).astype(np.int64)
+        probes = flat[torch.from_numpy(places)].numpy()
+        theirs = arrays[f"{name}_probe"]
+        assert error(probes, theirs) <= 1e-3, f"{name}: single values off by {error(probes, theirs)}"
+
+
+@pytest.mark.parametrize("name", TAPS)
+def test_a_reference_is_reproduced(parity, write, name):
+    known = parity(name)
+    model = tdpn_core.load_model(write(known.checkpoint))
+    assert not model.training
+    seen = tap(model.network, TAPS[name])
+    with torch.inference_mode():
+        out = model(known.inputs)
+    theirs = known.arrays[known.output]
+    tolerance = 1e-3 if name in DEEP else 1e-4
+    assert out.shape == theirs.shape
+    print(f"\n{name}: {error(out.numpy(), theirs):.1e}")
+    assert error(out.numpy(), theirs) <= tolerance
+    compare(seen, known.arrays, tolerance)
+    assert set(model.report.filled.values()) | set(model.report.left_out) >= set(known.state)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_reference_is_reproduced(parity, write, name):
+    known = parity(name)
+    settings, parts = PARTS[name]
+    model = tdpn_core.load_model(write(known.checkpoint), **settings)
+    seen = tap(model.part, parts)
+    with torch.inference_mode():
+        out = model(known.inputs)
+        if "aux_conv" in parts:
+            model.part.auxiliary_head(known.inputs[-2])
+    theirs = known.arrays[known.output]
+    assert out.shape == theirs.shape
+    print(f"\n{name}: {error(out.numpy(), theirs):.1e}")
+    assert error(out.numpy(), theirs) <= 1e-4
+    compare(seen, known.arrays, 1e-4)
+    assert set(model.report.filled.values()) | set(model.report.left_out) >= set(known.state)
