@@ -283,7 +283,15 @@ class TrainConfig:
     """Passes over the training clips."""
 
     batch_size: int = 64
-    """Clips of one optimiser step."""
+    """Clips of one optimiser step, of all processes together."""
+
+    accumulate: int = 1
+    """Parts that a step's batch is computed in, one after the other: less memory, the same gradient. Batch
+    normalisation then sees one part at a time."""
+
+    balanced: bool = False
+    """Every class has equally many clips in an epoch (those of the first head count), and over the run each of a
+    class's clips is seen equally often."""
 
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum is the papers'; AdamW learns small networks from nothing in far fewer steps."""
@@ -312,8 +320,34 @@ class TrainConfig:
     warmup_epochs: float = 0.0
     """The rate rises linearly to its peak over these epochs."""
 
+    stop_after: int = 0
+    """Epochs without a better validation result after which the run ends; 0: it never ends early."""
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes (Szegedy et al. 2016)."""
+
+    ema: float = 0.0
+    """Decay of a running average of the weights, rising to this value over the first steps. Where it is not 0, the
+    average is what is validated and what `best.pt` and `last.pt` hold as the weights."""
+
+    frozen: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
+    """The backbone up to here keeps its weights and the statistics of its batch normalisation."""
+
     auxiliary_weight: float = 0.5
     """Weight of the auxiliary head's loss."""
+
+    explosion: float = 100.0
+    """A batch whose loss is this many times that of guessing ends the run; 0: none does, as long as it is finite."""
+
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """What a GPU computes in. `auto`: bf16 autocast, on GPUs without it fp16 with loss scaling; both with TF32 for
+    what stays in float32, which `float32` turns off. A CPU always computes in float32."""
+
+    checkpointing: bool = False
+    """Activations within residual blocks and neck are computed again in the backward pass instead of being kept."""
+
+    compile: bool = False
+    """The network runs through `torch.compile`: minutes at the start, faster steps."""
 
     seed: int = 0
     """The seed of everything that is random."""
@@ -323,6 +357,18 @@ class TrainConfig:
             raise ConfigError(f"--epochs must be at least 1, not {self.epochs}")
         if self.batch_size < 1:
             raise ConfigError(f"--batch-size must be at least 1, not {self.batch_size}")
+        if not (1 <= self.accumulate <= self.batch_size):
+            raise ConfigError(
+                f"accumulate must lie between 1 and the batch size, {self.batch_size}, not {self.accumulate}"
+            )
+        if self.stop_after < 0:
+            raise ConfigError(f"stop_after must not be negative, not {self.stop_after}")
+        if not (0 <= self.label_smoothing < 1):
+            raise ConfigError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+        if not (0 <= self.ema < 1):
+            raise ConfigError(f"ema must lie in [0, 1), not {self.ema}")
+        if not (self.explosion >= 0):
+            raise ConfigError(f"explosion must not be negative, not {self.explosion}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ConfigError(f"--lr must be a positive number, not {self.lr}")
         if self.clip_norm <= 0:

@@ -75,6 +75,7 @@ def train(
             trainer.restore(folder / LAST)
         elif init is not None:
             progress.say(str(initialise(trainer.learner.model, init)))
+            trainer.learner.start_from_model()
         with record.running(trainer.state):  # the folder is written to from here on
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
@@ -96,7 +97,7 @@ class Trainer:
     ) -> None:
         # what is trained
         self.config = config
-        self.learner = Learner(config, clips.ids, runtime.device)
+        self.learner = Learner(config, clips.ids, runtime)
         self.state = TrainingState()
         # on what
         self.validation = validation
@@ -136,9 +137,9 @@ class Trainer:
             began = time.perf_counter()
             for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
                 arrived = time.perf_counter()
-                loss, correct = self._step(batch)
+                outcome = self._step(batch)
                 ended = time.perf_counter()
-                self._count(loss, correct, len(batch.indices), ended - began, arrived - began)
+                self._count(outcome, len(batch.indices), ended - began, arrived - began)
                 progress.advance(1, **_shown(self.state.running))
                 if self.stop:
                     self._leave()
@@ -182,7 +183,7 @@ class Trainer:
 
     def validate(self, clips: ClipStore) -> dict[str, float]:
         """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
-        probabilities = score_split(self.learner.model, clips, self.config, views="1x1", workers=self.workers)
+        probabilities = score_split(self.learner.scored, clips, self.config, views="1x1", workers=self.workers)
         rows = []
         for head, values in probabilities.items():
             known = clips.labels[head] >= 0
@@ -220,9 +221,9 @@ class Trainer:
         state = self.state
         return self.learner.step(batch, epoch=state.epoch, number=state.step, lr=self._rate(state.batch))
 
-    def _count(self, loss: float, correct: float, clips: int, seconds: float, waiting: float) -> None:
+    def _count(self, outcome: Outcome, clips: int, seconds: float, waiting: float) -> None:
         """One more batch is done."""
-        state, sums = self.state, (loss * clips, correct, clips, seconds, waiting)
+        state, sums = self.state, (outcome.loss * clips, outcome.correct, clips, seconds, waiting)
         running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
         self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,15 +12,27 @@ from torch.nn import functional as F
 from tdpn_core.sampling.mixing import Mix
 
 
-def mean_cross_entropy(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
+def label_counts(labels: Mapping[str, Tensor]) -> dict[str, int]:
+    """The clips with a label, by head: what the mean loss of a batch is a mean over."""
+    return {head: int((values >= 0).sum()) for head, values in labels.items()}
+
+
+def mean_cross_entropy(
+    logits: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    *,
+    counts: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
     """Mean over heads of the cross entropy of (N, classes) logits against (N,) labels.
 
-    Label -1 is left out; a head without any other adds 0.
+    Label -1 is left out; a head without any other adds 0. Of a part of a batch, the sum over its clips is divided by
+    the `counts` of the whole batch, so that the parts add up to the batch's mean.
     """
     losses = []
     for head, values in logits.items():
-        total = F.cross_entropy(values, labels[head], ignore_index=-1, reduction="sum")
-        losses.append(total / (labels[head] >= 0).sum().clamp(min=1))
+        total = F.cross_entropy(values, labels[head], ignore_index=-1, reduction="sum", label_smoothing=smoothing)
+        losses.append(total / max(1, (counts or label_counts(labels))[head]))
     return torch.stack(losses).mean()
 
 
@@ -30,15 +43,25 @@ def objective(
     *,
     weight: float,
     mix: Mix | None = None,
+    counts: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Cross entropy + `weight` x auxiliary cross entropy (TPN's loss), a scalar.
 
     Of clips joined by `mix` it is the loss against their own labels and that against their partners', weighted by
-    their shares.
+    their shares. `counts` and `smoothing` are those of `mean_cross_entropy`.
     """
-    loss = mean_cross_entropy(logits, labels)
-    loss = loss + weight * mean_cross_entropy(auxiliary, labels) if auxiliary else loss
+    loss = mean_cross_entropy(logits, labels, counts=counts, smoothing=smoothing)
+    if auxiliary:
+        loss = loss + weight * mean_cross_entropy(auxiliary, labels, counts=counts, smoothing=smoothing)
     if mix is None:
         return loss
-    others = objective(logits, auxiliary, mix.partners_labels(labels), weight=weight)
+    theirs = mix.partners_labels(labels)
+    others = objective(logits, auxiliary, theirs, weight=weight, counts=counts, smoothing=smoothing)
     return mix.share * loss + (1 - mix.share) * others
+
+
+def guessing_loss(classes: Mapping[str, int], *, weight: float, auxiliary: bool) -> float:
+    """The objective of a network that finds all classes equally likely: the natural scale of a loss."""
+    entropy = sum(math.log(max(2, count)) for count in classes.values()) / len(classes)
+    return entropy * (1 + weight) if auxiliary else entropy

@@ -11,11 +11,19 @@ from tdpn_core.config import TrainConfig
 
 
 def create_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser that `config` names, over all parameters alike."""
+    """The optimiser that `config` names, over all parameters alike; on a GPU one kernel steps them all."""
+    every = list(parameters)
+    fused = all(parameter.is_cuda for parameter in every)
     if config.optimiser == "adamw":
-        return AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    nesterov = config.momentum > 0
-    return SGD(parameters, lr=config.lr, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay)
+        return AdamW(every, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+    return SGD(
+        every,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+        fused=fused,
+    )
 
 
 def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -30,8 +38,9 @@ def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Paramete
 def restore_optimiser(
     optimiser: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimiser_tensors` gave, on each parameter's device; the step counters stay on the CPU."""
+    """Put back what `optimiser_tensors` gave, on each parameter's device; a step counter only where it is read there."""
+    fused = optimiser.defaults["fused"]
     for key, value in tensors.items():
         buffer, _, name = key.partition(".")
         parameter = parameters[name]
-        optimiser.state[parameter][buffer] = value if value.ndim == 0 else value.to(parameter.device)
+        optimiser.state[parameter][buffer] = value.to(parameter.device) if fused or value.ndim else value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,19 +14,29 @@ from tdpn_core.checkpoint import load_weights
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import TrainingError
 from tdpn_core.model.factory import build_model
+from tdpn_core.model.tdpn import TDPN
 from tdpn_core.randomness import derive, derive_seed
+from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.augment import augment
 from tdpn_core.sampling.loader import Batch
 from tdpn_core.sampling.mixing import draw_mix
 from tdpn_core.sampling.pixels import normalise
-from tdpn_core.train.loss import objective
+from tdpn_core.train.average import Average
+from tdpn_core.train.freeze import freeze, frozen_stages
+from tdpn_core.train.loss import guessing_loss, label_counts, objective
+from tdpn_core.train.memory import largest_that_fits, out_of_memory
 from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
+from tdpn_core.train.precision import choose_precision
+from tdpn_core.train.recompute import recompute_activations
 
 _INITIAL, _STEP = 0, 1
 """First element of a derived seed's path: what the draw is for."""
 
 _MIX = 2
 """Last element of the path of a step's mix, which no other path of that length ends with."""
+
+_RAW = "raw."
+_SCALE, _GROWTH = "scaler.scale", "scaler.growth_tracker"
 
 
 class Outcome(NamedTuple):
@@ -36,62 +48,61 @@ class Outcome(NamedTuple):
     correct: float
     """Clips that were right, the mean over heads; of mixed clips the share of the class that was right."""
 
+    norm: float
+    """Of the gradient, before it was cut. Not finite where fp16 overflowed: that step changed no weight."""
+
 
 class Learner:
-    """A network and its optimiser: everything that a step changes."""
+    """A network and everything that a step changes: its weights, their average, the optimiser, the loss's scale."""
 
-    def __init__(self, config: RunConfig, ids: Sequence[str], device: torch.device) -> None:
-        """A fresh network on `device`; `ids` name the training clips in messages."""
+    def __init__(self, config: RunConfig, ids: Sequence[str], runtime: Runtime) -> None:
+        """A fresh network on the device of `runtime`; `ids` name the training clips in messages."""
         self.config = config
         self.ids = ids
-        self.device = device
-        torch.manual_seed(derive_seed(config.train.seed, _INITIAL))
-        self.model = build_model(config.model).to(device)
-        self.names = dict(self.model.named_parameters())
-        self.optimiser = create_optimiser(self.names.values(), config.train)
+        self.runtime = runtime
+        self.device = runtime.device
+        settings = config.train
+        torch.manual_seed(derive_seed(settings.seed, _INITIAL))
+        self.model = build_model(config.model).to(self.device)
+        self.average = Average(self.model, settings.ema) if settings.ema else None
+        self.frozen = frozen_stages(self.model, settings.frozen)
+        freeze(self.frozen)
+        self.names = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        self.optimiser = create_optimiser(self.names.values(), settings)
+        self.precision = choose_precision(settings.precision, self.device)
+        if settings.checkpointing:
+            recompute_activations(self.model)
+        self.network: Any = torch.compile(self.model) if settings.compile else self.model
+        guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
+        self.highest_loss = settings.explosion * guess or math.inf
 
     def step(self, batch: Batch, *, epoch: int, number: int, lr: float) -> Outcome:
         """Step `number` of the run, in `epoch`, at the learning rate `lr`.
 
         Raises:
-            TrainingError: loss or gradient is not finite. The weights are as before the step, but the batch
-                normalisation's running statistics are not: nothing may be saved after it.
+            TrainingError: loss or gradient is not finite, the loss exploded, or the device is out of memory. The
+                weights are as before the step, but the batch normalisation's running statistics are not: nothing may
+                be saved after it.
         """
-        settings, sampling = self.config.train, self.config.sampling
-        torch.manual_seed(derive_seed(settings.seed, _STEP, number))  # dropout's draws depend on the step alone
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        labels = {head: values.to(self.device, non_blocking=True) for head, values in batch.labels.items()}
-        clips = batch.clips.to(self.device, non_blocking=True)
-        clips = normalise(augment(clips, batch.indices.tolist(), epoch, sampling, settings.seed), sampling)
-        side = self.config.model.input_size
-        mix = draw_mix(len(clips), side, side, sampling, derive(settings.seed, _STEP, number, _MIX))
-        output = self.model(clips if mix is None else mix.clips(clips))
-        loss = objective(output.logits, output.auxiliary, labels, weight=settings.auxiliary_weight, mix=mix)
-        self.optimiser.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
-        if not torch.isfinite(loss + norm):
-            names = ", ".join(self.ids[index] for index in batch.indices.tolist())
-            raise TrainingError(
-                f"loss {loss.item():.3g} and gradient norm {norm.item():.3g} are not finite at step {number}",
-                where=f"clips {names}",
-                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
-            )
-        self.optimiser.step()
-        correct = _correct(output.logits, labels)
-        if mix is not None:
-            others = _correct(output.logits, mix.partners_labels(labels))
-            correct = mix.share * correct + (1 - mix.share) * others
-        return Outcome(loss.item(), correct)
+        try:
+            return self._step(batch, epoch, number, lr)
+        except torch.OutOfMemoryError:
+            pass  # what the step held is free only once the exception is gone
+        raise self._out_of_memory(batch, epoch)
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's state dict, for a checkpoint."""
-        return self.model.state_dict()
+        """The state dict of the network that is `scored`, for a checkpoint."""
+        return self.scored.state_dict()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's buffers, for a checkpoint."""
-        return optimiser_tensors(self.optimiser, self.names)
+        """What else a step changes, for a checkpoint: optimiser, loss scale, the weights where they are averaged."""
+        tensors = optimiser_tensors(self.optimiser, self.names)
+        if self.average is not None:
+            tensors |= {_RAW + name: value for name, value in self.model.state_dict().items()}
+        if self.precision.scaler.is_enabled():
+            state = self.precision.scaler.state_dict()
+            tensors |= {_SCALE: torch.tensor(state["scale"]), _GROWTH: torch.tensor(state["_growth_tracker"])}
+        return tensors
 
     def restore(self, weights: dict[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `weights` and `tensors` gave.
@@ -99,10 +110,126 @@ class Learner:
         Raises:
             CheckpointError: they are another network's.
         """
-        load_weights(self.model, weights)
-        restore_optimiser(self.optimiser, self.names, tensors)
+        raw = {name.removeprefix(_RAW): value for name, value in tensors.items() if name.startswith(_RAW)}
+        load_weights(self.scored, weights)
+        if self.average is not None:
+            load_weights(self.model, raw)
+        scaler = self.precision.scaler
+        if scaler.is_enabled() and _SCALE in tensors:
+            kept = {"scale": tensors[_SCALE].item(), "_growth_tracker": int(tensors[_GROWTH])}
+            scaler.load_state_dict(scaler.state_dict() | kept)
+        own = {name: value for name, value in tensors.items() if not name.startswith((_RAW, "scaler."))}
+        restore_optimiser(self.optimiser, self.names, own)
+
+    def start_from_model(self) -> None:
+        """Take note that `model` was filled with other weights: the average begins anew."""
+        if self.average is not None:
+            load_weights(self.average.model, self.model.state_dict())
+
+    @property
+    def scored(self) -> TDPN:
+        """The network that is validated and kept: the average where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def _auxiliary(self) -> bool:
+        return getattr(self.model, "auxiliary_head", None) is not None
+
+    def _step(self, batch: Batch, epoch: int, number: int, lr: float) -> Outcome:
+        settings, scaler = self.config.train, self.precision.scaler
+        torch.manual_seed(derive_seed(settings.seed, _STEP, number))  # dropout's draws depend on the step alone
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self._clear()
+        mixing = derive(settings.seed, _STEP, number, _MIX)
+        counts = label_counts(batch.labels)
+        results = [self._learn(part, epoch, counts, mixing) for part in _parts(batch, settings.accumulate)]
+        scaler.unscale_(self.optimiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
+        total, correct = torch.stack(results).sum(0)
+        outcome = Outcome(
+            *torch.stack([total, correct, norm]).tolist()
+        )  # the one time that a step waits for the device
+        self._check(outcome, batch, number)
+        scaler.step(self.optimiser)
+        scaler.update()
+        if self.average is not None and math.isfinite(outcome.norm):
+            self.average.update(self.model, number)
+        return outcome
+
+    def _learn(self, part: Batch, epoch: int, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
+        """Add the gradient of `part`, whose losses are means over `counts`; gives its loss and correct clips, (2,)."""
+        settings, sampling = self.config.train, self.config.sampling
+        labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
+        clips = part.clips.to(self.device, non_blocking=True)
+        clips = normalise(augment(clips, part.indices.tolist(), epoch, sampling, settings.seed), sampling)
+        side = self.config.model.input_size
+        mix = draw_mix(len(clips), side, side, sampling, mixing)
+        with self.precision.autocast():
+            output = self.network(clips if mix is None else mix.clips(clips))
+            loss = objective(
+                output.logits,
+                output.auxiliary,
+                labels,
+                weight=settings.auxiliary_weight,
+                mix=mix,
+                counts=counts,
+                smoothing=settings.label_smoothing,
+            )
+        self.precision.scaler.scale(loss).backward()
+        correct = _correct(output.logits, labels)
+        if mix is not None:
+            correct = mix.share * correct + (1 - mix.share) * _correct(output.logits, mix.partners_labels(labels))
+        return torch.stack([loss.detach(), correct])
+
+    def _check(self, outcome: Outcome, batch: Batch, number: int) -> None:
+        """Nothing, or the error that ends the run on all processes before any weight has changed."""
+        finite = math.isfinite(outcome.norm) or self.precision.may_overflow()
+        fault = ""
+        if not (math.isfinite(outcome.loss) and finite):
+            fault = f"loss {outcome.loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
+        elif outcome.loss > self.highest_loss:
+            fault = f"loss {outcome.loss:.3g} is over {self.config.train.explosion:g} times that of guessing"
+        if self.runtime.highest(int(bool(fault))):
+            names = ", ".join(self.ids[index] for index in batch.indices.tolist())
+            raise TrainingError(
+                f"{fault or 'another process met a fault'} at step {number}",
+                where=f"clips {names}" if fault else None,
+                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
+            )
+
+    def _clear(self) -> None:
+        """Ready for a step: no gradient yet, everything in training but what is frozen."""
+        self.optimiser.zero_grad()
+        self.model.train()
+        freeze(self.frozen)
+
+    def _out_of_memory(self, batch: Batch, epoch: int) -> TrainingError:
+        settings = self.config.train
+        part = next(_parts(batch, settings.accumulate))
+
+        def run(count: int) -> None:
+            self._clear()
+            fewer = next(_parts(part, len(part.indices) / count))
+            self._learn(fewer, epoch, label_counts(part.labels), derive(settings.seed))
+
+        fitting = largest_that_fits(run, len(part.indices))
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+        shape = tuple(part.clips.shape)
+        return out_of_memory(
+            shape, fitting, batch_size=settings.batch_size, accumulate=settings.accumulate, device=name
+        )
 
 
-def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> float:
+def _parts(batch: Batch, count: float) -> Iterator[Batch]:
+    """`batch` in `count` parts of equal size, the last ones smaller where it does not divide."""
+    size = math.ceil(len(batch.indices) / count)
+    for start in range(0, len(batch.indices), size):
+        part = slice(start, start + size)
+        labels = {head: values[part] for head, values in batch.labels.items()}
+        yield Batch(batch.clips[part], labels, batch.indices[part])
+
+
+def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
     hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
-    return torch.stack(hits).float().mean().item()
+    return torch.stack(hits).float().mean()
