@@ -32,10 +32,14 @@ def train(
     size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", help="Parts that a batch is computed in, to save memory.", min=1)
+    ] = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Peak learning rate (default: the recipe's, scaled with the batch).")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Preset (default: by data set and device).", show_default=False)
     ] = None,
@@ -76,7 +80,9 @@ def train(
             size=size,
             epochs=epochs,
             batch_size=batch_size,
+            accumulate=accumulate,
             lr=lr,
+            compile=compiled or None,
             seed=seed,
             settings=options.parse_settings(settings),
         )

@@ -151,7 +151,9 @@ def adjust(
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    accumulate: int | None = None,
     lr: float | None = None,
+    compile: bool | None = None,
     seed: int | None = None,
     views: str | None = None,
     settings: dict[str, str] | None = None,
@@ -177,7 +179,7 @@ def adjust(
         network, sampling = replace(network, input_size=size), replace(sampling, short_side=short_side)
     network = replace(network, **_given(arch=arch, num_frames=frames))
     sampling = replace(sampling, **_given(interval=interval, views=views))
-    train = replace(train, **_given(lr=lr, seed=seed))
+    train = replace(train, **_given(accumulate=accumulate, lr=lr, compile=compile, seed=seed))
     adjusted = replace(config, model=network, sampling=sampling, train=train)
     return set_fields(adjusted, settings) if settings else adjusted
 

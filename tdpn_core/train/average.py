@@ -7,13 +7,13 @@ import copy
 import torch
 from torch import nn
 
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 
 
 class Average:
     """An exponential moving average of a network: parameters and the statistics of its batch normalisation."""
 
-    def __init__(self, model: TDPN, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         """It begins as a copy of `model`."""
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay

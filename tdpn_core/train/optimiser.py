@@ -38,7 +38,7 @@ def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Paramete
 def restore_optimiser(
     optimiser: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimiser_tensors` gave, on each parameter's device; a step counter only where it is read there."""
+    """Put back what `optimiser_tensors` gave, on each parameter's device; step counters only where needed there."""
     fused = optimiser.defaults["fused"]
     for key, value in tensors.items():
         buffer, _, name = key.partition(".")

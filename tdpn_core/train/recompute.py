@@ -44,12 +44,15 @@ def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], Abstrac
 
 @contextmanager
 def _without_statistics(segment: nn.Module) -> Iterator[None]:
-    """Batch normalisation inside normalises by the batch, but does not count it a second time."""
-    norms = [module for module in segment.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+    """Batch normalisation inside counts what it sees into copies of its statistics: it has seen it before."""
+    norms = [module for module in segment.modules() if isinstance(module, _BatchNorm)]
+    kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+    for norm, buffers in zip(norms, kept, strict=True):
+        for name, value in buffers.items():
+            setattr(norm, name, value.clone())
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, kept, strict=True):
+            for name, value in buffers.items():
+                setattr(norm, name, value)

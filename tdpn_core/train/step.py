@@ -14,7 +14,7 @@ from tdpn_core.checkpoint import load_weights
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import TrainingError
 from tdpn_core.model.factory import build_model
-from tdpn_core.model.tdpn import TDPN
+from tdpn_core.model.network import Network
 from tdpn_core.randomness import derive, derive_seed
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.augment import augment
@@ -127,7 +127,7 @@ class Learner:
             load_weights(self.average.model, self.model.state_dict())
 
     @property
-    def scored(self) -> TDPN:
+    def scored(self) -> Network:
         """The network that is validated and kept: the average where there is one."""
         return self.model if self.average is None else self.average.model
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tdpn_core.sampling.mixing import Mix
-from tdpn_core.train.loss import mean_cross_entropy, objective
+from tdpn_core.train.loss import label_counts, mean_cross_entropy, objective
 
 
 def _cross_entropy(logits: torch.Tensor, label: int) -> float:
@@ -41,6 +41,31 @@ def test_a_whole_batch_has_pytorchs_mean_to_the_bit() -> None:
     theirs = torch.nn.functional.cross_entropy(logits, labels, ignore_index=-1)
     assert torch.equal(ours, theirs)
     assert torch.equal(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
+
+
+def test_smoothing_spreads_a_share_of_each_label_over_all_classes() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 4), torch.tensor([0, -1, 2])
+    expected = 0.0
+    for row in (0, 2):
+        every = sum(_cross_entropy(logits[row], label) for label in range(4)) / 4
+        expected += (0.8 * _cross_entropy(logits[row], int(labels[row])) + 0.2 * every) / 2
+    assert mean_cross_entropy({"a": logits}, {"a": labels}, smoothing=0.2).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_parts_of_a_batch_add_up_to_its_mean() -> None:
+    torch.manual_seed(0)
+    logits = {"verb": torch.randn(5, 4), "noun": torch.randn(5, 6)}
+    labels = {"verb": torch.tensor([0, 3, -1, 2, 1]), "noun": torch.tensor([5, -1, -1, -1, 0])}
+    counts = label_counts(labels)
+    assert counts == {"verb": 4, "noun": 2}
+
+    def part(rows: slice) -> float:
+        own = [{head: values[rows] for head, values in both.items()} for both in (logits, labels)]
+        return objective(own[0], own[0], own[1], weight=0.5, counts=counts, smoothing=0.1).item()
+
+    whole = objective(logits, logits, labels, weight=0.5, smoothing=0.1).item()
+    assert part(slice(0, 2)) + part(slice(2, 5)) == pytest.approx(whole, abs=1e-6)
 
 
 def test_mixed_clips_have_the_loss_of_both_classes_by_their_shares() -> None:
