@@ -8,44 +8,100 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
     from tdpn_core.evaluate.run import Evaluation
 
-EXAMPLES = options.epilog("tdpn eval runs/folder-tdpn-r18/best.pt", "tdpn eval best.pt --views 10x3 --json")
+EXAMPLES = options.epilog(
+    "tdpn eval runs/folder-tdpn-r18/best.pt",
+    "tdpn eval best.pt --views 10x3 --json",
+    "tdpn eval eval-val-10x3/scores.h5 --topk 1,2,5",
+    "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
+    "tdpn eval best.pt --split test --submission out.zip",
+)
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of tdpn train; it knows its data and classes.")],
-    views: options.Views = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoints of tdpn train, or files of scores that tdpn eval left.", show_default=False),
+    ],
+    views: options.EvalViews = None,
     split: Annotated[str, typer.Option("--split", help="Which clips: val, train or test.")] = "val",
     topk: Annotated[str, typer.Option("--topk", help="Comma-separated; cut to the number of classes.")] = "1,5",
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            "--fuse", help="Weight of each file, such as 1,1.5; or search (default: equal).", show_default=False
+        ),
+    ] = None,
+    search_on: Annotated[
+        str,
+        typer.Option(
+            "--search-on",
+            help="Where weights are searched: half of the clips (the other is reported), a split, or files of scores.",
+        ),
+    ] = "half",
     data: options.Data = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report (default: beside it).", show_default=False)
     ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave clips out that cannot be read, and count them.")
+    ] = False,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Score frames of another size or rate than trained on.")
+    ] = False,
+    submission: Annotated[
+        Path | None,
+        typer.Option("--submission", help="Write the EPIC-KITCHENS-100 challenge's zip.", show_default=False),
+    ] = None,
+    sls: Annotated[
+        str, typer.Option("--sls", help="Its supervision levels: pre-training, training labels, training data.")
+    ] = "2,3,3",
     gpus: options.Gpus = None,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score a checkpoint: top-1, top-5, mean class accuracy, and a report beside it."""
+    """Score checkpoints, or take scores again: top-1, top-5, mean class accuracy, and a report beside it."""
     from tdpn_core.evaluate import run
+    from tdpn_core.evaluate.options import ScoreOptions
     from tdpn_core.evaluate.report import summary, write_report
-    from tdpn_core.runtime import set_up
+    from tdpn_core.evaluate.scorefile import is_scores
 
     ks = options.parse_numbers(topk, where="--topk")
+    weights, searched = _fusion(fuse, search_on)
+    levels = _levels(sls)
+    runtime = None
+    if not all(is_scores(path) for path in files):
+        from tdpn_core.runtime import set_up
+
+        runtime = set_up(gpus)
     with output.progress() as progress:
-        result = run.evaluate(
-            checkpoint,
-            runtime=set_up(gpus),
-            data=data,
-            split=split,
-            views=views,
+        result = run.evaluate_files(
+            files,
+            runtime=runtime,
+            options=ScoreOptions(
+                data=data,
+                split=split,
+                views=views,
+                workers=workers,
+                allow_missing=allow_missing,
+                allow_mismatch=allow_mismatch,
+            ),
             topk=ks,
-            workers=workers,
+            weights=weights,
+            search_on=searched,
+            out=out,
             progress=progress,
         )
     report = write_report(result, out)
+    if submission is not None:
+        from tdpn_core.evaluate.submission import write_submission
+
+        write_submission(submission, result.scores, levels)
+        output.say(f"{submission}: supervision levels {sls}; check them before it is handed in")
     if as_json:
         output.print_json(summary(result) | {"report": str(report)})
     else:
@@ -55,9 +111,23 @@ def evaluate(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
+    from tdpn_core.evaluate.report.text import covered
+
+    if result.epic:
+        _show_epic(result)
+    elif result.heads:
+        _show_heads(result)
+    else:
+        output.stdout.print(f"{result.clips} clips of {result.scores.origin.dataset} scored; none has a label.")
+    coverage = result.scores.origin.coverage
+    if coverage.scored < coverage.on_disk:
+        output.say(f"note: {covered(result)}")
+
+
+def _show_heads(result: Evaluation) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{result.config.data.dataset}, {result.split}, {result.views} views", title_justify="left")
+    table = Table(title=_title(result), title_justify="left")
     table.add_column("head")
     table.add_column("clips", justify="right")
     ks = sorted({k for metrics in result.heads.values() for k in metrics.top})
@@ -67,8 +137,45 @@ def show(result: Evaluation) -> None:
         top = [f"{metrics.top[k]:.2%}" if k in metrics.top else "" for k in ks]
         guess = max(row.clips for row in metrics.classes) / metrics.clips
         table.add_row(head, str(metrics.clips), *top, f"{metrics.mean_class_accuracy:.2%}", f"{guess:.2%}")
+        low, high = metrics.top_intervals[ks[0]]
+        table.add_row("", "", f"[dim]{low:.1%} – {high:.1%}[/]", *[""] * (len(ks) + 1))
     output.stdout.print(table)
-    if result.rejected:
-        output.say(
-            f"not scored, because they cannot be decoded: {result.rejected}, over all splits; `tdpn prep` lists them"
-        )
+
+
+def _show_epic(result: Evaluation) -> None:
+    from rich.table import Table
+
+    from tdpn_core.evaluate.report.text import epic_rows
+
+    head, *rows = epic_rows(result)
+    table = Table(title=_title(result), title_justify="left")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="left" if number < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
+    output.stdout.print(table)
+
+
+def _title(result: Evaluation) -> str:
+    return f"{result.scores.origin.dataset}, {result.split}, {result.views} views"
+
+
+def _fusion(fuse: str | None, search_on: str) -> tuple[list[float] | None, str | list[Path] | None]:
+    """Weights, and where they are searched."""
+    if fuse is None:
+        return None, None
+    if fuse == "search":
+        paths = [Path(part) for part in search_on.split(",")]
+        return None, paths if any(path.suffix for path in paths) else search_on
+    try:
+        return [float(part) for part in fuse.split(",")], None
+    except ValueError:
+        hint = "for example --fuse 1,1.5"
+        raise UsageError(f"{fuse!r} is neither a list of weights nor search", where="--fuse", hint=hint) from None
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part in "012345" and part for part in parts):
+        raise UsageError(f"{text!r} is not three levels from 0 to 5", where="--sls", hint="for example --sls 2,3,3")
+    return tuple(int(part) for part in parts)

@@ -28,6 +28,14 @@ Views = Annotated[
         "--views", help="Test views, clips x crops, such as 10x3 (default: the recipe's).", show_default=False
     ),
 ]
+EvalViews = Annotated[
+    str | None,
+    typer.Option(
+        "--views",
+        help="Test views, clips x crops, such as 10x3; full: whole frames (default: the recipe's).",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any other setting by name: --set model.flow=parallel.", show_default=False),

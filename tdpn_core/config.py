@@ -23,6 +23,7 @@ Shift = Literal["none", "residual", "inplace"]
 Modality = Literal["rgb", "flow"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
+WHOLE = "full"
 _STRICT = {"extra": "forbid"}  # a stored configuration with a field that we do not know is refused, not ignored
 
 
@@ -238,7 +239,8 @@ class SamplingConfig:
     `mixup` each batch gets either."""
 
     views: str = "1x1"
-    """Test views, clips in time x crops in space, whose probabilities are averaged: 1x1, 10x3, 2x3."""
+    """Test views, clips in time x crops in space, whose probabilities are averaged: 1x1, 10x3, 2x3; `full` and
+    `10xfull` are of whole frames."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """RGB mean of a pixel in [0, 1] (ImageNet's)."""
@@ -445,12 +447,17 @@ def from_dict(kind: type[Settings], values: object) -> Settings:
 
 
 def parse_views(views: str) -> tuple[int, int]:
-    """`10x3` as (clips in time, crops in space).
+    """`10x3` as (clips in time, crops in space); `full` and `10xfull` have one crop, the whole frame.
 
     Raises:
         ConfigError: not of that form, or crops other than 1 or 3.
     """
-    clips, _, crops = views.partition("x")
-    if not (clips.isdecimal() and crops in ("1", "3") and int(clips) >= 1):
-        raise ConfigError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 10x3 or 1x1, not {views!r}")
-    return int(clips), int(crops)
+    clips, _, crops = ("1", "x", WHOLE) if views == WHOLE else views.partition("x")
+    if not (clips.isdecimal() and crops in ("1", "3", WHOLE) and int(clips) >= 1):
+        raise ConfigError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 10x3 or 1x1, or full, not {views!r}")
+    return int(clips), 1 if crops == WHOLE else int(crops)
+
+
+def whole_frames(views: str) -> bool:
+    """Whether views are of whole frames: the network is fully convolutional and takes them as they are."""
+    return views.endswith(WHOLE)

@@ -78,6 +78,10 @@ class DistributedError(TdpnError):
         """Whether the other process had ended by an error of its own, which it reports itself."""
 
 
+class ScoresError(TdpnError):
+    """A file of scores that is damaged, or does not fit those beside it."""
+
+
 class TrainingError(TdpnError):
     """Training cannot go on, a non-finite loss for example."""
 

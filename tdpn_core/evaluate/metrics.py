@@ -1,4 +1,4 @@
-"""Metrics of scores: top-k, mean class accuracy, confusion, a row for each class."""
+"""Metrics of scores: top-k, mean class accuracy, calibration, confusion, a row for each class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tdpn_core.errors import DatasetError, TdpnError, UsageError
+from tdpn_core.evaluate.calibration import Calibration, calibrate
+from tdpn_core.evaluate.interval import Interval, mean_class_interval, share_interval
 
 Scores = npt.NDArray[np.floating]
 Labels = npt.NDArray[np.int64]
@@ -43,6 +45,14 @@ class Metrics:
     mean_class_accuracy: float
     """Mean of the classes' accuracies, over those that have clips."""
 
+    top_intervals: dict[int, Interval]
+    """95 % bootstrap interval of each top-k."""
+
+    mean_class_interval: Interval
+    """95 % bootstrap interval of the mean class accuracy."""
+
+    calibration: Calibration
+
     confusion: npt.NDArray[np.int64]
     """Clips of each class (rows) predicted as each class (columns), shape (classes, classes)."""
 
@@ -53,7 +63,7 @@ class Metrics:
 def measure(
     scores: Scores, labels: Labels, *, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int] = (1, 5)
 ) -> Metrics:
-    """Compare `scores` (clips, classes), probabilities or logits, with `labels` (clips,).
+    """Compare probabilities `scores` (clips, classes) with `labels` (clips,).
 
     Each k is cut to the number of classes. Of equal scores the class of the lower label ranks first, so that a
     constant score earns what always guessing the first class earns (scikit-learn's top-k ranks the last one first).
@@ -66,10 +76,14 @@ def measure(
     _check(scores, labels, ids, classes, topk)
     confusion = _confusion(labels, scores.argmax(axis=1), len(classes))
     rows = tuple(_row(name, label, confusion) for label, name in enumerate(classes))
+    top = {k: top_k(scores, labels, k) for k in sorted({min(k, len(classes)) for k in topk})}
     return Metrics(
         clips=len(labels),
-        top={k: top_k(scores, labels, k) for k in sorted({min(k, len(classes)) for k in topk})},
+        top=top,
         mean_class_accuracy=float(np.mean([row.accuracy for row in rows if row.accuracy is not None])),
+        top_intervals={k: share_interval(round(share * len(labels)), len(labels)) for k, share in top.items()},
+        mean_class_interval=mean_class_interval(confusion.diagonal(), confusion.sum(axis=1)),
+        calibration=calibrate(scores, labels),
         confusion=confusion,
         classes=rows,
     )
@@ -77,10 +91,15 @@ def measure(
 
 def top_k(scores: Scores, labels: Labels, k: int) -> float:
     """Share of the clips whose class is among the `k` of highest score; the lower label wins a tie."""
+    return float((label_ranks(scores, labels) < k).mean())
+
+
+def label_ranks(scores: Scores, labels: Labels) -> Labels:
+    """How many classes rank before each clip's own, (clips,), from scores (clips, classes)."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     lower = np.arange(scores.shape[1]) < labels[:, None]
-    rank = ((scores > own) | ((scores == own) & lower)).sum(axis=1)
-    return float((rank < k).mean())
+    ranks: Labels = ((scores > own) | ((scores == own) & lower)).sum(axis=1)
+    return ranks
 
 
 def _confusion(labels: Labels, predicted: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:

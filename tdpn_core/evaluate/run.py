@@ -1,110 +1,247 @@
-"""Evaluate a checkpoint on the data that it names, and leave a report."""
+"""From checkpoints and files of scores to metrics: scored, matched, fused and measured."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import RunConfig
-from tdpn_core.errors import CheckpointError, UsageError
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.config import RunConfig, from_dict
+from tdpn_core.errors import UsageError
+from tdpn_core.evaluate.epic import EpicRow, is_epic, measure_epic
+from tdpn_core.evaluate.fuse import align, check_weights, fuse
 from tdpn_core.evaluate.metrics import Metrics, measure
-from tdpn_core.evaluate.scores import Probabilities, score_split
+from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions, default_folder
+from tdpn_core.evaluate.scorefile import Scores, is_scores, read_scores, write_scores
+from tdpn_core.evaluate.search import search_weights, split_in_half
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.runtime import Runtime
-from tdpn_core.sampling.loader import loader_workers
-from tdpn_core.shards import ClipStore
+
+if TYPE_CHECKING:
+    from tdpn_core.runtime import Runtime
+
+HALF = "half"
+"""In place of a split to search weights on: half of the reported split's clips, the other half being reported."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a checkpoint is worth on a split."""
+    """What scores are worth."""
 
-    checkpoint: Path
-    config: RunConfig
-    data: Path
-    split: str
-    views: str
-    clips: int
-    """Clips scored: all of the split that carry a label."""
-
-    rejected: int
-    """Clips of the data set, over all splits, that preparation could not decode; no score includes them."""
+    scores: Scores
+    folder: Path
+    """Where the report belongs."""
 
     seconds: float
     heads: dict[str, Metrics]
-    ids: list[str]
-    """Names of the scored clips."""
+    """Of each head, over its labelled clips; no head where there are none."""
 
-    labels: dict[str, list[int]]
-    probabilities: Probabilities
-    """For each head, (clips, classes), in the order of `ids`."""
+    epic: list[EpicRow] = dataclasses.field(default_factory=list)
+    """The rows of EPIC-KITCHENS' own table."""
+
+    @cached_property
+    def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
+        """For each head, (clips, classes), in the order of `ids`."""
+        return self.scores.probabilities()
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the run that made the (first) checkpoint."""
+        return from_dict(RunConfig, self.scores.origin.settings)
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the scored clips."""
+        return self.scores.ids
+
+    @property
+    def labels(self) -> dict[str, npt.NDArray[np.int64]]:
+        """For each head, (clips,); -1: not labelled."""
+        return self.scores.labels
+
+    @property
+    def clips(self) -> int:
+        """How many are scored."""
+        return len(self.scores.ids)
+
+    @property
+    def split(self) -> str:
+        """Which clips."""
+        return self.scores.origin.split
+
+    @property
+    def views(self) -> str:
+        """By which protocol."""
+        return self.scores.origin.views
 
 
 def evaluate(
     path: Path,
     *,
-    runtime: Runtime,
+    runtime: Runtime | None,
     data: Path | None = None,
     split: str = "val",
     views: str | None = None,
     topk: tuple[int, ...] = (1, 5),
     workers: int | None = None,
+    out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Score every clip of `split` with the checkpoint at `path`.
+    """What the checkpoint or the file of scores at `path` is worth; see `evaluate_files`."""
+    options = ScoreOptions(data=data, split=split, views=views, workers=workers)
+    return evaluate_files([path], runtime=runtime, options=options, topk=topk, out=out, progress=progress)
 
-    Data, classes, sampling, sizes and `views` are the checkpoint's own unless given.
+
+def evaluate_files(
+    paths: Sequence[Path],
+    *,
+    runtime: Runtime | None,
+    options: ScoreOptions = DEFAULTS,
+    topk: tuple[int, ...] = (1, 5),
+    weights: Sequence[float] | None = None,
+    search_on: str | Sequence[Path] | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Score the checkpoints among `paths`, read the files of scores, fuse what is more than one, and measure.
+
+    Args:
+        paths: checkpoints and files of scores, in any mixture.
+        runtime: where checkpoints are scored; None will do for files of scores.
+        options: how checkpoints are scored.
+        topk: each k is cut to the number of classes.
+        weights: of each path in a fusion; equal ones unless given.
+        search_on: where weights are searched for: `half`, a split that checkpoints are scored on, or one file of
+            scores a path.
+        out: folder of what is left; default: beside the first path.
+        progress: who listens.
 
     Raises:
-        CheckpointError: damaged, or trained on other classes or another order of them than the data has.
-        UsageError: the split is empty, or carries no labels.
-        ShardError, ClipError: a clip cannot be read; there is no result without it.
+        CheckpointError, ScoresError: damaged, or of other classes or clips than what it is measured on or fused with.
+        UsageError: the split is empty, or weights are searched for on the clips that are reported.
+        ShardError, ClipError: a clip cannot be read; there is no result without it, unless missing ones are allowed.
+        Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
-    checkpoint = load_checkpoint(path)
-    config = checkpoint.config
-    folder = data or Path(config.data.path)
-    clips = _matching(ClipStore(folder, split), config, path)
-    if len(clips) == 0:
-        raise UsageError(f"the split {split!r} has no clips", where=folder, hint="choose another --split")
-    model = checkpoint.build(runtime.device)
+    if min(topk, default=0) < 1:
+        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+    _check_call(paths, weights, search_on)
     began = time.perf_counter()
-    chosen = views or config.sampling.views
-    count = loader_workers(runtime.device_type) if workers is None else workers
-    probabilities = score_split(model, clips, config, views=chosen, workers=count, progress=progress)
-    labels = clips.labels
-    heads = {
-        head: measure(values, labels[head], ids=clips.ids, classes=clips.classes[head], topk=topk)
-        for head, values in probabilities.items()
-    }
-    return Evaluation(
-        checkpoint=path,
-        config=config,
-        data=folder,
-        split=split,
-        views=chosen,
-        clips=len(clips),
-        rejected=clips.manifest.left_out.get(split, 0),
-        seconds=time.perf_counter() - began,
-        heads=heads,
-        ids=list(clips.ids),
-        labels={head: values.tolist() for head, values in labels.items()},
-        probabilities=probabilities,
-    )
+    job = _Sources(paths, runtime, options, out, progress)
+    if len(paths) == 1:
+        scores = job.scores(options.split)[0]
+        folder = job.folder_of(scores)
+    else:
+        scores = _fused(job, weights, search_on, options, progress)
+        folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
+        if runtime is None or runtime.is_main:
+            write_scores(folder / SCORES, scores)
+    return measure_scores(scores, folder=folder, topk=topk, seconds=time.perf_counter() - began)
 
 
-def _matching(clips: ClipStore, config: RunConfig, path: Path) -> ClipStore:
-    """`clips`, if their labels mean what the checkpoint's outputs mean: scored otherwise, a number would be wrong."""
-    if clips.manifest.classes_digest != config.data.classes_digest:
-        known, present = config.data.classes, clips.classes
-        same = {head: sorted(names) for head, names in known.items()} == {
-            head: sorted(names) for head, names in present.items()
-        }
-        what = "the same classes in another order" if same else "other classes"
-        raise CheckpointError(
-            f"trained on {what} than {clips.manifest.dataset} has",
-            where=path,
-            hint="evaluate on data prepared with the checkpoint's own classes",
-        )
-    return clips
+def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 5), seconds: float = 0.0) -> Evaluation:
+    """All metrics of `scores`, over the clips that have labels."""
+    probabilities = scores.probabilities()
+    heads = {}
+    for head, values in probabilities.items():
+        known = np.flatnonzero(scores.labels[head] != -1)
+        if len(known):
+            ids = [scores.ids[row] for row in known.tolist()]
+            own = scores.labels[head][known]
+            heads[head] = measure(values[known], own, ids=ids, classes=scores.classes[head], topk=topk)
+    epic: list[EpicRow] = []
+    if is_epic(list(scores.classes)) and len(heads) == 2:
+        epic = measure_epic(probabilities, scores.labels, scores.ids, scores.origin.subsets, scores.origin.split)
+    return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, epic=epic)
+
+
+class _Sources:
+    """The files that were named."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        runtime: Runtime | None,
+        options: ScoreOptions,
+        out: Path | None,
+        progress: Progress,
+    ) -> None:
+        self.paths = paths
+        self._runtime = runtime
+        self._options = options
+        self._out = out
+        self._progress = progress
+
+    def scores(self, split: str) -> list[Scores]:
+        """Of each: read, or scored on `split`."""
+        return [read_scores(path) if is_scores(path) else self._score(path, split) for path in self.paths]
+
+    def folder_of(self, scores: Scores) -> Path:
+        """Where the report of a single file goes."""
+        (path,) = self.paths
+        beside = path.parent if is_scores(path) else default_folder(path, scores.origin.split, scores.origin.views)
+        return self._out or beside
+
+    def _score(self, path: Path, split: str) -> Scores:
+        from tdpn_core.evaluate.score import score_checkpoint  # torch, which files of scores do not need
+
+        assert self._runtime is not None
+        options = dataclasses.replace(self._options, split=split)
+        folder = self._out if len(self.paths) == 1 else None
+        return score_checkpoint(path, runtime=self._runtime, options=options, folder=folder, progress=self._progress)
+
+
+def _fused(
+    job: _Sources,
+    weights: Sequence[float] | None,
+    search_on: str | Sequence[Path] | None,
+    options: ScoreOptions,
+    progress: Progress,
+) -> Scores:
+    """The fused scores of all files, on the clips to report."""
+    aligned = align(job.scores(options.split), allow_missing=options.allow_missing, progress=progress)
+    if search_on is None:
+        return fuse(aligned, weights or [1.0] * len(aligned))
+    reported = aligned[0].origin.split
+    if search_on == HALF:
+        halves = [split_in_half(part) for part in aligned]
+        searched, aligned = [first for first, _ in halves], [second for _, second in halves]
+        where = f"the other half of the {reported} split, {len(searched[0].ids)} clips"
+    else:
+        others = job.scores(search_on) if isinstance(search_on, str) else [read_scores(path) for path in search_on]
+        searched = align(others, allow_missing=options.allow_missing, progress=progress)
+        _must_be_apart(searched, aligned)
+        where = f"the {searched[0].origin.split} split, {len(searched[0].ids)} clips"
+    found = search_weights(searched)
+    note = f"weights searched for on {where}: {', '.join(f'{weight:g}' for weight in found)}"
+    progress.say(note)
+    fused = fuse(aligned, found)
+    return dataclasses.replace(fused, origin=dataclasses.replace(fused.origin, notes=[note]))
+
+
+def _check_call(paths: Sequence[Path], weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
+    if len(paths) == 1 and (weights is not None or search_on is not None):
+        raise UsageError("one file has nothing to be fused with", where="--fuse", hint="name two or more")
+    if weights is not None:
+        check_weights(weights, len(paths))
+    if isinstance(search_on, str) and search_on != HALF and any(is_scores(path) for path in paths):
+        what = f"files of scores cannot be scored on the {search_on} split"
+        hint = f"name one file of scores of that split for each, or use {HALF}"
+        raise UsageError(what, where="--search-on", hint=hint)
+    if search_on is not None and not isinstance(search_on, str) and len(search_on) != len(paths):
+        raise UsageError(f"{len(search_on)} files for {len(paths)} to fuse", where="--search-on")
+
+
+def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> None:
+    """
+    Raises:
+        UsageError: a clip is in both.
+    """
+    both = set(searched[0].ids) & set(reported[0].ids)
+    if both:
+        what = f"weights would be searched for on {len(both)} of the clips that are reported, {min(both)!r} for one"
+        raise UsageError(what, where="--search-on", hint=f"name another split, or use {HALF}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tdpn_core.config import ModelConfig, SamplingConfig, parse_views
+from tdpn_core.config import ModelConfig, SamplingConfig, parse_views, whole_frames
 from tdpn_core.errors import ClipError, DatasetError
 from tdpn_core.randomness import derive
 from tdpn_core.sampling import pixels
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
     """One item of a data set."""
 
     clip: Tensor
-    """uint8: (3, T * window, S, S) in training, (views, 3, T * window, S, S) in testing."""
+    """uint8: (3, T * window, S, S) in training, (views, 3, T * window, S, S) in testing, or H, W of whole frames."""
 
     labels: dict[str, int]
     """The class of each head."""
@@ -113,9 +113,12 @@ class ViewClips(Dataset[Sample]):
         frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)
         order = order.reshape(times, -1)
         decoded = pixels.decode(self.source, clip, frames)
-        cropped = pixels.view_crops(decoded, crops, self.sampling, self.model.input_size)
-        side = cropped[0].shape[-1]
-        views = torch.empty((times, crops, 3, order.shape[1], side, side), dtype=torch.uint8)
+        if whole_frames(self.sampling.views):
+            cropped = [pixels.whole(decoded, self.sampling, self.model.input_size)]
+        else:
+            cropped = pixels.view_crops(decoded, crops, self.sampling, self.model.input_size)
+        height, width = cropped[0].shape[-2:]
+        views = torch.empty((times, crops, 3, order.shape[1], height, width), dtype=torch.uint8)
         for time in range(times):
             for crop in range(crops):
                 pixels.arrange(cropped[crop], order[time], out=views[time, crop])

@@ -107,15 +107,18 @@ def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size:
     One crop: S = `input_size`, in the middle. Three: S = `short_side`, at the start, middle and end of the longer side.
     Frames of a shorter side are enlarged.
     """
-    height, width = frames.shape[2:]
     short = sampling.short_side if crops == 3 else max(sampling.short_side, input_size)
-    scale = short / min(height, width)
-    frames = resize(frames, max(short, round(height * scale)), max(short, round(width * scale)))
+    frames = _of_short_side(frames, short)
     height, width = frames.shape[2:]
     if crops == 1:
         return [cut(frames, _middle(height, width, input_size, input_size))]
     places = [0.0, 0.5, 1.0]
     return [cut(frames, Crop(int((height - short) * p), int((width - short) * p), short, short)) for p in places]
+
+
+def whole(frames: Tensor, sampling: SamplingConfig, input_size: int) -> Tensor:
+    """Whole frames (D, 3, H, W) of the short side that a centre crop is cut from, for a network that takes any size."""
+    return _of_short_side(frames, max(sampling.short_side, input_size))
 
 
 def arrange(frames: Tensor, order: Indices, *, flip: bool = False, out: Tensor | None = None) -> Tensor:
@@ -130,6 +133,12 @@ def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
     mean = torch.tensor(sampling.mean, device=clips.device).view(3, 1, 1, 1)
     std = torch.tensor(sampling.std, device=clips.device).view(3, 1, 1, 1)
     return clips.to(torch.float32).sub_(255 * mean).div_(255 * std)
+
+
+def _of_short_side(frames: Tensor, short: int) -> Tensor:
+    height, width = frames.shape[2:]
+    scale = short / min(height, width)
+    return resize(frames, max(short, round(height * scale)), max(short, round(width * scale)))
 
 
 def _middle(height: int, width: int, crop_height: int, crop_width: int) -> Crop:

@@ -2,58 +2,69 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scored import CPU, fresh, make_scores, saved
 
-from tdpn_core.checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig
-from tdpn_core.errors import CheckpointError, ShardError, UsageError
-from tdpn_core.evaluate.report import write_report
-from tdpn_core.evaluate.run import evaluate
-from tdpn_core.evaluate.scores import view_probabilities
+from tdpn_core.errors import CheckpointError, ScoresError, ShardError, TdpnError, UsageError
+from tdpn_core.evaluate.options import ScoreOptions
+from tdpn_core.evaluate.report import summary, write_report
+from tdpn_core.evaluate.run import evaluate, evaluate_files, measure_scores
+from tdpn_core.evaluate.scorefile import read_scores, write_scores
+from tdpn_core.evaluate.scores import score_clips, view_probabilities
 from tdpn_core.model.factory import build_model
-from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
-from tdpn_core.train.launch import plan
 
-CPU = Runtime(torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    return plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+TOLERANT = ScoreOptions(workers=0, allow_missing=True)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fresh weights, with the batch statistics of nothing: enough to compare scores."""
-    torch.manual_seed(0)
-    model = build_model(config.model)
-    path = tmp_path_factory.mktemp("run") / "best.pt"
-    save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=model.state_dict(), optimiser={}))
-    return path
+class Listener:
+    """A progress listener that remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, title: str, total: int) -> None: ...
+
+    def advance(self, steps: int = 1, **fields: str) -> None: ...
+
+    def end(self) -> None: ...
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
 
 
-def _save(path: Path, source: Path, config: RunConfig) -> Path:
-    save_checkpoint(path, replace(load_checkpoint(source), config=config))
-    return path
+def damage(prepared: Path, folder: Path) -> Path:
+    """A copy of the data whose first validation clip's pictures are not what was written."""
+    shutil.copytree(prepared, folder)
+    (shard,) = folder.glob("val-*.h5")
+    store, content = ClipStore(prepared, "val"), bytearray(shard.read_bytes())
+    for item in store.read(0, range(store.counts[0])):
+        content[content.index(item) + len(item) // 2] ^= 0xFF
+    shard.write_bytes(content)
+    return folder
 
 
-@pytest.mark.parametrize("views", ["1x1", "2x3"])
+@pytest.mark.parametrize("views", ["1x1", "2x3", "full"])
 def test_probabilities_are_the_mean_over_views_of_the_softmax(
-    checkpoint: Path, prepared: Path, config: RunConfig, views: str
+    checkpoint: Path, prepared: Path, config: RunConfig, views: str, tmp_path: Path
 ) -> None:
-    result = evaluate(checkpoint, runtime=CPU, views=views, workers=0)
+    result = evaluate(checkpoint, runtime=CPU, views=views, workers=0, out=tmp_path)
     store = ClipStore(prepared, "val")
     model = load_checkpoint(checkpoint).build(CPU.device)
     sampling = replace(config.sampling, views=views)
     for index in range(len(store)):
         clip = ViewClips(store, config.model, sampling)[index].clip
+        assert len(clip) == {"1x1": 1, "2x3": 6, "full": 1}[views]
         pixels = (clip / 255 - torch.tensor(sampling.mean).view(3, 1, 1, 1)) / torch.tensor(sampling.std).view(
             3, 1, 1, 1
         )
@@ -64,25 +75,104 @@ def test_probabilities_are_the_mean_over_views_of_the_softmax(
     assert result.clips == len(store) == result.heads["action"].clips
 
 
-def test_workers_do_not_change_a_single_bit(checkpoint: Path) -> None:
-    one = evaluate(checkpoint, runtime=CPU, workers=0).probabilities["action"]
-    two = evaluate(checkpoint, runtime=CPU, workers=2).probabilities["action"]
-    assert np.array_equal(one, two)
+class Wide:
+    """Clips of frames wider than high, the last higher than wide, with a gradient that tells where a pixel is from."""
+
+    def __init__(self) -> None:
+        self.ids = ["a", "b", "c"]
+        self.counts = np.array([20, 20, 20])
+        self.classes = {"action": [str(label) for label in range(8)]}
+        self.labels = {"action": np.array([0, 1, 2])}
+
+    def __len__(self) -> int:
+        return 3
+
+    def size(self, clip: int) -> tuple[int, int]:
+        return (48, 27) if clip == 2 else (27, 48)
+
+    def decode(self, clip: int, frames: list[int]) -> np.ndarray:
+        height, width = self.size(clip)
+        row = np.linspace(0, 255, width).astype(np.uint8)
+        return np.broadcast_to(row[None, None, :, None], (len(frames), height, width, 3)).copy()
+
+
+def test_full_views_are_whole_frames_of_the_crops_short_side(checkpoint: Path, config: RunConfig) -> None:
+    dataset = ViewClips(Wide(), config.model, replace(config.sampling, views="3xfull"))
+    assert [tuple(dataset[clip].clip.shape[:1] + dataset[clip].clip.shape[-2:]) for clip in (0, 2)] == [
+        (3, 36, 64),
+        (3, 64, 36),
+    ]
+    row = dataset[0].clip[0, 0, 0, 0]
+    assert (row[0], row[-1]) == (0, 255), "edge to edge"
+    model = load_checkpoint(checkpoint).build(CPU.device)
+    together = next(score_clips(model, dataset, [[0, 1, 2]], workers=0))
+    assert together.logits["action"].shape == (3, 3, 8)
+    alone = next(score_clips(model, dataset, [[2]], workers=0))
+    assert np.allclose(together.logits["action"][2], alone.logits["action"][0], atol=1e-5)
+
+
+def test_workers_do_not_change_a_single_bit(checkpoint: Path, tmp_path: Path) -> None:
+    files = []
+    for workers in (0, 2):
+        evaluate(checkpoint, runtime=CPU, workers=workers, out=tmp_path / str(workers))
+        files.append((tmp_path / str(workers) / "scores.h5").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_classes_in_another_order_are_matched_by_name_and_said(
+    checkpoint: Path, config: RunConfig, tmp_path: Path
+) -> None:
+    plain = evaluate(checkpoint, runtime=CPU, workers=0, out=tmp_path / "a")
+    names = config.data.classes["action"]
+    order = [3, 1, 0, 2, 7, 6, 5, 4]
+    data = replace(config.data, classes={"action": [names[label] for label in order]}, classes_digest="0" * 64)
+    weights = load_checkpoint(checkpoint)
+    moved = {
+        name: value[order] if name.startswith(("head.linear", "auxiliary_head.linear")) else value
+        for name, value in weights.weights.items()
+    }
+    assert sum(not torch.equal(moved[name], weights.weights[name]) for name in moved) >= 1
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=data))
+    save_checkpoint(path, replace(load_checkpoint(path), weights=moved))
+    listener = Listener()
+    result = evaluate(path, runtime=CPU, workers=0, out=tmp_path / "b", progress=listener)
+    assert np.allclose(result.probabilities["action"], plain.probabilities["action"], atol=1e-6)
+    assert result.scores.classes == plain.scores.classes
+    assert listener.lines == ["action: the data has its classes in another order than the checkpoint; matched by name"]
+
+
+def test_other_classes_are_refused_with_one_of_each(checkpoint: Path, config: RunConfig, tmp_path: Path) -> None:
+    names = config.data.classes["action"]
+    data = replace(config.data, classes={"action": ["jumping", *names[1:]]}, classes_digest="0" * 64)
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=data))
+    message = f"other classes than folder has: 8 and 8 action classes, 'jumping' is only in the checkpoint, '{names[0]}"
+    with pytest.raises(CheckpointError, match=message):
+        evaluate(path, runtime=CPU, workers=0)
+
+
+def test_other_heads_are_refused(checkpoint: Path, config: RunConfig, tmp_path: Path) -> None:
+    data = replace(config.data, classes={"verb": ["cut"], "noun": ["egg"]})
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=data))
+    with pytest.raises(CheckpointError, match="trained on verb and noun, but folder has action"):
+        evaluate(path, runtime=CPU, workers=0)
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
-    [("reversed", "the same classes in another order"), ("renamed", "other classes")],
+    ("change", "message"),
+    [
+        ({"short_side": 256}, "trained on frames of short_side 256, but folder was prepared with short_side 40"),
+        ({"encoding": {"fps": 12.5}}, "trained on frames of fps 12.5, but folder was prepared with fps None"),
+        ({"encoding": {"modality": "flow"}}, "trained on frames of modality flow, but folder was prepared with .* rgb"),
+    ],
 )
-def test_a_checkpoint_of_other_classes_or_another_order_is_refused(
-    checkpoint: Path, config: RunConfig, tmp_path: Path, order: str, message: str
+def test_frames_prepared_otherwise_are_refused_with_both_values_unless_allowed(
+    checkpoint: Path, config: RunConfig, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    names = config.data.classes["action"]
-    changed = names[::-1] if order == "reversed" else ["jumping", *names[1:]]
-    data = replace(config.data, classes={"action": changed}, classes_digest="0" * 64)
-    path = _save(tmp_path / "best.pt", checkpoint, replace(config, data=data))
-    with pytest.raises(CheckpointError, match=f"trained on {message} than folder has"):
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, **change)))
+    with pytest.raises(CheckpointError, match=message):
         evaluate(path, runtime=CPU, workers=0)
+    allowed = evaluate_files([path], runtime=CPU, options=ScoreOptions(workers=0, allow_mismatch=True))
+    assert allowed.clips == 8
 
 
 def test_a_split_that_is_not_there_names_those_that_are(checkpoint: Path) -> None:
@@ -93,23 +183,51 @@ def test_a_split_that_is_not_there_names_those_that_are(checkpoint: Path) -> Non
 def test_data_that_has_moved_is_found_by_option(
     checkpoint: Path, prepared: Path, config: RunConfig, tmp_path: Path
 ) -> None:
-    path = _save(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, path="gone")))
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, path="gone")))
     with pytest.raises(ShardError, match="gone"):
         evaluate(path, runtime=CPU, workers=0)
     assert evaluate(path, runtime=CPU, data=prepared, workers=0).clips == 8
 
 
-def test_a_damaged_clip_ends_the_evaluation_with_its_name(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    shutil.copytree(prepared, folder)
-    (shard,) = folder.glob("val-*.h5")
-    content = bytearray(shard.read_bytes())
-    start = content.index(b"\xff\xd8\xff")
-    for offset in range(start + 300, len(content) - 8192, 512):
-        content[offset] ^= 0xFF
-    shard.write_bytes(content)
+def test_a_damaged_clip_ends_the_evaluation_with_its_name_or_is_left_out_and_counted(
+    checkpoint: Path, prepared: Path, tmp_path: Path
+) -> None:
+    folder = damage(prepared, tmp_path / "data")
+    out = tmp_path / "out"
     with pytest.raises(ShardError, match=r"item \d+ of clip '.*' does not match its checksum"):
-        evaluate(checkpoint, runtime=CPU, data=folder, workers=0)
+        evaluate(checkpoint, runtime=CPU, data=folder, workers=0, out=out)
+    assert not (out / "scores.h5").exists()
+    result = evaluate_files([checkpoint], runtime=CPU, options=replace(TOLERANT, data=folder), out=out)
+    (missing,) = result.scores.origin.coverage.missing
+    assert missing == ClipStore(prepared, "val").ids[0]
+    assert result.ids == ClipStore(prepared, "val").ids[1:]
+    assert result.clips == result.heads["action"].clips == 7
+    assert summary(result)["coverage"]["scored"] == 7
+    report = write_report(result).read_text()
+    assert "7 clips scored of 8 on disk; 1 could not be read now." in report
+    whole = evaluate(checkpoint, runtime=CPU, workers=0, out=tmp_path / "whole")
+    assert np.allclose(result.probabilities["action"], whole.probabilities["action"][1:], atol=1e-6)
+
+
+def test_data_of_which_no_clip_can_be_read_is_an_error_even_then(
+    checkpoint: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: ClipStore, clip: int, frames: object) -> None:
+        raise ShardError("damaged", where=f"shard of {clip}")
+
+    monkeypatch.setattr(ClipStore, "decode", fail)
+    with pytest.raises(TdpnError, match="no clip could be read, this one first: shard of 0: damaged"):
+        evaluate_files([checkpoint], runtime=CPU, options=TOLERANT, out=tmp_path)
+
+
+def test_scores_that_are_not_finite_end_the_evaluation_with_the_clips_name(
+    checkpoint: Path, config: RunConfig, tmp_path: Path
+) -> None:
+    weights = load_checkpoint(checkpoint)
+    broken = {name: value * float("nan") if "head.linear" in name else value for name, value in weights.weights.items()}
+    save_checkpoint(tmp_path / "best.pt", replace(weights, weights=broken))
+    with pytest.raises(TdpnError, match=r"^val/.*: the network's action scores are not finite; the weights or the"):
+        evaluate(tmp_path / "best.pt", runtime=CPU, workers=0)
 
 
 def test_the_report_is_written_beside_the_checkpoint_unless_told_otherwise(checkpoint: Path, tmp_path: Path) -> None:
@@ -117,11 +235,52 @@ def test_the_report_is_written_beside_the_checkpoint_unless_told_otherwise(check
     assert write_report(result) == checkpoint.parent / "eval-val-1x1" / "report.md"
     report = write_report(result, tmp_path / "elsewhere")
     written = json.loads((report.parent / "results.json").read_text())
-    assert set(written["heads"]["action"]) == {"top1", "top3", "top8", "mean_class_accuracy", "classes"}
-    assert written["heads"]["action"]["top8"] == 1.0
+    head = written["heads"]["action"]
+    assert {"top1", "top3", "top8", "mean_class_accuracy", "calibration_error", "intervals", "classes"} <= set(head)
+    assert head["top8"] == 1.0
+    assert head["intervals"]["top1"][0] <= head["top1"] <= head["intervals"]["top1"][1]
     assert written["config"]["train"]["seed"] == 0
     names = {name.name for name in report.parent.iterdir()}
-    assert names == {"report.md", "results.json", "predictions-action.csv", "confusion-action.csv"}
+    assert {"report.md", "results.json", "predictions-action.csv", "confusion-action.csv"} <= names
+
+
+def test_a_file_of_scores_gives_the_same_result_without_torch(checkpoint: Path, tmp_path: Path) -> None:
+    first = evaluate(checkpoint, runtime=CPU, views="2x3", workers=0, out=tmp_path)
+    again = evaluate(tmp_path / "scores.h5", runtime=None)
+    assert again.folder == tmp_path
+    assert summary(again) | {"seconds": 0} == summary(first) | {"seconds": 0}
+    assert again.scores.logits["action"].shape == (8, 6, 8)
+    code = f"""
+import sys
+from pathlib import Path
+from tdpn_core.evaluate.report import write_report
+from tdpn_core.evaluate.run import evaluate
+write_report(evaluate(Path({str(tmp_path / "scores.h5")!r}), runtime=None))
+assert "torch" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_clips_without_labels_are_scored_and_not_measured(tmp_path: Path) -> None:
+    result = measure_scores(make_scores([[0.0, 1.0], [2.0, 0.0]], [-1, -1]), folder=tmp_path)
+    assert result.heads == {}
+    assert "there are scores, and nothing to measure them by" in write_report(result).read_text()
+    assert (tmp_path / "predictions-action.csv").read_text().splitlines()[1].startswith("clip-0,,action 1,0.73")
+
+
+def test_some_clips_without_labels_are_counted_apart(tmp_path: Path) -> None:
+    result = measure_scores(make_scores([[0.0, 1.0], [2.0, 0.0], [0.0, 9.0]], [1, -1, 0]), folder=tmp_path)
+    assert result.heads["action"].clips == 2
+    assert result.heads["action"].top[1] == 0.5
+    assert "3 clips scored of 3 on disk; 1 of the scored have no label." in write_report(result).read_text()
+
+
+def test_one_class_is_always_right(tmp_path: Path) -> None:
+    result = measure_scores(make_scores([[0.3], [-2.0]], [0, 0]), folder=tmp_path)
+    assert result.heads["action"].top == {1: 1.0}
+    assert result.heads["action"].top_intervals == {1: (1.0, 1.0)}
+    assert "| top-1 | 100.00% | 100.00% to 100.00% |" in write_report(result).read_text()
 
 
 def test_several_heads_are_scored_each(config: RunConfig) -> None:
@@ -133,6 +292,25 @@ def test_several_heads_are_scored_each(config: RunConfig) -> None:
     assert all(torch.allclose(values.sum(1), torch.ones(9, dtype=torch.float64)) for values in scores.values())
 
 
-def test_topk_below_one_is_refused(checkpoint: Path) -> None:
+def test_topk_below_one_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--topk"):
-        evaluate(checkpoint, runtime=CPU, workers=0, topk=(0,))
+        evaluate(tmp_path / "none.pt", runtime=CPU, workers=0, topk=(0,))
+
+
+def test_two_checkpoints_are_scored_and_fused(checkpoint: Path, config: RunConfig, tmp_path: Path) -> None:
+    other = fresh(tmp_path / "other" / "best.pt", config, seed=1)
+    options = ScoreOptions(workers=0)
+    fused = evaluate_files([checkpoint, other], runtime=CPU, options=options, weights=[1, 3], out=tmp_path / "fused")
+    one = evaluate(checkpoint, runtime=CPU, workers=0).probabilities["action"]
+    two = evaluate(other, runtime=CPU, workers=0).probabilities["action"]
+    assert np.allclose(fused.probabilities["action"], 0.25 * one + 0.75 * two)
+    assert read_scores(tmp_path / "fused" / "scores.h5").origin.fused == {str(checkpoint): 1.0, str(other): 3.0}
+    assert (tmp_path / "other" / "eval-val-1x1" / "scores.h5").exists(), "each one's own scores are kept, too"
+
+
+def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ScoresError, match=r"a\.h5: damaged"):
+        evaluate(tmp_path / "a.h5", runtime=None)
+    write_scores(tmp_path / "b.h5", make_scores([[1.0, 2.0]], [0]))
+    assert evaluate(tmp_path / "b.h5", runtime=None).clips == 1

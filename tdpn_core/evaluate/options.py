@@ -1,0 +1,41 @@
+"""What is scored, and how; without torch, which re-computing metrics does not need."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+SCORES = "scores.h5"
+"""Name of the file of scores in an evaluation's folder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """How checkpoints are scored."""
+
+    data: Path | None = None
+    """Prepared data; None: that of the checkpoint."""
+
+    split: str = "val"
+    views: str | None = None
+    """None: the checkpoint's own."""
+
+    workers: int | None = None
+    """Processes that read clips; None: by machine."""
+
+    views_at_once: int | None = None
+    """Views that go through the network together; None: by device."""
+
+    allow_missing: bool = False
+    """A clip that cannot be read has no scores; else it is an error."""
+
+    allow_mismatch: bool = False
+    """Frames may have been prepared otherwise than those that were trained on."""
+
+
+DEFAULTS = ScoreOptions()
+
+
+def default_folder(path: Path, split: str, views: str) -> Path:
+    """Where an evaluation of a checkpoint goes unless told otherwise: beside it."""
+    return path.parent / f"eval-{split}-{views}"

@@ -1,0 +1,154 @@
+"""The report as Markdown, and as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tdpn_core.evaluate.metrics import Metrics
+from tdpn_core.evaluate.run import Evaluation
+
+Row = tuple[str, ...]
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The result as plain values, for `--json`."""
+    origin = evaluation.scores.origin
+    coverage = origin.coverage
+    return {
+        "checkpoint": origin.checkpoint,
+        "weights": origin.weights,
+        "model": origin.model,
+        "dataset": origin.dataset,
+        "data": origin.data,
+        "data_digest": origin.data_digest,
+        "split": origin.split,
+        "views": origin.views,
+        "clips": evaluation.clips,
+        "rejected": coverage.on_disk - coverage.decoded,
+        "coverage": dataclasses.asdict(coverage),
+        "fused": origin.fused,
+        "notes": origin.notes,
+        "seconds": round(evaluation.seconds, 3),
+        "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()},
+        "epic": [dataclasses.asdict(row) for row in evaluation.epic],
+    }
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The report as Markdown."""
+    origin = evaluation.scores.origin
+    parts = [
+        f"# {title(evaluation)}",
+        f"{covered(evaluation)} {origin.views} views (clips in time x crops), {evaluation.seconds:.1f} s.",
+        f"Checkpoint `{origin.checkpoint}` (weights `{origin.weights[:16]}`), data `{origin.data}` "
+        f"(digest `{origin.data_digest[:16]}`).",
+        *origin.notes,
+    ]
+    if not evaluation.heads:
+        parts.append("No clip has a label: there are scores, and nothing to measure them by.")
+    if evaluation.epic:
+        parts += ["## EPIC-KITCHENS", _table(epic_rows(evaluation))]
+    for head, metrics in evaluation.heads.items():
+        parts += [f"## {head}", _table(headline(metrics)), "### Classes", _table(class_rows(metrics))]
+        confused = confused_rows(metrics)
+        if len(confused) > 1:
+            parts += ["### Most confused", _table(confused)]
+    return "\n\n".join(parts) + "\n"
+
+
+def title(evaluation: Evaluation) -> str:
+    """What was evaluated on what."""
+    origin = evaluation.scores.origin
+    return f"{origin.model} on {origin.dataset}, {origin.split} split"
+
+
+def covered(evaluation: Evaluation) -> str:
+    """How many clips the numbers are of, and how many they are not of."""
+    coverage = evaluation.scores.origin.coverage
+    left = coverage.on_disk - coverage.decoded
+    parts = [f"{coverage.scored} clips scored of {coverage.on_disk} on disk"]
+    if left:
+        parts.append(f"{left} could not be decoded when the data was prepared")
+    if coverage.missing:
+        parts.append(f"{len(coverage.missing)} could not be read now")
+    aside = coverage.decoded - coverage.scored - len(coverage.missing)
+    if aside:
+        parts.append(f"{aside} were set aside")
+    unlabelled = max(int((labels < 0).sum()) for labels in evaluation.labels.values())
+    if unlabelled and evaluation.heads:
+        parts.append(f"{unlabelled} of the scored have no label")
+    return "; ".join(parts) + "."
+
+
+def headline(metrics: Metrics) -> list[Row]:
+    """The numbers of a head, with their 95 % intervals."""
+    rows = [
+        (f"top-{k}", f"{value:.2%}", _interval(metrics.top_intervals[k])) for k, value in sorted(metrics.top.items())
+    ]
+    guess = max(row.clips for row in metrics.classes) / metrics.clips
+    return [
+        ("metric", "value", "95 % interval"),
+        *rows,
+        ("mean class accuracy", f"{metrics.mean_class_accuracy:.2%}", _interval(metrics.mean_class_interval)),
+        ("calibration error", f"{metrics.calibration.error:.2%}", ""),
+        ("always guessing the largest class", f"{guess:.2%}", ""),
+    ]
+
+
+def epic_rows(evaluation: Evaluation) -> list[Row]:
+    """EPIC-KITCHENS' table."""
+    rows = [
+        (row.part, row.task, str(row.clips), f"{row.top1:.2%}", _interval(row.top1_interval), f"{row.top5:.2%}")
+        for row in evaluation.epic
+    ]
+    return [("clips of", "task", "clips", "top-1", "95 % interval", "top-5"), *rows]
+
+
+def class_rows(metrics: Metrics) -> list[Row]:
+    """A row a class."""
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1%}"
+
+    rows = [(row.name, str(row.clips), share(row.accuracy), share(row.precision)) for row in metrics.classes]
+    return [("class", "clips", "accuracy", "precision"), *rows]
+
+
+def confused_rows(metrics: Metrics, most: int = 10) -> list[Row]:
+    """The pairs of classes that are taken for each other most often."""
+    errors = metrics.confusion.copy()
+    np.fill_diagonal(errors, 0)
+    names = [row.name for row in metrics.classes]
+    worst = np.argsort(-errors, axis=None, kind="stable")[:most]
+    pairs = [(int(errors.flat[i]), *np.unravel_index(i, errors.shape)) for i in worst if errors.flat[i]]
+    return [("true", "predicted", "clips"), *((names[true], names[guess], str(count)) for count, true, guess in pairs)]
+
+
+def _head(metrics: Metrics) -> dict[str, Any]:
+    return {
+        **{f"top{k}": value for k, value in metrics.top.items()},
+        "mean_class_accuracy": metrics.mean_class_accuracy,
+        "calibration_error": metrics.calibration.error,
+        "intervals": {
+            **{f"top{k}": list(interval) for k, interval in metrics.top_intervals.items()},
+            "mean_class_accuracy": list(metrics.mean_class_interval),
+        },
+        "clips": metrics.clips,
+        "classes": {
+            row.name: {"clips": row.clips, "accuracy": row.accuracy, "precision": row.precision}
+            for row in metrics.classes
+        },
+    }
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.2%} to {interval[1]:.2%}"
+
+
+def _table(rows: list[Row]) -> str:
+    head, *body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    rule = " | ".join("---" for _ in rows[0])
+    return "\n".join(f"| {line} |" for line in (head, rule, *body))

@@ -1,0 +1,197 @@
+"""Score a split with a checkpoint: resumed where it was interrupted, shared among processes, into one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.config import RunConfig, parse_views, to_dict
+from tdpn_core.errors import ClipError, Interrupted, Stopped, UsageError
+from tdpn_core.evaluate.match import Columns, check_frames, class_columns, reordered
+from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions, default_folder
+from tdpn_core.evaluate.partial import PartialScores
+from tdpn_core.evaluate.scorefile import Coverage, Origin, Scores, write_scores
+from tdpn_core.evaluate.scores import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.runtime import Runtime
+from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.sampling.loader import loader_workers
+from tdpn_core.shards import ClipStore
+from tdpn_core.train.stop import StopRequest, stop_requests
+
+_PARTIAL = "partial"
+
+
+def score_checkpoint(
+    path: Path,
+    *,
+    runtime: Runtime,
+    options: ScoreOptions = DEFAULTS,
+    folder: Path | None = None,
+    progress: Progress = SILENT,
+) -> Scores:
+    """Score every clip of a split once, and leave `scores.h5` in `folder` (default: beside the checkpoint).
+
+    What an interrupted run of the same settings has scored is taken over: the file is then the same to the last bit.
+
+    Raises:
+        CheckpointError: damaged, or trained on other classes or otherwise prepared frames than the data has.
+        UsageError: the split is empty.
+        ShardError, ClipError: a clip cannot be read.
+        Stopped: SIGINT or SIGTERM came; what was scored is saved.
+    """
+    checkpoint = load_checkpoint(path)
+    job = _Job(path, checkpoint, options, runtime, folder)
+    job.announce(progress)
+    with stop_requests() as stop:
+        job.run(progress, stop)
+    return job.finish()
+
+
+def weights_digest(checkpoint: Checkpoint) -> str:
+    """sha256 of a checkpoint's weights."""
+    hasher = hashlib.sha256()
+    for name in sorted(checkpoint.weights):
+        value = checkpoint.weights[name].detach().cpu().contiguous()
+        hasher.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+class _Job:
+    """One checkpoint on one split."""
+
+    def __init__(
+        self, path: Path, checkpoint: Checkpoint, options: ScoreOptions, runtime: Runtime, folder: Path | None
+    ) -> None:
+        self.path = path
+        self.checkpoint = checkpoint
+        self.config: RunConfig = checkpoint.config
+        self.options = options
+        self.runtime = runtime
+        self.views = options.views or self.config.sampling.views
+        parse_views(self.views)
+        self.data = options.data or Path(self.config.data.path)
+        self.clips = ClipStore(self.data, options.split)
+        if len(self.clips) == 0:
+            raise UsageError(
+                f"the split {options.split!r} has no clips", where=self.data, hint="choose another --split"
+            )
+        if not options.allow_mismatch:
+            check_frames(self.config.data, self.clips.manifest, where=path)
+        self.columns: Columns = class_columns(
+            self.config.data.classes, self.clips.classes, where=path, owner=self.clips.manifest.dataset
+        )
+        self.views_at_once = options.views_at_once or VIEWS_AT_ONCE[runtime.device_type]
+        self.weights = weights_digest(checkpoint)
+        self.folder = folder or default_folder(path, options.split, self.views)
+        self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
+
+    def announce(self, progress: Progress) -> None:
+        for head in reordered(self.columns):
+            progress.say(f"{head}: the data has its classes in another order than the checkpoint; matched by name")
+
+    def run(self, progress: Progress, stop: StopRequest) -> None:
+        """Score what is not scored yet and is this process's part."""
+        done = set(self.partial.load().clips)
+        batches = batch_clips(len(self.clips), self.views, self.views_at_once)[self.runtime.rank :: self.runtime.world]
+        todo = [batch for batch in batches if not done.issuperset(batch)]
+        count = sum(map(len, todo))
+        if done:
+            progress.say(f"{len(done)} clips were scored before an interruption; going on")
+        dataset = ViewClips(self.clips, self.config.model, replace(self.config.sampling, views=self.views))
+        workers = self.options.workers
+        progress.begin(f"scoring, {self.views} views", count)
+        try:
+            if not todo:
+                return
+            for scored in score_clips(
+                self.checkpoint.build(self.runtime.device),
+                dataset,
+                todo,
+                workers=loader_workers(self.runtime.device_type) if workers is None else workers,
+                views_at_once=self.views_at_once,
+                tolerant=self.options.allow_missing,
+            ):
+                self.partial.add(scored)
+                progress.advance(len(scored.clips) + len(scored.missing))
+                if stop:
+                    self._leave(stop)
+        except ClipError:
+            if stop:  # the signal that asks us to stop may have ended the loader's workers, too
+                self._leave(stop)
+            raise
+        finally:
+            self.partial.save()
+            progress.end()
+
+    def finish(self) -> Scores:
+        """All that all processes have scored, in one file; the parts are removed."""
+        self.runtime.barrier()
+        scores = self._scores(self.partial.load())
+        self.runtime.barrier()
+        if self.runtime.is_main:
+            write_scores(self.folder / SCORES, scores)
+            self.partial.remove()
+        return scores
+
+    def _scores(self, scored: ScoredClips) -> Scores:
+        store, manifest = self.clips, self.clips.manifest
+        missing = {store.ids[clip]: scored.missing[clip] for clip in sorted(scored.missing)}
+        assert sorted([*scored.clips, *scored.missing]) == list(range(len(store)))
+        if not scored.clips:
+            first, reason = next(iter(missing.items()))
+            raise ClipError(f"no clip could be read, this one first: {reason}", where=first)
+        left_out = manifest.left_out.get(self.options.split, 0)
+        coverage = Coverage(
+            on_disk=len(store) + left_out, decoded=len(store), scored=len(scored.clips), missing=missing
+        )
+        rows = np.array(scored.clips)
+        return Scores(
+            ids=[store.ids[clip] for clip in scored.clips],
+            classes=store.classes,
+            labels={head: labels[rows] for head, labels in store.labels.items()},
+            logits={head: values[:, :, self.columns[head]] for head, values in scored.logits.items()},
+            origin=Origin(
+                checkpoint=str(self.path),
+                weights=self.weights,
+                model=f"{self.config.model.name} {self.config.model.arch}",
+                dataset=manifest.dataset,
+                data=str(self.data),
+                data_digest=manifest.digest,
+                split=self.options.split,
+                views=self.views,
+                coverage=coverage,
+                subsets=manifest.subsets,
+                settings=json.loads(json.dumps(to_dict(self.config))),
+            ),
+        )
+
+    def _fingerprint(self) -> str:
+        """Of everything that decides a score: parts of another evaluation are not taken for parts of this one."""
+        parts = [
+            self.weights,
+            to_dict(self.config),
+            self.clips.manifest.digest,
+            self.options.split,
+            self.views,
+            self.views_at_once,
+            self.runtime.device_type,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _leave(self, stop: StopRequest) -> NoReturn:
+        self.partial.save()
+        raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
+            f"saved the scores of {len(self.partial.load().clips)} of {len(self.clips)} clips",
+            where=self.partial.folder,
+            hint="run the same command again to go on",
+        )
