@@ -23,6 +23,7 @@ from tdpn_core.video.child import Limits
 from tdpn_core.video.encoding import EncodedClip, Encoding
 from tdpn_core.video.program import Program
 from tdpn_core.video.source import Source
+from tdpn_core.video.stream import StreamedFrame
 from tdpn_core.video.transcode import encode_clip
 
 LIMITS = Limits(seconds=600.0)
@@ -52,6 +53,22 @@ class FileClip:
     def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
         """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
         return decode_frames(self.packing, self.read, frames, *self.size(clip), self.ids[0])
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """(K,) seconds of the frames from the first one."""
+        even: npt.NDArray[np.float64] = np.arange(self.clip.frames) / self.clip.fps
+        return even if self.clip.times is None else self.clip.times
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return float(self.times[-1]) + 1 / self.clip.fps
+
+    def frames(self) -> Iterator[StreamedFrame]:
+        """The frames of a clip that was packed as JPEG, one after the other."""
+        for number, seconds in enumerate(self.times.tolist()):
+            yield StreamedFrame(self.read([number])[0], seconds)
 
     def read(self, items: Sequence[int]) -> list[bytes]:
         """The bytes of some items, numbered from 0."""

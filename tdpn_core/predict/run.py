@@ -2,95 +2,251 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import RunConfig
-from tdpn_core.errors import ClipError, TdpnError
-from tdpn_core.evaluate.scores import view_probabilities
-from tdpn_core.model.network import Network
-from tdpn_core.predict.clip import FileClip, open_clip
+from tdpn_core.errors import ClipError, TdpnError, UsageError
+from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
+from tdpn_core.predict.live import latest
 from tdpn_core.predict.ranking import Ranking, rank
+from tdpn_core.predict.score import Scorer
+from tdpn_core.predict.timeline import Answer, Scores, Stretch, cells, merge
+from tdpn_core.predict.windows import Windowing, slide
 from tdpn_core.runs import newest_checkpoint
 from tdpn_core.runtime import Runtime
-from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.video.fetch import fetched
 from tdpn_core.video.program import Program, find_ffmpeg
 from tdpn_core.video.source import Source
+from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
+
+_ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip, and what happens in it."""
+
+    start: float
+    end: float
+    """In seconds from the clip's start."""
+
+    heads: dict[str, Ranking]
+    """For each head (class name, probability), the likeliest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """The likeliest classes of one clip, or why there are none."""
 
     name: str
     """The clip, as it was named."""
 
-    heads: dict[str, Ranking] = dataclasses.field(default_factory=dict)
-    """For each head (class name, probability), the likeliest first; empty if the clip failed."""
+    heads: dict[str, Ranking] = field(default_factory=dict)
+    """For each head (class name, probability), the likeliest first; empty if the clip failed. Of a timeline, the mean
+    of the whole."""
+
+    segments: list[Segment] | None = None
+    """Of a timeline, in the order of time; with an error, those before it."""
+
+    seconds: float | None = None
+    """Length of the clip, as far as it was read."""
 
     error: TdpnError | None = None
 
 
+def _tell_nobody(name: str, segment: Segment) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What is asked of clips, and which parts of them are looked at."""
+
+    views: str | None = None
+    """Test views; None: the checkpoint's own for a whole clip, 1x1 for each window of a timeline."""
+
+    topk: int = 5
+    """Classes to name."""
+
+    timeline: Windowing | None = None
+    """Answers in time instead of one for each clip. Live streams always get a timeline."""
+
+    threshold: float = 0.0
+    """Moments whose likeliest class has a lower probability are left out of timelines."""
+
+    webcam: int | str | None = None
+    """A camera, as one more clip."""
+
+    fps: float | None = None
+    """Frames a second of numbered pictures."""
+
+    start: float | None = None
+    stop: float | None = None
+    """The part of a video to look at, in seconds."""
+
+    def __post_init__(self) -> None:
+        if self.topk < 1:
+            raise UsageError(f"--topk must be at least 1, not {self.topk}")
+        if not 0 <= self.threshold <= 1:
+            raise UsageError(f"--threshold is a probability in [0, 1], not {self.threshold:g}")
+
+
+DEFAULTS = PredictOptions()
+
+
 def predict(
-    paths: Sequence[Path | str],
+    words: Sequence[Path | str],
     *,
     checkpoint: Path | None = None,
     runtime: Runtime,
-    views: str | None = None,
-    topk: int = 5,
+    options: PredictOptions = DEFAULTS,
+    tell: Callable[[str, Segment], None] = _tell_nobody,
 ) -> Iterator[Prediction]:
-    """The `topk` likeliest classes of each clip, one at a time, in order. A clip that fails does not stop the rest.
+    """The likeliest classes of each clip, one clip at a time, in order. A clip that fails does not stop the rest.
 
-    Frames are made as those of the checkpoint's data were, and sampling, sizes and `views` are the checkpoint's own
-    unless given, so that a clip is scored here as it is by an evaluation. `checkpoint` None is the newest best one
-    under `runs/`.
+    Frames are made as those of the checkpoint's data were, and sampling, sizes and views are the checkpoint's own
+    unless given, so that a clip is scored here as it is by an evaluation.
+
+    Args:
+        words: as `find_inputs` takes them.
+        checkpoint: None is the newest best one under `runs/`.
+        runtime: the device.
+        options: what is asked.
+        tell: called with the clip's name and each segment of a timeline as soon as it is known.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
-        UsageError: nothing is named, or what cannot be opened.
+        UsageError: nothing is named, or what cannot be opened, or what this network cannot do.
     """
-    inputs = find_inputs(paths)
+    inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
     loaded = load_checkpoint(checkpoint or newest_checkpoint())
-    config = loaded.config
-    if views is not None:
-        config = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, views=views))
-    predictor = _Predictor(loaded.build(runtime.device), config, find_ffmpeg(), topk)
+    predictor = Predictor(Scorer(loaded.build(runtime.device), loaded.config), find_ffmpeg(), options, tell)
     for found in inputs:
-        try:
-            yield predictor.whole(found)
-        except ClipError as error:
-            yield Prediction(name=found.name, error=error)
+        yield predictor.predict(found)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Predictor:
-    """A network that is ready."""
+@dataclass(frozen=True)
+class Predictor:
+    """A network that is ready, and what is asked of it."""
 
-    model: Network
-    config: RunConfig
+    scorer: Scorer
     program: Program
-    topk: int
+    options: PredictOptions
+    tell: Callable[[str, Segment], None]
 
-    def whole(self, found: Input) -> Prediction:
-        """One answer for all of a clip."""
+    def predict(self, found: Input) -> Prediction:
+        """What happens in one clip, or the error that says why that cannot be told."""
         if found.error is not None:
             return Prediction(name=found.name, error=found.error)
+        live = found.address is not None and found.address.kind == "live"
+        if live or self.options.timeline is not None:
+            return self._timeline(found, live)
+        try:
+            return self._whole(found)
+        except ClipError as error:
+            return Prediction(name=found.name, error=error)
+
+    def _whole(self, found: Input) -> Prediction:
+        scorer = self._with_views(self.options.views)
         with self._opened(found) as clip:
-            sample = ViewClips(clip, self.config.model, self.config.sampling)[0]
-        values = view_probabilities(self.model, sample.clip, self.config.sampling)
-        means = {head: scores.mean(dim=0).numpy() for head, scores in values.items()}
-        return Prediction(name=found.name, heads=rank(means, self.config.data.classes, self.topk))
+            views = scorer.views(clip)
+            seconds = clip.seconds
+        (scores,) = scorer.scores([views], found.name)
+        return Prediction(name=found.name, heads=self._ranked(scores), seconds=seconds)
+
+    def _timeline(self, found: Input, live: bool) -> Prediction:
+        scorer = self._with_views(self.options.views or _ONE_VIEW)
+        windowing = self.options.timeline or Windowing()
+        segments: list[Segment] = []
+        seen = _Seen()
+        error: TdpnError | None = None
+        try:
+            with self._streamed(found) as frames:
+                windows = (latest if live else slide)(frames, windowing, scorer.config)
+                answers = seen.watch(scorer.windows(windows, found.name, batch=not live))
+                for stretch in self._stretches(answers, live):
+                    segment = Segment(stretch.start, stretch.end, self._ranked(stretch.scores))
+                    self.tell(found.name, segment)
+                    segments.append(segment)
+        except ClipError as failure:
+            error = type(failure)(failure.what, where=found.name, hint=failure.hint)
+        heads = self._ranked(seen.mean()) if seen.windows else {}
+        return Prediction(name=found.name, heads=heads, segments=segments, seconds=seen.end, error=error)
+
+    def _stretches(self, answers: Iterator[Answer], live: bool) -> Iterator[Stretch]:
+        """Joined where neighbours agree; of a live stream each window at once, since nobody knows how it goes on."""
+        threshold = self.options.threshold
+        if not live:
+            return merge(cells(answers), threshold)
+        each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
+        return (stretch for stretch in each if stretch.certain(threshold))
+
+    def _with_views(self, views: str | None) -> Scorer:
+        config = self.scorer.config
+        if views is None:
+            return self.scorer
+        return replace(self.scorer, config=replace(config, sampling=replace(config.sampling, views=views)))
+
+    def _ranked(self, scores: Scores) -> dict[str, Ranking]:
+        return rank(scores, self.scorer.config.data.classes, self.options.topk)
 
     @contextmanager
     def _opened(self, found: Input) -> Iterator[FileClip]:
+        """All of a clip in a scratch file."""
         with ExitStack() as stack:
             source = found.source
             if source is None:
                 assert found.address is not None
-                source = Source(stack.enter_context(fetched(found.address, self.program)))
-            yield stack.enter_context(open_clip(source, self.config.data, self.program, name=found.name))
+                path = stack.enter_context(fetched(found.address, self.program))
+                start, stop = self.options.start, self.options.stop
+                source = Source(
+                    path, start=math.nan if start is None else start, stop=math.nan if stop is None else stop
+                )
+            yield stack.enter_context(open_clip(source, self.scorer.config.data, self.program, name=found.name))
+
+    @contextmanager
+    def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
+        """A clip frame by frame."""
+        data = self.scorer.config.data
+        encoding = encoding_of(data)
+        if encoding.modality == "flow":
+            hint = "predict whole clips, or use a network over colours"
+            raise UsageError("there is no timeline by a network over optical flow", where=found.name, hint=hint)
+        if found.address is not None:
+            yield stream_address(found.address, self.program, encoding, _or_nan(self.options.stop))
+        elif found.source is not None and found.source.kind == "video":
+            yield stream_video(found.source, self.program, encoding)
+        else:
+            with self._opened(found) as clip:
+                yield clip.frames()
+
+
+class _Seen:
+    """What the windows of a clip say together."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self.end: float | None = None
+        self._sums: Scores = {}
+
+    def watch(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+        """Pass answers on and keep their sum."""
+        for answer in answers:
+            self.windows += 1
+            self.end = answer.window.end
+            for head, values in answer.scores.items():
+                self._sums[head] = self._sums.get(head, 0) + values
+            yield answer
+
+    def mean(self) -> Scores:
+        """Of all windows."""
+        return {head: values / self.windows for head, values in self._sums.items()}
+
+
+def _or_nan(seconds: float | None) -> float:
+    return math.nan if seconds is None else seconds

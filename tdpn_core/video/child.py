@@ -13,9 +13,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,7 @@ SIDE_CHANNEL = "{side}"  # within an argument: becomes the descriptor number of 
 _LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
 _READ_BYTES = 1 << 20
 _POLL_SECONDS = 0.25  # how soon a cancelled run notices
+_DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
 _CPU_FACTOR = 4  # a decoder of several threads may use more processor than wall time; this ends orphans
 
 
@@ -119,6 +120,42 @@ def run_child(
     return Finished(status, bytes(streams.output), bytes(streams.side), streams.log.text())
 
 
+def stream_child(
+    command: Sequence[str], limits: Limits, *, where: Path | str
+) -> Generator[tuple[str, bytes], None, Finished]:
+    """Run `command` and hand on what it writes while it runs; it waits while nobody asks for more.
+
+    Args:
+        command: as `run_child` takes it.
+        limits: `seconds` is how long nothing may come; output is not limited.
+        where: the clip it works on, for messages.
+
+    Yields:
+        ("output" or "side", bytes) as they come. The log and the exit status are returned at the end; closing the
+        generator ends the child.
+
+    Raises:
+        ChildError: nothing came for too long, or the child died of a signal.
+        ToolError: the program cannot be started.
+    """
+    with ExitStack() as stack:
+        reading, writing = os.pipe()
+        side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
+        side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
+        arguments = [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command]
+        process = _start(arguments, side_writer, None, False, None)
+        stack.callback(_reap, process)
+        side_writer.close()
+        _restrict(process.pid, replace(limits, seconds=_DAYS), 0)
+        streams = _Streams(process, side_reader, None, limits, where)
+        stack.callback(streams.close)
+        yield from streams.pass_on()
+        status = _wait(process, time.monotonic() + limits.seconds, limits, where)
+    if status < 0:
+        raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+    return Finished(status, b"", b"", streams.log.text())
+
+
 class _Log:
     """Head and tail of a stream of any length."""
 
@@ -146,7 +183,7 @@ class _Streams:
         side: IO[bytes],
         feed: Iterable[bytes | memoryview] | None,
         limits: Limits,
-        where: Path,
+        where: Path | str,
     ) -> None:
         self.limits, self.where = limits, where
         self.output, self.side, self.log = bytearray(), bytearray(), _Log()
@@ -175,6 +212,21 @@ class _Streams:
                     self._keep(key.data, data)
                 else:
                     self.selector.unregister(key.fileobj)
+
+    def pass_on(self) -> Iterator[tuple[str, bytes]]:
+        """What comes through the pipes but the log, as it comes."""
+        while self.selector.get_map():
+            ready = self.selector.select(self.limits.seconds)
+            if not ready:
+                raise ChildError(f"nothing came for {self.limits.seconds:g} s", where=self.where)
+            for key, _ in ready:
+                data = os.read(key.fd, _READ_BYTES)
+                if not data:
+                    self.selector.unregister(key.fileobj)
+                elif key.data == "log":
+                    self.log += data
+                else:
+                    yield key.data, data
 
     def _give(self) -> None:
         """Write what the child takes; at the end of the feed, or of a child that wants no more, close its input."""
@@ -252,7 +304,7 @@ def _overgrown(output: IO[bytes], limits: Limits, where: Path) -> TdpnError:
     return ChildError(f"decoder wrote more than {limits.file_bytes / 1e6:.0f} MB", where=where)
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, where: Path) -> int:
+def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, where: Path | str) -> int:
     """The exit status of a child that has closed its pipes, so that it ends within moments."""
     left = max(deadline - time.monotonic(), 0.1)
     if hasattr(os, "pidfd_open"):  # wakes at the exit, where Popen.wait looks again after ever longer naps

@@ -9,6 +9,7 @@ from typing import Any
 
 import ffmpeg
 
+from tdpn_core.video.address import Address
 from tdpn_core.video.child import SIDE_CHANNEL
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.log import CONTAINERS
@@ -65,6 +66,14 @@ def pictures_command(program: Program, encoding: Encoding, fps: float, size: tup
     return list(_compiled(_output(source[PICTURE], [], encoding), program, _level(encoding)))
 
 
+def address_command(address: Address, program: Program, encoding: Encoding, stop: float) -> list[str]:
+    """The same of an address, until second `stop` unless that is NaN; each frame is passed on at once."""
+    source = ffmpeg.input(address.name, threads=1, max_pixels=encoding.max_pixels, **dict(address.options))
+    trim = [] if math.isnan(stop) else [f"trim=end={stop:.6f}"]
+    output = _output(source[PICTURE], trim, encoding, flush_packets=1)
+    return list(_compiled(output, program, _level(encoding)))
+
+
 @lru_cache(maxsize=64)
 def _video_command(program: Program, encoding: Encoding, start: float | None, stop: float | None) -> tuple[str, ...]:
     seek = {} if start is None else {"ss": f"{start:.6f}"}
@@ -74,7 +83,7 @@ def _video_command(program: Program, encoding: Encoding, start: float | None, st
     return _compiled(output, program, _level(encoding))
 
 
-def _output(stream: Any, filters: list[str], encoding: Encoding) -> Any:
+def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) -> Any:
     """Scaled and encoded frames on standard output."""
     if encoding.fps is not None:
         filters = [*filters, f"fps={encoding.fps!r}"]
@@ -89,6 +98,7 @@ def _output(stream: Any, filters: list[str], encoding: Encoding) -> Any:
         stats_enc_post=f"pipe:{SIDE_CHANNEL}",
         stats_enc_post_fmt="{pts} {size}",
         **options,
+        **more,
         **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside
     )
 

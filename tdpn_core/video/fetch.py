@@ -42,7 +42,9 @@ def fetched(address: Address, program: Program, *, limits: Limits = LIMITS) -> I
         path = Path(folder) / "fetched.mkv"
         with scratch_file(path) as file:
             source = ffmpeg.input(address.name, **dict(address.options))
-            output = ffmpeg.output(source[PICTURE], "pipe:1", c="copy", format="matroska")
+            output = ffmpeg.output(
+                source[PICTURE], "fd:", fd=1, c="copy", format="matroska"
+            )  # can go back, unlike a pipe
             quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
             finished = run_child(quiet.compile(cmd=program.path), limits, where=Path(address.name), output=file)
             if finished.status != 0 or file.seek(0, 2) == 0 or lost(finished.log):

@@ -24,7 +24,7 @@ from tdpn_core.video.source import Source
         Encoding(short_side=40),
         Encoding(short_side=200, enlarge=True, quality=7, fps=12.0),
         Encoding(short_side=64, codec="video"),
-        Encoding(short_side=40, modality="flow"),
+        Encoding(short_side=40, modality="flow", flow_method="dis"),
     ],
     ids=["jpeg", "enlarged", "video", "flow"],
 )

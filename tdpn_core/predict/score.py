@@ -1,0 +1,77 @@
+"""A network that names clips: views in, probabilities out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tdpn_core.config import RunConfig, parse_views
+from tdpn_core.errors import TdpnError
+from tdpn_core.evaluate.scores import view_probabilities
+from tdpn_core.model.network import Network
+from tdpn_core.predict.timeline import Answer, Scores
+from tdpn_core.predict.windows import Window, WindowClip
+from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.sampling.source import ClipSource
+
+_VIEWS_AT_ONCE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """A network in eval mode, with the settings that its clips are sampled by."""
+
+    model: Network
+    config: RunConfig
+
+    def views(self, clip: ClipSource) -> Tensor:
+        """The test views (V, 3, T, H, W) uint8 of the only clip of a source, as an evaluation takes them."""
+        return ViewClips(clip, self.config.model, self.config.sampling)[0].clip
+
+    def scores(self, clips: Sequence[Tensor], name: str) -> list[Scores]:
+        """Mean probabilities of clips, each given by its views; all of one shape.
+
+        Raises:
+            TdpnError: they are not finite; `name` is in the message.
+        """
+        by_head = view_probabilities(self.model, torch.cat(list(clips)), self.config.sampling)
+        means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
+        if not all(np.isfinite(values).all() for values in means.values()):
+            hint = "the weights are broken; use another checkpoint"
+            raise TdpnError("the network's scores are not finite", where=name, hint=hint)
+        return [{head: values[index] for head, values in means.items()} for index in range(len(clips))]
+
+    def windows(self, windows: Iterable[Window], name: str, *, batch: bool = True) -> Iterator[Answer]:
+        """Score windows in their order, several at a time unless `batch` is false.
+
+        An error of the stream comes after the answers to all windows before it.
+        """
+        times, crops = parse_views(self.config.sampling.views)
+        size = max(1, _VIEWS_AT_ONCE // (times * crops)) if batch else 1
+        held = _Held(windows)
+        stream = iter(held)
+        while group := list(islice(stream, size)):
+            views = [self.views(WindowClip(window, self.config.data, name)) for window in group]
+            for window, scores in zip(group, self.scores(views, name), strict=True):
+                yield Answer(window, scores)
+        if held.error is not None:
+            raise held.error
+
+
+class _Held:
+    """A stream that ends at an error and keeps it for later."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._windows = windows
+        self.error: TdpnError | None = None
+
+    def __iter__(self) -> Iterator[Window]:
+        try:
+            yield from self._windows
+        except TdpnError as error:
+            self.error = error

@@ -1,0 +1,122 @@
+"""Windows that slide over a stream of frames, each in the place of a prepared clip."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, pairwise
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from tdpn_core.config import DataConfig, RunConfig
+from tdpn_core.errors import UsageError
+from tdpn_core.shards.frames import decode_jpegs
+from tdpn_core.video.stream import StreamedFrame
+
+_SECONDS = 4.0  # of a window where a network takes frames from all of a clip: that long are clips of single actions
+_RATE_FRAMES = 32  # whose distances in time tell the rate
+_DEFAULT_FPS = 25.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windowing:
+    """How windows lie on a video."""
+
+    seconds: float | None = None
+    """Length of a window; None: what one clip of the network spans, and 4 s where it takes frames from all of one."""
+
+    stride: float | None = None
+    """Seconds from one window's start to the next one's; None: half a window."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("--window", self.seconds), ("--stride", self.stride)):
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be a positive number of seconds, not {value:g}")
+        if self.seconds is not None and self.stride is not None and self.stride > self.seconds:
+            raise UsageError(f"--stride {self.stride:g} leaves gaps between windows of {self.seconds:g} s")
+
+    def in_frames(self, config: RunConfig, fps: float) -> tuple[int, int]:
+        """Length and stride in frames for a video of that rate."""
+        if self.seconds is not None:
+            length = max(1, round(self.seconds * fps))
+        elif config.sampling.mode == "dense":
+            length = (config.model.num_frames - 1) * config.sampling.interval + 1
+        else:
+            length = max(1, round(_SECONDS * fps))
+        stride = max(1, round(self.stride * fps)) if self.stride is not None else max(1, length // 2)
+        return length, min(stride, length)
+
+
+class Window(NamedTuple):
+    """Some successive frames."""
+
+    frames: Sequence[StreamedFrame]
+    start: float
+    """Seconds of the first frame."""
+
+    end: float
+    """Seconds at which the last frame ends."""
+
+    @property
+    def middle(self) -> float:
+        """Its middle, in seconds."""
+        return (self.start + self.end) / 2
+
+
+def slide(frames: Iterable[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
+    """Windows over a stream; the last one ends with it, and a stream shorter than a window is one window."""
+    stream = iter(frames)
+    first = list(islice(stream, _RATE_FRAMES))
+    fps = measured_rate([frame.seconds for frame in first])
+    length, stride = windowing.in_frames(config, fps)
+    held: deque[StreamedFrame] = deque(maxlen=length)
+    since = 0  # frames since the last window
+    due = length
+    for frame in chain(first, stream):
+        held.append(frame)
+        since += 1
+        if since == due:
+            yield window_of(list(held), fps)
+            since, due = 0, stride
+    if since:
+        yield window_of(list(held), fps)
+
+
+def window_of(frames: Sequence[StreamedFrame], fps: float) -> Window:
+    """A window of frames that follow one another at that rate."""
+    return Window(frames, frames[0].seconds, frames[-1].seconds + 1 / fps)
+
+
+def measured_rate(times: Sequence[float]) -> float:
+    """Frames a second, from the median distance of successive times."""
+    steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
+    return 1 / median(steps) if steps else _DEFAULT_FPS
+
+
+class WindowClip:
+    """A window as a `ClipSource` of one clip without a label."""
+
+    def __init__(self, window: Window, data: DataConfig, name: str) -> None:
+        self._jpegs = [frame.jpeg for frame in window.frames]
+        height, width, *_ = simplejpeg.decode_jpeg_header(self._jpegs[0])
+        self._size = (height, width)
+        self.ids = [name]
+        self.counts: npt.NDArray[np.int64] = np.array([len(window.frames)])
+        self.classes = data.classes
+        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
+
+    def __len__(self) -> int:
+        return 1
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self._size
+
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The frames asked for, (K, H, W, 3) RGB, exactly as a store decodes them."""
+        return decode_jpegs([self._jpegs[frame] for frame in frames], frames, *self._size, self.ids[0])
