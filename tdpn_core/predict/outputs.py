@@ -31,7 +31,7 @@ def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, fo
     """
     if target is None:
         return [None] * len(inputs)
-    live = next((found for found in inputs if found.address is not None and found.address.kind == "live"), None)
+    live = next((found for found in inputs if found.address is not None and found.address.kind != "file"), None)
     if live is not None:
         raise UsageError(f"{option} draws on files, not on a live stream", where=live.name)
     as_file = target.suffix.lower() == ".mp4"

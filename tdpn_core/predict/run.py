@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -143,9 +143,9 @@ class Predictor:
         """What happens in one clip, or the error that says why that cannot be told."""
         if found.error is not None:
             return Prediction(name=found.name, error=found.error)
-        live = found.address is not None and found.address.kind == "live"
-        if live or self.options.timeline is not None:
-            return self._timeline(found, live)
+        kind = found.address.kind if found.address is not None else "file"
+        if kind != "file" or self.options.timeline is not None:
+            return self._timeline(found, kind == "live")
         try:
             return self._whole(found)
         except ClipError as error:
@@ -198,32 +198,36 @@ class Predictor:
     @contextmanager
     def _opened(self, found: Input) -> Iterator[FileClip]:
         """All of a clip in a scratch file."""
-        with ExitStack() as stack:
-            source = found.source
-            if source is None:
-                assert found.address is not None
-                path = stack.enter_context(fetched(found.address, self.program))
-                start, stop = self.options.start, self.options.stop
-                source = Source(
-                    path, start=math.nan if start is None else start, stop=math.nan if stop is None else stop
-                )
-            yield stack.enter_context(open_clip(source, self.scorer.config.data, self.program, name=found.name))
+        data = self.scorer.config.data
+        with self._source(found) as source, open_clip(source, data, self.program, name=found.name) as clip:
+            yield clip
+
+    @contextmanager
+    def _source(self, found: Input) -> Iterator[Source]:
+        """What an input is on this disk."""
+        if found.source is not None:
+            yield found.source
+            return
+        assert found.address is not None
+        with fetched(found.address) as path:
+            yield Source(path, start=_or_nan(self.options.start), stop=_or_nan(self.options.stop))
 
     @contextmanager
     def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
         """A clip frame by frame."""
-        data = self.scorer.config.data
-        encoding = encoding_of(data)
+        encoding = encoding_of(self.scorer.config.data)
         if encoding.modality == "flow":
             hint = "predict whole clips, or use a network over colours"
             raise UsageError("there is no timeline by a network over optical flow", where=found.name, hint=hint)
-        if found.address is not None:
+        if found.address is not None and found.address.kind != "file":
             yield stream_address(found.address, self.program, encoding, _or_nan(self.options.stop))
-        elif found.source is not None and found.source.kind == "video":
-            yield stream_video(found.source, self.program, encoding)
-        else:
-            with self._opened(found) as clip:
-                yield clip.frames()
+            return
+        with self._source(found) as source:
+            if source.kind == "video":
+                yield stream_video(source, self.program, encoding)
+                return
+        with self._opened(found) as clip:
+            yield clip.frames()
 
 
 class _Seen:

@@ -9,11 +9,14 @@ import platform
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from tdpn_core.errors import UsageError
 from tdpn_core.video.log import CONTAINERS
 
-_SCHEMES: dict[str, Literal["file", "live"]] = {"http": "file", "https": "file", "rtsp": "live", "rtsps": "live"}
+Kind = Literal["file", "playlist", "live"]
+
+_SCHEMES: dict[str, Kind] = {"http": "file", "https": "file", "rtsp": "live", "rtsps": "live"}
 _PROTOCOLS = "http,https,tcp,tls,crypto,udp,rtp,srtp,httpproxy"  # nothing of this machine: no file, pipe or fd
 _SILENCE = 20_000_000  # microseconds without a byte after which a connection is given up
 
@@ -23,8 +26,8 @@ class Address:
     """What to give ffmpeg as its input."""
 
     name: str
-    kind: Literal["file", "live"]
-    """A file has an end; a live stream may have none."""
+    kind: Kind
+    """A file is fetched whole; a playlist of parts waits for us; a live stream does not."""
 
     options: tuple[tuple[str, Any], ...]
     """ffmpeg's options before the input."""
@@ -42,7 +45,8 @@ def network_address(url: str) -> Address:
         raise UsageError(f"addresses of {scheme}:// are not opened", where=url, hint=f"name a file, or one of {known}")
     live = ("rtsp_transport", "tcp") if scheme.startswith("rtsp") else ("rw_timeout", _SILENCE)
     options = (("protocol_whitelist", _PROTOCOLS), ("format_whitelist", f"{CONTAINERS},hls,rtsp,rtp"), live)
-    return Address(url, _SCHEMES[scheme], options)
+    playlist = urlsplit(url).path.endswith(".m3u8") and not scheme.startswith("rtsp")
+    return Address(url, "playlist" if playlist else _SCHEMES[scheme], options)
 
 
 def camera(device: int | str) -> Address:

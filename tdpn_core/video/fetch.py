@@ -1,4 +1,4 @@
-"""A video behind an address, brought here as it is: its packets are copied, nothing is decoded."""
+"""A video behind an address, brought here as it is, so that it is read like any file; and why that failed."""
 
 from __future__ import annotations
 
@@ -6,50 +6,41 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-import ffmpeg
-
-from tdpn_core.errors import ClipError
+from tdpn_core.errors import ClipError, TdpnError
 from tdpn_core.video.address import Address
-from tdpn_core.video.child import Limits, run_child
-from tdpn_core.video.command import PICTURE
 from tdpn_core.video.log import complaints
-from tdpn_core.video.program import Program
-from tdpn_core.video.scratch import scratch_file
 
-LIMITS = Limits(seconds=1800.0)
 _REASONS = (
-    (re.compile(r"HTTP error (\d{3})[^\n]*|Server returned (\w+ [^\n]*)"), "the server answers: {0}"),
+    (re.compile(r"HTTP error (\d{3})|Server returned (4\w\w|5\w\w)"), "the server answers {0}"),
     (re.compile(r"Connection refused"), "the server refuses the connection"),
     (re.compile(r"Failed to resolve hostname|Name or service not known"), "there is no such server"),
     (re.compile(r"timed out|Connection reset"), "the connection was lost"),
     (re.compile(r"[Pp]rotocol '?(\w+)'? not on whitelist"), "leads to {0}:, which is not followed"),
-    (re.compile(r"not on whitelist|not in allowed|Invalid data found"), "not a video container that is read here"),
+    (re.compile(r"not on whitelist|not in allowed|Invalid data found"), "not a video that is read here"),
     (re.compile(r"matches no streams"), "no video stream"),
+    (re.compile(r"/dev/\S+: (No such file|Permission denied|Device or resource busy)"), "the camera: {0}"),
 )
 
 
 @contextmanager
-def fetched(address: Address, program: Program, *, limits: Limits = LIMITS) -> Iterator[Path]:
-    """The first video stream behind an address, in a scratch file that is gone afterwards.
+def fetched(address: Address) -> Iterator[Path]:
+    """The file behind an address of http, in a scratch folder that is gone afterwards.
 
     Raises:
-        ClipError: it cannot be opened, or breaks off.
-        TdpnError: the disk is full.
+        ClipError: it cannot be had.
     """
+    from tdpn_core.download import Patience, fetch  # local files do not need it
+
+    name = PurePosixPath(urlsplit(address.name).path).name or "video"
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
-        path = Path(folder) / "fetched.mkv"
-        with scratch_file(path) as file:
-            source = ffmpeg.input(address.name, **dict(address.options))
-            output = ffmpeg.output(
-                source[PICTURE], "fd:", fd=1, c="copy", format="matroska"
-            )  # can go back, unlike a pipe
-            quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
-            finished = run_child(quiet.compile(cmd=program.path), limits, where=Path(address.name), output=file)
-            if finished.status != 0 or file.seek(0, 2) == 0 or lost(finished.log):
-                raise ClipError(why_not(finished.log), where=address.name)
-        yield path
+        try:
+            found = fetch(address.name, Path(folder) / name[-80:], patience=Patience(retries=2))
+        except TdpnError as error:
+            raise ClipError(error.what, where=address.name, hint=error.hint) from error
+        yield found.path
 
 
 def lost(log: str) -> bool:

@@ -69,11 +69,14 @@ def test_a_folder_without_videos_tells_what_it_has(tmp_path: Path) -> None:
     assert "no video in this folder: 2 files are not videos" in _what(find_inputs([root]))[0][1]
 
 
-@pytest.mark.parametrize("url", ["http://h/a.mp4", "https://h/a.m3u8?x=1", "rtsp://camera:554/live"])
-def test_addresses_are_opened_without_access_to_files(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("http://h/a.mp4", "file"), ("https://h/a.m3u8?x=1", "playlist"), ("rtsp://camera:554/live.m3u8", "live")],
+)
+def test_addresses_are_opened_without_access_to_files(url: str, kind: str) -> None:
     (found,) = find_inputs([url])
     assert found.address is not None
-    assert found.address.kind == ("live" if url.startswith("rtsp") else "file")
+    assert found.address.kind == kind
     protocols = dict(found.address.options)["protocol_whitelist"].split(",")
     assert not {"file", "pipe", "fd", "concat", "subfile", "data", "unix"} & set(protocols)
 
