@@ -59,8 +59,8 @@ def test_modules_stand_behind_the_first_convolution_of_res3_to_res5():
     assert spots == [f"layer{stage}.{n}.difference" for stage, count in ((2, 4), (3, 6), (4, 3)) for n in range(count)]
     assert not hasattr(backbone.layer1[0], "shift")
 
-    block = randomise(TDNBackbone(ModelConfig(name="tdn", arch="r50", width=0.25))).eval().layer3[1]
-    x = torch.randn(1, 256, 3, 4, 4)
+    block = randomise(TDNBackbone(ModelConfig(name="tdn", arch="r50", width=0.125))).eval().layer2[1]
+    x = torch.randn(1, 64, 3, 4, 4)
     first = torch.relu(block.bn1(block.conv1(x)))
     out = torch.relu(block.bn2(block.conv2(block.shift(block.difference(first)))))
     torch.testing.assert_close(block(x), torch.relu(block.bn3(block.conv3(out)) + x))
