@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import ablate, data, demo, evaluate, output, predict, prep, train
+from tdpn_cli import ablate, data, demo, evaluate, models, output, predict, prep, train
 from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
 
@@ -25,6 +25,7 @@ app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 
 
