@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +94,26 @@ def convert(contents: Contents, **settings: Any) -> Imported:
             chosen = {**chosen, **finding.fitted(chosen["num_frames"]), **settings}
         config = from_dict(ModelConfig, chosen)
         shapes = state_shapes(config)
-        values, sources, left_out = rename(entries.tensors, finding.rules, shapes)
+        tensors = finding.prepare(entries.tensors) if finding.prepare else entries.tensors
+        values, sources, left_out = rename(tensors, finding.rules, shapes)
     except CheckpointError as error:
         raise CheckpointError(f"of {project.name}, but {error.what}", where=contents.path, hint=error.hint) from error
-    report = Report(
-        source=f"{project.name}'s {config.name} {config.arch}, {contents.path}",
-        filled=sources,
-        left_out={**left_out, **contents.left_out},
-        unfilled=tuple(name for name in shapes if name not in values),
-    )
+    report = account(f"{project.name}'s {config.name} {config.arch}", contents, shapes, sources, left_out)
     return Imported(
         project=project.name, finding=finding, config=config, weights=values, report=report, meta=contents.meta
+    )
+
+
+def account(
+    what: str, contents: Contents, names: Iterable[str], sources: Mapping[str, str], left_out: Mapping[str, str]
+) -> Report:
+    """The report of an import under the file's own names; `names` are all of the network's."""
+    prefix = shared_prefix(contents.tensors)
+    return Report(
+        source=f"{what}, {contents.path}",
+        filled={ours: prefix + theirs for ours, theirs in sources.items()},
+        left_out={**{prefix + name: reason for name, reason in left_out.items()}, **contents.left_out},
+        unfilled=tuple(name for name in names if name not in sources),
     )
 
 
@@ -125,20 +134,23 @@ def recognise(entries: Entries, path: Path) -> Project:
     )
 
 
-def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` without the prefixes that all of their names share and that say nothing."""
-    names = dict(tensors)
-    while names:
-        shared = next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in names)), None)
-        if shared is None or _needed(shared, names):
+def shared_prefix(names: Iterable[str]) -> str:
+    """The prefixes that all of `names` share and that say nothing of the network."""
+    rest = list(names)
+    found = ""
+    while rest:
+        prefix = next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in rest)), "")
+        inner = [name.removeprefix(prefix) for name in rest]
+        if not prefix or any(name[:1].isdigit() for name in inner):  # a part's own children: `net.0.weight`
             break
-        names = {name.removeprefix(shared): value for name, value in names.items()}
-    return names
+        found, rest = found + prefix, inner
+    return found
 
 
-def _needed(prefix: str, names: Mapping[str, Tensor]) -> bool:
-    """Whether names without the prefix would begin with a number, as the children of a part do (`net.0.weight`)."""
-    return any(name.removeprefix(prefix)[:1].isdigit() for name in names)
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` without the `shared_prefix` of their names."""
+    prefix = shared_prefix(tensors)
+    return {name.removeprefix(prefix): value for name, value in tensors.items()}
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

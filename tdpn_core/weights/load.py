@@ -10,12 +10,12 @@ from torch import nn
 
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
-from tdpn_core.weights.convert import convert, unwrapped
+from tdpn_core.weights.convert import account, convert, unwrapped
 from tdpn_core.weights.parts import PARTS, Part
 from tdpn_core.weights.project import Entries
 from tdpn_core.weights.read import Contents, read_weights
 from tdpn_core.weights.reference import PartModel, ReferenceModel, fill
-from tdpn_core.weights.rules import COUNTER, Report, rename, some
+from tdpn_core.weights.rules import COUNTER, rename, some
 
 
 def load_model(path: str | Path, **settings: Any) -> nn.Module:
@@ -68,10 +68,5 @@ def load_part(contents: Contents, part: Part, **settings: Any) -> PartModel:
     except TypeError as error:
         raise UsageError(f"{part.name} has no such settings: {', '.join(settings)}", where=contents.path) from error
     fill(module, values)
-    report = Report(
-        source=f"{part.name}, {contents.path}",
-        filled=sources,
-        left_out={**left_out, **contents.left_out},
-        unfilled=tuple(name for name in own if name not in values),
-    )
+    report = account(part.name, contents, own, sources, left_out)
     return PartModel(module, report, of_frames=part.of_frames)

@@ -61,6 +61,12 @@ class Finding:
     layout: InputLayout = "NCTHW"
     answer: Answer = "logits"
 
+    pathways: int = 1
+    """2: the reference takes a list, the slow clip and the fast one."""
+
+    prepare: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
+    """What has to be done to the tensors before they are renamed, where one of ours is made of two of theirs."""
+
     fitted: Callable[[int], dict[str, Any]] | None = None
     """Fields of `ModelConfig` that follow the number of frames T of a clip, beside `num_frames`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor, nn
 
 from tdpn_core.config import ModelConfig
 from tdpn_core.errors import UsageError
+from tdpn_core.model.baselines.slowfast import SlowFast
 from tdpn_core.model.factory import build_model
+from tdpn_core.model.network import Network
 from tdpn_core.weights.convert import Imported
 from tdpn_core.weights.rules import Report
 
@@ -39,20 +42,23 @@ class ReferenceModel(nn.Module):
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """What the reference gives for `x`, a batch in the layout that the reference takes.
 
+        A network of two pathways takes the list (slow clip, fast clip), or the fast clip alone.
+
         Raises:
             UsageError: a shape that this layout cannot have.
         """
-        clip = self.clip(x)
-        self._fit(clip.shape[2] // self.config.frames_per_step)
+        pathways = [x] if isinstance(x, Tensor) else list(x)
+        clip = self._clip(pathways[-1])
+        self._fit(clip.shape[2] // self.config.frames_per_step, pathways)
+        if self.imported.answer == "steps":
+            return self._steps(clip)
         logits: Tensor = self.network(clip)
         probabilities = self.imported.answer == "probabilities"
         out: Tensor = logits.softmax(1) if probabilities else logits
         return out
 
-    def clip(self, x: Tensor | Sequence[Tensor]) -> Tensor:
+    def _clip(self, x: Tensor) -> Tensor:
         """`x` as our networks take a clip: (N, C, T * frames_per_step, H, W)."""
-        if not isinstance(x, Tensor):
-            raise UsageError(f"this network takes one tensor, not {len(x)}")
         layout, channels = self.imported.layout, self.config.channels
         dimensions = {"NCTHW": 5, "NTCHW": 5, "N(TC)HW": 4, "NCHW": 4}[layout]
         if x.ndim != dimensions:
@@ -66,12 +72,28 @@ class ReferenceModel(nn.Module):
                 return x.unsqueeze(2)
         return x
 
-    def _fit(self, frames: int) -> None:
-        """Build the network for another number of frames, around the weights that are there."""
+    def _fit(self, frames: int, pathways: Sequence[Tensor]) -> None:
+        """Build the network for another number of frames, or of slow ones, around the weights that are there."""
         config = self.imported.at(frames)
+        if len(pathways) > self.imported.finding.pathways:
+            raise UsageError(f"this network takes one clip, not {len(pathways)}")
+        if len(pathways) == 2:
+            config = dataclasses.replace(config, alpha=pathways[1].shape[2] // pathways[0].shape[2])
         if config != self.network.config:
             mode = self.network.training
             self.network = _built(config, self.network.state_dict(keep_vars=True)).train(mode)
+        backbone = self.network.backbone
+        if len(pathways) == 2 and isinstance(backbone, SlowFast):
+            slow, fast = pathways
+            if not torch.equal(slow, backbone.slow_frames(fast)):
+                raise UsageError("the slow clip is not made of the fast one's frames that this project takes")
+
+    def _steps(self, clip: Tensor) -> Tensor:
+        """Logits of each time step, (N, classes, T')."""
+        means = self.network.features(clip).mean((3, 4)).transpose(1, 2)
+        (linear,) = self.network.head.linear.values()
+        logits: Tensor = linear(means)
+        return logits.transpose(1, 2)
 
 
 class PartModel(nn.Module):
@@ -98,7 +120,7 @@ def fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
     module.load_state_dict({**missing, **weights}, assign=True)
 
 
-def _built(config: ModelConfig, weights: dict[str, Tensor]) -> nn.Module:
+def _built(config: ModelConfig, weights: dict[str, Tensor]) -> Network:
     """The network of `config` around `weights`."""
     with torch.device("meta"):
         network = build_model(config)

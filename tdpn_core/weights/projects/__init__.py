@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from tdpn_core.weights.project import Project
 from tdpn_core.weights.projects.mmaction2 import MMACTION2
+from tdpn_core.weights.projects.pyslowfast import PYSLOWFAST
+from tdpn_core.weights.projects.pytorch_i3d import PYTORCH_I3D
 from tdpn_core.weights.projects.pytorchvideo import PYTORCHVIDEO
+from tdpn_core.weights.projects.tdn import TDN
 from tdpn_core.weights.projects.torchvision import TORCHVISION
 from tdpn_core.weights.projects.tpn import TPN
 from tdpn_core.weights.projects.tsm import TSM
 
-PROJECTS: tuple[Project, ...] = (TORCHVISION, TPN, MMACTION2, PYTORCHVIDEO, TSM)
+PROJECTS: tuple[Project, ...] = (TORCHVISION, TPN, MMACTION2, PYTORCHVIDEO, PYSLOWFAST, TSM, TDN, PYTORCH_I3D)

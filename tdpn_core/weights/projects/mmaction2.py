@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tdpn_core.config import LEVELS
-from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
+from tdpn_core.weights.projects.slowfast import check_kernels, same_depth, slowfast_settings
 from tdpn_core.weights.rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
@@ -34,8 +37,9 @@ def examine(entries: Entries) -> Finding:
     """Which of the families, by the first convolution, TSM's wrapper and the neck."""
     refuse(entries, r"backbone\..*(non_local|nl_op).*", "non-local blocks")
     refuse(entries, r"backbone\.layer\d\.\d+\.net\..+", "TSM's shift of whole blocks (shift_place='block')")
+    refuse(entries, r"backbone\..*\.conv_s\..+", "mmaction2's R(2+1)D blocks, which normalise otherwise")
     if entries.has(r"backbone\.slow_path\..+"):
-        raise CheckpointError("SlowFast")
+        return examine_slowfast(entries)
     shifted = entries.has(r"backbone\..+\.conv1\.conv\.net\.weight")
     plain = Entries({name.replace(".conv.net.", ".conv."): value for name, value in entries.tensors.items()})
     arch = residual_depth(plain, "backbone.", CONV)
@@ -58,6 +62,38 @@ def examine(entries: Entries) -> Finding:
         kernels = stage_kernels(entries, "backbone.", "conv1.conv.weight")
         settings |= {"name": "tpn" if neck else "slowonly", "temporal_kernels": kernels}
     return Finding(settings=settings, rules=rules, layout="NCTHW" if video else "NTCHW")
+
+
+def examine_slowfast(entries: Entries) -> Finding:
+    """SlowFast: its laterals have no normalisation, and its classifier sees the fast pathway first."""
+    paths = [f"backbone.{path}_path." for path in ("slow", "fast")]
+    arch = same_depth(*(residual_depth(entries, path, CONV) for path in paths))
+    check_kernels(
+        entries, counts(entries, paths[0]), lambda n, stage, block: f"{paths[n]}layer{stage}.{block}.conv1.conv.weight"
+    )
+    laterals = tuple(f"{paths[0]}{place}_lateral.conv.weight" for place in ("conv1", "layer1", "layer2", "layer3"))
+    settings = slowfast_settings(entries, arch, laterals, deep_alpha=8)
+    settings |= {"lateral_norm": entries.has(r".+_lateral\.bn\..+"), "slow_frames": "stride"}
+    if "cls_head.fc_cls.weight" in entries.tensors:
+        settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
+    rules: list[Rule] = [Rename(r"cls_head\.fc_cls\.weight", "head.linear.action.weight", slow_first)]
+    for number, lateral in enumerate(laterals):
+        spot = lateral.removesuffix("conv.weight").replace(".", r"\.")
+        rules.append(Rename(rf"{spot}(.+)", rf"backbone.lateral.{number}.\1"))
+    for theirs, ours in zip(paths, ("backbone.slow.", "backbone.fast."), strict=True):
+        rules += backbone_rules(theirs, ours)
+    return Finding(settings=settings, rules=(*rules, *OTHERS))
+
+
+def counts(entries: Entries, prefix: str) -> tuple[int, ...]:
+    """Blocks of each stage."""
+    return tuple(len(entries.distinct(rf"{prefix}layer{stage}\.(\d+)\..+")) for stage in range(1, 5))
+
+
+def slow_first(weight: Tensor) -> Tensor:
+    """A classifier's columns for (fast, slow) as those for (slow, fast); the fast pathway has a ninth of them."""
+    fast = weight.shape[1] // 9
+    return torch.cat([weight[:, fast:], weight[:, :fast]], 1)
 
 
 def examine_neck(entries: Entries, prefix: str) -> tuple[dict[str, Any], tuple[Rule, ...]]:

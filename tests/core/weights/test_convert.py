@@ -165,6 +165,72 @@ def test_a_network_follows_the_clips_number_of_frames(images, write, frames):
     assert not model.network.training
 
 
+@pytest.fixture(scope="module")
+def pathways(tmp_path_factory):
+    """A SlowFast of PySlowFast's names, made from our own network of random weights."""
+    from tdpn_core.model.factory import create_model
+
+    torch.manual_seed(0)
+    state = create_model("slowfast", num_classes=5).state_dict()
+    names = renamed(
+        state,
+        (r"head\.linear\.action\.", "head.projection."),
+        (r"backbone\.lateral\.0\.conv\.", "s1_fuse.conv_f2s."),
+        (r"backbone\.lateral\.1\.conv\.", "s2_fuse.conv_f2s."),
+        (r"backbone\.lateral\.2\.conv\.", "s3_fuse.conv_f2s."),
+        (r"backbone\.lateral\.3\.conv\.", "s4_fuse.conv_f2s."),
+        *((rf"backbone\.lateral\.{n}\.bn\.", f"s{n + 1}_fuse.bn.") for n in range(4)),
+        *(
+            (rf"backbone\.{path}\.layer{n}\.(\d+)\.{ours}\.", rf"s{n + 1}.pathway{number}_res\1.{theirs}.")
+            for number, path in enumerate(("slow", "fast"))
+            for n in range(1, 5)
+            for ours, theirs in (
+                ("conv1", "branch2.a"),
+                ("bn1", "branch2.a_bn"),
+                ("conv2", "branch2.b"),
+                ("bn2", "branch2.b_bn"),
+                ("conv3", "branch2.c"),
+                ("bn3", "branch2.c_bn"),
+                (r"downsample\.0", "branch1"),
+                (r"downsample\.1", "branch1_bn"),
+            )
+        ),
+        (r"backbone\.slow\.conv1\.", "s1.pathway0_stem.conv."),
+        (r"backbone\.slow\.bn1\.", "s1.pathway0_stem.bn."),
+        (r"backbone\.fast\.conv1\.", "s1.pathway1_stem.conv."),
+        (r"backbone\.fast\.bn1\.", "s1.pathway1_stem.bn."),
+    )
+    path = tmp_path_factory.mktemp("pyslowfast") / "checkpoint.pyth"
+    torch.save({"epoch": 3, "model_state": names, "cfg": "TRAIN: {}"}, path)
+    return path, state
+
+
+def test_pyslowfasts_two_clips_or_the_fast_one_alone_give_probabilities(pathways):
+    path, state = pathways
+    model = tdpn_core.load_model(path)
+    assert (model.config.alpha, model.config.lateral_kernel, model.config.slow_frames) == (4, 7, "linspace")
+    assert all(torch.equal(value, state[name]) for name, value in model.network.state_dict().items())
+    fast = torch.randn(1, 3, 32, 64, 64)
+    slow = fast[:, :, torch.linspace(0, 31, 8).long()]
+    out = logits(model, [slow, fast])
+    assert out.sum().item() == pytest.approx(1, abs=1e-5)
+    assert torch.equal(out, logits(model, fast))
+    four = logits(model, [fast[:, :, torch.linspace(0, 31, 4).long()], fast])
+    assert model.network.config.alpha == 8
+    assert not torch.equal(four, out)
+    with pytest.raises(UsageError, match="not made of the fast one's frames"):
+        model([slow.flip(2), fast])
+
+
+def test_a_slowfast_with_fewer_3d_blocks_is_refused(pathways, write):
+    state = torch.load(pathways[0], weights_only=True)["model_state"]
+    state |= {"s4.pathway0_res5.branch2.a.weight": state["s4.pathway0_res5.branch2.a.weight"][:, :, 1:2]}
+    with pytest.raises(
+        CheckpointError, match=r"s4\.pathway0_res5\.branch2\.a\.weight looks at 1 frames where .* 3 here"
+    ):
+        tdpn_core.load_model(write({"model_state": state}))
+
+
 def test_rates_of_the_deep_pyramid_follow_depth_and_frames():
     from tdpn_core.weights.projects.tpn import spread_rates
 
@@ -236,8 +302,8 @@ def test_inputs_of_another_layout_are_refused(images, write, clip):
     model = tdpn_core.load_model(write(images))
     with pytest.raises(UsageError, match=r"takes NCHW, not \(1, 3, 4, 64, 64\)"):
         model(clip)
-    with pytest.raises(UsageError, match="takes one tensor, not 2"):
-        model([clip, clip])
+    with pytest.raises(UsageError, match="takes one clip, not 2"):
+        model([clip[:, :, 0], clip[:, :, 0]])
 
 
 def test_a_file_without_a_classifier_can_still_be_converted(images, write):

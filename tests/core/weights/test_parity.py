@@ -14,6 +14,10 @@ NECK = {
     "neck_down0": "pyramid.bottom_up.res4",
 }
 
+PATHWAYS = {f"res{n + 1}_{path}": f"backbone.{path}.layer{n}" for n in range(1, 5) for path in ("slow", "fast")} | {
+    "lateral_stem": "backbone.lateral.0"
+}
+
 TAPS = {
     "torchvision_resnet18": RESNET,
     "torchvision_resnet50": RESNET,
@@ -29,6 +33,20 @@ TAPS = {
     "mma2_tpn_slowonly_r50_8x8": RESNET | NECK,
     "ptv_slow_r50": RESNET,
     "ptv_c2d_r50": RESNET,
+    "ptv_r2plus1d_r50": {name: place for name, place in RESNET.items() if name != "stem"}
+    | {"head_proj": "head.linear.action"},
+    "mma2_slowfast_r50_8x8": PATHWAYS,
+    "ptv_slowfast_r50": {name: place for name, place in PATHWAYS.items() if name != "lateral_stem"},
+    "pytorch_i3d_rgb": {
+        name: f"backbone.{name}" for name in ("Conv3d_1a_7x7", "Conv3d_2c_3x3", "Mixed_3c", "Mixed_4f", "Mixed_5c")
+    },
+    "tdn_r50_8seg_sthv1": {
+        **{f"res{n}": f"backbone.layer{n - 1}" for n in (3, 4, 5)},
+        "res2_before_fusion": "backbone.layer1",
+        "diff_layer1": "backbone.motion.layer1",
+        "ltdm_l2b0": "backbone.layer2.0.difference",
+        "shift_l2b0": "backbone.layer2.0.shift",
+    },
 }
 """Fixture, its arrays, and the part of our network whose output each is."""
 
@@ -68,6 +86,7 @@ def error(mine, theirs):
 
 def compare(seen, arrays, tolerance):
     for name, value in seen.items():
+        value = value.reshape(*value.shape, *(1,) * (5 - value.ndim))
         assert tuple(value.shape) == tuple(arrays.get(f"{name}_shape", value.shape)), name
         mean = value.mean((2, 3, 4)).numpy()
         assert error(mean, arrays[name]) <= tolerance, f"{name}: mean off by {error(mean, arrays[name])}"
