@@ -24,6 +24,8 @@ class Fixture:
     inputs: torch.Tensor | list[torch.Tensor]
     arrays: dict[str, np.ndarray]
     output: str
+    training: dict[str, np.ndarray]
+    """Losses, gradients and statistics of one training step; empty where none was measured."""
 
     @property
     def state(self) -> dict[str, torch.Tensor]:
@@ -42,14 +44,18 @@ def parity(shared: Path) -> Callable[[str], Fixture]:
     fill = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fill)
 
-    def load(name: str) -> Fixture:
+    def arrays_of(name: str) -> dict[str, np.ndarray]:
         with np.load(folder / name / "expected.npz") as stored:
-            arrays = {key: stored[key] for key in stored.files}
+            return {key: stored[key] for key in stored.files}
+
+    def load(name: str) -> Fixture:
+        arrays = arrays_of(name)
         meta = json.loads(str(arrays.pop("meta")))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # the program leaves its table to the garbage collector
             checkpoint = fill.build_checkpoint(folder / name / "params.tsv")
-        return Fixture(name, checkpoint, fill.build_input(meta), arrays, meta["output"])
+        training = arrays_of(f"{name}_train") if (folder / f"{name}_train").is_dir() else {}
+        return Fixture(name, checkpoint, fill.build_input(meta), arrays, meta["output"], training)
 
     return load
 

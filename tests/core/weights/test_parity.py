@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import tdpn_core
 
@@ -95,6 +96,29 @@ def compare(seen, arrays, tolerance):
         probes = flat[torch.from_numpy(places)].numpy()
         theirs = arrays[f"{name}_probe"]
         assert error(probes, theirs) <= 1e-3, f"{name}: single values off by {error(probes, theirs)}"
+
+
+def test_the_official_network_trains_as_it_was_trained(parity, write):
+    known = parity("tpn_r50_8x8")
+    expected = known.training
+    model = tdpn_core.load_model(write(known.checkpoint), dropout=0.0)
+    network = model.network.train()
+    network.layout = "plain"  # the reference's: single norms are off by 1 to 2 % in another, by rounding at ReLU's kink
+    labels = torch.tensor([5, 123])
+    output = network(known.inputs)
+    main = F.cross_entropy(output.logits["action"], labels)
+    auxiliary = 0.5 * F.cross_entropy(output.auxiliary["action"], labels)
+    (main + auxiliary).backward()
+    assert main.item() == pytest.approx(expected["loss_cls"].item(), abs=1e-4)
+    assert auxiliary.item() == pytest.approx(expected["loss_aux"].item(), abs=1e-4)
+
+    ours = {theirs: name for name, theirs in model.report.filled.items()}
+    gradients = {name: value.grad.double().norm().item() for name, value in network.named_parameters()}
+    assert set(gradients) == {ours[str(name)] for name in expected["param_names"]}
+    for name, norm in zip(expected["param_names"], expected["grad_norm"], strict=True):
+        assert gradients[ours[str(name)]] == pytest.approx(norm, rel=2e-2), name
+    for name, norm in zip(expected["bn_names"], expected["bn_norm"], strict=True):
+        assert network.state_dict()[ours[str(name)]].double().norm().item() == pytest.approx(norm, rel=1e-4), name
 
 
 @pytest.mark.parametrize("name", TAPS)
