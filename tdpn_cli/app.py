@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -55,19 +56,32 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         app(args=arguments)
-    except TdpnError as error:
-        if debug:
-            raise
-        output.print_error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        output.say("interrupted")
-        sys.exit(130)
     except BrokenPipeError:  # `tdpn eval ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
-        output.say(f"unexpected {type(error).__name__}: {error}\nThis is a bug; run again with --debug to see where.")
-        sys.exit(1)
+            traceback.print_exc()
+        sys.exit(_tell_launcher(error) if "TDPN_ENDINGS" in os.environ else _tell_user(error, debug=debug))
+
+
+def _tell_user(error: BaseException, *, debug: bool) -> int:
+    """Print what happened, unless a traceback did; gives the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        output.say("interrupted")
+        return 130
+    if isinstance(error, TdpnError):
+        output.print_error(error)
+        return error.exit_code
+    if not debug:
+        what = f"unexpected {type(error).__name__}: {error}"
+        output.say(f"{what}\nThis is a bug; run again with --debug to see where.")
+    return 1
+
+
+def _tell_launcher(error: BaseException) -> int:
+    """One process of several leaves it to our launcher to say what happened, once; gives the exit code."""
+    from tdpn_core.distributed.endings import report
+
+    code = report(error)
+    return 1 if code is None else code

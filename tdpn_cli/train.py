@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import options, output
+from tdpn_cli import options, output, ranks
 from tdpn_core.families import Arch, ModelName
 
 EXAMPLES = options.epilog(
@@ -54,24 +54,39 @@ def train(
         typer.Option("--init", help="Start from these weights: a checkpoint, or a 2D ResNet in safetensors."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
+    resume_from: Annotated[
+        Path | None, typer.Option("--resume-from", help="Continue from this checkpoint of a run.", show_default=False)
+    ] = None,
+    keep: Annotated[int, typer.Option("--keep", help="States of the run that are kept.", min=1)] = 2,
     gpus: options.Gpus = None,
+    processes: ranks.Processes = None,
+    nodes: ranks.Nodes = 1,
+    rendezvous: ranks.Rendezvous = None,
+    max_restarts: ranks.Restarts = 3,
+    timeout: ranks.Timeout = 600,
+    sync_bn: Annotated[bool, typer.Option("--sync-bn", help="Batch statistics over all processes.")] = False,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a network on the prepared data set."""
     from rich.markup import escape
 
+    if ranks.started(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
+        return
     from tdpn_core.train.launch import launch
 
+    changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
     with output.progress() as progress:
         result = launch(
             data=data,
             out=out,
             recipe=recipe,
-            gpus=gpus,
+            gpus=ranks.device(gpus, processes),
             workers=workers,
-            resume=resume,
+            resume=resume_from or resume,
             init=init,
+            keep=keep,
+            timeout=timeout,
             progress=progress,
             model=model,
             arch=arch,
@@ -84,8 +99,10 @@ def train(
             lr=lr,
             compile=compiled or None,
             seed=seed,
-            settings=options.parse_settings(settings),
+            settings=changed,
         )
+    if not ranks.is_first():
+        return
     if as_json:
         state = result.state
         output.print_json(

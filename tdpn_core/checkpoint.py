@@ -7,10 +7,13 @@ would not notice), and a file is written whole or not at all. The name ends in `
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
+import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,9 @@ class Checkpoint:
     optimiser: dict[str, Tensor]
     """The optimiser's buffers of each parameter, by `<buffer>.<parameter>`."""
 
+    world: int = 1
+    """Processes that trained together: to continue with others is another run in its batch statistics."""
+
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
 
@@ -99,12 +105,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "schema": SCHEMA,
         "config": to_dict(checkpoint.config),
         "state": dataclasses.asdict(checkpoint.state),
+        "world": checkpoint.world,
         "versions": versions,
     }
     text = json.dumps(header, ensure_ascii=False)
     metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry: several would be written in any order
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise _as_of_the_disk(error) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -128,6 +138,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         optimiser={
             name.removeprefix(_OPTIMISER): value for name, value in tensors.items() if name.startswith(_OPTIMISER)
         },
+        world=header.get("world", 1),
         versions=header["versions"],
     )
 
@@ -178,6 +189,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError("damaged: its digest does not match its content", where=path, hint=damaged)
     header: dict[str, Any] = json.loads(text)
     return header, tensors
+
+
+def _as_of_the_disk(error: SafetensorError) -> OSError:
+    """The operating system's error within, which safetensors gives as text: `... (os error 28)`."""
+    match = re.search(r"os error (\d+)", str(error))
+    number = int(match[1]) if match else errno.EIO
+    return OSError(number, os.strerror(number))
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

@@ -351,6 +351,9 @@ class TrainConfig:
     compile: bool = False
     """The network runs through `torch.compile`: minutes at the start, faster steps."""
 
+    sync_bn: bool = False
+    """Batch statistics over the clips of all processes, instead of each process's own."""
+
     seed: int = 0
     """The seed of everything that is random."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core.errors import TdpnError
+from tdpn_core.failpoints import failpoint
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -30,10 +31,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}"
     try:
+        failpoint("write.open", path.name)
         yield temporary
+        failpoint("write.sync", path.name)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        failpoint("write.rename", path.name)
         temporary.replace(path)
+        failpoint("write.end", path.name)
         _sync_folder(path.parent)
     except OSError as error:
         hint = "free some space or choose another --out" if error.errno == 28 else None

@@ -6,10 +6,14 @@ One process is the plain case: every method of its `Runtime` returns at once.
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import os
 import platform
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -17,12 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
+from torch.nn.parallel import DistributedDataParallel
 
 from tdpn_core import __version__
-from tdpn_core.distributed.peers import MEET_SECONDS, Peers, lost, open_store
-from tdpn_core.distributed.place import Place, find_place
+from tdpn_core.distributed.endings import begin, report
+from tdpn_core.distributed.peers import Facts, Peers, lost, meet
+from tdpn_core.distributed.place import find_place
+from tdpn_core.distributed.watch import Watch, die_with_launcher
 from tdpn_core.errors import DeviceError, DistributedError, TdpnError
 
 SILENT_SECONDS = 600.0
@@ -37,6 +44,7 @@ class Runtime:
     rank: int = 0
     world: int = 1
     peers: Peers | None = dataclasses.field(default=None, compare=False, repr=False)
+    watch: Watch | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
@@ -47,6 +55,11 @@ class Runtime:
     def is_main(self) -> bool:
         """Whether this process is the one that writes and speaks."""
         return self.rank == 0
+
+    def mark(self, position: int) -> None:
+        """Something was achieved. Who falls behind the others' position, a number that never falls, is found hung."""
+        if self.watch is not None:
+            self.watch.mark(position)
 
     def barrier(self) -> None:
         """Wait until every process has come here."""
@@ -78,6 +91,29 @@ class Runtime:
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, operation)
         return tensor
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Let each tensor be what it is on rank 0, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """`model`, called where all processes call it; a backward pass then gives the mean of their gradients."""
+        if self.world == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
+        # of kernels of one pixel, whose gradients lie in another of several equivalent orders
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
+        options: dict[str, Any] = {name: False}  # batch statistics are each process's own, see `broadcast`
+        return DistributedDataParallel(model, device_ids=ids, **options)
+
+    def apart(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Inside, backward passes through what `parallel` gave only add to each process's own gradients."""
+        inner = getattr(network, "_orig_mod", network)  # of a compiled one
+        return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()
 
     def merge(self, array: npt.NDArray[np.float64], own: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """The rows that each process has, in one array on all of them: exactly as they were.
@@ -148,49 +184,66 @@ def joined(
     if place is None:
         yield set_up(gpus)
         return
-    runtime = _join(place, gpus, timeout, say)
-    assert runtime.peers is not None
+    die_with_launcher()
+    begin()
+    device = _device(gpus, place.local_rank)
+    peers = meet(place, _facts(device), timeout=timeout, say=say)
+    watch = Watch(peers, timeout, _give_up)
     try:
-        yield runtime
+        must_agree(peers.facts, "tdpn", "torch", "python", "device")
+        _connect(peers, device, 2 * timeout + 30)  # the watch comes first, and knows whom to name
+        yield Runtime(device, place.rank, place.world, peers, watch)
     except DistributedError:
         raise
     except TdpnError as error:
-        runtime.peers.tell(str(error))
+        peers.tell(str(error))
         raise
     except RuntimeError as error:
         if not _of_a_connection(error):
-            runtime.peers.tell(f"{type(error).__name__}: {error}")
+            peers.tell(f"{type(error).__name__}: {error}")
             raise
-        raise lost(runtime.peers, error) from error
+        raise lost(peers, error) from error
     finally:
-        runtime.peers.leave()
-        dist.destroy_process_group()
+        watch.stop()
+        peers.leave()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-def _join(place: Place, gpus: int | None, timeout: float, say: Callable[[str], None] | None) -> Runtime:
-    device = _device(gpus, place.local_rank)
-    store = open_store(place, MEET_SECONDS)
-    peers = Peers(store, place, timeout)
-    facts = {
+def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
+    """Set up the collective operations: gloo for what lies in memory, NCCL for what lies on GPUs."""
+    place = peers.place
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.local_world))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore("group", peers.store),
+        rank=place.rank,
+        world_size=place.world,
+        timeout=timedelta(seconds=timeout),
+        device_id=device if device.type == "cuda" else None,
+    )
+
+
+def _facts(device: torch.device) -> Facts:
+    return {
         "host": socket.gethostname(),
         "tdpn": __version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": device.type,
     }
-    must_agree(peers.gather(facts, timeout=MEET_SECONDS, wait=say), "tdpn", "torch", "python", "device")
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=PrefixStore(f"group/{place.attempt}", store),
-        rank=place.rank,
-        world_size=place.world,
-        timeout=timedelta(seconds=timeout),
-        device_id=device if device.type == "cuda" else None,
-    )
-    return Runtime(device, place.rank, place.world, peers)
 
 
-def must_agree(facts: list[dict[str, Any]], *names: str) -> None:
+def _give_up(error: DistributedError) -> None:
+    """End this process from a thread: its main thread waits for a process that hangs, or hangs itself."""
+    if report(error) is None:
+        sys.stderr.write(f"error {error}\n")
+        sys.stderr.flush()
+    os._exit(1)
+
+
+def must_agree(facts: list[Facts], *names: str) -> None:
     """Refuse to go on where a rank differs from rank 0.
 
     Raises:

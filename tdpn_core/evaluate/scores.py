@@ -62,23 +62,27 @@ def score_split(
     *,
     views: str,
     workers: int,
+    rank: int = 0,
+    world: int = 1,
     progress: Progress = SILENT,
 ) -> Probabilities:
     """Mean probabilities over the views of each clip, in the order of `clips`; each is scored exactly once.
 
-    The model is put into eval mode and back.
+    The model is put into eval mode and back. Of `world` processes the one of number `rank` scores every `world`-th
+    batch from its own number on; rows of the others' clips are NaN.
 
     Raises:
         ShardError, ClipError: a clip cannot be read; its name is in the message, and no score is given.
     """
     dataset = ViewClips(clips, config.model, replace(config.sampling, views=views))
-    result: Probabilities = {}
+    heads = config.model.num_classes
+    result = {head: np.full((len(dataset), classes), np.nan) for head, classes in heads.items()}
     progress.begin(f"scoring, {views} views", len(dataset))
     try:
-        for batch in score_clips(model, dataset, batch_clips(len(dataset), views), workers=workers):
+        own = batch_clips(len(dataset), views)[rank::world]
+        for batch in score_clips(model, dataset, own, workers=workers):
             for head, logits in batch.logits.items():
-                mean = mean_probabilities(logits)
-                result.setdefault(head, np.full((len(dataset), mean.shape[1]), np.nan))[batch.clips] = mean
+                result[head][batch.clips] = mean_probabilities(logits)
             progress.advance(len(batch.clips))
     finally:
         progress.end()

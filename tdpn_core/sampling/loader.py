@@ -40,12 +40,12 @@ class TrainingLoader:
     An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches. A last, shorter batch is
     dropped unless it is the only one: its gradient would weigh its clips more than others, and its statistics less.
 
-    Of `world` processes that train together, the one of number `rank` takes its `batch_size` clips of each batch of
-    `world` x `batch_size`: all have equally many batches, and together those that one process would have had. Only
-    where the data set is smaller than one such batch do their parts differ, by one clip.
+    Of `world` processes that train together, the one of number `rank` takes every `world`-th clip of each batch from
+    its own number on: all have equally many batches, and together those that one process would have had. Where a batch
+    does not divide, their parts differ by one clip.
 
     Raises:
-        DatasetError: there are fewer clips than processes.
+        DatasetError: a batch has fewer clips than there are processes.
     """
 
     def __init__(
@@ -61,10 +61,11 @@ class TrainingLoader:
         timeout: float = WORKER_TIMEOUT,
     ) -> None:
         assert 0 <= rank < world
-        if len(dataset) < world:
-            what = f"{len(dataset)} training clips cannot be shared among {world} processes"
-            raise DatasetError(what, hint=f"train with at most {len(dataset)}")
-        self._order = _EpochOrder(len(dataset), world * batch_size, seed, slice(rank, None, world))
+        if min(len(dataset), batch_size) < world:
+            what = f"a batch of {min(len(dataset), batch_size)} clips cannot be shared among {world} processes"
+            hint = "use fewer processes" if len(dataset) < world else "use a larger --batch-size or fewer processes"
+            raise DatasetError(what, hint=hint)
+        self._order = _EpochOrder(len(dataset), batch_size, seed, slice(rank, None, world))
         self._loader = WorkerLoader(
             dataset, dataset.source.ids, self._order, collate, workers=workers, pin=pin, timeout=timeout
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 from tdpn_core import recipes
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import DataConfig, RunConfig
-from tdpn_core.errors import ConfigError
+from tdpn_core.distributed.endings import VARIABLE, remember, remembered, why_restarted
+from tdpn_core.distributed.place import restarts
+from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import LAST, must_be_new, new_folder, newest_checkpoint
-from tdpn_core.runtime import Runtime, set_up
+from tdpn_core.runtime import SILENT_SECONDS, Runtime, joined
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
+from tdpn_core.train.kept import KEEP, newest_good, states
 from tdpn_core.train.loop import TrainResult, train
 from tdpn_core.video.encoding import Encoding
 
@@ -28,38 +32,81 @@ def launch(
     recipe: str | None = None,
     gpus: int | None = None,
     workers: int | None = None,
-    resume: bool = False,
+    resume: bool | Path = False,
     init: Path | None = None,
+    keep: int = KEEP,
+    timeout: float = SILENT_SECONDS,
     progress: Progress = SILENT,
     **adjustments: Any,
 ) -> TrainResult:
-    """Start a run, or with `resume` continue the one in `out` (the newest under `runs/` if None).
+    """Start a run, or with `resume` continue the one in `out` (the newest under `runs/` if None), or that of a file.
 
-    `adjustments` are those of `recipes.adjust`. A resumed run keeps its settings: asking for others is an error.
+    `adjustments` are those of `recipes.adjust`. A resumed run keeps its settings: asking for others is an error. Where
+    a launcher started this process among others, they train together; restarted by it, they go on where they were.
 
     Raises:
         UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run.
         ConfigError: a setting that its field does not allow, or one that a resumed run does not have.
-        Stopped, TrainingError: see `train`.
+        Stopped, TrainingError, DistributedError: see `train`.
     """
-    runtime = set_up(gpus)
-    if resume:
-        last = out / LAST if out else newest_checkpoint(name=LAST)
-        config, folder = _stored(last, adjustments), last.parent
-        progress.say(f"continuing {folder}")
-    else:
-        config = plan(find_prepared(data), runtime=runtime, recipe=recipe, **adjustments)
-        folder = must_be_new(out) if out else new_folder(config)
-    progress.say(describe(config, runtime, folder))
-    return train(
-        config,
-        folder,
-        runtime=runtime,
-        workers=loader_workers(runtime.device_type) if workers is None else workers,
-        resume=resume,
-        init=init,
-        progress=progress,
-    )
+    with joined(gpus, timeout=timeout, say=progress.say) as runtime:
+        progress = progress if runtime.is_main else SILENT
+        if restarts():
+            out, resume = _restarted(runtime, out, resume, progress)
+        if resume:
+            checkpoint = _to_resume(runtime, out, resume, progress)
+            config = _stored(checkpoint, adjustments)
+            folder = out or checkpoint.parent
+            progress.say(f"continuing {folder}")
+        else:
+            _must_be_found_again(out)
+            checkpoint = None
+            config = plan(find_prepared(data), runtime=runtime, recipe=recipe, **adjustments)
+            folder = must_be_new(out) if out else Path(runtime.from_main(str(new_folder(config))))
+        remember(folder)
+        progress.say(describe(config, runtime, folder))
+        return train(
+            config,
+            folder,
+            runtime=runtime,
+            workers=loader_workers(runtime.device_type) if workers is None else workers,
+            resume=checkpoint or False,
+            init=init,
+            keep=keep,
+            progress=progress,
+        )
+
+
+def _restarted(
+    runtime: Runtime, out: Path | None, resume: bool | Path, progress: Progress
+) -> tuple[Path | None, bool | Path]:
+    """Where a run that was begun before lies, and whether it left anything to go on from."""
+    noted = next((Path(folder) for folder in runtime.gather(str(remembered() or "")) if folder), None)
+    folder = out or noted
+    if folder is None:
+        what = "this run was restarted, but not where it lies"
+        raise UsageError(what, where="--out", hint="name its folder, so that a restart finds it")
+    left = bool(runtime.from_main(bool(states(folder))))
+    why = why_restarted()
+    reason = f" ({why})" if why else ""
+    progress.say(f"restart {restarts()}{reason}: {'going on' if left else 'beginning anew'} in {folder}")
+    return folder, left or resume
+
+
+def _to_resume(runtime: Runtime, out: Path | None, resume: bool | Path, progress: Progress) -> Path:
+    """The checkpoint to go on from: that of rank 0 for all."""
+    if isinstance(resume, Path):
+        return resume
+    found = ""
+    if runtime.is_main:
+        found = str(newest_good(out or newest_checkpoint(name=LAST).parent, progress.say))
+    return Path(runtime.from_main(found))
+
+
+def _must_be_found_again(out: Path | None) -> None:
+    if out is None and VARIABLE not in os.environ and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
+        what = "a run that torchrun may restart needs a folder of its own choice"
+        raise UsageError(what, where="--out", hint="add --out, or torchrun --max-restarts 0")
 
 
 def plan(folder: Path, *, runtime: Runtime, recipe: str | None = None, **adjustments: Any) -> RunConfig:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
+import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -12,18 +13,21 @@ from typing import NoReturn
 import numpy as np
 
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
-from tdpn_core.config import RunConfig
-from tdpn_core.errors import ClipError, ConfigError, Interrupted, Stopped
+from tdpn_core.config import RunConfig, to_dict
+from tdpn_core.errors import ConfigError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
-from tdpn_core.evaluate.scores import score_split
-from tdpn_core.progress import SILENT, Progress
+from tdpn_core.evaluate.scores import Probabilities, score_split
+from tdpn_core.failpoints import failpoint
+from tdpn_core.progress import SILENT, Progress, Silent
 from tdpn_core.runs import BEST, LAST
-from tdpn_core.runtime import Runtime
+from tdpn_core.runtime import Runtime, must_agree
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.shards import ClipStore
+from tdpn_core.train.agree import StopAgreed, together
 from tdpn_core.train.initialise import initialise
-from tdpn_core.train.record import Record
+from tdpn_core.train.kept import KEEP, newest_good, save_last
+from tdpn_core.train.record import NoRecord, Record
 from tdpn_core.train.schedule import learning_rate
 from tdpn_core.train.step import Learner, Outcome
 from tdpn_core.train.stop import StopRequest, stop_requests
@@ -49,40 +53,66 @@ def train(
     *,
     runtime: Runtime,
     workers: int,
-    resume: bool = False,
+    resume: bool | Path = False,
     init: Path | None = None,
+    keep: int = KEEP,
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train `config` into `folder`: checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
 
-    With `resume` the run in `folder` continues exactly where its `last.pt` stands: on a CPU its weights end
-    bit-identical to those of a run that never stopped. `init` starts from the weights of another file.
+    With `resume` the run in `folder` continues exactly where its newest whole checkpoint stands, or the one named: on
+    a CPU its weights end bit-identical to those of a run that never stopped. `init` starts from the weights of another
+    file. The `keep` newest states are kept. Several processes train together; the one of rank 0 writes.
 
     Raises:
-        Stopped: SIGINT or SIGTERM came; the state is saved.
+        Stopped: a signal of `stop.SIGNALS` came to one of the processes; the state is saved.
         TrainingError: the loss is not finite; nothing was saved after the last good step.
         ShardError: the data is damaged; the message names shard and clip.
+        CheckpointError: there is no whole checkpoint to resume from, or the one named is damaged.
+        DistributedError: another process was lost, hangs, or ended by an error of its own.
     """
     data = Path(config.data.path)
     clips = ClipStore(data, "train")
     validation = ClipStore(data, "val") if "val" in clips.manifest.clips() else None
     if clips.manifest.digest != config.data.digest:
         raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
-    record = Record(folder, config)
+    record = Record(folder, config) if runtime.is_main else NoRecord(folder, config)
     with stop_requests() as stop:
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
+        trainer.keep = keep
         if resume:
-            trainer.restore(folder / LAST)
+            trainer.restore(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
         elif init is not None:
             progress.say(str(initialise(trainer.learner.model, init)))
             trainer.learner.start_from_model()
+        _preflight(runtime, config, trainer.state)
+        if trainer.state.epoch >= config.train.epochs:
+            progress.say(f"{folder} is finished: {trainer.state.epoch} epochs; nothing is left to train")
         with record.running(trainer.state):  # the folder is written to from here on
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
 
 
+def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> None:
+    """Before anything hangs: all processes train the same, from the same state."""
+    settings = {
+        f"{section}.{field}": value
+        for section, values in to_dict(config).items()
+        if section in ("model", "sampling", "train")
+        for field, value in values.items()
+    }
+    facts = {"host": socket.gethostname(), "shards": config.data.digest[:12], "step": state.step, **settings}
+    must_agree(runtime.gather(facts), "shards", "step", *settings)
+
+
 class Trainer:
-    """A model in training: everything that changes from step to step is in `learner` and `state`."""
+    """A model in training: everything that changes from step to step is in `learner` and `state`.
+
+    Of several processes each has one. They take their parts of the same batches, and `together` come to each place
+    where one of them may want to leave.
+    """
+
+    keep = KEEP
 
     def __init__(
         self,
@@ -108,43 +138,42 @@ class Trainer:
             batch_size=config.train.batch_size,
             seed=config.train.seed,
             workers=workers,
+            rank=runtime.rank,
+            world=runtime.world,
             pin=runtime.device_type == "cuda",
         )
-        # for whom
+        # with and for whom
+        self.runtime = runtime
         self.record = record
         self.stop = stop
         self.saved_at = time.monotonic()
+        self.saved: TrainingState | None = None
 
     def run(self, progress: Progress) -> None:
         """The epochs that are left."""
-        while self.state.epoch < self.config.train.epochs:
-            try:
+        try:
+            while self.state.epoch < self.config.train.epochs:
                 self.train_epoch(progress)
-                row = self.finish_epoch()
-            except ClipError:
-                if self.stop:  # the signal that asks us to stop may have ended the loader's workers, too
-                    self._leave()
-                raise
-            progress.say(_describe(row, self.config.train.epochs))
-            if self.stop and self.state.epoch < self.config.train.epochs:
-                self._leave()
+                progress.say(_describe(self.finish_epoch(), self.config.train.epochs))
+        except StopAgreed as request:
+            self._leave(request)
 
     def train_epoch(self, progress: Progress) -> None:
         """The batches of this epoch that are left."""
         progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
         progress.advance(self.state.batch)
+        batches = self.loader.epoch(self.state.epoch, start=self.state.batch)
         try:
             began = time.perf_counter()
-            for batch in self.loader.epoch(self.state.epoch, start=self.state.batch):
+            while (batch := together(self.runtime, self.stop, lambda: self._next(batches))) is not None:
                 arrived = time.perf_counter()
+                failpoint("train.step")
                 outcome = self._step(batch)
                 ended = time.perf_counter()
-                self._count(outcome, len(batch.indices), ended - began, arrived - began)
+                self._count(outcome, ended - began, arrived - began)
                 progress.advance(1, **_shown(self.state.running))
-                if self.stop:
-                    self._leave()
                 if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
-                    self.save(LAST)
+                    self.save_last()
                 began = time.perf_counter()
         finally:
             progress.end()
@@ -175,15 +204,18 @@ class Trainer:
             best_loss=loss if better else state.best_loss,
             **self._plateau(top1 > state.best_top1),
         )
-        if better:
-            self.save(BEST)
-        self.save(LAST)
+        if better and self.runtime.is_main:
+            save_checkpoint(self.record.folder / BEST, self._checkpoint())
+        self.save_last()
         self.record.epoch(self.state)
         return row
 
     def validate(self, clips: ClipStore) -> dict[str, float]:
         """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
-        probabilities = score_split(self.learner.scored, clips, self.config, views="1x1", workers=self.workers)
+        failpoint("train.validate")
+        self.runtime.broadcast(self.learner.scored.buffers())  # batch statistics are those of rank 0
+        own = together(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
+        probabilities = {head: self.runtime.merge(values, ~np.isnan(values[:, 0])) for head, values in own.items()}
         rows = []
         for head, values in probabilities.items():
             known = clips.labels[head] >= 0
@@ -194,18 +226,13 @@ class Trainer:
         loss, top1, top5 = np.mean(rows, axis=0).tolist()
         return {"val_loss": loss, "val_top1": top1, "val_top5": top5}
 
-    def save(self, name: str) -> None:
-        """Write the whole run to a checkpoint of that name."""
-        checkpoint = Checkpoint(
-            config=self.config,
-            state=self.state,
-            weights=self.learner.weights(),
-            optimiser=self.learner.tensors(),
-        )
-        save_checkpoint(self.record.folder / name, checkpoint)
-        self.saved_at = time.monotonic()
+    def save_last(self) -> None:
+        """Write the state that a resumed run goes on from, if it is not written yet."""
+        if self.runtime.is_main and self.saved != self.state:
+            save_last(self.record.folder, self._checkpoint(), keep=self.keep)
+        self.saved, self.saved_at = self.state, time.monotonic()
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, progress: Progress = SILENT) -> None:
         """Continue from a checkpoint of this very run.
 
         Raises:
@@ -214,23 +241,57 @@ class Trainer:
         checkpoint = load_checkpoint(path)
         if checkpoint.config != self.config:
             raise ConfigError("written with other settings than this run's", where=path)
+        if checkpoint.world != self.runtime.world:
+            progress.say(
+                f"{checkpoint.world} processes trained so far, {self.runtime.world} go on: the batches stay the same, "
+                "dropout and each process's batch statistics do not"
+            )
         self.learner.restore(checkpoint.weights, checkpoint.optimiser)
         self.state = checkpoint.state
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        self.runtime.mark(2 * self.state.step)
+        failpoint("train.batch")
+        batch = next(batches, None)
+        self.runtime.mark(2 * self.state.step + 1)
+        return batch
+
+    def _score(self, clips: ClipStore) -> Probabilities:
+        return score_split(
+            self.learner.scored,
+            clips,
+            self.config,
+            views="1x1",
+            workers=self.workers,
+            rank=self.runtime.rank,
+            world=self.runtime.world,
+            progress=_Alive(self.runtime, 2 * self.state.step),
+        )
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            config=self.config,
+            state=self.state,
+            weights=self.learner.weights(),
+            optimiser=self.learner.tensors(),
+            world=self.runtime.world,
+        )
 
     def _step(self, batch: Batch) -> Outcome:
         state = self.state
         return self.learner.step(batch, epoch=state.epoch, number=state.step, lr=self._rate(state.batch))
 
-    def _count(self, outcome: Outcome, clips: int, seconds: float, waiting: float) -> None:
+    def _count(self, outcome: Outcome, seconds: float, waiting: float) -> None:
         """One more batch is done."""
-        state, sums = self.state, (outcome.loss * clips, outcome.correct, clips, seconds, waiting)
+        state = self.state
+        sums = (outcome.loss * outcome.clips, outcome.correct, outcome.clips, seconds, waiting)
         running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
         self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 
-    def _leave(self) -> NoReturn:
+    def _leave(self, request: StopAgreed) -> NoReturn:
         """Save, and end the run as it was asked to."""
-        self.save(LAST)
-        raise (Interrupted if self.stop.signal == signal.SIGINT else Stopped)(
+        self.save_last()
+        raise (Interrupted if request.interrupted else Stopped)(
             f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
             where=self.record.folder / LAST,
             hint="add --resume to continue",
@@ -246,6 +307,18 @@ class Trainer:
         if stale > self.config.train.patience:
             return {"stale_epochs": 0, "drops": self.state.drops + 1}
         return {"stale_epochs": stale, "drops": self.state.drops}
+
+
+class _Alive(Silent):
+    """Shows, in the long time of a validation, that this process works."""
+
+    def __init__(self, runtime: Runtime, position: int) -> None:
+        self._runtime = runtime
+        self._position = position
+
+    def advance(self, steps: int = 1, **fields: str) -> None:
+        """Some clips are scored."""
+        self._runtime.mark(self._position)
 
 
 def _shown(running: dict[str, float]) -> dict[str, str]:

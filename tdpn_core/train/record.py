@@ -66,3 +66,15 @@ class Record:
                 "best_top1": self._state.best_top1,
             },
         )
+
+
+class NoRecord(Record):
+    """In a process that is not the one that writes: nothing is left."""
+
+    @contextmanager
+    def running(self, state: TrainingState) -> Iterator[None]:
+        """Write nothing."""
+        yield
+
+    def epoch(self, state: TrainingState) -> None:
+        """Write nothing."""

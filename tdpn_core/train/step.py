@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tdpn_core.checkpoint import load_weights
 from tdpn_core.config import RunConfig
+from tdpn_core.distributed.batch_norm import synchronise
 from tdpn_core.errors import TrainingError
 from tdpn_core.model.factory import build_model
 from tdpn_core.model.network import Network
@@ -21,6 +22,7 @@ from tdpn_core.sampling.augment import augment
 from tdpn_core.sampling.loader import Batch
 from tdpn_core.sampling.mixing import draw_mix
 from tdpn_core.sampling.pixels import normalise
+from tdpn_core.train.agree import together
 from tdpn_core.train.average import Average
 from tdpn_core.train.freeze import freeze, frozen_stages
 from tdpn_core.train.loss import guessing_loss, label_counts, objective
@@ -28,12 +30,16 @@ from tdpn_core.train.memory import largest_that_fits, out_of_memory
 from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.precision import choose_precision
 from tdpn_core.train.recompute import recompute_activations
+from tdpn_core.train.stop import StopRequest
 
 _INITIAL, _STEP = 0, 1
 """First element of a derived seed's path: what the draw is for."""
 
 _MIX = 2
 """Last element of the path of a step's mix, which no other path of that length ends with."""
+
+_RANK = 3
+"""Precedes the rank in the path of a step's draws, where that is not 0."""
 
 _RAW = "raw."
 _SCALE, _GROWTH = "scaler.scale", "scaler.growth_tracker"
@@ -47,6 +53,9 @@ class Outcome(NamedTuple):
 
     correct: float
     """Clips that were right, the mean over heads; of mixed clips the share of the class that was right."""
+
+    clips: int
+    """Clips of the batch. This and the other numbers are of all processes together."""
 
     norm: float
     """Of the gradient, before it was cut. Not finite where fp16 overflowed: that step changed no weight."""
@@ -64,6 +73,8 @@ class Learner:
         settings = config.train
         torch.manual_seed(derive_seed(settings.seed, _INITIAL))
         self.model = build_model(config.model).to(self.device)
+        if settings.sync_bn and runtime.world > 1:
+            synchronise(self.model)
         self.average = Average(self.model, settings.ema) if settings.ema else None
         self.frozen = frozen_stages(self.model, settings.frozen)
         freeze(self.frozen)
@@ -72,7 +83,8 @@ class Learner:
         self.precision = choose_precision(settings.precision, self.device)
         if settings.checkpointing:
             recompute_activations(self.model)
-        self.network: Any = torch.compile(self.model) if settings.compile else self.model
+        parallel = runtime.parallel(self.model)
+        self.network: Any = torch.compile(parallel) if settings.compile else parallel
         guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
         self.highest_loss = settings.explosion * guess or math.inf
 
@@ -137,20 +149,23 @@ class Learner:
 
     def _step(self, batch: Batch, epoch: int, number: int, lr: float) -> Outcome:
         settings, scaler = self.config.train, self.precision.scaler
-        torch.manual_seed(derive_seed(settings.seed, _STEP, number))  # dropout's draws depend on the step alone
+        path = self._path(number)
+        torch.manual_seed(derive_seed(settings.seed, *path))  # dropout's draws depend on step and process alone
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self._clear()
-        mixing = derive(settings.seed, _STEP, number, _MIX)
-        counts = label_counts(batch.labels)
-        results = [self._learn(part, epoch, counts, mixing) for part in _parts(batch, settings.accumulate)]
+        mixing = derive(settings.seed, *path, _MIX)
+        counts = self._counts(batch.labels)
+        *parts, last = _parts(batch, settings.accumulate)
+        with self.runtime.apart(self.network):  # gradients are exchanged once, with the last part's
+            results = [self._learn(part, epoch, counts, mixing) for part in parts]
+        results.append(self._learn(last, epoch, counts, mixing))
         scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
-        total, correct = torch.stack(results).sum(0)
-        outcome = Outcome(
-            *torch.stack([total, correct, norm]).tolist()
-        )  # the one time that a step waits for the device
-        self._check(outcome, batch, number)
+        # the one time that a step waits for the device
+        loss, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
+        outcome = self._outcome(loss, correct, len(batch.indices), norm)
+        together(self.runtime, StopRequest(), lambda: self._check(loss, outcome, batch, number))
         scaler.step(self.optimiser)
         scaler.update()
         if self.average is not None and math.isfinite(outcome.norm):
@@ -182,19 +197,33 @@ class Learner:
             correct = mix.share * correct + (1 - mix.share) * _correct(output.logits, mix.partners_labels(labels))
         return torch.stack([loss.detach(), correct])
 
-    def _check(self, outcome: Outcome, batch: Batch, number: int) -> None:
-        """Nothing, or the error that ends the run on all processes before any weight has changed."""
-        finite = math.isfinite(outcome.norm) or self.precision.may_overflow()
+    def _path(self, number: int) -> tuple[int, ...]:
+        """Of the random draws of a step: rank 0 has those of a process that is alone, the others have their own."""
+        rank = self.runtime.rank
+        return (_STEP, number, _RANK, rank) if rank else (_STEP, number)
+
+    def _counts(self, labels: Mapping[str, Tensor]) -> dict[str, float]:
+        """By head, what losses are means over, so that the mean over the processes is the mean over all clips."""
+        counts = label_counts(labels)
+        sums = self.runtime.sums([float(count) for count in counts.values()])
+        return dict(zip(counts, (value / self.runtime.world for value in sums), strict=True))
+
+    def _outcome(self, loss: float, correct: float, clips: int, norm: float) -> Outcome:
+        loss, correct, total = self.runtime.sums([loss, correct, float(clips)])
+        return Outcome(loss / self.runtime.world, correct, int(total), norm)
+
+    def _check(self, loss: float, outcome: Outcome, batch: Batch, number: int) -> None:
+        """Nothing, or the error of this process; `loss` is its own."""
         fault = ""
-        if not (math.isfinite(outcome.loss) and finite):
-            fault = f"loss {outcome.loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
+        if not (math.isfinite(loss) and (math.isfinite(outcome.norm) or self.precision.may_overflow())):
+            fault = f"loss {loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
         elif outcome.loss > self.highest_loss:
             fault = f"loss {outcome.loss:.3g} is over {self.config.train.explosion:g} times that of guessing"
-        if self.runtime.highest(int(bool(fault))):
+        if fault and (math.isfinite(outcome.loss) or not math.isfinite(loss)):
             names = ", ".join(self.ids[index] for index in batch.indices.tolist())
             raise TrainingError(
-                f"{fault or 'another process met a fault'} at step {number}",
-                where=f"clips {names}" if fault else None,
+                f"{fault} at step {number}",
+                where=f"clips {names}",
                 hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
             )
 
@@ -210,7 +239,8 @@ class Learner:
 
         def run(count: int) -> None:
             self._clear()
-            fewer = next(_parts(part, len(part.indices) / count))
+            labels = {head: values[:count] for head, values in part.labels.items()}
+            fewer = Batch(part.clips[:count], labels, part.indices[:count])
             self._learn(fewer, epoch, label_counts(part.labels), derive(settings.seed))
 
         fitting = largest_that_fits(run, len(part.indices))
@@ -221,11 +251,12 @@ class Learner:
         )
 
 
-def _parts(batch: Batch, count: float) -> Iterator[Batch]:
-    """`batch` in `count` parts of equal size, the last ones smaller where it does not divide."""
-    size = math.ceil(len(batch.indices) / count)
-    for start in range(0, len(batch.indices), size):
-        part = slice(start, start + size)
+def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    """`batch` in `count` parts, even or one clip apart: as many in each process, of however many clips."""
+    total = len(batch.indices)
+    count = min(count, total)
+    for number in range(count):
+        part = slice(number * total // count, (number + 1) * total // count)
         labels = {head: values[part] for head, values in batch.labels.items()}
         yield Batch(batch.clips[part], labels, batch.indices[part])
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; what ends a service; what Slurm sends ahead of a time limit (`--signal=USR1@120`) or a pre-emption."""
+
 
 class StopRequest:
     """Whether someone asked this process to stop, and with which signal."""
@@ -19,7 +22,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Inside, SIGINT and SIGTERM only set the yielded flag; a second SIGINT interrupts at once.
+    """Inside, `SIGNALS` only set the yielded flag; a second SIGINT interrupts at once.
 
     Outside the main thread, where no handler can be set, the flag just stays unset.
     """
@@ -32,7 +35,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
     previous = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             previous[number] = signal.signal(number, remember)
     except ValueError:  # not the main thread
         pass

@@ -159,7 +159,7 @@ def test_wrong_use_is_a_line_or_two_with_what_to_do(
 def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
     for words in (["--debug", "train"], ["train", "--debug"]):
         result = tdpn(*words, cwd=tmp_path)
-        assert result.returncode == 1
+        assert result.returncode == 2
         assert "Traceback" in result.stderr
         assert "UsageError" in result.stderr
 

@@ -1,5 +1,6 @@
 """Processes meet within seconds, and who is missing or differs is named. Here they are threads of one process."""
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -7,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from torch.distributed import TCPStore
 
-from tdpn_core.distributed.peers import Peers, lost, open_store
+from tdpn_core.distributed.peers import Peers, lost, meet
 from tdpn_core.distributed.place import Place
 from tdpn_core.errors import DistributedError
 from tdpn_core.runtime import must_agree
@@ -20,19 +22,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def place(rank: int, world: int, port: int) -> Place:
-    return Place(rank=rank, world=world, local_rank=rank, local_world=world, host="127.0.0.1", port=port)
+def place(rank: int, world: int, port: int, *, served: bool) -> Place:
+    return Place(rank=rank, world=world, local_rank=rank, local_world=world, host="127.0.0.1", port=port, served=served)
 
 
 def together(
-    world: int, job: Callable[[Peers], Any], *, absent: tuple[int, ...] = (), timeout: float = 10
+    world: int,
+    job: Callable[[Peers], Any],
+    *,
+    absent: tuple[int, ...] = (),
+    port: int | None = None,
+    served: bool = False,
+    **options: Any,
 ) -> list[Any]:
     """What `job` gives or raises in each of `world` ranks but the absent ones."""
-    port = free_port()
+    port = port or free_port()
 
     def one(rank: int) -> Any:
         try:
-            peers = Peers(open_store(place(rank, world, port), 10), place(rank, world, port), 10)
+            peers = meet(
+                place(rank, world, port, served=served), {"rank": rank}, **{"timeout": 10, "say": None, **options}
+            )
             result = job(peers)
             peers.leave()
         except DistributedError as error:
@@ -52,19 +62,40 @@ def test_every_rank_learns_the_values_of_all_in_order() -> None:
     assert together(3, job) == [expected] * 3
 
 
-def test_missing_ranks_are_named_in_time() -> None:
-    heard: list[str] = []
-    began = time.monotonic()
-    results = together(4, lambda peers: peers.gather(0, timeout=0.5, wait=heard.append), absent=(1, 3))
-    assert time.monotonic() - began < 10
-    assert all("ranks 1, 3 of 4 did not come within 0.5 s" in str(result) for result in results), results
+def test_ranks_learn_what_each_said_of_itself() -> None:
+    facts = together(3, lambda peers: [fact["rank"] for fact in peers.facts])
+    assert facts == [[0, 1, 2]] * 3
 
 
-def test_while_ranks_are_missing_the_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ranks_are_named_within_the_time_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tdpn_core.distributed.peers._SAY_SECONDS", 0.1)
     heard: list[str] = []
-    together(2, lambda peers: peers.gather(0, timeout=0.5, wait=heard.append), absent=(1,))
-    assert heard[0] == "waiting for rank 1 of 2"
+    results = together(4, lambda peers: None, absent=(1, 3), seconds=0.5, say=heard.append)
+    assert all("ranks 1, 3 of 4 did not come within 0.5 s" in str(result) for result in results), results
+    assert heard[0] == "waiting for ranks 1, 3 of 4"
+    (alone,) = together(2, lambda peers: None, absent=(0,), seconds=0.5)
+    assert "rank 0 is not to be reached" in str(alone)
+
+
+def test_a_rank_that_does_not_come_later_is_named() -> None:
+    def job(peers: Peers) -> Any:
+        return "left early" if peers.place.rank == 1 else peers.gather(None)
+
+    results = together(3, job, timeout=0.5)
+    assert results[1] == "left early"
+    assert all("rank 1 of 3 did not come within 0.5 s" in str(result) for result in (results[0], results[2]))
+
+
+def test_what_dead_processes_left_in_a_store_is_not_taken_for_the_living() -> None:
+    port = free_port()
+    keeper = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    first = together(2, lambda peers: peers.gather(f"first {peers.place.rank}"), port=port, served=True)
+    again = together(2, lambda peers: peers.gather(f"again {peers.place.rank}"), port=port, served=True)
+    assert first == [["first 0", "first 1"]] * 2
+    assert again == [["again 0", "again 1"]] * 2
+    alone = together(2, lambda peers: None, port=port, served=True, absent=(0,), seconds=0.5)
+    assert "did not come" in str(alone[0]), "the meeting of the dead is none"
+    del keeper
 
 
 def test_a_lost_process_that_left_its_reason_is_quoted() -> None:
@@ -93,11 +124,5 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(DistributedError, match=rf"127.0.0.1:{port}: rank 0 cannot listen here .*choose another"):
-            open_store(place(0, 2, port), 5)
-
-
-def test_a_rank_0_that_is_not_there_is_one_clear_line() -> None:
-    port = free_port()
-    with pytest.raises(DistributedError, match=rf"127.0.0.1:{port}: rank 0 is not to be reached"):
-        open_store(place(1, 2, port), 1)
+        (error,) = together(1, lambda peers: None, port=port)
+    assert re.search(rf"127.0.0.1:{port}: rank 0 cannot listen here .*choose another", str(error))

@@ -244,29 +244,30 @@ def parts_of(source, world: int, batch_size: int, epoch: int = 0, workers: int =
 
 
 @settings(max_examples=40, deadline=None)
-@given(clips=st.integers(1, 30), world=st.integers(1, 4), batch_size=st.integers(1, 6), epoch=st.integers(0, 9))
+@given(clips=st.integers(1, 30), world=st.integers(1, 4), batch_size=st.integers(1, 16), epoch=st.integers(0, 9))
 def test_ranks_share_the_batches_that_one_process_would_have(memory_clips, clips, world, batch_size, epoch):
     source = memory_clips([1] * clips)
-    if clips < world:
-        with pytest.raises(DatasetError, match=f"{clips} training clips cannot be shared among {world} processes"):
+    if min(clips, batch_size) < world:
+        with pytest.raises(DatasetError, match=f"clips cannot be shared among {world} processes"):
             parts_of(source, world, batch_size)
         return
-    (alone,) = parts_of(source, 1, world * batch_size, epoch)
+    (alone,) = parts_of(source, 1, batch_size, epoch)
     ranks = parts_of(source, world, batch_size, epoch)
     assert {len(batches) for batches in ranks} == {len(alone)}, "no rank waits for another at the epoch's end"
     for number, whole in enumerate(alone):
         shared = [batches[number] for batches in ranks]
         assert sorted(clip for part in shared for clip in part) == sorted(whole)
         sizes = {len(part) for part in shared}
-        assert sizes == {batch_size} if clips >= world * batch_size else max(sizes) - min(sizes) <= 1
+        assert max(sizes) - min(sizes) <= 1, "parts are even, or one clip apart"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ranks_with_workers_have_the_same_parts_from_any_batch_on(memory_clips, workers):
     source = memory_clips([1] * 13)
-    assert parts_of(source, 2, 3, workers=workers) == parts_of(source, 2, 3)
-    later = [batch.indices.tolist() for batch in training(source, workers=workers, rank=1, world=2).epoch(0, start=1)]
-    assert later == parts_of(source, 2, 3)[1][1:]
+    assert parts_of(source, 2, 6, workers=workers) == parts_of(source, 2, 6)
+    second = training(source, workers=workers, batch_size=6, rank=1, world=2)
+    later = [batch.indices.tolist() for batch in second.epoch(0, start=1)]
+    assert later == parts_of(source, 2, 6)[1][1:]
 
 
 def test_one_clip_and_one_process_of_one_is_todays_loader(memory_clips):

@@ -1,0 +1,78 @@
+"""Commands that run in several processes: each is this very command, started by torch's launcher."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tdpn_cli import output
+from tdpn_core.errors import UsageError
+
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", help="Processes that compute together on the CPU.", min=1, show_default=False),
+]
+Nodes = Annotated[int, typer.Option("--nodes", help="Machines that run this command together.", min=1)]
+Rendezvous = Annotated[
+    str | None, typer.Option("--rdzv", help="Where they meet: HOST:PORT of one of them.", show_default=False)
+]
+Restarts = Annotated[
+    int, typer.Option("--max-restarts", help="Starts from the last checkpoint after a process died.", min=0)
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", help="Seconds without progress after which hung processes are ended.", min=1)
+]
+
+
+def device(gpus: int | None, processes: int | None) -> int | None:
+    """What `--gpus` comes to: 0 where processes on the CPU are asked for.
+
+    Raises:
+        UsageError: both are.
+    """
+    if processes is None:
+        return gpus
+    if gpus:
+        raise UsageError("is for the CPU", where="--processes", hint="--gpus N starts N processes, one for each GPU")
+    return 0
+
+
+def started(
+    gpus: int | None, processes: int | None, *, nodes: int = 1, rendezvous: str | None = None, restarts: int = 0
+) -> bool:
+    """Run this command in several processes if it is to, and wait for them; whether that was done.
+
+    It was not where one process is enough, or where this is one of several already.
+
+    Raises:
+        DeviceError: more GPUs than this machine has.
+        TdpnError: whatever ended the run, see `launch_ranks`.
+    """
+    if (processes or 1) * max(gpus or 1, 1) * nodes == 1:
+        return False
+    from tdpn_core.distributed.place import find_place
+
+    if "WORLD_SIZE" in os.environ or find_place() is not None:
+        return False
+    from tdpn_core.runtime import check_gpus
+
+    here = processes or max(1, check_gpus(device(gpus, processes)))
+    if here * nodes == 1:
+        return False
+    from tdpn_core.distributed.launcher import launch_ranks
+
+    command = [sys.executable, *sys.orig_argv[1:]]
+    launch_ranks(command, processes=here, nodes=nodes, rendezvous=rendezvous, restarts=restarts, say=output.say)
+    return True
+
+
+def is_first() -> bool:
+    """Whether this process is the one of its command that prints results."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or not _several()
+
+
+def _several() -> bool:
+    return "WORLD_SIZE" in os.environ or "SLURM_STEP_ID" in os.environ

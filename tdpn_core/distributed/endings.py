@@ -1,0 +1,148 @@
+"""How each process of a run ended, in files beside each other: the launcher finds the one that began it.
+
+torch's launcher knows exit codes alone and starts everything anew after any but 0. So a process that ends as it means
+to, by an error of its data or because it was asked to, leaves its ending and exits with 0: a new start would not help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from tdpn_core import errors
+from tdpn_core.distributed.place import find_place, restarts
+from tdpn_core.errors import DistributedError, TdpnError
+from tdpn_core.files import write_json
+
+VARIABLE = "TDPN_ENDINGS"
+"""The folder of endings, in the environment of processes that our own launcher started."""
+
+_PECULIAR, _UNEXPECTED, _LOST, _TOLD = range(4)
+"""Kinds of endings, those that may be causes of others first."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ending:
+    """The error that one process ended with."""
+
+    rank: int
+    host: str
+    pid: int
+    seconds: float
+    """When, since the epoch."""
+
+    kind: str
+    """Class of the error: one of `tdpn_core.errors`, or any other."""
+
+    what: str
+    where: str | None = None
+    hint: str | None = None
+    told: bool = False
+    """Whether it only repeats another process's."""
+
+    def error(self) -> TdpnError:
+        """The error as it was, told by the launcher."""
+        kind = getattr(errors, self.kind, None)
+        if not (isinstance(kind, type) and issubclass(kind, TdpnError)):
+            return DistributedError(f"rank {self.rank} failed: unexpected {self.kind}: {self.what}", hint=_DEBUG)
+        return kind(self.what, where=self.where, hint=self.hint)
+
+    def order(self) -> tuple[int, float]:
+        """Sorts causes before consequences."""
+        if self.kind == DistributedError.__name__:
+            return (_TOLD if self.told else _LOST, self.seconds)
+        return (_PECULIAR if hasattr(errors, self.kind) else _UNEXPECTED, self.seconds)
+
+
+_DEBUG = "this may be a bug; run again with --debug to see where"
+
+
+def begin() -> None:
+    """Leave word that this process has begun, if our launcher started it."""
+    folder, place = os.environ.get(VARIABLE), find_place()
+    if folder is not None and place is not None:
+        write_json(Path(folder) / f"{restarts()}-{place.rank}.begun", {"pid": os.getpid()})
+
+
+def remember(folder: Path) -> None:
+    """Note the run's folder, for a start after this one."""
+    endings = os.environ.get(VARIABLE)
+    if endings is not None:
+        write_json(Path(endings) / "run.json", str(folder))
+
+
+def remembered() -> Path | None:
+    """The run's folder that a start before this one noted on this machine."""
+    path = Path(os.environ.get(VARIABLE, "")) / "run.json"
+    return Path(json.loads(path.read_text())) if VARIABLE in os.environ and path.exists() else None
+
+
+def report(error: BaseException) -> int | None:
+    """Leave the ending of this process, if our launcher started it; gives the exit code that it wants then.
+
+    That is 0 for what a new start would not mend. None: nobody asked, the process tells the user itself.
+    """
+    folder, place = os.environ.get(VARIABLE), find_place()
+    if folder is None or place is None:
+        return None
+    known = error if isinstance(error, TdpnError) else None
+    ending = Ending(
+        rank=place.rank,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        seconds=time.time(),
+        kind=type(error).__name__,
+        what=known.what if known else str(error),
+        where=str(known.where) if known and known.where is not None else None,
+        hint=known.hint if known else None,
+        told=isinstance(error, DistributedError) and error.told,
+    )
+    write_json(Path(folder) / f"{restarts()}-{place.rank}.json", dataclasses.asdict(ending))
+    return 0 if known and (ending.told or not isinstance(known, DistributedError)) else 1
+
+
+def last_attempt(folder: Path) -> int:
+    """The number of the last start, from 0."""
+    return max((int(path.name.partition("-")[0]) for path in folder.glob("*-*.begun")), default=0)
+
+
+def read_endings(folder: Path, attempt: int) -> list[Ending]:
+    """The endings of the processes of one start on this machine, causes first."""
+    found = [Ending(**json.loads(path.read_text())) for path in folder.glob(f"{attempt}-*.json")]
+    return sorted(found, key=Ending.order)
+
+
+def why_restarted() -> str | None:
+    """What ended the start before this one, as far as this machine knows; None where it is no restart of ours."""
+    folder, attempt = os.environ.get(VARIABLE), restarts()
+    if folder is None or attempt == 0:
+        return None
+    endings = read_endings(Path(folder), attempt - 1)
+    spoken = {ending.rank for ending in endings}
+    begun = [int(path.stem.partition("-")[2]) for path in Path(folder).glob(f"{attempt - 1}-*.begun")]
+    mute = sorted(set(begun) - spoken)
+    if mute and not (endings and endings[0].order()[0] <= _UNEXPECTED):
+        return f"rank {mute[0]} died"
+    return str(endings[0].error()) if endings else None
+
+
+def cause(endings: list[Ending], deaths: dict[int, int]) -> TdpnError | None:
+    """What began it: an error, else a death. `deaths` are exit codes of ranks, negative for signals; None: all is well.
+
+    A rank that was killed says nothing, and those that lost it say no more than that.
+    """
+    silent = {rank: code for rank, code in deaths.items() if code and rank not in {ending.rank for ending in endings}}
+    if endings and (endings[0].order()[0] <= _UNEXPECTED or not silent):
+        return endings[0].error()
+    if not silent:
+        return None
+    rank, code = min(silent.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[0]))
+    if code < 0:
+        hint = "signal 9 is often the system's: memory ran out; use fewer --workers or a smaller --batch-size"
+        return DistributedError(f"rank {rank} was killed by {signal.Signals(-code).name}", hint=hint)
+    return DistributedError(f"rank {rank} ended with exit code {code}")

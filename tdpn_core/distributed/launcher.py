@@ -1,0 +1,153 @@
+"""Starting one command several times, as the ranks of one run, by torch's elastic launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tdpn_core.distributed.endings import VARIABLE, cause, last_attempt, read_endings
+from tdpn_core.distributed.watch import PARENT
+from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
+
+RESTARTS = 3
+"""How often a run is started anew after one of its processes died."""
+
+STOP_SECONDS = 60
+"""How long processes that were asked to stop may take to save."""
+
+_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"
+
+
+def launch_ranks(
+    command: list[str],
+    *,
+    processes: int,
+    nodes: int = 1,
+    rendezvous: str | None = None,
+    restarts: int = RESTARTS,
+    join_seconds: float = 60.0,
+    say: Callable[[str], None],
+) -> None:
+    """Run `command` in `processes` processes here, and as many on each of `nodes` machines that start the same.
+
+    Each finds its place in its environment, see `place.py`. When one dies all are started anew, `restarts` times. The
+    machines meet at `rendezvous`, `host:port`, of which one of them is the host.
+
+    Raises:
+        UsageError: several machines and no `rendezvous`, or one of another form.
+        DistributedError: the machines did not meet; a process died once too often, or hung.
+        TdpnError: what the run itself raised, `Stopped` among them.
+    """
+    from torch.distributed import DistError
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _hush()
+    endpoint = _endpoint(nodes, rendezvous)
+    if nodes > 1:
+        say(f"waiting for {nodes} machines at {endpoint}")
+    deaths: dict[int, int] = {}
+    signal_name: str | None = None
+    with tempfile.TemporaryDirectory(prefix="tdpn-") as folder, _environment(folder, endpoint if nodes > 1 else None):
+        config = LaunchConfig(
+            min_nodes=nodes,
+            max_nodes=nodes,
+            nproc_per_node=processes,
+            run_id=f"tdpn-{endpoint}" if nodes > 1 else f"tdpn-{os.getpid()}",
+            rdzv_backend="c10d",
+            rdzv_endpoint=endpoint,
+            rdzv_configs={"timeout": join_seconds, "join_timeout": join_seconds, "read_timeout": join_seconds},
+            local_addr=own_address(endpoint) if nodes > 1 else "127.0.0.1",
+            max_restarts=restarts,
+            signals_to_handle=_SIGNALS,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        try:
+            elastic_launch(config, command[0])(*command[1:])
+        except ChildFailedError as error:
+            deaths = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        except SignalException as error:
+            signal_name = error.sigval.name
+        except (RendezvousError, DistError) as error:
+            what = f"{nodes} machines did not meet within {join_seconds:g} s ({error})"
+            hint = "start the same command on each of them; all must reach this address"
+            raise DistributedError(what, where=endpoint, hint=hint) from error
+        fault = cause(read_endings(Path(folder), last_attempt(Path(folder))), deaths)
+    if fault is not None:
+        raise fault
+    if signal_name is not None:
+        kind = Interrupted if signal_name == "SIGINT" else Stopped
+        raise kind(f"stopped by {signal_name} before there was anything to save")
+
+
+def own_address(endpoint: str) -> str:
+    """The address of this machine that others on the way to `endpoint` see."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, int(port)))  # sends nothing: it only chooses the route
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise DistributedError(f"no way to it ({error.strerror or error})", where=endpoint) from error
+
+
+def interface_of(address: str) -> str | None:
+    """The name of the network interface that has an IPv4 `address`, for libraries that ask for it."""
+    import fcntl
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
+            except OSError:  # it has no such address
+                continue
+            if socket.inet_ntoa(answer[20:24]) == address:
+                return name
+    return None
+
+
+def _endpoint(nodes: int, rendezvous: str | None) -> str:
+    if rendezvous is None:
+        if nodes > 1:
+            hint = "--rdzv HOST:PORT, the same on all machines, HOST being one of them"
+            raise UsageError(f"{nodes} machines need a place to meet", where="--nodes", hint=hint)
+        return "localhost:0"  # any free port
+    host, _, port = rendezvous.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"{rendezvous!r} is not HOST:PORT", where="--rdzv", hint="for example node1:29400")
+    return rendezvous
+
+
+def _hush() -> None:
+    """No logging of torch's launcher, unless LOGLEVEL asks for it: causes are told once, by us."""
+    if "LOGLEVEL" not in os.environ:
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith("torch.distributed"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _environment(folder: str, endpoint: str | None) -> Iterator[None]:
+    """What the processes inherit."""
+    added = {VARIABLE: folder, PARENT: str(os.getpid())}
+    if endpoint is not None and "GLOO_SOCKET_IFNAME" not in os.environ:
+        name = interface_of(own_address(endpoint))
+        added |= {} if name is None else {"GLOO_SOCKET_IFNAME": name}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
