@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.families import Arch, ModelName
 
 if TYPE_CHECKING:
     from tdpn_core.ablate import Ablation
@@ -31,8 +32,12 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs of every row, each with another seed.", min=1)] = 1,
     jobs: Annotated[int, typer.Option("--jobs", help="Runs side by side on the CPU; GPUs take one each.", min=1)] = 1,
+    model: Annotated[
+        ModelName | None,
+        typer.Option("--model", help="Family of networks (default: tdpn); see tdpn models.", show_default=False),
+    ] = None,
     arch: Annotated[
-        Literal["r18", "r34", "r50", "r101"] | None,
+        Arch | None,
         typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
     ] = None,
     size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
@@ -69,6 +74,7 @@ def ablate(
             gpus=gpus,
             workers=workers,
             progress=progress,
+            model=model,
             arch=arch,
             size=size,
             epochs=epochs,

@@ -17,6 +17,7 @@ from tdpn_core.ablate.queue import places, run_queue
 from tdpn_core.ablate.tables import csv_table, latex_table, markdown_table
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.families import MODELS
 from tdpn_core.files import write_json, write_text
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import RUNS
@@ -70,9 +71,13 @@ def ablate(
     if count > available:
         set_up(gpus)  # says so
 
-    def planned(chosen: dict[str, str], seed: int = first) -> RunConfig:
-        runtime = set_up(min(count, 1))
-        return plan(folder, runtime=runtime, recipe=recipe, **adjustments, seed=seed, settings=settings | chosen)
+    def asked(chosen: dict[str, str], seed: int = first) -> dict[str, Any]:
+        family = {"model": chosen["model.name"]} if "model.name" in chosen else {}  # with all that comes with it
+        others = {path: value for path, value in chosen.items() if path != "model.name"}
+        return {"recipe": recipe, **adjustments, **family, "seed": seed, "settings": settings | others}
+
+    def planned(chosen: dict[str, str]) -> RunConfig:
+        return plan(folder, runtime=set_up(min(count, 1)), **asked(chosen))
 
     base = planned({})
     _check_levels(factors, planned)
@@ -87,8 +92,7 @@ def ablate(
             continue
         rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model)))
         for seed in range(first, first + seeds):
-            call = {"data": str(folder), "recipe": recipe, "workers": workers, **adjustments, "seed": seed}
-            call["settings"] = settings | combination.settings
+            call = {"data": str(folder), "workers": workers, **asked(combination.settings, seed)}
             paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
         cells[row.name] = paths
     todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
@@ -114,6 +118,8 @@ def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
     """Every level alone must make a network: else the user misspelt it."""
     for factor in factors:
         for name, value in factor.levels.items():
+            if factor.path == "model.name" and value not in MODELS:
+                raise check_level(factor, name, "no such family")
             try:
                 planned({factor.path: value})
             except ConfigError as error:

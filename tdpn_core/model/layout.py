@@ -42,7 +42,7 @@ def arrange(model: nn.Module, device_type: str, layout: Layout | None = None) ->
 
 
 class FoldingConv(nn.Conv3d):
-    """A 3D convolution without bias, padded by half its kernel, that first brings its input into `layout`.
+    """A 3D convolution, padded by half its kernel, that first brings its input into `layout`.
 
     What follows a convolution inherits its layout.
     """
@@ -66,10 +66,10 @@ class FoldingConv(nn.Conv3d):
     def _over_space(self, x: Tensor) -> Tensor:
         frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
         padding = (self._pad(1), self._pad(2))
-        out = F.conv2d(frames, self.weight.squeeze(2), None, self.stride[1:], padding, groups=self.groups)
+        out = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], padding, groups=self.groups)
         return out.view(x.shape[0], x.shape[2], *out.shape[1:]).transpose(1, 2)
 
     def _over_time(self, x: Tensor) -> Tensor:
         images = x.flatten(3)  # (N, C, T, H*W)
-        out = F.conv2d(images, self.weight.squeeze(4), None, 1, (self._pad(0), 0), groups=self.groups)
+        out = F.conv2d(images, self.weight.squeeze(4), self.bias, 1, (self._pad(0), 0), groups=self.groups)
         return out.view(*out.shape[:3], *x.shape[3:])

@@ -162,3 +162,15 @@ def test_gpus_take_a_cell_each_and_jobs_share_the_cores(monkeypatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert [place.environment for place in places(0, 4)] == [{"OMP_NUM_THREADS": "2"}] * 4
     assert [place.environment for place in places(0, 1)] == [{}]
+
+
+def test_whole_families_can_be_compared(prepared: Path, tmp_path: Path, monkeypatch) -> None:
+    from tdpn_core.ablate import run
+
+    monkeypatch.setattr(run, "run_queue", lambda folders, *_: dict.fromkeys(folders, "not run"))
+    result = run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpn,tsm"])
+    assert [row.name for row in result.rows] == ["tdpn", "tpn", "tsm"]
+    calls = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/seed-0/cell.json"))]
+    assert [call["model"] for call in calls] == ["tdpn", "tpn", "tsm"]
+    with pytest.raises(Exception, match=r"model cannot be 'tpm'.*did you mean 'tsm'"):
+        run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpm"])

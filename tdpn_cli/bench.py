@@ -1,0 +1,233 @@
+"""`tdpn bench infer`, `tdpn bench train` and `tdpn bench data`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tdpn_cli import options, output
+from tdpn_core.errors import UsageError
+from tdpn_core.families import MODELS, Arch
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tdpn_core.bench.compute import Bench
+
+EXAMPLES = {
+    "infer": options.epilog("tdpn bench infer", "tdpn bench infer --model all --size 112 --batch-size 2"),
+    "train": options.epilog("tdpn bench train --arch r101", "tdpn bench train --frames 32 --profile trace.json"),
+    "data": options.epilog("tdpn bench data", "tdpn bench data --data data/kinetics400 --clips 64"),
+}
+Model = Annotated[str, typer.Option("--model", help="Family of networks, or all of them.")]
+Depth = Annotated[
+    Arch | None, typer.Option("--arch", help="Depth of the backbone (default: the family's).", show_default=False)
+]
+Frames = Annotated[
+    int | None, typer.Option("--frames", help="Sampled frames (default: the family's).", show_default=False, min=1)
+]
+Size = Annotated[int, typer.Option("--size", help="Side of the input in pixels.", min=32)]
+Batch = Annotated[int, typer.Option("--batch-size", help="Clips a step.", min=1)]
+Rounds = Annotated[int, typer.Option("--rounds", help="Measurements of each form; the median counts.", min=1)]
+Compile = Annotated[bool, typer.Option("--compile", help="Run our form through torch.compile.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Write one step as a trace for chrome://tracing.", show_default=False),
+]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed, always beside a baseline.")
+
+
+@app.command("infer", epilog=EXAMPLES["infer"])
+def infer(
+    model: Model = "tdpn",
+    arch: Depth = None,
+    frames: Frames = None,
+    size: Size = 224,
+    batch_size: Batch = 2,
+    rounds: Rounds = 5,
+    compile_: Compile = False,
+    profile: Profile = None,
+    settings: options.Settings = None,
+    gpus: options.Gpus = None,
+    as_json: options.Json = False,
+) -> None:
+    """Time a network as evaluation and prediction run it, beside its plain form, and compare their outputs."""
+    _run(
+        "infer",
+        model,
+        {"arch": arch, "frames": frames, "size": size, "settings": options.parse_settings(settings)},
+        batch=batch_size,
+        rounds=rounds,
+        compiled=compile_,
+        profile=profile,
+        gpus=gpus,
+        as_json=as_json,
+    )
+
+
+@app.command("train", epilog=EXAMPLES["train"])
+def train(
+    model: Model = "tdpn",
+    arch: Depth = None,
+    frames: Frames = None,
+    size: Size = 224,
+    batch_size: Batch = 2,
+    rounds: Rounds = 5,
+    compile_: Compile = False,
+    profile: Profile = None,
+    settings: options.Settings = None,
+    gpus: options.Gpus = None,
+    as_json: options.Json = False,
+) -> None:
+    """Time training steps (forward, backward, optimiser) beside the network's plain form, and compare their outputs."""
+    _run(
+        "train",
+        model,
+        {"arch": arch, "frames": frames, "size": size, "settings": options.parse_settings(settings)},
+        batch=batch_size,
+        rounds=rounds,
+        compiled=compile_,
+        profile=profile,
+        gpus=gpus,
+        as_json=as_json,
+    )
+
+
+@app.command("data", epilog=EXAMPLES["data"])
+def data(
+    data: options.Data = None,
+    split: Annotated[str, typer.Option("--split", help="Which clips: train, val or test.")] = "train",
+    clips: Annotated[int, typer.Option("--clips", help="Random clips to read.", min=1)] = 32,
+    rounds: Annotated[int, typer.Option("--rounds", help="Measurements; the median counts.", min=1)] = 7,
+    as_json: options.Json = False,
+) -> None:
+    """Time the reading of prepared clips: beside bare decoding, where the time goes, and what to change."""
+    from tdpn_core.bench.data import bench_reading
+    from tdpn_core.shards import find_prepared
+
+    result = bench_reading(find_prepared(data), split=split, clips=clips, rounds=rounds)
+    if as_json:
+        rows = [dataclasses.asdict(row) | {"advice": row.advice} for row in result.rows]
+        output.print_json({**vars(result), "folder": str(result.folder), "rows": rows})
+    else:
+        for line in result.lines():
+            output.stdout.print(line, soft_wrap=True, markup=False)
+
+
+def _run(
+    what: Literal["infer", "train"],
+    model: str,
+    adjustments: dict[str, Any],
+    *,
+    batch: int,
+    rounds: int,
+    compiled: bool,
+    profile: Path | None,
+    gpus: int | None,
+    as_json: bool,
+) -> None:
+    from tdpn_core.bench.compute import bench_inference, bench_training
+    from tdpn_core.bench.device import measure_peak
+    from tdpn_core.bench.subject import choose_subject
+    from tdpn_core.runtime import set_up
+
+    names = _families(model)
+    if profile is not None and len(names) > 1:
+        raise UsageError("a trace is of one model", where="--profile", hint="choose one with --model")
+    runtime = set_up(gpus)
+    bench = bench_inference if what == "infer" else bench_training
+    peak = measure_peak(runtime)
+    results = []
+    with output.progress() as progress:
+        progress.begin(f"bench {what}", len(names))
+        for name in names:
+            subject = choose_subject(batch=batch, runtime=runtime, model=name, **adjustments)
+            results.append(bench(subject, rounds=rounds, compiled=compiled, profile=profile, peak=peak))
+            progress.advance(shown=subject.name)
+        progress.end()
+    if as_json:
+        output.print_json([as_values(result) for result in results])
+    else:
+        show(results)
+    if profile is not None:
+        output.say(f"trace in {profile}: open it in chrome://tracing or ui.perfetto.dev")
+
+
+def _families(model: str) -> list[str]:
+    if model != "all" and model not in MODELS:
+        near = difflib.get_close_matches(model, ["all", *MODELS], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"all, or one of {', '.join(MODELS)}"
+        raise UsageError(f"no model {model!r}", where="--model", hint=hint)
+    return list(MODELS) if model == "all" else [model]
+
+
+def as_values(result: Bench) -> dict[str, Any]:
+    """Everything that was measured, as plain values."""
+    derived = {"clips_per_second": result.clips_per_second, "share_of_peak": result.share_of_peak}
+    return dataclasses.asdict(result) | derived
+
+
+def show(results: list[Bench]) -> None:
+    """A line a network; of a single one every figure and where its time goes. On stdout."""
+    first = results[0]
+    output.stdout.print(_lines(results) if len(results) > 1 else _figures(first))
+    output.stdout.print(
+        f"plain: NCTHW, 3D convolutions, normalisations alone, of the same weights; peak: "
+        f"{first.peak.operations / 1e9:.0f} GFLOP/s, {first.peak.source}",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _lines(results: list[Bench]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=_title(results[0]), title_justify="left")
+    table.add_column("network", no_wrap=True)
+    for name in ("GMAC", "plain clips/s", "clips/s", "of peak", "times plain", "by CPU time", "difference"):
+        table.add_column(name, justify="right")
+    for result in results:
+        table.add_row(
+            result.name,
+            f"{result.gmac:.1f}",
+            f"{result.batch / result.plain.step:.2f}",
+            f"{result.clips_per_second:.2f}",
+            f"{result.share_of_peak:.0%}",
+            f"{result.ratio:.2f}",
+            f"{result.processor_ratio:.2f}",
+            f"{result.difference:.1e}",
+        )
+    return table
+
+
+def _figures(result: Bench) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{result.name}, {_title(result)}", title_justify="left")
+    table.add_column("")
+    for name in ("plain", "ours", "times plain"):
+        table.add_column(name, justify="right")
+    plain, ours = result.plain, result.chosen
+    for part, seconds in ours.seconds.items():
+        ratio = f"{result.ratio:.2f}" if part == "step" else f"{plain.seconds[part] / seconds:.2f}"
+        table.add_row(f"{part}, s", f"{plain.seconds[part]:.3f}", f"{seconds:.3f}", ratio)
+    table.add_row("processor, s", f"{plain.processor:.3f}", f"{ours.processor:.3f}", f"{result.processor_ratio:.2f}")
+    table.add_row("clips/s", f"{result.batch / plain.step:.2f}", f"{result.clips_per_second:.2f}", "")
+    share = result.operations / plain.step / result.peak.operations
+    table.add_row("of peak", f"{share:.0%}", f"{result.share_of_peak:.0%}", "")
+    memory = ["–" if form.memory is None else f"{form.memory / 2**30:.2f} GiB" for form in (plain, ours)]
+    table.add_row("memory of a step", *memory, "", end_section=True)
+    whole = sum(result.stages.values())
+    for stage, seconds in result.stages.items():
+        table.add_row(f"forward: {stage}", "", f"{seconds:.3f}", f"{seconds / whole:.0%}")
+    table.add_row("difference of logits", "", f"{result.difference:.1e}", "")
+    return table
+
+
+def _title(result: Bench) -> str:
+    return f"{result.what}, batch {result.batch}, {result.device}"

@@ -1,0 +1,220 @@
+"""How fast a network is, in inference and in training, beside its plain form in the same run.
+
+The plain form is the same network with the same weights as its formulas say it: NCTHW tensors, 3D convolutions,
+normalisations that stand alone. The two take turns within each round, so that another job on the machine slows both
+alike; seconds are medians over the rounds, a ratio is the median of each round's ratio. Their outputs are compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
+from tdpn_core.bench.stages import stage_seconds, traced
+from tdpn_core.bench.subject import Subject
+from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.network import Network
+from tdpn_core.train.loss import objective
+from tdpn_core.train.optimiser import create_optimiser
+
+BACKWARD = 2
+"""Operations of a backward pass to those of a forward pass: the input's gradient costs as much, and the weight's."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """One form of the network. Seconds are those of a batch."""
+
+    seconds: dict[str, float]
+    """Of `forward`; in training of `backward`, `optimiser` and the whole `step`, too."""
+
+    processor: float
+    """Processor seconds of the whole step, over all threads."""
+
+    memory: int | None
+    """Bytes that a step needs beyond weights, gradients and optimiser."""
+
+    @property
+    def step(self) -> float:
+        """Seconds of the whole."""
+        return self.seconds["step"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A network measured."""
+
+    name: str
+    what: str
+    """`infer` or `train`."""
+
+    device: str
+    batch: int
+    gmac: float
+    operations: float
+    """Of a step, two for a multiply-accumulate."""
+
+    peak: Peak
+    plain: Form
+    chosen: Form
+    ratio: float
+    """How many times faster than the plain form, by the clock."""
+
+    processor_ratio: float
+    """The same by processor time."""
+
+    difference: float
+    """Largest difference of the two forms' logits, to the largest logit."""
+
+    stages: dict[str, float]
+    """Seconds of each part of the chosen form's forward pass."""
+
+    @property
+    def clips_per_second(self) -> float:
+        """Of the chosen form."""
+        return self.batch / self.chosen.step
+
+    @property
+    def share_of_peak(self) -> float:
+        """Of the chosen form."""
+        return self.operations / self.chosen.step / self.peak.operations
+
+
+class Stepper:
+    """A form of the network that can do a step, and says what each part of it took."""
+
+    def __init__(self, model: Network, subject: Subject, *, compiled: bool = False) -> None:
+        self.model = model
+        self.subject = subject
+        self.clips = subject.clips()
+        self.network: Any = torch.compile(model) if compiled else model
+
+    def autocast(self) -> torch.autocast:
+        """bf16 on a GPU, which both forms get; float32 on a CPU."""
+        kind = self.subject.runtime.device_type
+        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+
+    def step(self) -> dict[str, Taken]:
+        """Everything once."""
+        return {"forward": take(self.forward, self.subject.runtime.device)}
+
+    def forward(self) -> Tensor:
+        """Logits (N, classes)."""
+        with torch.inference_mode(), self.autocast():
+            logits: Tensor = self.network(self.clips)
+        return logits.float()
+
+
+class TrainingStepper(Stepper):
+    """The same in training, by the recipe's optimiser."""
+
+    def __init__(self, model: Network, subject: Subject, *, compiled: bool = False) -> None:
+        super().__init__(model.train(), subject, compiled=compiled)
+        self.labels = subject.labels()
+        self.optimiser = create_optimiser(model.parameters(), subject.config.train)
+        self._loss = torch.zeros(())
+
+    def step(self) -> dict[str, Taken]:
+        """Forward pass with its loss, backward pass, cut of the gradient with the optimiser's step."""
+        works = {"forward": self.forward, "backward": self.backward, "optimiser": self.optimise}
+        return {name: take(work, self.subject.runtime.device) for name, work in works.items()}
+
+    def forward(self) -> Tensor:
+        """Logits (N, classes) of the first head; the loss is kept for `backward`."""
+        torch.manual_seed(0)  # dropout
+        weight = self.subject.config.train.auxiliary_weight
+        with self.autocast():
+            output = self.network(self.clips)
+            self._loss = objective(output.logits, output.auxiliary, self.labels, weight=weight)
+        first: Tensor = next(iter(output.logits.values()))
+        return first.detach().float()
+
+    def backward(self) -> None:
+        """The gradient."""
+        self.optimiser.zero_grad()
+        self._loss.backward()
+
+    def optimise(self) -> None:
+        """The weights."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.subject.config.train.clip_norm)
+        self.optimiser.step()
+
+
+def bench_inference(
+    subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
+) -> Bench:
+    """Time `subject` in inference: the network as evaluation and prediction run it, beside its plain form."""
+    plain, model = Stepper(_plain(subject).eval(), subject), for_inference(subject.build())
+    return _bench("infer", plain, Stepper(model, subject, compiled=compiled), rounds, profile, peak)
+
+
+def bench_training(
+    subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
+) -> Bench:
+    """Time training steps of `subject`, beside its plain form."""
+    plain = TrainingStepper(_plain(subject), subject)
+    chosen = TrainingStepper(subject.build(), subject, compiled=compiled)
+    return _bench("train", plain, chosen, rounds, profile, peak)
+
+
+def _plain(subject: Subject) -> Network:
+    model = subject.build()
+    model.layout = "plain"
+    return model
+
+
+def _bench(what: str, plain: Stepper, chosen: Stepper, rounds: int, profile: Path | None, peak: Peak | None) -> Bench:
+    subject, device = chosen.subject, chosen.subject.runtime.device
+    outputs = [stepper.forward() for stepper in (plain, chosen)]
+    taken: dict[str, list[dict[str, Taken]]] = {"plain": [], "chosen": []}
+    for number in range(rounds + 1):
+        for name, stepper in (("plain", plain), ("chosen", chosen)):
+            parts = stepper.step()
+            if number:  # the first round warms up
+                taken[name].append(parts)
+    with traced(profile):
+        chosen.step()
+    forms = {
+        name: _form(taken[name], memory_of(stepper.step, device))
+        for name, stepper in (("plain", plain), ("chosen", chosen))
+    }
+    return Bench(
+        name=subject.name,
+        what=what,
+        device=str(subject.runtime),
+        batch=subject.batch,
+        gmac=subject.cost.gmac["total"],
+        operations=subject.operations * (1 if what == "infer" else 1 + BACKWARD),
+        peak=peak or measure_peak(subject.runtime),
+        plain=forms["plain"],
+        chosen=forms["chosen"],
+        ratio=_ratio(taken, lambda part: part.seconds),
+        processor_ratio=_ratio(taken, lambda part: part.processor),
+        difference=float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max()),
+        stages=stage_seconds(chosen.model, lambda: _uncompiled(chosen), device),
+    )
+
+
+def _uncompiled(stepper: Stepper) -> None:
+    """A forward pass with hooks in it, which a compiled network would not run."""
+    stepper.network = stepper.model
+    stepper.forward()
+
+
+def _form(taken: list[dict[str, Taken]], memory: int | None) -> Form:
+    seconds = {name: statistics.median(parts[name].seconds for parts in taken) for name in taken[0]}
+    step = statistics.median(sum(part.seconds for part in parts.values()) for parts in taken)
+    processor = statistics.median(sum(part.processor for part in parts.values()) for parts in taken)
+    return Form(seconds={**seconds, "step": step}, processor=processor, memory=memory)
+
+
+def _ratio(taken: dict[str, list[dict[str, Taken]]], of: Callable[[Taken], float]) -> float:
+    pairs = zip(taken["plain"], taken["chosen"], strict=True)
+    return statistics.median(sum(map(of, plain.values())) / sum(map(of, chosen.values())) for plain, chosen in pairs)

@@ -1,0 +1,77 @@
+"""What is measured: a network of some settings on a batch of random clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tdpn_core import recipes
+from tdpn_core.config import DataConfig, RunConfig
+from tdpn_core.model.count import Cost, cost
+from tdpn_core.model.factory import build_model
+from tdpn_core.model.network import Network
+from tdpn_core.runtime import Runtime
+
+CLASSES = 400
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network's settings, the batch that it is run on, and where."""
+
+    config: RunConfig
+    batch: int
+    runtime: Runtime
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """`tdpn-r50 8x224²`."""
+        model = self.config.model
+        return f"{model.name}-{model.arch} {model.num_frames}x{model.input_size}²"
+
+    @property
+    def operations(self) -> float:
+        """Of the forward pass of one batch, two for a multiply-accumulate."""
+        return 2e9 * self.cost.gmac["total"] * self.batch
+
+    def clips(self) -> Tensor:
+        """Random clips, the same for the same settings."""
+        model = self.config.model
+        torch.manual_seed(0)
+        frames, side = model.num_frames * model.frames_per_step, model.input_size
+        return torch.randn(self.batch, model.channels, frames, side, side).to(self.runtime.device)
+
+    def labels(self) -> dict[str, Tensor]:
+        """A class for each clip."""
+        counts = self.config.model.num_classes
+        torch.manual_seed(0)
+        return {head: torch.randint(count, (self.batch,)).to(self.runtime.device) for head, count in counts.items()}
+
+    def build(self) -> Network:
+        """The network, its weights the same for the same settings; statistics and gammas are not those of a fresh one.
+
+        A branch whose last gamma is zero, as it is at the start, would hide from the comparison of outputs.
+        """
+        torch.manual_seed(0)
+        model = build_model(self.config.model)
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                nn.init.uniform_(module.weight, 0.5, 1.0)
+                module.get_buffer("running_var").uniform_(0.5, 1.5)
+        return model.to(self.runtime.device)
+
+
+def choose_subject(*, batch: int, runtime: Runtime, **adjustments: Any) -> Subject:
+    """The network that `adjustments` (of `recipes.adjust`) describe, with 400 classes, and a batch of `batch` clips.
+
+    Raises:
+        ConfigError: a value that no network has.
+    """
+    classes = {"action": [str(number) for number in range(CLASSES)]}
+    data = DataConfig(path="", dataset="random", classes=classes, classes_digest="", digest="", short_side=256)
+    config = recipes.adjust(recipes.kinetics400(data, 64), **adjustments)
+    return Subject(config=config, batch=batch, runtime=runtime, cost=cost(config.model))
