@@ -13,8 +13,8 @@ from tdpn_core.model.fuse import for_inference
 from tdpn_core.model.operations import FRAME, ConvNorm
 
 FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
-UNFOLDED = {"tdpn": 2}
-"""Normalisations behind no convolution: attention's, one in each block of res5."""
+UNFOLDED = {"tdpn": 2, "r2plus1d": 17}
+"""Normalisations behind no convolution: attention's, and those behind R(2+1)D's pairs of convolutions."""
 
 
 @pytest.mark.parametrize("name", MODELS)
