@@ -51,7 +51,7 @@ def train(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Start from these weights: a checkpoint, or a 2D ResNet in safetensors."),
+        typer.Option("--init", help="Start from these weights: a checkpoint, ours or another project's, or imagenet."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
     resume_from: Annotated[

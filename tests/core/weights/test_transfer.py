@@ -1,0 +1,294 @@
+"""Networks that start from images, from single frames, and from other video networks."""
+
+import http.server
+import threading
+
+import pytest
+import torch
+
+from tdpn_core.errors import CheckpointError
+from tdpn_core.model.factory import create_model
+from tdpn_core.train.initialise import IMAGENET, initialise
+from tdpn_core.weights import fetch
+from tdpn_core.weights.transfer import fitted, transfer
+
+SMALL = {"arch": "r50", "width": 0.25, "num_classes": 3, "num_frames": 2, "input_size": 64}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def of_images(**options):
+    """The state of a 2D ResNet of random values, under our names."""
+    chosen = {**SMALL, "num_classes": 10, **options, "num_frames": 1}
+    state = create_model("tsn", **chosen).state_dict()
+    return {name: torch.randn(value.shape) if value.ndim else torch.tensor(7) for name, value in state.items()}
+
+
+@pytest.fixture
+def model():
+    return create_model("tdpn", **SMALL)
+
+
+def start(model, weights, **options):
+    return transfer(model, weights, "a file", **options)
+
+
+# images into clips
+
+
+def test_kernels_are_copied_over_time_and_divided(model):
+    state = of_images()
+    start(model, state, images=True)
+    filled = model.state_dict()
+    for time, name in ((1, "conv1.weight"), (1, "layer1.0.conv2.weight"), (3, "layer4.1.conv1.weight")):
+        name = f"backbone.{name}"
+        assert filled[name].shape[2] == time
+        for t in range(time):
+            torch.testing.assert_close(filled[name][:, :, t], state[name][:, :, 0] / time)
+    for name in ("bn1.weight", "layer2.0.bn3.bias", "layer3.5.bn1.running_mean", "layer4.0.downsample.1.running_var"):
+        assert torch.equal(filled[f"backbone.{name}"], state[f"backbone.{name}"])
+
+
+def test_a_still_clip_goes_through_inflated_convolutions_as_its_frame_does(model):
+    """Away from the ends of time, where the padding is."""
+    state = of_images()
+    start(model, state, images=True)
+    conv = model.backbone.layer3[0].conv1
+    frame = torch.randn(1, 128, 4, 4)
+    clip = frame.unsqueeze(2).expand(-1, -1, 5, -1, -1)
+    expected = torch.nn.functional.conv2d(frame, state["backbone.layer3.0.conv1.weight"].squeeze(2))
+    torch.testing.assert_close(conv(clip)[:, :, 2], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_local_module_starts_from_the_stem_and_res2(model):
+    state = of_images()
+    report = start(model, state, images=True)
+    local = model.temporal_difference.local.state_dict()
+    mean = state["backbone.conv1.weight"].mean(1)
+    for channel in range(12):
+        torch.testing.assert_close(local["conv1.weight"][:, channel], mean)
+    assert torch.equal(local["layer1.2.conv2.weight"], state["backbone.layer1.2.conv2.weight"])
+    assert torch.equal(
+        local["layer1.0.downsample.1.running_mean"], state["backbone.layer1.0.downsample.1.running_mean"]
+    )
+    assert torch.equal(local["bn1.running_mean"], torch.zeros(32))
+    assert "temporal_difference.local.bn1.weight" in report.unfilled
+
+
+def test_every_entry_of_both_sides_is_accounted_for(model):
+    state = of_images()
+    report = start(model, state, images=True)
+    assert set(report.filled) | set(report.unfilled) == set(model.state_dict())
+    assert not set(report.filled) & set(report.unfilled)
+    assert set(report.filled.values()) | set(report.left_out) == set(state)
+    assert not set(report.filled.values()) & set(report.left_out)
+    assert report.left_out["head.linear.action.bias"] == "the image classifier"
+    assert report.left_out["backbone.layer4.2.conv2.weight"] == "attention stands in its place"
+    assert "attention" in report.left_out["backbone.layer4.0.bn3.running_var"]
+    assert {"backbone.layer4.1.conv2.qkv.weight", "backbone.layer4.1.bn3.weight"} <= set(report.unfilled)
+
+
+def test_attention_still_starts_as_nothing_after_inflation(model):
+    start(model, of_images(), images=True)
+    assert all(torch.equal(block.bn3.weight, torch.zeros(512)) for block in model.backbone.layer4)
+
+
+FAMILIES = {
+    "slowonly": (),
+    "c2d": (),
+    "tsm": (),
+    "tpn": (),
+    "tsm+tdpn": (),
+    "tdn": ("difference", "shift", "motion.bn1"),
+    "slowfast": ("fast.", "lateral.", "layer1.0.conv1", "layer2.0.", "layer3.0.", "layer4.0.", "layer1.0.downsample"),
+    "r2plus1d": ("conv2.time", "conv2.bn"),
+}
+"""Families, and the parts of the backbone that no image network has."""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_images_start_every_family(name):
+    network = create_model(name, **{**SMALL, "num_frames": 8})
+    report = start(network, of_images(), images=True)
+    unfilled = [entry for entry in report.unfilled if entry.startswith("backbone.") and "num_batches" not in entry]
+    assert all(any(part in entry for part in FAMILIES[name]) for entry in unfilled)
+    assert set(report.filled) | set(report.unfilled) == set(network.state_dict())
+
+
+@pytest.mark.parametrize(("name", "channels"), [("tsn", 10), ("tsm", 10)])
+def test_a_flow_network_averages_the_first_convolution_over_rgb_and_repeats_it(name, channels):
+    network = create_model(name, **SMALL, modality="flow")
+    state = of_images()
+    start(network, state, images=True)
+    first = network.state_dict()["backbone.conv1.weight"]
+    assert first.shape[1] == channels
+    for channel in range(channels):
+        torch.testing.assert_close(first[:, channel], state["backbone.conv1.weight"].mean(1))
+
+
+def test_kernels_over_time_are_not_deflated():
+    assert fitted(torch.ones(4, 4, 3, 1, 1), torch.Size((4, 4, 1, 1, 1))) is None
+    assert fitted(torch.ones(4, 3, 1, 1, 1), torch.Size((4, 2, 1, 1, 1))) is None
+    assert torch.equal(
+        fitted(torch.ones(4, 3, 1, 1, 1), torch.Size((4, 2, 1, 1, 1)), stem=True), torch.ones(4, 2, 1, 1, 1)
+    )
+
+
+# video networks into video networks
+
+
+def test_tpn_starts_tdpn_with_its_backbone_and_what_fits_of_its_neck(model):
+    tpn = create_model("tpn", **SMALL)
+    with torch.no_grad():
+        for value in tpn.state_dict().values():
+            value.copy_(torch.randn(value.shape) if value.is_floating_point() else torch.tensor(3))
+    report = start(model, tpn.state_dict())
+    filled = model.state_dict()
+    for name in (
+        "backbone.layer3.0.conv1.weight",
+        "pyramid.spatial.res4.0.conv.weight",
+        "pyramid.temporal.res5.weight",
+        "pyramid.fusion.top_down.levels.res4.conv.weight",
+        "pyramid.bottom_up.res4.weight",
+        "pyramid.pyramid_fusion.conv.weight",
+        "head.linear.action.weight",
+        "auxiliary_head.head.linear.action.weight",
+    ):
+        assert torch.equal(filled[name], tpn.state_dict()[name]), name
+    assert report.left_out["pyramid.fusion.top_down.project.conv.weight"] == "of another shape in this network"
+    assert {"pyramid.spatial.res2.0.conv.weight", "backbone.layer4.0.conv2.qkv.weight"} <= set(report.unfilled)
+    text = str(report)
+    assert "started from a file: " in text
+    assert "attention stands in its place" in text
+    assert "not in the file, start as new: backbone.layer4, temporal_difference.on_global" in text
+
+
+def test_a_classifier_of_other_classes_is_left_out():
+    source = create_model("slowonly", **SMALL).state_dict()
+    target = create_model("slowonly", **{**SMALL, "num_classes": 4})
+    report = start(target, source)
+    assert report.left_out == dict.fromkeys(
+        ("head.linear.action.weight", "head.linear.action.bias"), "a classifier of other classes"
+    )
+
+
+def test_a_file_of_which_nothing_fits_is_refused_and_nothing_changes(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = {name: torch.ones(7) for name in of_images()}
+    with pytest.raises(CheckpointError, match=r"a file: nothing in it fits this network's backbone.*width 1 only"):
+        start(model, state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# files
+
+
+def test_a_file_of_torchvisions_names_starts_a_network(parity, write):
+    known = parity("torchvision_resnet18").state
+    network = create_model("tdpn", arch="r18", num_classes=3, num_frames=2, attention=False)
+    report = initialise(network, write(known))
+    assert set(report.left_out) == {"fc.weight", "fc.bias"}
+    assert torch.equal(network.backbone.layer1[0].conv1.weight[:, :, 0], known["layer1.0.conv1.weight"])
+    assert report.filled["backbone.layer1.0.conv1.weight"] == "layer1.0.conv1.weight"
+    assert "torchvision's tsn r18" in str(report)
+
+
+def test_a_file_of_another_depth_or_without_entries_is_refused(parity, write):
+    known = parity("torchvision_resnet18").state
+    deep = create_model("tsn", arch="r34", num_classes=3)
+    with pytest.raises(CheckpointError, match=r"a r18 cannot be the start of a r34.*same depth"):
+        initialise(deep, write(known))
+    kept = {name: value for name, value in known.items() if name != "layer2.0.bn1.bias"}
+    with pytest.raises(CheckpointError, match=r"its backbone lacks backbone\.layer2\.0\.bn1\.bias"):
+        initialise(create_model("tsn", arch="r18", num_classes=3), write(kept))
+
+
+def test_a_narrow_network_cannot_start_from_a_published_one(parity, write):
+    narrow = create_model("tsn", arch="r18", num_classes=3, width=0.5)
+    with pytest.raises(CheckpointError, match=r"the start of a network of width 0\.5; .*width 1 only"):
+        initialise(narrow, write(parity("torchvision_resnet18").state))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"gone\.pth: no such file of weights"):
+        initialise(create_model("tsn", **SMALL), tmp_path / "gone.pth")
+
+
+# torchvision's files from torch's hub cache
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server of one folder in the place of torchvision's."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        monkeypatch.setattr(fetch, "SERVER", f"http://127.0.0.1:{running.server_address[1]}")
+        yield folder
+        running.shutdown()
+
+
+def publish(folder, state, monkeypatch):
+    """Put a file there whose name ends in its hash."""
+    import hashlib
+
+    torch.save(state, folder / "temporary")
+    digest = hashlib.sha256((folder / "temporary").read_bytes()).hexdigest()
+    name = f"resnet18-{digest[:8]}.pth"
+    (folder / "temporary").rename(folder / name)
+    monkeypatch.setitem(fetch.FILES, "r18", name)
+    return name
+
+
+def test_imagenet_weights_are_fetched_once_and_start_the_network(parity, server, cache, monkeypatch):
+    known = parity("torchvision_resnet18").state
+    name = publish(server, known, monkeypatch)
+    network = create_model("slowonly", arch="r18", num_classes=3)
+    report = initialise(network, IMAGENET)
+    assert torch.equal(network.backbone.conv1.weight[:, :, 0], known["conv1.weight"])
+    assert set(report.left_out) == {"fc.weight", "fc.bias"}
+    assert (cache / name).is_file()
+    (server / name).unlink()
+    assert fetch.imagenet("r18") == cache / name
+
+
+def test_a_file_with_another_hash_is_refused(server, cache, monkeypatch):
+    name = publish(server, {"a": torch.ones(1)}, monkeypatch)
+    (server / name).write_bytes(b"exchanged")
+    with pytest.raises(CheckpointError, match=r"cannot be fetched \(invalid hash value"):
+        fetch.imagenet("r18")
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / name).write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match=r"sha256 begins with \w{8}, not with .*get it again from http"):
+        fetch.imagenet("r18")
+
+
+def test_without_a_network_it_says_what_to_put_where(cache, monkeypatch):
+    monkeypatch.setattr(fetch, "SERVER", "http://127.0.0.1:9")
+    with pytest.raises(
+        CheckpointError, match=r"resnet50-0676ba61\.pth: cannot be fetched .*put it at .*checkpoints/resnet50"
+    ):
+        initialise(create_model("tsn", **SMALL), IMAGENET)
+
+
+def test_there_are_no_imagenet_weights_of_the_inception_network():
+    with pytest.raises(CheckpointError, match="no ImageNet weights for inception; for r18, r34, r50, r101 there are"):
+        fetch.imagenet("inception")
