@@ -14,6 +14,7 @@ from tdpn_core.page.render import block
 
 Points = Sequence[tuple[float, float]]
 
+_SMALLEST_RANGE = 1e-11  # below, an axis has one tick: the digits of a label cannot tell two apart
 _LEVELS = 10
 _NAMED_CELLS = 40
 """Classes up to which each cell of a matrix tells its numbers when pointed at: beyond, the page would be megabytes."""
@@ -83,7 +84,7 @@ def matrix_chart(title: str, shares: npt.NDArray[np.floating], names: Sequence[s
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """At most `most` round numbers, 1, 2 or 5 times a power of ten apart, that cover [low, high]."""
-    if high <= low:
+    if high - low < _SMALLEST_RANGE:
         return [low]
     raw = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(raw))
