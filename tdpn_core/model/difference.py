@@ -41,8 +41,10 @@ class GlobalDifference(nn.Module):
         """(N, C, T, H, W) to the same."""
         b: Tensor = self.reduce(level)
         c: Tensor = self.smooth(b)
-        gate_ahead, gate_back = self._gate(torch.cat(self.steps(b, c))).chunk(2)
-        return level + level * ((gate_ahead + gate_back) / 2)
+        gate = self._gate(torch.cat(self.steps(b, c)))
+        gate_ahead, gate_back = gate.unflatten(0, (2, -1)).unbind()  # whose sizes a traced graph knows
+        moved: Tensor = level + level * ((gate_ahead + gate_back) / 2)
+        return moved
 
     def steps(self, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """The differences ahead (0 at the end) and back (0 at the start) of `b` to the smoothed neighbours in `c`."""

@@ -6,8 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config import RunConfig
+from tdpn_core.model.factory import build_model
 from tdpn_core.prep import PrepConfig
+from tdpn_core.runtime import Runtime
+from tdpn_core.train.launch import plan
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.program import Program, find_ffmpeg
 
@@ -59,3 +65,37 @@ def source(render, tmp_path_factory) -> Path:
     cut = root / "train" / "a" / "8.mkv"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     return root
+
+
+SaveFresh = Callable[[RunConfig, Path], Path]
+
+
+@pytest.fixture(scope="session")
+def save_fresh() -> SaveFresh:
+    """`save_fresh(config, path)`: a checkpoint of fresh weights whose classes differ."""
+
+    def save(config: RunConfig, path: Path) -> Path:
+        torch.manual_seed(0)
+        model = build_model(config.model)
+        for name, value in model.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 1.5)
+            elif "linear" in name and name.endswith("weight"):
+                value.normal_(std=1.0)
+        weights = model.state_dict()
+        save_checkpoint(path, Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={}))
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def fresh_config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
+    """The settings of a tiny network on the rendered motions."""
+    return plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", settings=tiny)
+
+
+@pytest.fixture(scope="session")
+def fresh(fresh_config: RunConfig, save_fresh: SaveFresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its checkpoint, untrained."""
+    return save_fresh(fresh_config, tmp_path_factory.mktemp("fresh") / "best.pt")

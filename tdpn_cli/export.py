@@ -1,0 +1,106 @@
+"""`tdpn export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tdpn_cli import options, output
+
+if TYPE_CHECKING:
+    from tdpn_core.export import ExportReport
+    from tdpn_core.export.run import Format
+
+EXAMPLES = options.epilog(
+    "tdpn export runs/folder-tdpn-r18/best.pt",
+    "tdpn export best.pt --int8 --clips my_clips",
+    "tdpn export best.pt --format pt2 --out model.pt2",
+)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of tdpn train.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write (default: beside the checkpoint).", show_default=False)
+    ] = None,
+    kind: Annotated[str, typer.Option("--format", help="onnx, or pt2 for torch.export.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise for CPUs, calibrated on clips; ONNX only.")] = False,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option("--clips", help="Videos to compare on (default: the data it was trained on).", show_default=False),
+    ] = None,
+    compared: Annotated[int, typer.Option("--compare", help="Clips that the file is compared on.", min=1)] = 8,
+    calibrated: Annotated[int, typer.Option("--calibrate", help="Clips that int8's ranges come from.", min=1)] = 32,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Largest difference of a probability that is accepted.")
+    ] = 1e-4,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write a network as one file for other programs: uint8 frames in, probabilities out, labels inside.
+
+    It is compared with the network on real clips before it is called done.
+    """
+    from tdpn_core.export import ExportOptions, export
+
+    wanted = ExportOptions(
+        format=_format(kind),
+        int8=int8,
+        clips=clips,
+        compared=compared,
+        calibrated=calibrated,
+        tolerance=tolerance,
+        force=force,
+    )
+    with output.progress() as progress:
+        report = export(checkpoint, out, options=wanted, progress=progress)
+    if as_json:
+        output.print_json(plain(report))
+    else:
+        show(report)
+
+
+def show(report: ExportReport) -> None:
+    """What was written and how it compares, on stdout."""
+    from rich.markup import escape
+
+    check = report.check
+    output.stdout.print(f"[bold]{escape(str(report.path))}[/]  {report.bytes / 1e6:.1f} MB", soft_wrap=True)
+    shape = report.description["input"]
+    dimensions = ", ".join(map(str, shape["shape"]))
+    output.stdout.print(f"  input       {shape['name']} {shape['type']} ({dimensions})", soft_wrap=True)
+    heads = ", ".join(f"{head} ({count} classes)" for head, (_, count) in report.description["outputs"].items())
+    output.stdout.print(f"  output      {escape(heads)}, probabilities", soft_wrap=True)
+    agreement = ", ".join(f"{share:.1%}" for share in check.agreement.values())
+    output.stdout.print(
+        f"  compared    {check.clips} clips: largest difference {check.difference:.1e}, same class {agreement}",
+        soft_wrap=True,
+    )
+    for head, (own, exported) in check.accuracy.items():
+        output.stdout.print(f"  {escape(head)} top-1  {own:.1%} network, {exported:.1%} file", soft_wrap=True)
+
+
+def plain(report: ExportReport) -> dict[str, object]:
+    """The report as JSON values."""
+    return {
+        "path": str(report.path),
+        "bytes": report.bytes,
+        "format": report.format,
+        "int8": report.int8,
+        "clips": report.check.clips,
+        "difference": report.check.difference,
+        "agreement": report.check.agreement,
+        "accuracy": {head: {"network": own, "file": got} for head, (own, got) in report.check.accuracy.items()},
+        "description": report.description,
+    }
+
+
+def _format(word: str) -> Format:
+    from tdpn_core.errors import UsageError
+
+    formats: dict[str, Format] = {"onnx": "onnx", "pt2": "pt2"}
+    if word in formats:
+        return formats[word]
+    raise UsageError(f"{word!r} is no format", where="--format", hint="onnx or pt2")

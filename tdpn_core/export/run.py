@@ -1,0 +1,141 @@
+"""From a checkpoint to a file for other programs, which is there only if it says what the network says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.errors import TdpnError, UsageError
+from tdpn_core.export.check import Check, Runner, compare, reference
+from tdpn_core.export.clips import RealClip, real_clips
+from tdpn_core.export.metadata import describe
+from tdpn_core.export.module import FramesToProbabilities, trace
+from tdpn_core.export.onnx_file import need_packages, quantise, run_onnx, write_onnx
+from tdpn_core.export.program_file import run_program, write_program
+from tdpn_core.files import atomic_path
+from tdpn_core.predict.outputs import new_file
+from tdpn_core.progress import SILENT, Progress
+
+Format = Literal["onnx", "pt2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is written, and what it must live up to."""
+
+    format: Format = "onnx"
+    int8: bool = False
+    """Quantise for CPUs; ONNX only."""
+
+    clips: Sequence[str | Path] | None = None
+    """Videos to compare on; None: of the data that the network was trained on."""
+
+    compared: int = 8
+    """Clips that the file is compared on."""
+
+    calibrated: int = 32
+    """Clips that int8's ranges are taken from."""
+
+    tolerance: float = 1e-4
+    """The largest difference of a probability that is accepted, where nothing was quantised."""
+
+    force: bool = False
+    """Replace a file that is there."""
+
+    def __post_init__(self) -> None:
+        if self.int8 and self.format != "onnx":
+            raise UsageError("int8 is for ONNX files", where="--int8", hint="leave out --format pt2")
+        if min(self.compared, self.calibrated) < 1:
+            raise UsageError("at least one clip is needed to compare and to calibrate on")
+        if not self.tolerance > 0:
+            raise UsageError(f"--tolerance must be positive, not {self.tolerance:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written, and how it compares with the network."""
+
+    path: Path
+    bytes: int
+    format: Format
+    int8: bool
+    description: dict[str, Any]
+    """Which is in the file, too."""
+
+    check: Check
+
+
+DEFAULTS = ExportOptions()
+
+
+def export(
+    checkpoint: Path, out: Path | None = None, *, options: ExportOptions = DEFAULTS, progress: Progress = SILENT
+) -> ExportReport:
+    """Write the network of `checkpoint` to `out`, by default beside it under its name.
+
+    The file is compared with the network on real clips before it gets its name.
+
+    Raises:
+        UsageError: `out` is there already, or there are no clips to compare on.
+        ToolError: the packages for ONNX are missing.
+        TdpnError: the file does not say what the network says.
+    """
+    suffix = f".int8.{options.format}" if options.int8 else f".{options.format}"
+    target = new_file(out or checkpoint.with_suffix(suffix), option="--out", force=options.force)
+    if options.format == "onnx":
+        need_packages()
+    loaded = load_checkpoint(checkpoint)
+    wanted = max(options.compared, options.calibrated if options.int8 else 0)
+    clips = real_clips(loaded.config, options.clips, wanted)
+    description = describe(loaded.config, int8=options.int8)
+    progress.say(f"comparing with {min(len(clips), options.compared)} clips, such as {clips[0].name}")
+    with atomic_path(target) as temporary:
+        check = _write(loaded, temporary, clips, description, options)
+        size = temporary.stat().st_size
+    return ExportReport(
+        path=target, bytes=size, format=options.format, int8=options.int8, description=description, check=check
+    )
+
+
+def _write(
+    loaded: Checkpoint, path: Path, clips: list[RealClip], description: dict[str, Any], options: ExportOptions
+) -> Check:
+    """Write the file and compare it."""
+    network = loaded.build(torch.device("cpu"))
+    compared = clips[:: max(1, len(clips) // options.compared)][: options.compared]
+    expected = reference(network, loaded.config, compared)
+    module = FramesToProbabilities(network, loaded.config)
+    program = trace(module, torch.stack([clips[0].frames, clips[-1].frames]))
+    if options.format == "pt2":
+        write_program(program, path, description)
+        run: Runner = run_program(path, module.heads)
+    else:
+        with _float_file(path, options) as file:
+            write_onnx(program, file, module.heads, description)
+            if options.int8:
+                quantise(file, path, [clip.frames for clip in clips[: options.calibrated]], description)
+        run = run_onnx(path)
+    check = compare(run, compared, expected)
+    if not check.difference <= (1.0 if options.int8 else options.tolerance):  # not a number is too large, too
+        what = f"the exported file differs from the network by {check.difference:.1e}, above {options.tolerance:g}"
+        raise TdpnError(what, hint="a larger --tolerance accepts it")
+    return check
+
+
+@contextmanager
+def _float_file(path: Path, options: ExportOptions) -> Iterator[Path]:
+    """Where the file that is not quantised goes: `path`, or one beside it that is gone afterwards."""
+    if not options.int8:
+        yield path
+        return
+    beside = path.with_name(f"{path.name}.float")
+    try:
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
