@@ -22,7 +22,9 @@ from typing import IO
 from tdpn_core.errors import ClipError, Stopped, TdpnError, ToolError
 from tdpn_core.video.scratch import disk_full
 
-SIDE_CHANNEL = "{side}"  # within an argument: becomes the descriptor number of a third pipe
+SIDE_CHANNEL = "{side}"
+"""Within an argument: becomes the number of a descriptor to write to. What is written there is kept in memory and read
+at the end, so that a decoder which reports every frame does not wake this process for each."""
 
 _LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
 _READ_BYTES = 1 << 20
@@ -85,7 +87,7 @@ def run_child(
     """Run `command` to its end.
 
     Args:
-        command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for a third pipe.
+        command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for one more descriptor.
         limits: beyond which the child's whole process group is killed.
         where: the clip it works on, for messages.
         output: an open file that the child writes its standard output to; without it, the output comes back.
@@ -100,24 +102,22 @@ def run_child(
         ToolError: the program cannot be started.
     """
     with ExitStack() as stack:
-        reading, writing = os.pipe()
-        side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
-        side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
-        arguments = [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command]
-        process = _start(arguments, side_writer, output, feed is not None, environment)
+        side: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("side"), "rb", buffering=0))
+        arguments = [part.replace(SIDE_CHANNEL, str(side.fileno())) for part in command]
+        process = _start(arguments, side, output, feed is not None, environment)
         stack.callback(_reap, process)
-        side_writer.close()  # ours; the child's copy decides when the pipe ends
-        _restrict(process.pid, limits, 0 if output is None else limits.file_bytes)
-        streams = _Streams(process, side_reader, feed, limits, where)
+        _restrict(process.pid, limits, limits.file_bytes if output is not None or arguments != command else 0)
+        streams = _Streams(process, side, feed, limits, where)
         stack.callback(streams.close)
         deadline = time.monotonic() + limits.seconds
         streams.drain(deadline, cancel)
         status = _wait(process, deadline, limits, where)
+        reported = streams.reported()
     if status == -signal.SIGXFSZ and output is not None:
         raise _overgrown(output, limits, where)
     if status < 0:
         raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
-    return Finished(status, bytes(streams.output), bytes(streams.side), streams.log.text())
+    return Finished(status, bytes(streams.output), reported, streams.log.text())
 
 
 def stream_child(
@@ -175,7 +175,7 @@ class _Log:
 
 
 class _Streams:
-    """A running child's pipes, and what came through them."""
+    """A running child's pipes and side channel, and what came through them."""
 
     def __init__(
         self,
@@ -186,10 +186,10 @@ class _Streams:
         where: Path | str,
     ) -> None:
         self.limits, self.where = limits, where
-        self.output, self.side, self.log = bytearray(), bytearray(), _Log()
+        self.output, self.side, self.log = bytearray(), side, _Log()
         self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
         self.selector = selectors.DefaultSelector()
-        for pipe, name in ((process.stdout, "output"), (process.stderr, "log"), (side, "side")):
+        for pipe, name in ((process.stdout, "output"), (process.stderr, "log")):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 self.selector.register(pipe, selectors.EVENT_READ, name)
@@ -212,6 +212,13 @@ class _Streams:
                     self._keep(key.data, data)
                 else:
                     self.selector.unregister(key.fileobj)
+            self._bound()
+
+    def reported(self) -> bytes:
+        """All that came through the side channel."""
+        self._bound()
+        self.side.seek(0)
+        return self.side.read()
 
     def pass_on(self) -> Iterator[tuple[str, bytes]]:
         """What comes through the pipes but the log, as it comes."""
@@ -245,11 +252,12 @@ class _Streams:
     def _keep(self, name: str, data: bytes) -> None:
         if name == "log":
             self.log += data
-        elif name == "side":
-            self.side += data
         else:
             self.output += data
-        if len(self.output) + len(self.side) > self.limits.output_bytes:
+
+    def _bound(self) -> None:
+        """End a child that wrote too much into memory."""
+        if len(self.output) + os.fstat(self.side.fileno()).st_size > self.limits.output_bytes:
             raise ChildError(f"decoder wrote more than {self.limits.output_bytes / 1e6:.0f} MB", where=self.where)
 
     def close(self) -> None:
@@ -272,7 +280,7 @@ def _start(
             bufsize=0,
             pass_fds=(side.fileno(),),
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment} if environment else None,
         )
     except (OSError, ValueError) as error:
         raise ToolError(f"cannot be started: {error}", where=command[0]) from error

@@ -161,7 +161,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_bytes(after, s
     kept = contents(out)
     assert not (out / "manifest.json").exists()
     done = recorded(out)
-    seen = len(list((out / ".work").glob("*/*.npz")))
+    seen = len(list((out / ".work").glob("*/*.table")))
     assert len(done) + seen >= after - 1, "a clip that was reported is on disk"
     log = tmp_path / "log"
     shim = tmp_path / "ffmpeg"

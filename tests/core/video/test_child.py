@@ -75,6 +75,11 @@ def test_a_flood_of_output_ends_the_child():
         run_child(["/bin/cat", "/dev/zero"], Limits(output_bytes=1_000_000), where=HERE)
 
 
+def test_a_flood_through_the_side_channel_ends_the_child():
+    with pytest.raises(ChildError, match="wrote more than 1 MB"):
+        run_child(shell(f"cat /dev/zero >/dev/fd/{SIDE_CHANNEL}"), Limits(output_bytes=1_000_000), where=HERE)
+
+
 def test_a_cancelled_child_is_killed(nap):
     cancel = threading.Event()
     threading.Timer(0.2, cancel.set).start()
