@@ -7,6 +7,8 @@ place must be the same on all nodes, and so must the installed versions.
 
 from __future__ import annotations
 
+import os
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +21,9 @@ from tdpn_core.prep.pack import Block, Job, pack_blocks
 from tdpn_core.prep.scratch import Scratch
 
 _ATTEMPTS = 3  # of a block whose node or process dies
+_CALL_SECONDS = 5.0
+_HINT = "ray status tells whether one runs; --ray-address names it"
+_REMEMBERED = Path("ray", "ray_current_cluster")  # below Ray's folder: the address of the last `ray start`
 _AHEAD = 2  # tasks handed over for each processor of the cluster: none waits for this process
 
 
@@ -44,11 +49,11 @@ def pack_on_ray(
         raise ToolError("Ray is not installed", where="--executor ray", hint="pip install 'tdpn[ray]'") from error
     ours = not ray.is_initialized()
     if ours:
+        _call(address)
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            hint = "ray status tells whether one runs; --ray-address names it"
-            raise ToolError(f"no Ray cluster: {_brief(error)}", where=address, hint=hint) from error
+            raise ToolError(f"no Ray cluster: {_brief(error)}", where=address, hint=_HINT) from error
     task = ray.remote(_pack).options(num_cpus=1, max_retries=_ATTEMPTS - 1, scheduling_strategy="SPREAD")
     shared = ray.put(job)
     waiting: dict[Any, Block] = {}
@@ -83,6 +88,31 @@ def pack_on_ray(
             ray.cancel(left, force=True)
         if ours:
             ray.shutdown()
+
+
+def _call(address: str | None) -> None:
+    """Fail soon where nobody listens, for Ray itself would wait for minutes.
+
+    Raises:
+        ToolError: the host is not known, or does not answer.
+    """
+    asked = os.environ.get("RAY_ADDRESS") or address
+    asked = _remembered() if asked in (None, "auto") else asked
+    host, colon, port = (asked or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # no address, or of a form that Ray understands or refuses by itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CALL_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        what = f"no Ray cluster: nobody answers ({error.__class__.__name__}: {error})"
+        raise ToolError(what, where=asked, hint=_HINT) from error
+
+
+def _remembered() -> str | None:
+    try:
+        return (Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / _REMEMBERED).read_text().strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def _pack(block: Block, job: Job) -> BlockRecord:

@@ -23,8 +23,8 @@ from tdpn_core.errors import ClipError, Stopped, TdpnError, ToolError
 from tdpn_core.video.scratch import disk_full
 
 SIDE_CHANNEL = "{side}"
-"""Within an argument: becomes the number of a descriptor to write to. What is written there is kept in memory and read
-at the end, so that a decoder which reports every frame does not wake this process for each."""
+"""Within an argument: becomes the number of a descriptor to write to. `run_child` keeps in memory what is written there
+and reads it at the end, so that a decoder which reports every frame does not wake this process for each."""
 
 _LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
 _READ_BYTES = 1 << 20
@@ -147,7 +147,7 @@ def stream_child(
         stack.callback(_reap, process)
         side_writer.close()
         _restrict(process.pid, replace(limits, seconds=_DAYS), 0)
-        streams = _Streams(process, side_reader, None, limits, where)
+        streams = _Streams(process, side_reader, None, limits, where, live=True)
         stack.callback(streams.close)
         yield from streams.pass_on()
         status = _wait(process, time.monotonic() + limits.seconds, limits, where)
@@ -184,12 +184,15 @@ class _Streams:
         feed: Iterable[bytes | memoryview] | None,
         limits: Limits,
         where: Path | str,
+        *,
+        live: bool = False,
     ) -> None:
         self.limits, self.where = limits, where
         self.output, self.side, self.log = bytearray(), side, _Log()
         self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
         self.selector = selectors.DefaultSelector()
-        for pipe, name in ((process.stdout, "output"), (process.stderr, "log")):
+        pipes = [(process.stdout, "output"), (process.stderr, "log"), (side if live else None, "side")]
+        for pipe, name in pipes:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 self.selector.register(pipe, selectors.EVENT_READ, name)

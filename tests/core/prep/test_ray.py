@@ -1,6 +1,8 @@
 """The same preparation on a Ray cluster of two nodes on this machine."""
 
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -92,6 +94,62 @@ def _has_child(node, marker):
             return True
         pid = parents[pid]
     return False
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.progress import Silent
+from tdpn_core.video.encoding import Encoding
+
+class Marks(Silent):
+    def advance(self, steps=1, **fields):
+        print("clip", flush=True)
+
+settings = PrepConfig(encoding=Encoding(short_side=32), shard_bytes=60_000, block_clips=4)
+prepare("folder", Path(sys.argv[1]), Path(sys.argv[2]), settings=settings, executor="ray", ray_address=sys.argv[3],
+        progress=Marks())
+"""
+
+
+def test_a_killed_driver_costs_only_what_was_not_recorded(cluster, source, small, tmp_path, undisturbed):
+    made, _ = cluster
+    out = tmp_path / "out"
+    command = [sys.executable, "-W", "ignore", "-c", DRIVER, str(source), str(out), made.address]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "clip\n"
+    child.kill()
+    child.communicate()
+    recorded = {clip.id for block in Ledger(LocalPlace(out)).blocks() for clip in block.clips}
+    report = prepare("folder", source, out, settings=small, executor="ray", ray_address=made.address)
+    assert report.digest == undisturbed
+    assert report.added <= 11 - len(recorded & {clip for clip in recorded if not clip.endswith("8.mkv")})
+
+
+@pytest.mark.parametrize("way", ["option", "client", "variable", "remembered"])
+def test_where_no_cluster_answers_it_says_so_within_seconds(way, source, small, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with socket.socket() as taken:  # bound and not listening, so that nobody can
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = {"option": address, "client": f"ray://{address}", "remembered": "auto"}.get(way)
+        if way == "variable":
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        if way == "remembered":
+            (tmp_path / "ray").mkdir()
+            (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+            monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        began = time.monotonic()
+        with pytest.raises(ToolError, match=rf"{address}: no Ray cluster: nobody answers .*; ray status tells"):
+            prepare("folder", source, tmp_path / "out", settings=small, executor="ray", ray_address=given)
+    assert time.monotonic() - began < 20
+
+
+def test_an_address_that_is_none_is_refused(source, small, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(ToolError, match="nonsense: no Ray cluster: Invalid address format"):
+        prepare("folder", source, tmp_path, settings=small, executor="ray", ray_address="nonsense")
 
 
 def test_without_ray_it_says_how_to_get_it(source, small, tmp_path, monkeypatch):
