@@ -8,11 +8,10 @@ from pathlib import Path
 
 from tdpn_core.datasets import diving48, epic, something, ucf
 from tdpn_core.datasets.folder import has_split_folders
-from tdpn_core.datasets.kinetics import SIZES, YOUTUBE_ID, stated_size
+from tdpn_core.datasets.kinetics_rows import SIZES, is_annotation, read_rows, stated_size
 from tdpn_core.datasets.lists import find_lists
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
-from tdpn_core.datasets.text import read_columns, read_header
 from tdpn_core.errors import DatasetError
 
 
@@ -80,28 +79,19 @@ def _candidates(found: Found, texts: list[Path], options: DatasetOptions) -> Ite
 
 
 def _kinetics(found: Found, texts: list[Path]) -> Iterator[Candidate]:
-    files = [path for path in texts if path.suffix.lower() == ".csv" and YOUTUBE_ID in _header(path)]
+    files = [path for path in texts if is_annotation(path)]
     if not files:
         return
     sizes = sorted({size for path in files if (size := stated_size(path))})
     size = sizes[0] if sizes else stated_size(found.root / "_" / "_")
     if size:
-        yield Candidate(f"kinetics{size}", f"{files[0].name} has a column {YOUTUBE_ID}, and its place says {size}")
+        yield Candidate(f"kinetics{size}", f"{files[0].name} annotates its clips, and its place says {size}")
     else:
-        labels = {label for path in files for _, (label,) in read_columns(path, [], ["label"])}
+        labels = {label for path in files for *_, label in read_rows(path)}
         size = next((str(size) for size in SIZES if len(labels) <= size + 1), str(SIZES[-1]))
-        yield Candidate(
-            f"kinetics{size}", f"{files[0].name} has a column {YOUTUBE_ID}, and {len(labels - {''})} classes"
-        )
+        yield Candidate(f"kinetics{size}", f"{files[0].name} annotates its clips, in {len(labels - {''})} classes")
     for other in sizes[1:]:
         yield Candidate(f"kinetics{other}", "its annotations are here as well")
-
-
-def _header(path: Path) -> list[str]:
-    try:
-        return read_header(path)
-    except DatasetError:  # some other file
-        return []
 
 
 def _lists(found: Found, texts: list[Path], options: DatasetOptions) -> str:

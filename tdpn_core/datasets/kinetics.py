@@ -1,35 +1,31 @@
-"""Kinetics-400, 600 and 700 in the forms of their copies: flat or in class folders, annotated by csv files or not.
+"""Kinetics-400, 600 and 700 in the forms of their copies: flat or in class folders, annotated or not.
 
-Annotation files are read by their header, so the crawler's, CVDF's and DeepMind's dialects are one. Where a split has
-one, it decides which files are clips, and their labels; else its class folders do. Names of classes are compared
-without case, quotes and brackets, `_` as a space; the order of classes is that of the sorted raw names.
+Where a split has an annotation file, it decides which files are clips, and their labels; else its class folders do.
+Names of classes are compared without case, quotes and brackets, `_` as a space; the order of classes is that of the
+sorted raw names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tdpn_core.datasets.classes import normal
-from tdpn_core.datasets.folder import SPLIT_FOLDERS
+from tdpn_core.datasets.kinetics_rows import SPLIT_NAMES, annotation_files, read_rows
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, UNLABELLED, Dataset, Rows, Tally, make_dataset
-from tdpn_core.datasets.text import fault, read_columns, read_header
+from tdpn_core.datasets.text import fault
 
 SIZES = (400, 600, 700)
-YOUTUBE_ID = "youtube_id"
 
-_SPLITS = {**SPLIT_FOLDERS, "validate": "val"}
 _TIMED = re.compile(r".+_\d{6}_\d{6}", re.DOTALL)  # an id may hold _ itself, and begin with -
 _ID_LENGTH = 11
 _REPLACEMENT = "replacement"  # folder of CVDF's intact copies of corrupt files
-_SIZE = re.compile(r"(?:k|kinetics)[-_]?(400|600|700)", re.IGNORECASE)
 
 
 class _Labels:
@@ -61,15 +57,15 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
     Raises:
         DatasetError: no clips, or an annotation file that cannot be read.
     """
-    annotations, notes = annotation_files(name, texts)
+    files, notes = annotation_files(name, texts)
     rows, labels, tally = Rows([HEAD]), _Labels(), Tally()
     replaced, intact = _without_replaced(found)
     sources = Sources(intact, options.sources)
-    annotated = _read_annotated(annotations, sources, rows, labels, tally)
-    notes = found.notes(annotations) + notes + tally.notes()
-    if not annotations:
-        notes.append("no annotation csv found: classes are the names of the class folders")
-    strays = _read_class_folders(sources, annotated, bool(annotations), rows, labels)
+    annotated = _read_annotated(files, sources, rows, labels, tally)
+    notes = found.notes(files) + notes + tally.notes()
+    if not files:
+        notes.append("no annotation file found: classes are the names of the class folders")
+    strays = _read_class_folders(sources, annotated, bool(files), rows, labels)
     if strays:
         notes.append(f"{strays} videos are in no annotation file")
     if replaced:
@@ -83,33 +79,11 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
     return dataset
 
 
-def annotation_files(name: str, texts: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The csv files whose header has a youtube_id, but for those of another size of Kinetics; and notes on these."""
-    files, notes = [], []
-    for path in texts:
-        if path.suffix.lower() != ".csv" or YOUTUBE_ID not in read_header(path):
-            continue
-        size = stated_size(path)
-        if size and size != name.removeprefix("kinetics"):
-            notes.append(f"{path.name} is of Kinetics-{size} and not used")
-        else:
-            files.append(path)
-    return files, notes
-
-
-def stated_size(path: Path) -> str | None:
-    """400, 600 or 700, if a file or the folder it lies in says so."""
-    for part in (path.name, path.parent.name, path.parent.parent.name):
-        if match := _SIZE.search(part):
-            return match[1]
-    return None
-
-
-def _read_annotated(annotations: list[Path], sources: Sources, rows: Rows, labels: _Labels, tally: Tally) -> set[str]:
+def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _Labels, tally: Tally) -> set[str]:
     """Add the annotated clips that are on disk; the splits that are annotated."""
     splits = set()
-    for path in annotations:
-        for line, name, split, label in _annotations(path):
+    for path in files:
+        for line, name, split, label in read_rows(path):
             splits.add(split)
             number = labels(label) if label else UNLABELLED
             if name in rows:
@@ -126,27 +100,6 @@ def _read_annotated(annotations: list[Path], sources: Sources, rows: Rows, label
             else:
                 rows.add(name, split, [number], source)
     return splits
-
-
-def _annotations(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """(line, clip, split, label or "") of every row."""
-    stated = next((split for name, split in _SPLITS.items() if name in path.stem.lower()), None)
-    columns = read_columns(path, (YOUTUBE_ID, "time_start", "time_end"), ("split", "label"))
-    for line, (video, start, end, split, label) in columns:
-        if not video:
-            raise fault(path, line, "is no annotation: youtube_id is empty")
-        try:
-            name = f"{video}_{int(float(start)):06d}_{int(float(end)):06d}"
-        except (ValueError, OverflowError) as error:
-            raise fault(path, line, f"is no annotation: {error}") from error
-        known = _SPLITS.get(split.lower()) if split else stated
-        if known is None:
-            raise (
-                fault(path, line, "is no annotation, there is no such split", split)
-                if split
-                else fault(path, line, "names no split, nor does the file")
-            )
-        yield line, name, known, label
 
 
 def _without_replaced(found: Found) -> tuple[int, Found]:
@@ -183,7 +136,7 @@ def _read_class_folders(
 
 def _split_of(path: str) -> str | None:
     """The split whose folder a file lies in."""
-    return next((_SPLITS[part.lower()] for part in path.split("/")[:-1] if part.lower() in _SPLITS), None)
+    return next((SPLIT_NAMES[part.lower()] for part in path.split("/")[:-1] if part.lower() in SPLIT_NAMES), None)
 
 
 def _is_of(split: str, path: str) -> bool:
@@ -193,6 +146,6 @@ def _is_of(split: str, path: str) -> bool:
 def _class_of(path: str) -> str | None:
     """The class folder of a file: its own folder, unless that is a split's or a container of all."""
     folders = path.split("/")[:-1]
-    if not folders or folders[-1].lower() in _SPLITS or _is_replacement(path):
+    if not folders or folders[-1].lower() in SPLIT_NAMES or _is_replacement(path):
         return None
     return folders[-1]

@@ -28,6 +28,7 @@ from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import FRAMES, HEAD, UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_fields, read_lines
 from tdpn_core.errors import DatasetError
+from tdpn_core.numbered import parts_of
 
 _SPLIT_WORD = re.compile(
     r"(?<![a-z])(train|val|test)(?:ing|idation|id)?(?![a-z])|(?<![a-z])(train|val|test)list", re.IGNORECASE
@@ -455,8 +456,7 @@ class _Finder:
             source = self.find(line.path, path)
             if source is None or source.kind != FRAMES:
                 continue
-            head, _, tail = source.pattern.partition("%0")
-            ending = tail.partition("d")[2]
+            head, ending = parts_of(source.pattern)
             folder = self._root / source.source
             pictures = sum(one.name.startswith(head) and one.name.endswith(ending) for one in folder.iterdir())
             if pictures != count(line):

@@ -26,6 +26,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from tdpn_core.errors import ClipError, ClipRefused
+from tdpn_core.numbered import parts_of
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.source import Source
 
@@ -139,7 +140,7 @@ def open_frames(source: Source, encoding: Encoding) -> Iterator[Frames]:
 
 def _numbers(names: Iterator[str], pattern: str) -> list[int]:
     """Numbers of the names that `pattern` makes."""
-    head, _, tail = re.split(r"(%\d*d)", pattern)
+    head, tail = parts_of(pattern)
     shape = re.compile(rf"{re.escape(head)}(\d+){re.escape(tail)}")
     found = (shape.fullmatch(name) for name in names)
     return [int(match[1]) for match in found if match and pattern % int(match[1]) == match[0]]

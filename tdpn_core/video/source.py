@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-_PATTERN = re.compile(r"[^%/]*%(0\d{1,2})?d[^%/]*")
+from tdpn_core.numbered import parts_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Source:
     """End of the part, exclusive; NaN: to its end."""
 
     def __post_init__(self) -> None:
-        if self.kind != "video" and not _PATTERN.fullmatch(self.pattern):
-            raise ValueError(f"names of frames hold one number, as in %05d.jpg, and no folder, unlike {self.pattern!r}")
+        if self.kind != "video":
+            parts_of(self.pattern)
 
     @property
     def whole(self) -> bool:

@@ -1,4 +1,5 @@
 import csv
+import json
 import tracemalloc
 
 import pytest
@@ -111,6 +112,33 @@ def test_deepmind_names_its_validation_file_and_split_validate(tmp_path):
         "3caPS4FHFF8_000036_000046": ("val", ABSEILING),
         "0wR5jVB-WPk_000417_000427": ("train", DRUMS),
     }
+
+
+def test_deepminds_json_is_read_where_no_csv_lies_beside_it(tmp_path):
+    def entry(label, start, subset):
+        said = {"segment": [float(start), start + 10.0], **({"label": label} if label else {})}
+        return {"annotations": said, "duration": 10.0, "subset": subset, "url": "https://www.youtube.com/watch?v=x"}
+
+    write(tmp_path, "kinetics400/train.json", json.dumps({"0wR5jVB-WPk": entry(DRUMS, 417, "train")}))
+    write(tmp_path, "kinetics400/train.csv", f"{CVDF}{DRUMS},0wR5jVB-WPk,417,427,train\n")
+    write(tmp_path, "kinetics400/validate.json", json.dumps({"3caPS4FHFF8": entry(ABSEILING, 36, "validate")}))
+    write(tmp_path, "kinetics400/test.json", json.dumps({"--6bJUbfpnQ": entry("", 17, "test")}))
+    write(tmp_path, "kinetics400/other.json", json.dumps({"database": {"x": {"annotations": []}}}))
+    names = ["3caPS4FHFF8_000036_000046", "0wR5jVB-WPk_000417_000427", "--6bJUbfpnQ_000017_000027"]
+    plant(tmp_path, *(f"clips/{name}.mp4" for name in names))
+    for asked in ("kinetics400", "auto"):
+        dataset = read_dataset(asked, tmp_path)
+        assert labels(dataset) == dict(zip(names, [("val", ABSEILING), ("train", DRUMS), ("test", None)], strict=True))
+        assert dataset.classes == {"action": [ABSEILING, DRUMS]}
+
+
+@pytest.mark.parametrize("said", [{}, {"segment": 3}, {"segment": [1.0]}, {"segment": [1.0, "x"]}, [1], None])
+def test_a_json_entry_without_a_segment_is_named(said, tmp_path):
+    good = {"annotations": {"segment": [1.0, 2.0], "label": "x"}, "subset": "train"}
+    write(tmp_path, "train.json", json.dumps({"0wR5jVB-WPk": good, "3caPS4FHFF8": {**good, "annotations": said}}))
+    plant(tmp_path, "0wR5jVB-WPk_000001_000002.mp4")
+    with pytest.raises(DatasetError, match=r"train\.json: line 2: is no annotation"):
+        read_dataset("kinetics400", tmp_path)
 
 
 def test_classes_are_those_of_the_annotations_even_where_no_clip_is_there(tmp_path):
