@@ -64,6 +64,10 @@ class ModelConfig:
     temporal_kernels: tuple[int, int, int, int] = OWN
     """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
 
+    temporal_blocks: tuple[int, int, int, int] | None = OWN
+    """How many of the blocks of res2..res5, from each first, have the temporal kernel; None: all. PySlowFast's networks
+    of depth 101 have (3, 4, 6, 3)."""
+
     temporal_strides: tuple[int, int, int] = OWN
     """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
 
@@ -145,6 +149,8 @@ class ModelConfig:
             raise ConfigError(f"temporal_kernels must be odd, not {self.temporal_kernels}")
         if self.lateral_kernel < 1 or self.lateral_kernel % 2 == 0:
             raise ConfigError(f"lateral_kernel must be odd, not {self.lateral_kernel}")
+        if self.temporal_blocks is not None and min(self.temporal_blocks) < 0:
+            raise ConfigError(f"temporal_blocks must not be negative, not {self.temporal_blocks}")
         if min(*self.temporal_strides, self.alpha) < 1:
             raise ConfigError(f"temporal_strides and alpha must be positive, not {self.temporal_strides}, {self.alpha}")
         if self.num_frames % self.alpha:

@@ -35,6 +35,7 @@ OWN: Any = None
 
 NEUTRAL: dict[str, Any] = {
     "temporal_kernels": (1, 1, 1, 1),
+    "temporal_blocks": None,
     "temporal_strides": (1, 1, 1),
     "shift": "none",
     "attention": False,
@@ -99,11 +100,18 @@ FAMILIES: dict[ModelName, Family] = {
     "tdpn": Family(settings={**_SLOW, **_TDPN}),
     "tsn": Family(sampling="segments", stacked_flow=True),
     "tsm": Family(settings=_SHIFT, stacked_flow=True),
-    "slowonly": Family(settings={**_SLOW, "attention": False, "position_resize": "clamp"}),
+    "slowonly": Family(settings={**_SLOW, "temporal_blocks": None, "attention": False, "position_resize": "clamp"}),
     "c2d": Family(settings={"temporal_strides": (1, 1, 2)}),
     "i3d": Family(settings={"temporal_strides": (2, 2, 2)}, archs=("inception", *RESIDUAL), num_frames=64),
     "slowfast": Family(
-        settings={"alpha": 4, "lateral_kernel": 7, "lateral_norm": True, "slow_frames": "stride"}, num_frames=32
+        settings={
+            "temporal_blocks": None,
+            "alpha": 4,
+            "lateral_kernel": 7,
+            "lateral_norm": True,
+            "slow_frames": "stride",
+        },
+        num_frames=32,
     ),
     "tpn": Family(settings={**_SLOW, **_TPN}),
     "tdn": Family(sampling="segments"),

@@ -42,6 +42,16 @@ def level_side(input_side: int, level: Level) -> int:
     return -(-input_side // (4 << LEVELS.index(level)))
 
 
+def limited(
+    kernels: tuple[int, int, int, int], blocks: tuple[int, int, int, int] | None, arch: Arch
+) -> tuple[int | tuple[int, ...], ...]:
+    """Temporal kernels for `ResNet` that only the first `blocks` blocks of each stage have; None: all of them."""
+    if blocks is None:
+        return kernels
+    counts = zip(kernels, blocks, DEPTHS[arch][1], strict=True)
+    return tuple((kernel,) * min(having, count) + (1,) * (count - having) for kernel, having, count in counts)
+
+
 class ResNet(nn.Module):
     """Inflated ResNet: (N, C, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
 

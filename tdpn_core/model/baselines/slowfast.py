@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tdpn_core.config import LEVELS, Level, ModelConfig
 from tdpn_core.model.operations import Conv, ConvNorm
-from tdpn_core.model.resnet import ResNet
+from tdpn_core.model.resnet import ResNet, limited
 
 THINNER = 8
 """The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
@@ -31,11 +31,17 @@ class SlowFast(nn.Module):
             multiple=8,
             in_channels=config.channels,
             stem_kernel=5,
-            temporal_kernels=(3, 3, 3, 3),
+            temporal_kernels=limited((3, 3, 3, 3), config.temporal_blocks, config.arch),
         )
         sources = (self.fast.stem_channels, *(self.fast.channels[level] for level in LEVELS[:-1]))
         a, b, c, d = (2 * channels for channels in sources)
-        self.slow = ResNet(config.arch, width=config.width, in_channels=config.channels, joining=(a, b, c, d))
+        self.slow = ResNet(
+            config.arch,
+            width=config.width,
+            in_channels=config.channels,
+            temporal_kernels=limited((1, 1, 3, 3), config.temporal_blocks, config.arch),
+            joining=(a, b, c, d),
+        )
         self.lateral = nn.ModuleList(lateral(channels, config) for channels in sources)
         self.channels = {level: self.slow.channels[level] + self.fast.channels[level] for level in LEVELS}
 

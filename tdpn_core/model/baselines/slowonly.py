@@ -6,7 +6,7 @@ Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. TPN 
 from __future__ import annotations
 
 from tdpn_core.config import ModelConfig
-from tdpn_core.model.resnet import ResNet
+from tdpn_core.model.resnet import ResNet, limited
 
 
 def slowonly(config: ModelConfig) -> ResNet:
@@ -15,7 +15,7 @@ def slowonly(config: ModelConfig) -> ResNet:
         config.arch,
         width=config.width,
         in_channels=config.channels,
-        temporal_kernels=config.temporal_kernels,
+        temporal_kernels=limited(config.temporal_kernels, config.temporal_blocks, config.arch),
         attention=config.attention,
         position_resize=config.position_resize,
         input_size=config.input_size,

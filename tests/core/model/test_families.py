@@ -59,7 +59,16 @@ def test_a_setting_that_a_family_does_not_have_is_an_error_that_names_it():
 
 def test_configurations_stored_before_there_were_families_are_read():
     stored = to_dict(ModelConfig(arch="r18", flow="parallel"))
-    later = {"modality", "temporal_strides", "shift", "alpha", "lateral_kernel", "lateral_norm", "slow_frames"}
+    later = {
+        "modality",
+        "temporal_strides",
+        "shift",
+        "alpha",
+        "temporal_blocks",
+        "lateral_kernel",
+        "lateral_norm",
+        "slow_frames",
+    }
     before = {field: value for field, value in stored.items() if field not in later}
     assert from_dict(ModelConfig, before) == ModelConfig(arch="r18", flow="parallel")
 

@@ -64,11 +64,21 @@ def test_the_fast_pathway_is_thin_and_sees_three_frames_everywhere():
         assert {block.conv1.kernel_size[0] for block in backbone.slow.get_submodule(f"layer{stage}")} == {slow_kernel}
 
 
+def test_temporal_kernels_may_stand_in_the_first_blocks_only():
+    with torch.device("meta"):
+        deep = create_model("slowfast", arch="r101", temporal_blocks=(3, 4, 6, 3)).backbone
+        slow = create_model("slowonly", arch="r34", temporal_blocks=(9, 0, 2, 3)).backbone
+    kernels = [[block.conv1.kernel_size[0] for block in path.layer3] for path in (deep.slow, deep.fast, slow)]
+    assert kernels == [[3] * 6 + [1] * 17, [3] * 6 + [1] * 17, [3, 3, 1, 1, 1, 1]]
+    assert {block.conv1.kernel_size[0] for block in deep.fast.layer2} == {3}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"num_frames": 30}, "--frames must be a multiple of alpha 4, not 30"),
         ({"alpha": 0}, "temporal_strides and alpha must be positive"),
+        ({"temporal_blocks": (3, 4, -1, 3)}, "temporal_blocks must not be negative"),
         ({"lateral_kernel": 4}, "lateral_kernel must be odd, not 4"),
     ],
 )
