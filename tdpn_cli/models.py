@@ -26,7 +26,7 @@ def models(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the families of networks: what they are, cost, and were reported to reach.
+    """List the families of networks: what they are and cost, were reported to reach, and can start from.
 
     Parameters are those of inference, GMAC (10⁹ multiply-accumulates) those of one clip of the size that is shown.
     """
@@ -41,6 +41,8 @@ def models(
             output.stdout.print(f"[bold]{entry.name}[/]  {entry.title}", soft_wrap=True)
             for row in entry.published:
                 output.stdout.print(f"[dim]  reported[/]  {row}", soft_wrap=True)
+            weights = ", ".join(entry.weights) or "none of its own; --init takes its backbone from others"
+            output.stdout.print(f"[dim]  weights[/]   {weights}", soft_wrap=True)
         output.stdout.print("\n[dim]train one[/]  tdpn train --model NAME", soft_wrap=True)
 
 
@@ -75,4 +77,5 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "training_parameters": cost.training_parameters,
         "gmac": cost.gmac,
         "published": [vars(row) for row in entry.published],
+        "weights": list(entry.weights),
     }

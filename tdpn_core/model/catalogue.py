@@ -10,6 +10,7 @@ from tdpn_core.errors import UsageError
 from tdpn_core.families import FAMILIES, MODELS, Arch, ModelName
 from tdpn_core.model.count import Cost, cost
 from tdpn_core.model.published import PUBLISHED, TITLES, Published
+from tdpn_core.weights.projects import PROJECTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class Entry:
     """Of one clip at `config`'s size."""
 
     published: tuple[Published, ...]
+
+    weights: tuple[str, ...]
+    """Projects whose checkpoints of this family can be read."""
 
 
 def catalogue(names: Sequence[str] = (), *, arch: Arch | None = None) -> list[Entry]:
@@ -53,6 +57,7 @@ def catalogue(names: Sequence[str] = (), *, arch: Arch | None = None) -> list[En
                 config=config,
                 cost=cost(config),
                 published=PUBLISHED[name],
+                weights=tuple(project.name for project in PROJECTS if name in project.families),
             )
         )
     return entries

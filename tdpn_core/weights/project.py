@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tdpn_core.errors import CheckpointError
+from tdpn_core.families import ModelName
 from tdpn_core.weights.rules import Rule, some
 
 InputLayout = Literal["NCTHW", "NTCHW", "N(TC)HW", "NCHW"]
@@ -78,6 +79,9 @@ class Project:
     name: str
     marks: tuple[str, ...]
     """Patterns of which each matches a name in every checkpoint of the project, and in none of another's."""
+
+    families: tuple[ModelName, ...]
+    """The families of networks that its checkpoints can be of, by our names."""
 
     examine: Callable[[Entries], Finding]
     """From the entries to what they are; CheckpointError where they are of a network that we do not have."""

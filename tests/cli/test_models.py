@@ -19,6 +19,7 @@ def test_models_lists_every_family_with_its_cost_and_what_was_reported(tmp_path:
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert [name for name in MODELS if not any(line.startswith(f"{name} ") for line in lines)] == []
     assert "slowfast r50 32x224² 34.57 M 50.3" in lines
+    assert "weights MCG-NJU/TDN" in lines
     assert "reported Kinetics-400 77.7 (r50 32x2; decisionforce/TPN)" in lines
 
 
@@ -27,6 +28,7 @@ def test_models_as_json_and_by_name(tmp_path: Path) -> None:
     (entry,) = json.loads(result.stdout)
     assert (entry["model"], entry["parameters"], entry["training_parameters"]) == ("tpn", 71_800_272, 91_498_336)
     assert entry["published"][0]["top1"] == 76.1
+    assert entry["weights"] == ["decisionforce/TPN", "mmaction2"]
     wrong = run("models", "tpm", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "no model 'tpm'" in wrong.stderr

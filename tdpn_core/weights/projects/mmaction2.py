@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tdpn_core.config import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
-from tdpn_core.weights.projects.slowfast import check_kernels, same_depth, slowfast_settings
+from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
 from tdpn_core.weights.rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
@@ -68,11 +68,11 @@ def examine_slowfast(entries: Entries) -> Finding:
     """SlowFast: its laterals have no normalisation, and its classifier sees the fast pathway first."""
     paths = [f"backbone.{path}_path." for path in ("slow", "fast")]
     arch = same_depth(*(residual_depth(entries, path, CONV) for path in paths))
-    check_kernels(
+    blocks = temporal_blocks(
         entries, counts(entries, paths[0]), lambda n, stage, block: f"{paths[n]}layer{stage}.{block}.conv1.conv.weight"
     )
     laterals = tuple(f"{paths[0]}{place}_lateral.conv.weight" for place in ("conv1", "layer1", "layer2", "layer3"))
-    settings = slowfast_settings(entries, arch, laterals, deep_alpha=8)
+    settings = slowfast_settings(entries, arch, laterals, deep_alpha=8) | blocks
     settings |= {"lateral_norm": entries.has(r".+_lateral\.bn\..+"), "slow_frames": "stride"}
     if "cls_head.fc_cls.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
@@ -129,5 +129,6 @@ def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
 MMACTION2 = Project(
     name="mmaction2",
     marks=(r"backbone\.(slow_path\.)?conv1\.conv\.weight", r"backbone\..+\.bn\.running_var"),
+    families=("tsn", "tsm", "slowonly", "i3d", "slowfast", "tpn", "tsn+tpn", "tsm+tpn"),
     examine=examine,
 )

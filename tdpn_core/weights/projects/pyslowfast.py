@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tdpn_core.weights.project import Entries, Finding, Project, depth, refuse
-from tdpn_core.weights.projects.slowfast import check_kernels, same_depth, slowfast_settings
+from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
 from tdpn_core.weights.rules import Rename, Rule
 
 HEAD = Rename(r"head\.projection\.(.+)", r"head.linear.action.\1")
@@ -55,7 +55,7 @@ def examine(entries: Entries) -> Finding:
 def examine_slowfast(entries: Entries, settings: dict[str, Any]) -> Finding:
     """SlowFast: the slow pathway is the first of the two."""
     arch = same_depth(_depth(entries, 0), _depth(entries, 1))
-    check_kernels(
+    blocks = temporal_blocks(
         entries, _counts(entries, 0), lambda n, stage, block: f"s{stage + 1}.pathway{n}_res{block}.branch2.a.weight"
     )
     laterals = tuple(f"s{stage}_fuse.conv_f2s.weight" for stage in range(1, 5))
@@ -67,7 +67,7 @@ def examine_slowfast(entries: Entries, settings: dict[str, Any]) -> Finding:
             Rename(rf"s{number + 1}_fuse\.bn\.(.+)", rf"backbone.lateral.{number}.bn.\1"),
         ]
     return Finding(
-        settings={**settings, **found, "lateral_norm": True, "slow_frames": "linspace"},
+        settings={**settings, **found, **blocks, "lateral_norm": True, "slow_frames": "linspace"},
         rules=tuple(rules),
         answer="probabilities",
         pathways=2,
@@ -86,5 +86,6 @@ def _depth(entries: Entries, path: int) -> str:
 PYSLOWFAST = Project(
     name="PySlowFast",
     marks=(r"s1\.pathway0_stem\.conv\.weight", r"s5\.pathway0_res0\.branch2\.a\.weight"),
+    families=("slowonly", "c2d", "i3d", "slowfast"),
     examine=examine,
 )

@@ -27,5 +27,8 @@ def examine(entries: Entries) -> Finding:
 
 
 PYTORCH_I3D = Project(
-    name="pytorch-i3d", marks=(r"Conv3d_1a_7x7\.conv3d\.weight", r"Mixed_5c\.b0\.conv3d\.weight"), examine=examine
+    name="pytorch-i3d",
+    marks=(r"Conv3d_1a_7x7\.conv3d\.weight", r"Mixed_5c\.b0\.conv3d\.weight"),
+    families=("i3d",),
+    examine=examine,
 )

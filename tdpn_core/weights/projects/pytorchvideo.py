@@ -6,7 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, depth
-from tdpn_core.weights.projects.slowfast import check_kernels, same_depth, slowfast_settings
+from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
 from tdpn_core.weights.rules import Rename, Rule
 
 HEAD = Rename(r"blocks\.\d+\.proj\.(.+)", r"head.linear.action.\1")
@@ -73,16 +73,20 @@ def examine_slowfast(entries: Entries) -> Finding:
     inner = [f"multipathway_blocks.{path}." for path in (0, 1)]
     arch = same_depth(*(_depth(entries, numbers, path) for path in inner))
     counts = _counts(entries, numbers, inner[0])
-    check_kernels(
+    blocks = temporal_blocks(
         entries,
         counts,
         lambda n, stage, block: f"blocks.{numbers[stage - 1]}.{inner[n]}res_blocks.{block}.branch2.conv_a.weight",
     )
     laterals = tuple(f"blocks.{number}.multipathway_fusion.conv_fast_to_slow.weight" for number in range(4))
-    settings = slowfast_settings(entries, arch, laterals, deep_alpha=4) | {
-        "lateral_norm": True,
-        "slow_frames": "linspace",
-    }
+    settings = (
+        slowfast_settings(entries, arch, laterals, deep_alpha=4)
+        | blocks
+        | {
+            "lateral_norm": True,
+            "slow_frames": "linspace",
+        }
+    )
     classifier = entries.distinct(r"blocks\.(\d+)\.proj\.weight")
     if classifier:
         settings["num_classes"] = {"action": entries.shape(f"blocks.{classifier[0]}.proj.weight")[0]}
@@ -114,5 +118,6 @@ PYTORCHVIDEO = Project(
         r"blocks\.0\.(multipathway_blocks\.0\.)?conv\.weight",
         r"blocks\.\d+\.(multipathway_blocks\.0\.)?res_blocks\..+",
     ),
+    families=("slowonly", "c2d", "i3d", "slowfast", "r2plus1d"),
     examine=examine,
 )

@@ -62,5 +62,8 @@ def without_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 TDN = Project(
-    name="MCG-NJU/TDN", marks=(r"base_model\.conv1_5\.0\.weight", r"base_model\.layer1_bak\.0\..+"), examine=examine
+    name="MCG-NJU/TDN",
+    marks=(r"base_model\.conv1_5\.0\.weight", r"base_model\.layer1_bak\.0\..+"),
+    families=("tdn",),
+    examine=examine,
 )

@@ -20,5 +20,8 @@ def examine(entries: Entries) -> Finding:
 
 
 TORCHVISION = Project(
-    name="torchvision", marks=(r"conv1\.weight", r"bn1\.running_var", r"layer4\.0\.conv1\.weight"), examine=examine
+    name="torchvision",
+    marks=(r"conv1\.weight", r"bn1\.running_var", r"layer4\.0\.conv1\.weight"),
+    families=("tsn",),
+    examine=examine,
 )

@@ -79,5 +79,8 @@ def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
 
 
 TPN = Project(
-    name="decisionforce/TPN", marks=(r"backbone\.conv1\.weight", r"backbone\.layer4\.0\.conv1\.weight"), examine=examine
+    name="decisionforce/TPN",
+    marks=(r"backbone\.conv1\.weight", r"backbone\.layer4\.0\.conv1\.weight"),
+    families=("slowonly", "tpn", "tsm", "tsm+tpn"),
+    examine=examine,
 )

@@ -37,5 +37,6 @@ def examine(entries: Entries) -> Finding:
 TSM = Project(
     name="mit-han-lab/temporal-shift-module",
     marks=(r"base_model\.conv1\.weight", r"base_model\.layer4\.0\..+"),
+    families=("tsn", "tsm"),
     examine=examine,
 )

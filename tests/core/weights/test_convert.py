@@ -222,7 +222,15 @@ def test_pyslowfasts_two_clips_or_the_fast_one_alone_give_probabilities(pathways
         model([slow.flip(2), fast])
 
 
-def test_a_slowfast_with_fewer_3d_blocks_is_refused(pathways, write):
+def test_a_slowfast_whose_first_blocks_alone_are_3d_is_built_so(pathways, write):
+    state = torch.load(pathways[0], weights_only=True)["model_state"]
+    for path, block in ((0, 4), (0, 5), (1, 4), (1, 5)):
+        name = f"s4.pathway{path}_res{block}.branch2.a.weight"
+        state[name] = state[name][:, :, 1:2].clone()
+    assert tdpn_core.load_model(write({"model_state": state})).config.temporal_blocks == (3, 4, 4, 3)
+
+
+def test_a_slowfast_with_other_3d_blocks_is_refused(pathways, write):
     state = torch.load(pathways[0], weights_only=True)["model_state"]
     state |= {"s4.pathway0_res5.branch2.a.weight": state["s4.pathway0_res5.branch2.a.weight"][:, :, 1:2]}
     with pytest.raises(
