@@ -27,6 +27,7 @@ from tdpn_core.config import RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path
 from tdpn_core.model.factory import build_model
+from tdpn_core.model.fuse import for_inference
 from tdpn_core.model.network import Network
 
 SCHEMA = 1
@@ -85,11 +86,14 @@ class Checkpoint:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
 
-    def build(self, device: torch.device) -> Network:
-        """The network with these weights on `device`, in eval mode."""
+    def build(self, device: torch.device, *, folded: bool = True) -> Network:
+        """The network with these weights on `device`, in eval mode, to be run.
+
+        Its normalisations are folded into its convolutions; with `folded` False it is one to be trained or saved.
+        """
         model = build_model(self.config.model)
         load_weights(model, self.weights)
-        return model.to(device).eval()
+        return (for_inference(model) if folded else model.eval()).to(device)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

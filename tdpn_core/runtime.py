@@ -26,6 +26,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.nn.parallel import DistributedDataParallel
 
 from tdpn_core import __version__
+from tdpn_core.allocator import keep_freed_memory
 from tdpn_core.distributed.endings import begin, report
 from tdpn_core.distributed.peers import Facts, Peers, lost, meet
 from tdpn_core.distributed.place import find_place
@@ -258,6 +259,7 @@ def must_agree(facts: list[Facts], *names: str) -> None:
 
 def _device(gpus: int | None, local_rank: int) -> torch.device:
     if check_gpus(gpus) == 0:
+        keep_freed_memory()
         return torch.device("cpu")
     if local_rank >= torch.cuda.device_count():
         what = f"process {local_rank} of this machine has no GPU of its own, {torch.cuda.device_count()} found"

@@ -32,6 +32,8 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     Raises:
         TdpnError: see `launch` and `evaluate`.
     """
+    import numpy as np
+
     from tdpn_core.evaluate.report import write_report
     from tdpn_core.evaluate.run import evaluate
     from tdpn_core.model.count import cost
@@ -46,12 +48,11 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     evaluation = evaluate(folder / LAST, runtime=set_up(gpus), workers=workers, progress=lines)
     write_report(evaluation)
     price = cost(evaluation.config.model)
+    labelled = np.all([labels >= 0 for labels in evaluation.labels.values()], axis=0)
+    hits = {head: evaluation.probabilities[head].argmax(axis=1) == labels for head, labels in evaluation.labels.items()}
     result = {
-        "ids": evaluation.ids,
-        "hits": {
-            head: (evaluation.probabilities[head].argmax(axis=1) == labels).astype(int).tolist()
-            for head, labels in evaluation.labels.items()
-        },
+        "ids": [name for name, known in zip(evaluation.ids, labelled, strict=True) if known],
+        "hits": {head: values[labelled].astype(int).tolist() for head, values in hits.items()},
         "parameters": price.parameters,
         "gmac": price.gmac["total"],
         "clips_per_second": statistics.median(row["clips_per_second"] for row in trained.state.history),

@@ -21,7 +21,7 @@ from tdpn_core.families import MODELS
 from tdpn_core.files import write_json, write_text
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import RUNS
-from tdpn_core.runtime import set_up
+from tdpn_core.runtime import check_gpus, set_up
 from tdpn_core.shards import find_prepared
 from tdpn_core.train.launch import plan
 
@@ -66,10 +66,7 @@ def ablate(
     first = adjustments.pop("seed", None) or 0
     settings = adjustments.pop("settings", None) or {}
     folder = find_prepared(data)
-    available = torch.cuda.device_count()
-    count = available if gpus is None else gpus
-    if count > available:
-        set_up(gpus)  # says so
+    count = torch.cuda.device_count() if gpus is None else check_gpus(gpus)
 
     def asked(chosen: dict[str, str], seed: int = first) -> dict[str, Any]:
         family = {"model": chosen["model.name"]} if "model.name" in chosen else {}  # with all that comes with it

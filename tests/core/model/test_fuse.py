@@ -67,3 +67,21 @@ def test_batch_statistics_that_are_not_kept_cannot_be_folded():
     part = ConvNorm(3, 4, FRAME)
     part.bn = nn.BatchNorm3d(4, track_running_stats=False)
     assert isinstance(for_inference(part).bn, nn.BatchNorm3d)
+
+
+def test_a_checkpoint_builds_a_network_to_run_or_one_to_train(prepared, tiny, tmp_path):
+    from tdpn_core.checkpoint import Checkpoint, TrainingState
+    from tdpn_core.model.factory import build_model
+    from tdpn_core.runtime import set_up
+    from tdpn_core.train.launch import plan
+
+    config = plan(prepared, runtime=set_up(0), settings=tiny)
+    weights = randomise(build_model(config.model)).state_dict()
+    stored = Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={})
+    run, whole = stored.build(torch.device("cpu")), stored.build(torch.device("cpu"), folded=False)
+    assert set(whole.state_dict()) == set(weights)
+    assert sum(isinstance(part, _BatchNorm) for part in run.modules()) == 2
+    clip = torch.randn(2, 3, config.model.num_frames * config.model.frames_per_step, 32, 32)
+    with torch.no_grad():
+        expected, found = whole(clip), run(clip)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

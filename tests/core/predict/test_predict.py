@@ -80,7 +80,8 @@ def test_source_files_get_the_probabilities_of_their_prepared_clips(
     files = [videos / store.source(index) for index in range(len(store))]
     for index, prediction in enumerate(predict(files, checkpoint=checkpoint, runtime=CPU, options=options)):
         own = dict(prediction.heads["action"])
-        assert [own[name] for name in names] == pytest.approx(scored.probabilities["action"][index], abs=1e-7)
+        # within float32's rounding, which differs with the number of views that go through the network together
+        assert [own[name] for name in names] == pytest.approx(scored.probabilities["action"][index], abs=1e-6)
 
 
 def test_a_timeline_covers_the_video_without_gaps(checkpoint: Path, long_video: Path) -> None:
