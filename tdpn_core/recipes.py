@@ -22,13 +22,18 @@ from tdpn_core.config import (
     to_dict,
 )
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.facts import Facts
 from tdpn_core.families import FAMILIES, NEUTRAL
+from tdpn_core.finetune import finetune
 
-Recipe = Callable[[DataConfig, int], RunConfig]
-"""From the data and the median number of frames of its training clips."""
+Recipe = Callable[[DataConfig, Facts], RunConfig]
+"""From the data and what is known of its clips, the device and the start; all but `finetune` look at the data only."""
 
 
-def kinetics400(data: DataConfig, frames_per_clip: int) -> RunConfig:
+NOTHING_KNOWN = Facts()
+
+
+def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """Dense 8x8 clips of 64 frames, 120 epochs, tested with 10x3 views.
 
     The paper's tables use 32x2 (`--frames 32 --interval 2`), four times the cost, and print 78.9 top-1 for R50.
@@ -42,7 +47,7 @@ def kinetics400(data: DataConfig, frames_per_clip: int) -> RunConfig:
     )
 
 
-def something_something_v1(data: DataConfig, frames_per_clip: int) -> RunConfig:
+def something_something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
     return RunConfig(
         recipe="something-something-v1",
@@ -53,16 +58,16 @@ def something_something_v1(data: DataConfig, frames_per_clip: int) -> RunConfig:
     )
 
 
-def something_something_v2(data: DataConfig, frames_per_clip: int) -> RunConfig:
+def something_something_v2(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """As V1, in 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
-    v1 = something_something_v1(data, frames_per_clip)
+    v1 = something_something_v1(data)
     return replace(v1, recipe="something-something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
 
 
-def epic(data: DataConfig, frames_per_clip: int) -> RunConfig:
+def epic_100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
     return RunConfig(
-        recipe="epic",
+        recipe="epic-100",
         model=ModelConfig(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="1x1"),
         train=TrainConfig(epochs=80, milestones=(40, 60)),
@@ -70,23 +75,18 @@ def epic(data: DataConfig, frames_per_clip: int) -> RunConfig:
     )
 
 
-def finetune(data: DataConfig, frames_per_clip: int) -> RunConfig:
-    """One's own folder on a GPU: a tenth of the rate, cosine, 30 epochs; segments where clips are short."""
-    dense = frames_per_clip >= 2 * 64
-    return RunConfig(
-        recipe="finetune",
-        model=ModelConfig(num_classes=class_counts(data)),
-        sampling=SamplingConfig(mode="dense" if dense else "segments", views="2x3"),
-        train=TrainConfig(epochs=30, lr=0.001, schedule="cosine", milestones=(), warmup_epochs=2),
-        data=data,
-    )
+def epic_55(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """As for EPIC-Kitchens-100, on the first edition."""
+    return replace(epic_100(data), recipe="epic-55")
 
 
-def small(data: DataConfig, frames_per_clip: int) -> RunConfig:
-    """A CPU and a few hundred clips, from scratch: half-width R18 at 112 pixels, 8 segments over the whole clip.
+def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """A fixed preset for a CPU and few clips, from scratch: half-width R18 at 112 pixels, 8 segments over the clip.
 
-    The local module joins by the mean, since a branch that starts at zero only delays a network without a past: on the
-    demo's clips SGD with zero-initialised laterals stayed at chance for ten epochs, where this reached nine in ten.
+    For demonstrations, tests and comparisons, where two data sets must get the same settings; `finetune` trains the
+    same network on a CPU, and fits everything else to the data. The local module joins by the mean, since a branch that
+    starts at zero only delays a network without a past: on the demo's clips SGD with zero-initialised laterals stayed
+    at chance for ten epochs, where this reached nine in ten.
     """
     return RunConfig(
         recipe="small",
@@ -110,19 +110,18 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400": kinetics400,
     "something-something-v1": something_something_v1,
     "something-something-v2": something_something_v2,
-    "epic": epic,
+    "epic-100": epic_100,
+    "epic-55": epic_55,
     "finetune": finetune,
     "small": small,
 }
 
 
-def choose(data: DataConfig, *, on_gpu: bool) -> str:
-    """The recipe for a data set: its own where it has one, else `finetune` on a GPU and `small` on a CPU."""
-    if data.dataset in RECIPES:
-        return data.dataset
+def choose(data: DataConfig) -> str:
+    """The recipe for a data set: its own where it has one, else `finetune`."""
     if data.dataset.startswith("epic"):
-        return "epic"
-    return "finetune" if on_gpu else "small"
+        return "epic-55" if data.dataset.endswith("55") else "epic-100"
+    return data.dataset if data.dataset in RECIPES else "finetune"
 
 
 def find(name: str) -> Recipe:

@@ -7,20 +7,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tdpn_core import recipes
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import DataConfig, RunConfig
 from tdpn_core.distributed.endings import VARIABLE, remember, remembered, why_restarted
 from tdpn_core.distributed.place import restarts
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.finetune import explain
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import LAST, must_be_new, new_folder, newest_checkpoint
 from tdpn_core.runtime import SILENT_SECONDS, Runtime, joined
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.train.kept import KEEP, newest_good, states
+from tdpn_core.train.look import look
 from tdpn_core.train.loop import TrainResult, train
 from tdpn_core.video.encoding import Encoding
 
@@ -61,7 +61,9 @@ def launch(
         else:
             _must_be_found_again(out)
             checkpoint = None
-            config = plan(find_prepared(data), runtime=runtime, recipe=recipe, **adjustments)
+            config = plan(
+                find_prepared(data), runtime=runtime, recipe=recipe, init=init, progress=progress, **adjustments
+            )
             folder = must_be_new(out) if out else Path(runtime.from_main(str(new_folder(config))))
         remember(folder)
         progress.say(describe(config, runtime, folder))
@@ -109,12 +111,26 @@ def _must_be_found_again(out: Path | None) -> None:
         raise UsageError(what, where="--out", hint="add --out, or torchrun --max-restarts 0")
 
 
-def plan(folder: Path, *, runtime: Runtime, recipe: str | None = None, **adjustments: Any) -> RunConfig:
-    """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`."""
+def plan(
+    folder: Path,
+    *,
+    runtime: Runtime,
+    recipe: str | None = None,
+    init: Path | None = None,
+    progress: Progress = SILENT,
+    **adjustments: Any,
+) -> RunConfig:
+    """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`.
+
+    Where the recipe chose by the data, `progress` hears what and why.
+    """
     data = data_config(folder)
-    name = recipe or recipes.choose(data, on_gpu=runtime.device_type == "cuda")
-    frames_per_clip = int(np.median(ClipStore(folder, "train").counts))
-    return recipes.adjust(recipes.find(name)(data, frames_per_clip), **adjustments)
+    facts = look(ClipStore(folder, "train"), runtime, init)
+    config = recipes.adjust(recipes.find(recipe or recipes.choose(data))(data, facts), **adjustments)
+    if config.recipe == "finetune":
+        for line in explain(facts, config):
+            progress.say(line)
+    return config
 
 
 def data_config(folder: Path) -> DataConfig:

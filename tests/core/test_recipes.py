@@ -20,36 +20,35 @@ DATA = DataConfig(
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_takes_its_classes_from_the_data(name: str) -> None:
-    config = recipes.find(name)(DATA, 300)
+    config = recipes.find(name)(DATA, recipes.NOTHING_KNOWN)
     assert config.recipe == name
     assert config.model.num_classes == {"action": 12}
     assert config.data is DATA
 
 
-@pytest.mark.parametrize("name", ["kinetics400", "something-something-v1", "something-something-v2", "epic"])
+@pytest.mark.parametrize(
+    "name", ["kinetics400", "something-something-v1", "something-something-v2", "epic-55", "epic-100"]
+)
 def test_the_papers_data_sets_share_the_reference_rate_and_schedule_form(name: str) -> None:
-    train = recipes.find(name)(DATA, 300).train
+    train = recipes.find(name)(DATA, recipes.NOTHING_KNOWN).train
     assert train.lr / train.batch_size == pytest.approx(1.5625e-4)
     assert train.schedule == "step"
     assert all(0 < milestone < train.epochs for milestone in train.milestones)
 
 
 @pytest.mark.parametrize(
-    ("dataset", "on_gpu", "expected"),
+    ("dataset", "expected"),
     [
-        ("kinetics400", False, "kinetics400"),
-        ("epic100", True, "epic"),
-        ("folder", True, "finetune"),
-        ("folder", False, "small"),
+        ("kinetics400", "kinetics400"),
+        ("something-something-v2", "something-something-v2"),
+        ("epic100", "epic-100"),
+        ("epic55", "epic-55"),
+        ("folder", "finetune"),
+        ("ucf101", "finetune"),
     ],
 )
-def test_the_recipe_follows_data_set_and_device(dataset: str, on_gpu: bool, expected: str) -> None:
-    assert recipes.choose(replace(DATA, dataset=dataset), on_gpu=on_gpu) == expected
-
-
-def test_finetuning_samples_long_clips_densely_and_short_ones_by_segments() -> None:
-    assert recipes.finetune(DATA, 300).sampling.mode == "dense"
-    assert recipes.finetune(DATA, 60).sampling.mode == "segments"
+def test_the_recipe_follows_the_data_set(dataset: str, expected: str) -> None:
+    assert recipes.choose(replace(DATA, dataset=dataset)) == expected
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
@@ -58,24 +57,24 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
 
 
 def test_a_changed_batch_scales_the_rate_unless_one_is_given() -> None:
-    config = recipes.kinetics400(DATA, 300)
+    config = recipes.kinetics400(DATA)
     assert recipes.adjust(config, batch_size=8).train.lr == pytest.approx(0.01 / 8)
     assert recipes.adjust(config, batch_size=8, lr=0.3).train.lr == 0.3
 
 
 def test_changed_epochs_move_the_milestones_and_shorten_the_warm_up() -> None:
-    assert recipes.adjust(recipes.kinetics400(DATA, 300), epochs=12).train.milestones == (8, 10)
-    assert recipes.adjust(recipes.small(DATA, 60), epochs=4).train.warmup_epochs == 1
+    assert recipes.adjust(recipes.kinetics400(DATA), epochs=12).train.milestones == (8, 10)
+    assert recipes.adjust(recipes.small(DATA), epochs=4).train.warmup_epochs == 1
 
 
 def test_a_changed_size_keeps_the_margin_around_the_crop() -> None:
-    config = recipes.adjust(recipes.kinetics400(DATA, 300), size=112)
+    config = recipes.adjust(recipes.kinetics400(DATA), size=112)
     assert (config.model.input_size, config.sampling.short_side) == (112, 128)
 
 
 def test_adjusting_a_run_to_what_it_already_is_changes_nothing() -> None:
     asked = {"arch": "r18", "frames": 4, "interval": 2, "size": 64, "epochs": 7, "batch_size": 4, "lr": 0.1, "seed": 3}
-    once = recipes.adjust(recipes.kinetics400(DATA, 300), **asked)
+    once = recipes.adjust(recipes.kinetics400(DATA), **asked)
     assert recipes.adjust(once, **asked) == once
 
 
@@ -93,7 +92,7 @@ def test_adjusting_a_run_to_what_it_already_is_changes_nothing() -> None:
     ],
 )
 def test_any_setting_is_reachable_by_its_name(setting: str, value: str, expected: object) -> None:
-    config = recipes.set_fields(recipes.kinetics400(DATA, 300), {setting: value})
+    config = recipes.set_fields(recipes.kinetics400(DATA), {setting: value})
     section, _, field = setting.partition(".")
     assert getattr(getattr(config, section), field) == expected
 
@@ -110,4 +109,4 @@ def test_any_setting_is_reachable_by_its_name(setting: str, value: str, expected
 )
 def test_a_setting_that_is_not_there_or_not_allowed_is_named(setting: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        recipes.set_fields(recipes.kinetics400(DATA, 300), {setting: value})
+        recipes.set_fields(recipes.kinetics400(DATA), {setting: value})

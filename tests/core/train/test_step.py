@@ -46,7 +46,7 @@ class Plain(nn.Module):
 
 
 def _config(tiny: dict[str, str], **settings: str) -> RunConfig:
-    config = recipes.adjust(recipes.find("small")(DATA, 60), settings=tiny)
+    config = recipes.adjust(recipes.small(DATA), settings=tiny)
     return recipes.set_fields(config, {name.replace("__", "."): value for name, value in settings.items()})
 
 

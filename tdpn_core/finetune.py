@@ -1,0 +1,194 @@
+"""The recipe that sets itself: from the size of the clips, their number, the device and the start, with its reasons.
+
+Every rule is one `Choice`: what it sets, and why. The numbers of the rules were set by hand, from the two ends that are
+known: a few hundred clips on two CPU cores, and Kinetics on GPUs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.facts import Facts
+
+FEW, MANY = 2_000, 20_000
+"""Clips below which a network from nothing is the smallest, and from which it is the paper's."""
+
+_CLIP_GIB = 1.5
+"""Memory that a clip of R50 at 8 x 224 x 224 is taken to need in training: an estimate on the safe side."""
+
+_STRETCH = 64
+"""Frames that a dense clip of 8 x 8 covers."""
+
+
+class Choice(NamedTuple):
+    """Some settings, by their paths, and the reason for them."""
+
+    settings: dict[str, Any]
+    why: str
+
+
+def finetune(data: DataConfig, facts: Facts) -> RunConfig:
+    """One's own clips, a few hundred or many, without settings: everything follows from `choices`."""
+    config = RunConfig(
+        recipe="finetune",
+        model=_network(data, facts),
+        sampling=SamplingConfig(views="2x3"),
+        train=TrainConfig(schedule="cosine", milestones=()),
+        data=data,
+    )
+    changes: dict[str, dict[str, Any]] = {"model": {}, "sampling": {}, "train": {}}
+    for choice in choices(facts, config.model):
+        for path, value in choice.settings.items():
+            section, _, field = path.partition(".")
+            changes[section][field] = value
+    return replace(
+        config,
+        model=replace(config.model, **changes["model"]),
+        sampling=replace(config.sampling, **changes["sampling"]),
+        train=replace(config.train, **changes["train"]),
+    )
+
+
+def choices(facts: Facts, network: ModelConfig) -> Iterator[Choice]:
+    """What is set for `facts` and why; `network` is the one to train, as far as it is known."""
+    yield _depth(facts, network)
+    yield _frames(facts, network)
+    size = _size(facts, network)
+    yield size
+    batch, accumulate = _batch(facts, size.settings["model.input_size"])
+    yield accumulate
+    epochs = _epochs(facts)
+    yield epochs
+    yield _rate(facts, batch)
+    if facts.start == "nothing" and facts.clips < FEW:
+        yield Choice(
+            {
+                "sampling.crop_area": (0.5, 1.0),
+                "sampling.colour": (0.2, 0.2, 0.2, 0.05),
+                "train.label_smoothing": 0.1,
+            },
+            "few clips are learned by heart: colours and labels are blurred, crops stay large",
+        )
+    steps = max(1, facts.clips // batch)
+    decay = round(1 - 1 / max(10, 2 * steps), 4)
+    yield Choice({"train.ema": decay}, "validated and kept is the average of the weights over two epochs")
+    if facts.per_class and max(facts.per_class) > 3 * max(1, min(facts.per_class)):
+        spread = f"{min(facts.per_class)} to {max(facts.per_class)} clips a class"
+        yield Choice({"train.balanced": True}, f"{spread}: all classes are seen equally often")
+
+
+def explain(facts: Facts, config: RunConfig) -> list[str]:
+    """What was chosen and why, as lines of a table; of what the user set otherwise, that it was asked for."""
+    kind = "weights to start from" if facts.start != "nothing" else "no weights to start from (--init)"
+    device = f"a GPU of {facts.memory:.0f} GiB" if facts.device == "cuda" else "a CPU"
+    head = (
+        f"recipe finetune: {facts.clips} clips of {facts.frames} frames and {facts.side} pixels, "
+        f"{len(facts.per_class)} classes, {device}, {kind}"
+    )
+    own = finetune(config.data, facts)
+    rows = []
+    for settings, why in choices(facts, own.model):
+        values = {path: (_get(config, path), _get(own, path)) for path in settings}
+        shown = ", ".join(f"{path.partition('.')[2]} {_text(value)}" for path, (value, _) in values.items())
+        asked = [path.partition(".")[2] for path, (value, chosen) in values.items() if value != chosen]
+        rows.append((shown, f"{', '.join(asked)} as asked for" if asked else why))
+    width = min(60, max(len(shown) for shown, _ in rows))
+    return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows)]
+
+
+def _network(data: DataConfig, facts: Facts) -> ModelConfig:
+    classes = {head: len(names) for head, names in data.classes.items()}
+    if facts.network is not None:
+        return replace(facts.network, num_classes=classes)
+    return ModelConfig(num_classes=classes)
+
+
+def _depth(facts: Facts, network: ModelConfig) -> Choice:
+    if facts.network is not None:
+        settings = {"model.name": network.name, "model.arch": network.arch, "model.width": network.width}
+        return Choice(settings, "the network of the weights that it starts from")
+    if facts.start != "nothing":
+        return Choice(
+            {"model.arch": facts.arch or "r50", "model.width": 1.0}, "the depth of the weights it starts from"
+        )
+    scratch = {"model.local_fusion": "mean"}  # a branch that starts at zero only delays a network without a past
+    if facts.device == "cpu" or facts.clips < FEW:
+        why = "the smallest: on a CPU" if facts.device == "cpu" else "the smallest: few clips, and from nothing"
+        return Choice({"model.arch": "r18", "model.width": 0.5, **scratch}, why)
+    if facts.clips < MANY:
+        return Choice({"model.arch": "r18", "model.width": 1.0, **scratch}, "a small one: some thousand clips")
+    return Choice({"model.arch": "r50", "model.width": 1.0, **scratch}, "the paper's: many clips")
+
+
+def _frames(facts: Facts, network: ModelConfig) -> Choice:
+    dense = facts.frames >= 2 * _STRETCH
+    settings: dict[str, Any] = {"sampling.mode": "dense" if dense else "segments"}
+    if facts.network is not None:
+        return Choice({"model.num_frames": network.num_frames, **settings}, "as many as those weights know")
+    count = 8 if facts.frames >= 12 else 4
+    settings |= {"model.num_frames": count}
+    if dense:
+        return Choice(settings | {"sampling.interval": 8}, f"long clips: {_STRETCH} frames from anywhere")
+    why = "short clips: frames from all over them" if count == 8 else "very short clips: few frames"
+    return Choice(settings, why)
+
+
+def _size(facts: Facts, network: ModelConfig) -> Choice:
+    stored = max(32, facts.side * 7 // 8 // 16 * 16)
+    if facts.network is not None:
+        wanted, why = network.input_size, "what those weights know"
+    elif facts.start != "nothing" or (facts.device == "cuda" and facts.clips >= MANY):
+        wanted, why = 224, "the papers'"
+    elif facts.device == "cuda" and facts.clips >= FEW:
+        wanted, why = 160, "between speed and detail"
+    else:
+        wanted, why = 112, "a quarter of the papers' pixels: fast, and enough for few clips"
+    if facts.network is None and stored < wanted:
+        wanted, why = stored, f"no more than the {facts.side} pixels of the clips give"
+    return Choice({"model.input_size": wanted, "sampling.short_side": round(wanted * 8 / 7)}, why)
+
+
+def _batch(facts: Facts, size: int) -> tuple[int, Choice]:
+    most = 16 if facts.device == "cpu" or facts.start != "nothing" or facts.clips >= MANY else 32
+    batch = max(1, min(most, max(4, 2 ** int(math.log2(max(1, facts.clips / 8)))), facts.clips or most))
+    why = "at least eight steps an epoch" if batch < most else "a usual one"
+    parts = 1
+    if facts.device == "cuda" and facts.memory:
+        fitting = max(1, int(0.8 * facts.memory / (_CLIP_GIB * (size / 224) ** 2)))
+        parts = -(-batch // fitting)
+        why += f", in parts that should fit into {facts.memory:.0f} GiB" if parts > 1 else ""
+    return batch, Choice({"train.batch_size": batch, "train.accumulate": parts}, why)
+
+
+def _epochs(facts: Facts) -> Choice:
+    views, fewest, most = (12_000, 10, 60) if facts.device == "cpu" else (30_000, 30, 100)
+    epochs = min(most, max(fewest, round(views / max(1, facts.clips))))
+    if facts.start != "nothing":
+        epochs = max(10, epochs // 2)
+    why = f"{epochs * facts.clips:,} clips are seen"
+    why += ", half as many as from nothing" if facts.start != "nothing" else ""
+    return Choice({"train.epochs": epochs, "train.warmup_epochs": max(1.0, epochs / 15)}, why)
+
+
+def _rate(facts: Facts, batch: int) -> Choice:
+    if facts.start == "nothing":
+        lr = round(0.002 * math.sqrt(batch / 16), 6)
+        settings = {"train.optimiser": "adamw", "train.lr": lr, "train.weight_decay": 0.02}
+        return Choice(settings, "AdamW learns from nothing in few steps; 0.002 at batch 16, with its root")
+    settings = {"train.optimiser": "sgd", "train.lr": 0.1 * 1.5625e-4 * batch, "train.weight_decay": 1e-4}
+    return Choice(settings, "a tenth of the papers' 0.01 at batch 64, in proportion")
+
+
+def _get(config: RunConfig, path: str) -> Any:
+    section, _, field = path.partition(".")
+    return getattr(getattr(config, section), field)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return " ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)

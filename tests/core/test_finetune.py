@@ -1,0 +1,121 @@
+"""What the recipe for one's own clips chooses."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tdpn_core import finetune, recipes
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config import DataConfig, ModelConfig
+from tdpn_core.facts import Facts
+from tdpn_core.model.factory import build_model
+from tdpn_core.progress import Silent
+from tdpn_core.runtime import Runtime
+from tdpn_core.shards import ClipStore
+from tdpn_core.train.launch import plan
+from tdpn_core.train.look import look
+
+CPU = Runtime(torch.device("cpu"))
+DATA = DataConfig(
+    path="data/x", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="c", digest="d", short_side=256
+)
+FEW = Facts(per_class=(150, 150), frames=60, side=256)
+GPU: dict[str, Any] = {"device": "cuda", "memory": 80.0}
+
+
+def _config(facts: Facts) -> Any:
+    return finetune.finetune(DATA, facts)
+
+
+def test_a_few_hundred_clips_on_a_cpu_get_the_small_network_and_forty_epochs() -> None:
+    config, small = _config(FEW), recipes.small(DATA)
+    assert config.model == small.model
+    assert (config.train.optimiser, config.train.lr, config.train.batch_size) == ("adamw", 0.002, 16)
+    assert config.train.epochs == 40
+    assert config.train.label_smoothing == 0.1
+    assert config.train.balanced is False
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"per_class": (12, 12)}, {"train.batch_size": 4, "train.epochs": 60}),
+        ({"per_class": (1, 1)}, {"train.batch_size": 2}),
+        ({"per_class": (5000, 5000)}, {"train.epochs": 10, "train.label_smoothing": 0.0}),
+        ({"per_class": (10, 290)}, {"train.balanced": True}),
+        ({"frames": 300}, {"sampling.mode": "dense", "sampling.interval": 8, "model.num_frames": 8}),
+        ({"frames": 7}, {"sampling.mode": "segments", "model.num_frames": 4}),
+        ({"side": 88}, {"model.input_size": 64, "sampling.short_side": 73}),
+        ({"side": 20}, {"model.input_size": 32}),
+        (GPU, {"model.arch": "r18", "model.width": 0.5, "train.epochs": 100, "train.batch_size": 32}),
+        ({**GPU, "per_class": (4000,) * 2}, {"model.arch": "r18", "model.width": 1.0, "model.input_size": 160}),
+        ({**GPU, "per_class": (40_000,) * 2}, {"model.arch": "r50", "model.input_size": 224, "train.epochs": 30}),
+        ({**GPU, "start": "images"}, {"model.arch": "r50", "train.optimiser": "sgd", "train.lr": 2.5e-4}),
+        ({**GPU, "start": "images", "memory": 8.0}, {"train.batch_size": 16, "train.accumulate": 4}),
+        ({"start": "images", "arch": "r34"}, {"model.arch": "r34", "model.local_fusion": "add", "train.epochs": 20}),
+    ],
+)
+def test_everything_follows_the_data_the_device_and_the_start(change: Any, expected: dict[str, Any]) -> None:
+    config = _config(replace(FEW, **change))
+    assert {path: finetune._get(config, path) for path in expected} == pytest.approx(expected)
+
+
+def test_every_combination_gives_a_network_that_can_be_built() -> None:
+    for per_class in ((), (0, 3), (200, 100), (9000, 9000)):
+        for frames in (1, 7, 64, 500):
+            for side in (16, 90, 720):
+                for start in ("nothing", "images"):
+                    facts = Facts(per_class=per_class, frames=frames, side=side, start=start, **GPU)
+                    config = _config(facts)
+                    assert config.train.batch_size <= max(1, facts.clips) or not facts.clips
+                    with torch.device("meta"):
+                        build_model(config.model)
+
+
+def test_the_network_of_a_checkpoint_is_kept_with_its_frames_and_size() -> None:
+    network = ModelConfig(name="tsm", arch="r18", num_frames=16, input_size=96, width=0.5, num_classes={"action": 9})
+    config = _config(replace(FEW, start="clips", network=network))
+    assert config.model == replace(network, num_classes={"action": 2})
+    assert config.train.optimiser == "sgd"
+
+
+def test_the_clips_the_device_and_the_start_are_looked_at(prepared: Path, tmp_path: Path) -> None:
+    clips = ClipStore(prepared, "train")
+    facts = look(clips, CPU)
+    assert (facts.per_class, facts.side, facts.device, facts.start) == ((3,) * 8, 40, "cpu", "nothing")
+    assert facts.frames == sorted(clips.counts)[len(clips) // 2]
+    network = ModelConfig(arch="r18", width=0.125, input_size=32, num_frames=2, num_classes={"action": 3})
+    config = replace(recipes.small(DATA), model=network)
+    weights = build_model(network).state_dict()
+    save_checkpoint(tmp_path / "x.pt", Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={}))
+    assert look(clips, CPU, tmp_path / "x.pt").network == network
+    names = ["conv1.weight", "layer1.0.conv3.weight", "layer3.22.conv1.weight"]
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "r101.safetensors")
+    facts = look(clips, CPU, tmp_path / "r101.safetensors")
+    assert (facts.start, facts.arch) == ("images", "r101")
+    (tmp_path / "y.pt").write_bytes(b"not weights")
+    assert look(clips, CPU, tmp_path / "y.pt").arch is None
+
+
+def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prepared: Path) -> None:
+    lines: list[str] = []
+
+    class Listener(Silent):
+        def say(self, line: str) -> None:
+            lines.append(line)
+
+    plan(prepared, runtime=CPU, progress=Listener(), epochs=3)
+    text = "\n".join(lines)
+    assert "recipe finetune: 24 clips of" in lines[0]
+    assert "8 classes, a CPU, no weights to start from (--init)" in lines[0].replace("40 pixels, ", "")
+    assert "arch r18, width 0.5, local_fusion mean" in text
+    assert "no more than the 40 pixels of the clips give" in text
+    (epochs,) = (line for line in lines if line.startswith("  epochs 3"))
+    assert epochs.endswith("epochs, warmup_epochs as asked for")
+    lines.clear()
+    plan(prepared, runtime=CPU, recipe="small", progress=Listener())
+    assert not lines
