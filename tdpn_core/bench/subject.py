@@ -73,5 +73,5 @@ def choose_subject(*, batch: int, runtime: Runtime, **adjustments: Any) -> Subje
     """
     classes = {"action": [str(number) for number in range(CLASSES)]}
     data = DataConfig(path="", dataset="random", classes=classes, classes_digest="", digest="", short_side=256)
-    config = recipes.adjust(recipes.kinetics400(data, 64), **adjustments)
+    config = recipes.adjust(recipes.kinetics400(data), **adjustments)
     return Subject(config=config, batch=batch, runtime=runtime, cost=cost(config.model))

@@ -155,7 +155,7 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     frames = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     return (
         f"{model.name} {model.arch}, {frames} at {model.input_size} pixels, on {config.data.dataset}; recipe "
-        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, lr {train.lr:g}; {runtime}; into {folder}"
+        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, lr {train.lr:g} ({train.lr / train.batch_size:.3g} a clip); {runtime}; into {folder}"
     )
 
 
