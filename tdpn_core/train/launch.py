@@ -153,9 +153,10 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     """What is about to be trained, in one line."""
     model, sampling, train = config.model, config.sampling, config.train
     frames = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
+    rate = f"lr {train.lr:g} ({train.lr / train.batch_size:.3g} a clip)"
     return (
         f"{model.name} {model.arch}, {frames} at {model.input_size} pixels, on {config.data.dataset}; recipe "
-        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, lr {train.lr:g} ({train.lr / train.batch_size:.3g} a clip); {runtime}; into {folder}"
+        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, {rate}; {runtime}; into {folder}"
     )
 
 
