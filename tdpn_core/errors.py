@@ -82,6 +82,10 @@ class ScoresError(TdpnError):
     """A file of scores that is damaged, or does not fit those beside it."""
 
 
+class HangError(DistributedError):
+    """A process shows no progress while the others wait for it."""
+
+
 class TrainingError(TdpnError):
     """Training cannot go on, a non-finite loss for example."""
 

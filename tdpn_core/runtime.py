@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import os
 import platform
+import signal
 import socket
 import sys
 import warnings
@@ -57,10 +58,15 @@ class Runtime:
         """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
-    def mark(self, position: int) -> None:
-        """Something was achieved. Who falls behind the others' position, a number that never falls, is found hung."""
+    def mark(self) -> None:
+        """This process comes by a place that all come by, equally often: who falls behind is found hung."""
         if self.watch is not None:
-            self.watch.mark(position)
+            self.watch.mark()
+
+    def alive(self) -> None:
+        """This process achieved something, at a place that only it may come by."""
+        if self.watch is not None:
+            self.watch.alive()
 
     def barrier(self) -> None:
         """Wait until every process has come here."""
@@ -194,16 +200,13 @@ def joined(
         must_agree(peers.facts, "tdpn", "torch", "python", "device")
         _connect(peers, device, 2 * timeout + 30)  # the watch comes first, and knows whom to name
         yield Runtime(device, place.rank, place.world, peers, watch)
-    except DistributedError:
+    except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by which a launcher ends the others: they report first
+        if isinstance(error, RuntimeError) and _of_a_connection(error):
+            raise lost(peers, error) from error
+        if not isinstance(error, DistributedError):
+            peers.tell(str(error) if isinstance(error, TdpnError) else f"{type(error).__name__}: {error}")
         raise
-    except TdpnError as error:
-        peers.tell(str(error))
-        raise
-    except RuntimeError as error:
-        if not _of_a_connection(error):
-            peers.tell(f"{type(error).__name__}: {error}")
-            raise
-        raise lost(peers, error) from error
     finally:
         watch.stop()
         peers.leave()

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from tdpn_core import errors
 from tdpn_core.distributed.place import find_place, restarts
-from tdpn_core.errors import DistributedError, TdpnError
+from tdpn_core.errors import DistributedError, HangError, TdpnError
 from tdpn_core.files import write_json
 
 VARIABLE = "TDPN_ENDINGS"
 """The folder of endings, in the environment of processes that our own launcher started."""
 
-_PECULIAR, _UNEXPECTED, _LOST, _TOLD = range(4)
+_PECULIAR, _UNEXPECTED, _HUNG, _LOST, _TOLD = range(5)
 """Kinds of endings, those that may be causes of others first."""
 
 
@@ -54,6 +54,8 @@ class Ending:
 
     def order(self) -> tuple[int, float]:
         """Sorts causes before consequences."""
+        if self.kind == HangError.__name__:
+            return (_HUNG, self.seconds)
         if self.kind == DistributedError.__name__:
             return (_TOLD if self.told else _LOST, self.seconds)
         return (_PECULIAR if hasattr(errors, self.kind) else _UNEXPECTED, self.seconds)
@@ -122,27 +124,32 @@ def why_restarted() -> str | None:
     folder, attempt = os.environ.get(VARIABLE), restarts()
     if folder is None or attempt == 0:
         return None
-    endings = read_endings(Path(folder), attempt - 1)
-    spoken = {ending.rank for ending in endings}
-    begun = [int(path.stem.partition("-")[2]) for path in Path(folder).glob(f"{attempt - 1}-*.begun")]
-    mute = sorted(set(begun) - spoken)
-    if mute and not (endings and endings[0].order()[0] <= _UNEXPECTED):
-        return f"rank {mute[0]} died"
-    return str(endings[0].error()) if endings else None
+    error = cause(read_endings(Path(folder), attempt - 1), {}, begun(Path(folder), attempt - 1))
+    return None if error is None else str(error)
 
 
-def cause(endings: list[Ending], deaths: dict[int, int]) -> TdpnError | None:
-    """What began it: an error, else a death. `deaths` are exit codes of ranks, negative for signals; None: all is well.
+def begun(folder: Path, attempt: int) -> set[int]:
+    """The ranks that began in one start on this machine."""
+    return {int(path.stem.partition("-")[2]) for path in folder.glob(f"{attempt}-*.begun")}
 
-    A rank that was killed says nothing, and those that lost it say no more than that.
+
+def cause(endings: list[Ending], deaths: dict[int, int], ranks: set[int]) -> TdpnError | None:
+    """What began it: an error, else a death. None: all is well.
+
+    A rank that was killed says nothing, and those that lost it say no more than that. `deaths` are the exit codes of
+    ranks that the launcher calls failed, negative for signals; `ranks` are all that began.
     """
-    silent = {rank: code for rank, code in deaths.items() if code and rank not in {ending.rank for ending in endings}}
-    if endings and (endings[0].order()[0] <= _UNEXPECTED or not silent):
+    if endings and endings[0].order()[0] <= _HUNG:
         return endings[0].error()
+    silent = {rank: deaths.get(rank, 0) for rank in ranks | set(deaths)} if endings or deaths else {}
+    for ending in endings:
+        silent.pop(ending.rank, None)
+    if endings:  # the launcher ends those who are left with SIGTERM
+        silent = {rank: code for rank, code in silent.items() if code != -signal.SIGTERM}
     if not silent:
-        return None
-    rank, code = min(silent.items(), key=lambda item: (item[1] == -signal.SIGTERM, item[0]))
-    if code < 0:
+        return endings[0].error() if endings else None
+    rank = min(silent, key=lambda rank: (silent[rank] == 0, rank))
+    if silent[rank] < 0:
         hint = "signal 9 is often the system's: memory ran out; use fewer --workers or a smaller --batch-size"
-        return DistributedError(f"rank {rank} was killed by {signal.Signals(-code).name}", hint=hint)
-    return DistributedError(f"rank {rank} ended with exit code {code}")
+        return DistributedError(f"rank {rank} was killed by {signal.Signals(-silent[rank]).name}", hint=hint)
+    return DistributedError(f"rank {rank} ended without a word" + (f", code {silent[rank]}" if silent[rank] else ""))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tdpn_core.distributed.endings import VARIABLE, cause, last_attempt, read_endings
+from tdpn_core.distributed.endings import VARIABLE, begun, cause, last_attempt, read_endings
 from tdpn_core.distributed.watch import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
 
@@ -79,7 +79,8 @@ def launch_ranks(
             what = f"{nodes} machines did not meet within {join_seconds:g} s ({error})"
             hint = "start the same command on each of them; all must reach this address"
             raise DistributedError(what, where=endpoint, hint=hint) from error
-        fault = cause(read_endings(Path(folder), last_attempt(Path(folder))), deaths)
+        attempt = last_attempt(Path(folder))
+        fault = cause(read_endings(Path(folder), attempt), deaths, begun(Path(folder), attempt))
     if fault is not None:
         raise fault
     if signal_name is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import threading
@@ -13,14 +12,14 @@ from contextlib import suppress
 
 from torch.distributed import DistError
 
-from tdpn_core.distributed.peers import Peers
-from tdpn_core.errors import DistributedError
+from tdpn_core.distributed.peers import Peers, lost, named
+from tdpn_core.errors import DistributedError, HangError
 
 PARENT = "TDPN_LAUNCHER"
 """The launcher's process id, in the environment of processes that it started."""
 
 _GRACE_SECONDS = 8.0
-"""How long a process whose launcher is gone may take to save and leave."""
+"""How long a process whose launcher is gone, or another one ended, may take to notice by itself and leave."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -35,7 +34,7 @@ def die_with_launcher() -> None:
 
 
 class Watch:
-    """Watches the main thread of one rank. `mark` is called from there whenever something was achieved."""
+    """Watches the main thread of one rank, which calls `mark` where all ranks come by, and `alive` anywhere."""
 
     def __init__(self, peers: Peers, timeout: float, end: Callable[[DistributedError], None]) -> None:
         """`end` is called in the watching thread when nothing was achieved for `timeout` seconds."""
@@ -43,15 +42,19 @@ class Watch:
         self._timeout = timeout
         self._end = end
         self._position = 0
-        self._since = time.time()
         self._achieved = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tdpn-watch", daemon=True)
         self._thread.start()
 
-    def mark(self, position: int) -> None:
-        """The main thread has come to `position`, a number that never falls and is the same on all ranks."""
-        self._position, self._since, self._achieved = position, time.time(), time.monotonic()
+    def mark(self) -> None:
+        """The main thread has come by one more of the places that all ranks come by, in the same order."""
+        self._position += 1
+        self.alive()
+
+    def alive(self) -> None:
+        """The main thread has achieved something."""
+        self._achieved = time.monotonic()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -59,39 +62,40 @@ class Watch:
         self._thread.join(5)
 
     def _run(self) -> None:
-        posted, gone = None, None
+        posted, gone, told = None, None, None
         while not self._over.wait(min(1.0, self._timeout / 10)):
-            now = (self._position, self._since)
-            if now != posted:
-                posted = now
+            now = time.monotonic()
+            if self._position != posted:
+                posted = self._position
                 with suppress(DistError):
-                    self._peers.store.set(f"at/{self._peers.place.rank}", json.dumps(now))
+                    self._peers.store.set(f"at/{self._peers.place.rank}", str(posted))
             if _orphaned():
-                gone = gone or time.monotonic()
-                if time.monotonic() - gone > _GRACE_SECONDS:
+                gone = gone or now
+                if now - gone > _GRACE_SECONDS:
                     os.kill(os.getpid(), signal.SIGKILL)
-            if time.monotonic() - self._achieved > self._timeout and not self._over.is_set():
+            told = told or (now if self._peers.told() else None)
+            if told and now - max(told, self._achieved) > _GRACE_SECONDS:  # it waits for one that has ended
+                self._end(lost(self._peers, RuntimeError()))
+                return
+            if now - self._achieved > self._timeout:
                 self._end(self._silence())
                 return
 
-    def _silence(self) -> DistributedError:
-        """Who is behind all others. Those who wait for it have come further, or to the same place later."""
-        at: dict[int, tuple[int, float]] = {}
+    def _silence(self) -> HangError:
+        """Who has not come where others wait."""
+        at: dict[int, int] = {}
         with suppress(DistError):
             for rank in range(self._peers.place.world):
-                key = f"at/{rank}"
-                if self._peers.store.check([key]):
-                    position, since = json.loads(self._peers.store.get(key))
-                    at[rank] = (position, since)
-        if not at:
-            return DistributedError(f"nothing was achieved for {self._timeout:g} s, and no other process is reached")
-        rank = min(at, key=lambda rank: at[rank])
-        fact = self._peers.facts[rank]
-        return DistributedError(
-            f"rank {rank} (process {fact['pid']} on {fact['host']}) has been silent for "
-            f"{max(self._timeout, time.time() - at[rank][1]):.0f} s",
-            hint=f"all wait for it; --timeout sets how long, {self._timeout:g} s here",
-        )
+                at[rank] = int(self._peers.store.get(f"at/{rank}")) if self._peers.store.check([f"at/{rank}"]) else 0
+        behind = [rank for rank, position in at.items() if position < max(at.values())]
+        hint = f"--timeout sets for how long they wait, {self._timeout:g} s here"
+        if not behind:
+            what = f"nothing was achieved for {self._timeout:g} s: a process, or the network between them, hangs"
+            return HangError(what, hint=hint)
+        facts = [self._peers.facts[rank] for rank in behind]
+        places = ", ".join(f"process {fact['pid']} on {fact['host']}" for fact in facts)
+        what = f"{named(behind)} ({places}) did not come where the others wait, for {self._timeout:g} s"
+        return HangError(what, hint=hint)
 
 
 _first_parent = os.getppid()

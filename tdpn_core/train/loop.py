@@ -168,6 +168,7 @@ class Trainer:
             while (batch := together(self.runtime, self.stop, lambda: self._next(batches))) is not None:
                 arrived = time.perf_counter()
                 failpoint("train.step")
+                self.runtime.mark()
                 outcome = self._step(batch)
                 ended = time.perf_counter()
                 self._count(outcome, ended - began, arrived - began)
@@ -250,10 +251,9 @@ class Trainer:
         self.state = checkpoint.state
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
-        self.runtime.mark(2 * self.state.step)
         failpoint("train.batch")
         batch = next(batches, None)
-        self.runtime.mark(2 * self.state.step + 1)
+        self.runtime.mark()
         return batch
 
     def _score(self, clips: ClipStore) -> Probabilities:
@@ -265,7 +265,7 @@ class Trainer:
             workers=self.workers,
             rank=self.runtime.rank,
             world=self.runtime.world,
-            progress=_Alive(self.runtime, 2 * self.state.step),
+            progress=_Alive(self.runtime),
         )
 
     def _checkpoint(self) -> Checkpoint:
@@ -312,13 +312,12 @@ class Trainer:
 class _Alive(Silent):
     """Shows, in the long time of a validation, that this process works."""
 
-    def __init__(self, runtime: Runtime, position: int) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._position = position
 
     def advance(self, steps: int = 1, **fields: str) -> None:
         """Some clips are scored."""
-        self._runtime.mark(self._position)
+        self._runtime.alive()
 
 
 def _shown(running: dict[str, float]) -> dict[str, str]:

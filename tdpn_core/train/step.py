@@ -191,6 +191,7 @@ class Learner:
                 counts=counts,
                 smoothing=settings.label_smoothing,
             )
+        self.runtime.mark()  # who hangs in the forward pass has not come here
         self.precision.scaler.scale(loss).backward()
         correct = _correct(output.logits, labels)
         if mix is not None:
@@ -241,7 +242,8 @@ class Learner:
             self._clear()
             labels = {head: values[:count] for head, values in part.labels.items()}
             fewer = Batch(part.clips[:count], labels, part.indices[:count])
-            self._learn(fewer, epoch, label_counts(part.labels), derive(settings.seed))
+            with self.runtime.apart(self.network):  # the others are not here
+                self._learn(fewer, epoch, label_counts(part.labels), derive(settings.seed))
 
         fitting = largest_that_fits(run, len(part.indices))
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
