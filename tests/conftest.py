@@ -8,6 +8,16 @@ import torch
 torch.set_num_threads(1)  # networks this small are slower on several, much slower beside other work
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="ten times what tests of faults do at random")
+
+
+@pytest.fixture(scope="session")
+def repetitions(request: pytest.FixtureRequest) -> int:
+    """How often a test of faults does what it does a random part of: 1, or 10 with --long."""
+    return 10 if request.config.getoption("--long") else 1
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of fixtures beside the checkout; a test that needs it is skipped by name where it is not there."""

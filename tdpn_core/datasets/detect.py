@@ -47,7 +47,11 @@ def recognise(found: Found, texts: list[Path], options: DatasetOptions) -> Detec
     """
     candidates = list(_candidates(found, texts, options))
     if not candidates:
-        hint = "; ".join(["name the data set, or its annotation files", *found.notes()])
+        flat = sum("/" not in video for video in found.videos)
+        loose = (
+            [f"{flat} videos lie directly in it: folder wants one folder a class, list a list of them"] if flat else []
+        )
+        hint = "; ".join(["name the data set, or its annotation files", *loose, *found.notes()])
         raise DatasetError("is no data set that is known by its files", where=found.root, hint=hint)
     first, *others = candidates
     if first.name.startswith("epic") and any(other.name.startswith("epic") for other in others):

@@ -30,7 +30,7 @@ from tdpn_core.prep.ray import pack_on_ray
 from tdpn_core.prep.scratch import Scratch
 from tdpn_core.prep.settings import PrepConfig
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, parse_manifest
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, is_shard_name
 from tdpn_core.shards.write import Origin
 from tdpn_core.video.child import Limits
 from tdpn_core.video.flow import flow_method
@@ -254,9 +254,9 @@ def _finished(
     content = manifest.to_json()
     if content != before and shards:
         place.save(MANIFEST, [content])
-    if before is not None:
-        old = parse_manifest(before, MANIFEST)
-        for name in {shard.file for shard in old.shards} - {shard.file for shard in shards}:
+    listed = {shard.file for shard in shards}
+    for name in place.sizes("", ".h5"):  # of an earlier state, or left by a kill between shard and record
+        if is_shard_name(name) and name not in listed:
             place.remove(name)
     return manifest, failures
 

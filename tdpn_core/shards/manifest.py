@@ -103,6 +103,11 @@ def classes_digest(classes: Mapping[str, Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps({head: list(names) for head, names in classes.items()}).encode()).hexdigest()
 
 
+def is_shard_name(name: str) -> bool:
+    """Whether a file is named as `Shard.file` says."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
 def load_manifest(folder: Path) -> Manifest:
     """Read the manifest of a prepared data set.
 
@@ -138,7 +143,7 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
     except (ValueError, KeyError, AttributeError, TypeError, ConfigError) as error:
         raise ShardError(f"damaged manifest: {str(error)[:160]}", where=path, hint=AGAIN) from error
     for shard in manifest.shards:
-        if not _FILE_NAME.fullmatch(shard.file):
+        if not is_shard_name(shard.file):
             raise ShardError(f"names {shard.file!r}, which is not a shard of this folder", where=path)
     if stated != [manifest.classes_digest, manifest.digest]:
         raise ShardError("damaged manifest: its content does not match its digest", where=path)

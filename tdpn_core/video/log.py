@@ -29,6 +29,7 @@ _TIME = re.compile(r"time=(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _FRAMES = re.compile(r"frame= *(\d+)")
 _DECODED = re.compile(r"Input stream #0:\d+ \(video\):.*?; (\d+) frames decoded")
 _COMPLAINT = re.compile(r"^(?:\[[^\]]* @ \w+\] ?)*\[(?:error|fatal|panic)\] (.*)", re.MULTILINE)
+_NO_CLOCK = re.compile(r"Invalid mdhd time scale")  # edit lists are then meaningless, and drop frames unseen
 _CUT = re.compile(r"File ended prematurely|partial file|Packet corrupt|corrupt input packet|atom truncated")
 
 _NOT_VIDEO = "not a video: no known container or damaged header"
@@ -202,6 +203,8 @@ class Decoded:
 
     def cut(self) -> str | None:
         """The fault of a file that evidently ends before its time; None if nothing speaks for that."""
+        if _NO_CLOCK.search(self.log):
+            return "damaged: its header does not tell how long a second is"
         missing = self.expected - self.count
         if missing > 0 and (self.promised is not None or _CUT.search(self.log)):
             return f"truncated: {self.count} of {self.expected} frames"

@@ -108,7 +108,7 @@ def test_reading_needs_no_locks(prepared, shard_of, locking, monkeypatch):
         assert len(content(ClipStore(prepared, "train"))) == 4
 
 
-def test_flipped_bits_never_give_wrong_frames(prepared, shard_of):
+def test_flipped_bits_never_give_wrong_frames(prepared, shard_of, repetitions):
     """Bytes of the tables and of HDF5's own structure, and a sample of the frames: an error, or the same content."""
     path = shard_of("train", 0)
     original = path.read_bytes()
@@ -119,7 +119,9 @@ def test_flipped_bits_never_give_wrong_frames(prepared, shard_of):
         stop = start + len(file["bytes"])
     random = np.random.default_rng(0)
     around = [*range(start), *range(stop, len(original))]
-    positions = [p for p in around if (original[p] and p % 2 == 0) or p % 32 == 1] + [*random.integers(start, stop, 60)]
+    step = 2 if repetitions == 1 else 1
+    positions = [p for p in around if (original[p] and p % step == 0) or p % (16 * step) == 1]
+    positions += random.integers(start, stop, 60 * repetitions).tolist()
     caught = 0
     for position in positions:
         damaged = bytearray(original)
@@ -154,10 +156,10 @@ def test_damage_after_opening_is_an_error_that_names_shard_and_clip(prepared, sh
         store.read(1, [1])
 
 
-def test_a_cut_shard_is_refused_at_any_length(prepared, shard_of):
+def test_a_cut_shard_is_refused_at_any_length(prepared, shard_of, repetitions):
     path = shard_of("train", 0)
     original = path.read_bytes()
-    for length in range(0, len(original), len(original) // 40):
+    for length in range(0, len(original), len(original) // (40 * repetitions)):
         path.write_bytes(original[:length])
         with pytest.raises(ShardError, match=rf"train-00000-00-\w+\.h5: damaged: {length} bytes, not {len(original)}"):
             ClipStore(prepared, "train")
@@ -182,11 +184,11 @@ def test_missing_and_exchanged_shards_are_refused(prepared, shard_of):
         verify(prepared)
 
 
-def test_verify_accepts_what_was_written_and_finds_any_flipped_bit(prepared, shard_of):
+def test_verify_accepts_what_was_written_and_finds_any_flipped_bit(prepared, shard_of, repetitions):
     assert verify(prepared).digest == load_manifest(prepared).digest
     path = shard_of("val", 0)
     original = path.read_bytes()
-    for position in np.random.default_rng(1).integers(len(original), size=50):
+    for position in np.random.default_rng(1).integers(len(original), size=50 * repetitions):
         damaged = bytearray(original)
         damaged[position] ^= 1
         path.write_bytes(damaged)
