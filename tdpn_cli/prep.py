@@ -211,5 +211,8 @@ def show(report: PrepReport) -> None:
         soft_wrap=True,
     )
     found_by_itself = Path(report.path) == Path("data") / Path(report.path).name
+    if "train" not in report.clips:
+        output.say("note: there are no training clips")
+        return
     choice = "" if found_by_itself else f" --data {shlex.quote(report.path)}"
     output.stdout.print(f"[dim]next[/]  tdpn train{escape(choice)}", soft_wrap=True)

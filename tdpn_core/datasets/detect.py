@@ -48,9 +48,7 @@ def recognise(found: Found, texts: list[Path], options: DatasetOptions) -> Detec
     candidates = list(_candidates(found, texts, options))
     if not candidates:
         flat = sum("/" not in video for video in found.videos)
-        loose = (
-            [f"{flat} videos lie directly in it: folder wants one folder a class, list a list of them"] if flat else []
-        )
+        loose = [f"{flat} videos lie directly in it, and folder wants a folder for each class"] if flat else []
         hint = "; ".join(["name the data set, or its annotation files", *loose, *found.notes()])
         raise DatasetError("is no data set that is known by its files", where=found.root, hint=hint)
     first, *others = candidates

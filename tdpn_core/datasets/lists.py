@@ -551,4 +551,5 @@ def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:
     """Raise for a label that the class file does not have."""
     if most >= len(names):
         path, line = builder.met[HEAD, most]
-        raise fault(path, line, f"label is not one of the {len(names)} of {file.name}", most)
+        hint = "do its labels count from 1? UCF101's own lists are read as ucf101" if most == len(names) else None
+        raise fault(path, line, f"label is not one of the {len(names)} of {file.name}", most, hint)

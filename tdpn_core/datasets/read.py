@@ -91,7 +91,11 @@ def _read(name: str, found: Found, texts: list[Path], options: DatasetOptions) -
         return read_diving48(found, texts, options)
     if name == "list":
         return read_list(found, texts, options)
-    return read_folder(found, options)
+    dataset = read_folder(found, options)
+    if given := options.annotation_paths():
+        what = "classes are those of the folders, and --annotations is not used"
+        dataset.notes.insert(0, f"{what}: {', '.join(path.name for path in given)}")
+    return dataset
 
 
 def _texts(found: Found, options: DatasetOptions) -> list[Path]:

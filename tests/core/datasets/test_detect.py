@@ -1,7 +1,7 @@
 import pytest
 from miniature import frames, plant, write
 
-from tdpn_core.datasets import AUTO, DATASETS, detect, read_dataset
+from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, detect, read_dataset
 from tdpn_core.errors import DatasetError
 
 KINETICS = "label,youtube_id,time_start,time_end,split\n"
@@ -83,3 +83,18 @@ def test_every_name_can_be_asked_for(tmp_path):
         if name != "folder" and not name.startswith("kinetics"):
             with pytest.raises(DatasetError):
                 read_dataset(name, tmp_path)
+
+
+def test_annotations_that_tell_nothing_are_not_passed_over_silently(tmp_path):
+    plant(tmp_path / "root", "a/1.mp4", "b/2.mp4", "3.mp4")
+    write(tmp_path, "labels.txt", "one\ntwo\n")
+    options = DatasetOptions(annotations=tmp_path / "labels.txt")
+    notes = read_dataset("auto", tmp_path / "root", options=options).notes
+    assert "classes are those of the folders, and --annotations is not used: labels.txt" in notes
+
+
+def test_a_flat_folder_of_videos_is_told_what_to_do(tmp_path):
+    plant(tmp_path, "1.mp4", "2.mp4")
+    with pytest.raises(DatasetError, match="no data set that is known") as error:
+        read_dataset("auto", tmp_path)
+    assert "2 videos lie directly in it, and folder wants a folder for each class" in error.value.hint

@@ -310,3 +310,12 @@ def test_real_epic_lists(shared, tmp_path):
     columns_ = ["first", "last", "label_verb", "label_noun"]
     assert set(dataset.clips[dataset.clips["split"] == "val"][columns_].itertuples(index=False, name=None)) == rows
     assert len(rows) > 40
+
+
+def test_labels_that_count_from_1_are_asked_about(tmp_path):
+    plant(tmp_path, "a/1.avi", "b/2.avi")
+    write(tmp_path, "classInd.txt", "1 a\n2 b\n")
+    write(tmp_path, "trainlist01.txt", "a/1.avi 1\nb/2.avi 2\n")
+    with pytest.raises(DatasetError, match=r"label is not one of the 2 of classInd\.txt: 2") as error:
+        read_dataset("list", tmp_path)
+    assert "do its labels count from 1?" in error.value.hint
