@@ -106,7 +106,12 @@ PUBLISHED: Mapping[ModelName, tuple[Published, ...]] = {
         Published(arch="r50", clip="8 segments", data=_SSV1, top1=52.3, top5=80.6, source="MCG-NJU/TDN"),
         Published(arch="r50", clip="8 segments", data=_SSV2, top1=64.0, top5=88.8, source="MCG-NJU/TDN"),
     ),
-    "r2plus1d": (Published(arch="r50", clip="16x4", data=_K400, top1=76.01, top5=92.23, source=_ZOO),),
+    "r2plus1d": (
+        Published(arch="r50", clip="16x4", data=_K400, top1=76.01, top5=92.23, source=_ZOO),
+        Published(
+            arch="r18", clip="16 frames", data=_K400, top1=57.5, top5=78.81, source="torchvision", note="single clips"
+        ),
+    ),
     "tsn+tdpn": (
         Published(arch="r50", clip="8 segments", data="EPIC-KITCHENS verb", top1=62.5, source=_PAPER),
         Published(arch="r50", clip="8 segments", data="EPIC-KITCHENS noun", top1=43.2, source=_PAPER),

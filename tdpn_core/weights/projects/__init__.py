@@ -9,7 +9,18 @@ from tdpn_core.weights.projects.pytorch_i3d import PYTORCH_I3D
 from tdpn_core.weights.projects.pytorchvideo import PYTORCHVIDEO
 from tdpn_core.weights.projects.tdn import TDN
 from tdpn_core.weights.projects.torchvision import TORCHVISION
+from tdpn_core.weights.projects.torchvision_video import TORCHVISION_VIDEO
 from tdpn_core.weights.projects.tpn import TPN
 from tdpn_core.weights.projects.tsm import TSM
 
-PROJECTS: tuple[Project, ...] = (TORCHVISION, TPN, MMACTION2, PYTORCHVIDEO, PYSLOWFAST, TSM, TDN, PYTORCH_I3D)
+PROJECTS: tuple[Project, ...] = (
+    TORCHVISION,
+    TORCHVISION_VIDEO,
+    TPN,
+    MMACTION2,
+    PYTORCHVIDEO,
+    PYSLOWFAST,
+    TSM,
+    TDN,
+    PYTORCH_I3D,
+)

@@ -1,0 +1,38 @@
+"""torchvision's video classifiers: R(2+1)D of depth 18 (and of 34, in the same names)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tdpn_core.weights.project import Entries, Finding, Project, depth
+from tdpn_core.weights.rules import Rename
+
+RULES = (
+    Rename(r"fc\.(weight|bias)", r"head.linear.action.\1"),
+    Rename(r"stem\.0\.(weight)", r"backbone.conv1.space.\1"),
+    Rename(r"stem\.1\.(.+)", r"backbone.conv1.bn.\1"),
+    Rename(r"stem\.3\.(weight)", r"backbone.conv1.time.\1"),
+    Rename(r"stem\.4\.(.+)", r"backbone.bn1.\1"),
+    Rename(r"(layer\d\.\d+)\.conv(\d)\.0\.0\.(weight)", r"backbone.\1.conv\2.space.\3"),
+    Rename(r"(layer\d\.\d+)\.conv(\d)\.0\.1\.(.+)", r"backbone.\1.conv\2.bn.\3"),
+    Rename(r"(layer\d\.\d+)\.conv(\d)\.0\.3\.(weight)", r"backbone.\1.conv\2.time.\3"),
+    Rename(r"(layer\d\.\d+)\.conv(\d)\.1\.(.+)", r"backbone.\1.bn\2.\3"),
+    Rename(r"(layer\d\.\d+\.downsample\..+)", r"backbone.\1"),
+)
+
+
+def examine(entries: Entries) -> Finding:
+    """R(2+1)D, with the classifier where the file has one."""
+    counts = [len(entries.distinct(rf"layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
+    settings: dict[str, Any] = {"name": "r2plus1d", "arch": depth(counts, bottleneck=False), "num_frames": 16}
+    if "fc.weight" in entries.tensors:
+        settings["num_classes"] = {"action": entries.shape("fc.weight")[0]}
+    return Finding(settings=settings, rules=RULES)
+
+
+TORCHVISION_VIDEO = Project(
+    name="torchvision's video models",
+    marks=(r"stem\.3\.weight", r"layer1\.0\.conv1\.0\.3\.weight"),
+    families=("r2plus1d",),
+    examine=examine,
+)
