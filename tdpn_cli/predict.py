@@ -65,6 +65,18 @@ def predict(
     table: Annotated[
         Path | None, typer.Option("--csv", help="Write the result as a table, too.", show_default=False)
     ] = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            "--overlay",
+            help="Write the video with labels and bars drawn in: an .mp4 file, or a folder for several.",
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", help="Write a video of what the network looked at, likewise.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace output files that are there.")] = False,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
@@ -85,6 +97,9 @@ def predict(
         fps=fps,
         start=start,
         stop=stop,
+        overlay=overlay,
+        explain=explain,
+        force=force,
     )
     if table is not None:
         new_file(table, option="--csv", force=force)

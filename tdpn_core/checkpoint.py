@@ -89,10 +89,12 @@ class Checkpoint:
     def build(self, device: torch.device, *, folded: bool = True) -> Network:
         """The network with these weights on `device`, in eval mode, to be run.
 
-        Its normalisations are folded into its convolutions; with `folded` False it is one to be trained or saved.
+        Its normalisations are folded into its convolutions; with `folded` False it is one to be trained or saved, and
+        has these very tensors.
         """
-        model = build_model(self.config.model)
-        load_weights(model, self.weights)
+        with torch.device("meta"):  # random weights that would be overwritten take a second
+            model = build_model(self.config.model)
+        load_weights(model, self.weights, assign=True)
         return (for_inference(model) if folded else model.eval()).to(device)
 
 
@@ -147,8 +149,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load a state dict whole.
+def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], *, assign: bool = False) -> None:
+    """Load a state dict whole; with `assign` the model takes the tensors themselves, not their values.
 
     Raises:
         CheckpointError: a tensor is missing, left over, or of another shape; the message names the first of each.
@@ -164,7 +166,7 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
             if names
         ]
         raise CheckpointError(f"weights do not fit the model: {', '.join(parts)}")
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, assign=assign)
 
 
 def is_checkpoint(path: Path) -> bool:

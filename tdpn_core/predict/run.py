@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tdpn_core.checkpoint import load_checkpoint
@@ -13,10 +13,12 @@ from tdpn_core.errors import ClipError, TdpnError, UsageError
 from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
 from tdpn_core.predict.live import latest
+from tdpn_core.predict.outputs import drawn_files
 from tdpn_core.predict.ranking import Ranking, rank
+from tdpn_core.predict.result import Prediction, Segment
 from tdpn_core.predict.score import Scorer
 from tdpn_core.predict.timeline import Answer, Scores, Stretch, cells, merge
-from tdpn_core.predict.windows import Windowing, slide
+from tdpn_core.predict.windows import Windowing, slide, whole_windows
 from tdpn_core.runs import newest_checkpoint
 from tdpn_core.runtime import Runtime
 from tdpn_core.video.fetch import fetched
@@ -25,38 +27,6 @@ from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
 
 _ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a clip, and what happens in it."""
-
-    start: float
-    end: float
-    """In seconds from the clip's start."""
-
-    heads: dict[str, Ranking]
-    """For each head (class name, probability), the likeliest first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The likeliest classes of one clip, or why there are none."""
-
-    name: str
-    """The clip, as it was named."""
-
-    heads: dict[str, Ranking] = field(default_factory=dict)
-    """For each head (class name, probability), the likeliest first; empty if the clip failed. Of a timeline, the mean
-    of the whole."""
-
-    segments: list[Segment] | None = None
-    """Of a timeline, in the order of time; with an error, those before it."""
-
-    seconds: float | None = None
-    """Length of the clip, as far as it was read."""
-
-    error: TdpnError | None = None
 
 
 def _tell_nobody(name: str, segment: Segment) -> None:
@@ -88,6 +58,15 @@ class PredictOptions:
     start: float | None = None
     stop: float | None = None
     """The part of a video to look at, in seconds."""
+
+    overlay: Path | None = None
+    """MP4 file, or folder for several clips, of the videos with what was named drawn in."""
+
+    explain: Path | None = None
+    """The same for what the network looked at."""
+
+    force: bool = False
+    """Replace files that are there."""
 
     def __post_init__(self) -> None:
         if self.topk < 1:
@@ -124,10 +103,12 @@ def predict(
         UsageError: nothing is named, or what cannot be opened, or what this network cannot do.
     """
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
+    overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
+    explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
     loaded = load_checkpoint(checkpoint or newest_checkpoint())
     predictor = Predictor(Scorer(loaded.build(runtime.device), loaded.config), find_ffmpeg(), options, tell)
-    for found in inputs:
-        yield predictor.predict(found)
+    for found, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
+        yield predictor.predict(found, overlay, explanation)
 
 
 @dataclass(frozen=True)
@@ -139,25 +120,44 @@ class Predictor:
     options: PredictOptions
     tell: Callable[[str, Segment], None]
 
-    def predict(self, found: Input) -> Prediction:
-        """What happens in one clip, or the error that says why that cannot be told."""
-        if found.error is not None:
-            return Prediction(name=found.name, error=found.error)
-        kind = found.address.kind if found.address is not None else "file"
-        if kind != "file" or self.options.timeline is not None:
-            return self._timeline(found, kind == "live")
+    def predict(self, found: Input, overlay: Path | None = None, explanation: Path | None = None) -> Prediction:
+        """What happens in one clip, or the error that says why that cannot be told; and videos of it."""
+        prediction = Prediction(name=found.name, error=found.error)
         try:
-            return self._whole(found)
+            if found.error is None:
+                with self._local(found) as local:
+                    prediction = self._named(local)
+                    if local.source is not None and prediction.error is None:
+                        self._draw(prediction, local.source, overlay, explanation)
         except ClipError as error:
-            return Prediction(name=found.name, error=error)
+            prediction = replace(prediction, error=type(error)(error.what, where=found.name, hint=error.hint))
+        return prediction
 
-    def _whole(self, found: Input) -> Prediction:
+    def _named(self, found: Input) -> Prediction:
+        if found.source is None or self.options.timeline is not None:
+            return self._timeline(found, found.address is not None and found.address.kind == "live")
         scorer = self._with_views(self.options.views)
-        with self._opened(found) as clip:
+        with self._clip(found.source, found.name) as clip:
             views = scorer.views(clip)
             seconds = clip.seconds
         (scores,) = scorer.scores([views], found.name)
         return Prediction(name=found.name, heads=self._ranked(scores), seconds=seconds)
+
+    def _draw(self, prediction: Prediction, source: Source, overlay: Path | None, explanation: Path | None) -> None:
+        if overlay is None and explanation is None:
+            return
+        from tdpn_core.predict import explain  # Pillow and fonts, which others need not wait for
+        from tdpn_core.predict import overlay as drawing
+
+        if overlay is not None and source.kind == "video":
+            drawing.overlay_video(prediction, source, overlay, self.program)
+        elif overlay is not None:
+            with self._clip(source, prediction.name) as clip:
+                drawing.overlay_clip(prediction, clip, overlay, self.program)
+        if explanation is not None:
+            windowing = self.options.timeline or whole_windows(self.scorer.config, prediction.seconds)
+            with self._streamed(Input(name=prediction.name, source=source)) as frames:
+                explain.explain(frames, windowing, self.scorer, explanation, self.program, name=prediction.name)
 
     def _timeline(self, found: Input, live: bool) -> Prediction:
         scorer = self._with_views(self.options.views or _ONE_VIEW)
@@ -196,38 +196,34 @@ class Predictor:
         return rank(scores, self.scorer.config.data.classes, self.options.topk)
 
     @contextmanager
-    def _opened(self, found: Input) -> Iterator[FileClip]:
-        """All of a clip in a scratch file."""
-        data = self.scorer.config.data
-        with self._source(found) as source, open_clip(source, data, self.program, name=found.name) as clip:
-            yield clip
-
-    @contextmanager
-    def _source(self, found: Input) -> Iterator[Source]:
-        """What an input is on this disk."""
-        if found.source is not None:
-            yield found.source
+    def _local(self, found: Input) -> Iterator[Input]:
+        """An input with its source on this disk, unless it is a stream."""
+        if found.address is None or found.address.kind != "file":
+            yield found
             return
-        assert found.address is not None
         with fetched(found.address) as path:
-            yield Source(path, start=_or_nan(self.options.start), stop=_or_nan(self.options.stop))
+            part = Source(path, start=_or_nan(self.options.start), stop=_or_nan(self.options.stop))
+            yield Input(name=found.name, source=part)
+
+    def _clip(self, source: Source, name: str) -> AbstractContextManager[FileClip]:
+        """All of a clip in a scratch file."""
+        return open_clip(source, self.scorer.config.data, self.program, name=name)
 
     @contextmanager
     def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
         """A clip frame by frame."""
         encoding = encoding_of(self.scorer.config.data)
         if encoding.modality == "flow":
-            hint = "predict whole clips, or use a network over colours"
-            raise UsageError("there is no timeline by a network over optical flow", where=found.name, hint=hint)
-        if found.address is not None and found.address.kind != "file":
+            what = "optical flow has neither a timeline nor an explanation"
+            raise UsageError(what, where=found.name, hint="predict whole clips, or use a network over colours")
+        if found.source is None:
+            assert found.address is not None
             yield stream_address(found.address, self.program, encoding, _or_nan(self.options.stop))
-            return
-        with self._source(found) as source:
-            if source.kind == "video":
-                yield stream_video(source, self.program, encoding)
-                return
-        with self._opened(found) as clip:
-            yield clip.frames()
+        elif found.source.kind == "video":
+            yield stream_video(found.source, self.program, encoding)
+        else:
+            with self._clip(found.source, found.name) as clip:
+                yield clip.frames()
 
 
 class _Seen:

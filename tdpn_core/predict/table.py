@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tdpn_core.predict.ranking import Ranking
-from tdpn_core.predict.run import Prediction, Segment
+from tdpn_core.predict.result import Prediction, Segment
 
 COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error")
 

@@ -52,6 +52,11 @@ class Windowing:
         return length, min(stride, length)
 
 
+def whole_windows(config: RunConfig, seconds: float | None) -> Windowing:
+    """Windows of a clip that is named as a whole: one over all of it, where a network takes frames from all of it."""
+    return Windowing(seconds=seconds) if config.sampling.mode == "segments" else Windowing()
+
+
 class Window(NamedTuple):
     """Some successive frames."""
 

@@ -1,0 +1,90 @@
+"""Labels and bars, drawn as a strip that is laid over a video."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+    from tdpn_core.predict.ranking import Ranking
+
+_PAPER, _INK, _BAR, _SECOND = (12, 14, 18, 190), (255, 255, 255, 255), (64, 150, 255, 235), (170, 180, 190, 235)
+
+
+def caption_height(width: int, rows: int) -> int:
+    """Pixels, even, of a strip of that many rows for a picture of that width."""
+    return (rows * _row(width) + _row(width) // 2) // 2 * 2
+
+
+def draw_caption(width: int, rows: int, ranking: Ranking) -> Image:
+    """The likeliest classes with a bar for each, as RGBA; transparent where nothing is named."""
+    from PIL import Image, ImageDraw
+
+    height = caption_height(width, rows)
+    strip = Image.new("RGBA", (width, height), _PAPER if ranking else (0, 0, 0, 0))
+    draw = ImageDraw.Draw(strip)
+    row, margin = _row(width), _row(width) // 3
+    font = _font(round(row * 0.62))
+    shown = ranking[:rows]
+    bar_left = width - margin - round(width * 0.28)
+    for place, (name, probability) in enumerate(shown):
+        top = row // 4 + place * row
+        text = fitted(name, font, bar_left - 2 * margin)
+        draw.text((margin, top + row * 0.12), text, font=font, fill=_INK if place == 0 else _SECOND)
+        length = width - margin - bar_left
+        box = (bar_left, top + round(row * 0.2), bar_left + length, top + round(row * 0.8))
+        draw.rectangle(box, outline=_SECOND)
+        draw.rectangle((*box[:2], bar_left + round(length * probability), box[3]), fill=_BAR if place == 0 else _SECOND)
+        draw.text(
+            (bar_left + row * 0.2, top + row * 0.16), f"{probability:.0%}", font=_font(round(row * 0.5)), fill=_INK
+        )
+    return strip
+
+
+def draw_title(width: int, height: int, text: str) -> Image:
+    """One line of text on dark ground, (height x width) RGB."""
+    from PIL import Image, ImageDraw
+
+    strip = Image.new("RGB", (width, height), _PAPER[:3])
+    font = _font(round(height * 0.6))
+    ImageDraw.Draw(strip).text((height * 0.3, height * 0.14), fitted(text, font, width - height * 0.6), font=font)
+    return strip
+
+
+def png(strip: Image) -> bytes:
+    """A strip as the bytes of a PNG file."""
+    content = io.BytesIO()
+    strip.save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def fitted(text: str, font: FreeTypeFont, width: float) -> str:
+    """`text`, cut with an ellipsis to `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def merged(rankings: Sequence[Ranking]) -> Ranking:
+    """What to draw of several heads: of verb, noun and action the actions, else the only head."""
+    return rankings[-1] if rankings else []
+
+
+def _row(width: int) -> int:
+    return max(14, round(width / 22))
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> FreeTypeFont:
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), max(size, 8))

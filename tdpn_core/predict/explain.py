@@ -1,0 +1,149 @@
+"""`--explain`: where and when the network looked, and what its difference modules saw, beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from tdpn_core.config import RunConfig
+from tdpn_core.predict.captions import caption_height, draw_caption, draw_title, merged
+from tdpn_core.predict.heat import Heat, heat_of
+from tdpn_core.predict.ranking import rank
+from tdpn_core.predict.score import Scorer
+from tdpn_core.predict.windows import Window, WindowClip, Windowing, slide
+from tdpn_core.sampling import pixels
+from tdpn_core.sampling.indices import view_indices
+from tdpn_core.video.draw import write_pictures
+from tdpn_core.video.program import Program
+from tdpn_core.video.stream import StreamedFrame
+
+_SMALLEST = 224  # pixels of a panel's side; smaller networks are shown enlarged
+_TITLE = 26
+_ROWS = 3
+_FAINTEST = 0.05  # a response below this never fills the scale
+_STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
+_COLOURS = np.stack([np.interp(np.arange(256), np.linspace(0, 255, 5), _STOPS[:, c]) for c in range(3)], 1)
+_TITLES = {"global": "global difference", "local": "local difference"}
+
+Picture = npt.NDArray[np.uint8]
+
+
+class _Seen(NamedTuple):
+    """A window and what the network made of it."""
+
+    window: Window
+    heat: Heat
+    sampled: npt.NDArray[np.int64]
+    """(T,) numbers of the sampled frames within the window."""
+
+
+def explain(
+    frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, out: Path, program: Program, *, name: str
+) -> None:
+    """Write a video of panels, each of what the network saw (its centre crop): the class-activation map of the
+    likeliest class, and the responses of the global and the local difference modules where the network has them.
+
+    Windows slide over the frames; each frame is shown by the window whose middle is nearest. Responses are scaled by
+    the largest so far.
+
+    Raises:
+        ClipError: the frames cannot be read; no file is left then.
+    """
+    config = replace(scorer.config, sampling=replace(scorer.config.sampling, views="1x1"))
+    scorer = replace(scorer, config=config)
+    painter = _Painter(config, panels(scorer))
+    shown = painter.pictures(_seen(frames, windowing, scorer, name))
+    first = next(shown)  # tells that there are frames, before a file is begun
+    fps = painter.fps
+
+    def all_of_them() -> Iterator[bytes]:
+        yield first
+        yield from shown
+
+    write_pictures(all_of_them(), painter.size, fps, out, program, where=Path(name))
+
+
+def panels(scorer: Scorer) -> list[str]:
+    """The kinds of difference modules that the network has."""
+    temporal = set(scorer.config.model.temporal) if hasattr(scorer.model, "temporal_difference") else set()
+    return [kind for kind in _TITLES if kind in temporal]
+
+
+def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, name: str) -> Iterator[_Seen]:
+    config = scorer.config
+    for window in slide(frames, windowing, config):
+        view = scorer.views(WindowClip(window, config.data, name))[0]
+        heat = heat_of(scorer.model, view, config.sampling)
+        (sampled,) = view_indices(len(window.frames), config.model.num_frames, config.sampling, 1)
+        yield _Seen(window, heat, sampled)
+
+
+class _Painter:
+    """Draws frames with their heat."""
+
+    def __init__(self, config: RunConfig, kinds: list[str]) -> None:
+        side = config.model.input_size
+        self.side = side * -(-_SMALLEST // side) // 2 * 2
+        self.kinds = kinds
+        self.config = config
+        self.width = self.side * (1 + len(kinds))
+        self.size = (_TITLE + self.side + caption_height(self.width, _ROWS), self.width)
+        self.fps = 25.0
+        self.largest = dict.fromkeys(kinds, _FAINTEST)
+        titles = ["class activation", *(_TITLES[kind] for kind in kinds)]
+        self.title = np.concatenate([np.asarray(draw_title(self.side, _TITLE, text)) for text in titles], 1)
+
+    def pictures(self, seen: Iterator[_Seen]) -> Iterator[bytes]:
+        """Every frame once, in order, as raw RGB."""
+        last: _Seen | None = None
+        start = -np.inf
+        for one in seen:
+            if last is None:
+                self.fps = 1 / max((one.window.end - one.window.frames[-1].seconds), 1e-3)
+            else:
+                border = (last.window.middle + one.window.middle) / 2
+                yield from self._share(last, start, border)
+                start = border
+            last = one
+        if last is not None:
+            yield from self._share(last, start, np.inf)
+
+    def _share(self, seen: _Seen, start: float, end: float) -> Iterator[bytes]:
+        """The frames of a window from `start` to `end`."""
+        for kind in self.kinds:
+            self.largest[kind] = max(self.largest[kind], float(seen.heat.motion[kind].max()))
+        scores = {head: values.numpy() for head, values in seen.heat.scores.items()}
+        ranking = merged(list(rank(scores, self.config.data.classes, _ROWS).values()))
+        caption = np.asarray(draw_caption(self.width, _ROWS, ranking).convert("RGB"))
+        clip = WindowClip(seen.window, self.config.data, "")
+        for number, frame in enumerate(seen.window.frames):
+            if start <= frame.seconds < end:
+                step = int(np.abs(seen.sampled - number).argmin())
+                yield np.concatenate([self.title, self._panels(clip, number, seen.heat, step), caption]).tobytes()
+
+    def _panels(self, clip: WindowClip, number: int, heat: Heat, step: int) -> Picture:
+        decoded = pixels.decode(clip, 0, np.array([number]))
+        crop = pixels.view_crops(decoded, 1, self.config.sampling, self.config.model.input_size)[0]
+        picture = self._enlarged(crop.float())[0].permute(1, 2, 0).numpy()
+        maps = [heat.activation[step], *(heat.motion[kind][step] / self.largest[kind] for kind in self.kinds)]
+        grown = [self._enlarged(values[None, None])[0, 0].numpy() for values in maps]
+        return np.concatenate([_heated(picture, values) for values in grown], 1)
+
+    def _enlarged(self, values: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(values, (self.side, self.side), mode="bilinear", align_corners=False)
+
+
+def _heated(picture: npt.NDArray[np.float32], heat: npt.NDArray[np.float32]) -> Picture:
+    """A picture (H, W, 3) under its heat (H, W): the hotter, the less of it shows."""
+    heat = heat.clip(0, 1)
+    share = 0.25 + 0.5 * heat[..., None]
+    colour = _COLOURS[(heat * 255).round().astype(np.int64)]
+    mixed: Picture = ((1 - share) * picture + share * colour).clip(0, 255).astype(np.uint8)
+    return mixed

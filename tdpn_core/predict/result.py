@@ -1,0 +1,40 @@
+"""What comes of a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tdpn_core.errors import TdpnError
+from tdpn_core.predict.ranking import Ranking
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip, and what happens in it."""
+
+    start: float
+    end: float
+    """In seconds from the clip's start."""
+
+    heads: dict[str, Ranking]
+    """For each head (class name, probability), the likeliest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The likeliest classes of one clip, or why there are none."""
+
+    name: str
+    """The clip, as it was named."""
+
+    heads: dict[str, Ranking] = field(default_factory=dict)
+    """For each head (class name, probability), the likeliest first; empty if the clip failed. Of a timeline, the mean
+    of the whole."""
+
+    segments: list[Segment] | None = None
+    """Of a timeline, in the order of time; with an error, those before it."""
+
+    seconds: float | None = None
+    """Length of the clip, as far as it was read."""
+
+    error: TdpnError | None = None

@@ -1,0 +1,103 @@
+"""Videos that are written for people: pictures laid over a video, or pictures alone, as H.264 in MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import ffmpeg
+
+from tdpn_core.errors import ClipError
+from tdpn_core.files import atomic_path
+from tdpn_core.video.child import Limits, run_child
+from tdpn_core.video.command import PICTURE, compiled, open_video
+from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.log import complaints, no_frames, read_header
+from tdpn_core.video.program import Program
+from tdpn_core.video.scratch import disk_full, tells_full_disk
+from tdpn_core.video.source import Source
+
+_LIMITS = Limits(seconds=4 * 3600.0)
+_EVEN = "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"
+_OUTPUT: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "pix_fmt": "yuv420p", "format": "mp4"}
+
+
+def shown_size(path: Path, program: Program) -> tuple[int, int]:
+    """(height, width) of a video file as it is shown.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    output = ffmpeg.output(open_video(Encoding())[PICTURE], "pipe:1", c="copy", format="null", **{"frames:v": 1})
+    log = run_child(compiled(output, program, path), Limits(), where=path).log
+    header = read_header(log)
+    if header is None or not header.width:
+        raise no_frames(log, path, Encoding().max_pixels)
+    return header.height, header.width
+
+
+def overlay_file(source: Source, strips: Iterable[bytes], rate: float, out: Path, program: Program) -> None:
+    """Lay strips over the foot of a video file, or of a part of it; size, frames and sound stay as they are.
+
+    Args:
+        source: a video file.
+        strips: PNG files, one after the other, of the video's width.
+        rate: strips a second; the last one stays to the end.
+        out: the MP4 file to write, atomically.
+        program: ffmpeg.
+    """
+    seek = {} if source.start != source.start else {"ss": f"{source.start:.6f}"}
+    until = {} if source.stop != source.stop else {"to": f"{source.stop:.6f}"}
+    video = open_video(Encoding(), **seek, **until)
+    options = {"c:a": "aac", "fps_mode": "vfr", "map_metadata": -1, **_OUTPUT}
+    laid = _laid(video[PICTURE], rate)
+    output = ffmpeg.output(laid, video["a?"], "fd:", fd=1, **options)
+    _run(compiled(output, program, source.path), strips, out, source.path)
+
+
+def overlay_pictures(
+    items: Path, fps: float, strips: Iterable[bytes], rate: float, out: Path, program: Program
+) -> None:
+    """The same over a file of JPEGs, one after the other."""
+    video = ffmpeg.input(f"file:{items}", format="mjpeg", framerate=repr(fps), threads=1)
+    output = ffmpeg.output(_laid(video, rate), "fd:", fd=1, **_OUTPUT)
+    _run(_plain(output, program), strips, out, items)
+
+
+def write_pictures(
+    pictures: Iterable[bytes], size: tuple[int, int], fps: float, out: Path, program: Program, *, where: Path
+) -> None:
+    """RGB pictures of `size` (height, width), both even, as a video.
+
+    Raises:
+        ClipError: whatever `pictures` raises; no file is left then.
+    """
+    shape = {"pixel_format": "rgb24", "video_size": f"{size[1]}x{size[0]}"}
+    video = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), **shape)
+    _run(_plain(ffmpeg.output(video, "fd:", fd=1, **_OUTPUT), program), pictures, out, where)
+
+
+def _laid(video: Any, rate: float) -> Any:
+    captions = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(rate))
+    laid = ffmpeg.overlay(video, captions, x=0, y="H-h", eof_action="repeat")
+    return laid.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
+
+
+def _plain(output: Any, program: Program) -> list[str]:
+    quiet = output.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info")
+    return [str(part) for part in quiet.compile(cmd=program.path)]
+
+
+def _run(command: list[str], feed: Iterable[bytes], out: Path, where: Path) -> None:
+    with atomic_path(out) as temporary, temporary.open("w+b") as file:
+        _checked(command, feed, file, where)
+
+
+def _checked(command: list[str], feed: Iterable[bytes], file: IO[bytes], where: Path) -> None:
+    finished = run_child(command, _LIMITS, where=where, output=file, feed=feed)
+    if tells_full_disk(finished.log):
+        raise disk_full(Path(file.name))
+    if finished.status != 0 or file.seek(0, 2) == 0:
+        lines = complaints(finished.log)
+        raise ClipError(f"cannot be drawn on ({lines[0][:160] if lines else 'no frames'})", where=where)

@@ -1,0 +1,179 @@
+"""Drawn videos show what was named, and what the network looked at."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.config import RunConfig, from_dict, to_dict
+from tdpn_core.errors import UsageError
+from tdpn_core.model.factory import create_model
+from tdpn_core.model.tdpn import TDPN
+from tdpn_core.predict import Prediction, PredictOptions, Segment, Windowing, predict
+from tdpn_core.predict.captions import caption_height, draw_caption
+from tdpn_core.predict.heat import heat_of
+from tdpn_core.predict.overlay import overlay_video
+from tdpn_core.runtime import Runtime
+from tdpn_core.sampling.pixels import normalise
+from tdpn_core.video.decode import probe_video, read_frames
+from tdpn_core.video.program import Program
+from tdpn_core.video.source import Source
+
+CPU = Runtime(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def video(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of grey, 101 pixels high, with sound."""
+    path = tmp_path_factory.mktemp("grey") / "grey.mkv"
+    inputs = ["-f", "lavfi", "-i", "color=gray:size=240x101:rate=10:duration=4", "-f", "lavfi", "-i", "sine=duration=4"]
+    codecs = ["-c:v", "libx264", "-pix_fmt", "yuv444p", "-c:a", "flac"]
+    command = [program.path, "-y", "-loglevel", "error", *inputs, *codecs, path]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    return path
+
+
+def _picture(path: Path, frame: int, size: tuple[int, int]) -> np.ndarray:
+    return read_frames(path, [frame], size)[0].astype(int)
+
+
+def _streams(path: Path, program: Program) -> str:
+    return subprocess.run(
+        [program.path, "-hide_banner", "-i", path], capture_output=True, text=True, check=False
+    ).stderr
+
+
+def test_labels_are_drawn_at_their_time_and_the_rest_stays(video: Path, program: Program, tmp_path: Path) -> None:
+    segments = [Segment(1.0, 2.0, {"action": [("one", 0.9)]}), Segment(3.0, 4.0, {"action": [("two", 0.1)]})]
+    out = tmp_path / "out.mp4"
+    overlay_video(Prediction(name="x", segments=segments), Source(video), out, program)
+    info = probe_video(out)
+    assert (info.frames, info.height, info.width) == (40, 100, 240)
+    assert "Audio: aac" in _streams(out, program)
+    height = caption_height(240, 3)
+    shown = {frame: _picture(out, frame, (100, 240)) for frame in (5, 15, 25, 35)}
+    assert all(np.abs(picture[: 100 - height - 8] - 127).max() <= 4 for picture in shown.values())
+    feet = {frame: picture[100 - height :] for frame, picture in shown.items()}
+    assert max(np.abs(feet[frame] - 127).mean() for frame in (5, 25)) < 4
+    assert min(np.abs(feet[frame] - 127).mean() for frame in (15, 35)) > 20
+    blue = {frame: (feet[frame][..., 2] - feet[frame][..., 0] > 60).sum() for frame in (15, 35)}
+    assert blue[15] > 4 * blue[35] > 0, "the bar is as long as the class is probable"
+
+
+def test_a_part_is_drawn_as_a_part_with_one_label(video: Path, program: Program, tmp_path: Path) -> None:
+    source = Source(video, start=1.0, stop=2.5)
+    overlay_video(Prediction(name="x", heads={"action": [("one", 0.9)]}), source, tmp_path / "o.mp4", program)
+    assert probe_video(tmp_path / "o.mp4").frames == 15
+    first, last = (_picture(tmp_path / "o.mp4", frame, (100, 240)) for frame in (0, 14))
+    assert np.abs(first - last).mean() < 2
+
+
+def test_a_long_label_is_cut_and_any_script_is_drawn() -> None:
+    short = np.asarray(draw_caption(320, 1, [("x" * 300, 0.5)]))
+    assert short.shape == (caption_height(320, 1), 320, 4)
+    bar_left = 320 - round(320 * 0.28) - 10
+    assert (short[:, 5 : bar_left - 6, :3] > 200).any()
+    assert not (short[2:-2, bar_left - 4 : bar_left - 1, :3] > 200).any(), "the label keeps clear of the bar"
+    assert np.asarray(draw_caption(320, 3, [("прыжок → ✓", 1.0)])).any()
+    assert not np.asarray(draw_caption(320, 3, [])).any()
+
+
+def test_the_activation_map_is_the_classifiers_evidence_at_each_place(config: RunConfig, checkpoint: Path) -> None:
+    network = load_checkpoint(checkpoint).build(CPU.device)
+    assert isinstance(network, TDPN)
+    view = torch.randint(0, 256, (3, 10, 64, 64), dtype=torch.uint8)
+    heat = heat_of(network, view, config.sampling)
+    with torch.no_grad():
+        clip = normalise(view[None], config.sampling)
+        features = network.features(clip)[0]  # (C, 1, 2, 2)
+        logits = network(clip)[0]
+    weight = network.head.linear.get_parameter("action.weight")[int(logits.argmax())]
+    evidence = torch.stack([
+        torch.stack([(features[:, 0, row, column] * weight).sum() for column in range(2)]) for row in range(2)
+    ]).clamp_min(0)  # fmt: skip
+    assert heat.activation.shape == (2, 64, 64)
+    corners = heat.activation[:, [[0], [-1]], [[0, -1]]]
+    assert torch.allclose(corners, (evidence / evidence.max()).expand(2, 2, 2), atol=1e-5)
+    assert torch.allclose(heat.scores["action"], logits.double().softmax(0), atol=1e-6)
+
+
+def test_responses_are_the_share_of_motion_in_what_leaves_the_modules(config: RunConfig) -> None:
+    torch.manual_seed(0)
+    network = create_model("tdpn", arch="r18", width=0.125, num_frames=2, input_size=64, num_classes=3).eval()
+    assert isinstance(network, TDPN)
+    for name, value in network.named_parameters():
+        if "lateral" in name and name.endswith("bn.weight"):
+            torch.nn.init.ones_(value)
+    still = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8).expand(3, 10, 64, 64).contiguous()
+    view = still.clone()
+    view[:, 5:] = torch.randint(0, 256, (3, 5, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        clip = normalise(view[None], config.sampling)
+        entered = network.backbone(network.frames(clip))
+        left = network.temporal_difference(clip, entered)
+    heat = heat_of(network, view, config.sampling)
+    assert set(heat.motion) == {"global", "local"}
+    for kind, names in (("global", ("res2", "res3")), ("local", ("res4", "res5"))):
+        shares = []
+        for name in names:
+            before, added = entered[name][0].abs().mean(0), (left[name] - entered[name])[0].abs().mean(0)
+            share = (added / (before + added))[:, None]
+            shares.append(torch.nn.functional.interpolate(share, (64, 64), mode="bilinear")[:, 0])
+        assert torch.allclose(heat.motion[kind], sum(shares) / 2, atol=1e-5)
+    local = heat.motion["local"].mean((1, 2))
+    assert local[1] > 1.2 * local[0], "the second window moves, the first stands still"
+
+
+@pytest.mark.parametrize("timeline", [None, Windowing(seconds=1.0)])
+def test_explanations_show_every_frame_with_three_panels(
+    checkpoint: Path, video: Path, tmp_path: Path, timeline: Windowing | None
+) -> None:
+    options = PredictOptions(explain=tmp_path / "e", overlay=tmp_path / "o.mp4", timeline=timeline)
+    (prediction,) = predict([video], checkpoint=checkpoint, runtime=CPU, options=options)
+    assert prediction.error is None
+    out = tmp_path / "e" / "grey.mp4"
+    info = probe_video(out)
+    assert (info.frames, info.width, info.height) == (40, 3 * 224, 26 + 224 + caption_height(672, 3))
+    assert info.fps == pytest.approx(10, rel=0.01)
+    assert probe_video(tmp_path / "o.mp4").frames == 40
+    assert {path.name for path in tmp_path.iterdir()} == {"e", "o.mp4"}
+
+
+def test_a_network_without_difference_modules_has_one_panel_and_pictures_are_drawn(
+    config: RunConfig, save_fresh, video: Path, program: Program, tmp_path: Path
+) -> None:
+    values = to_dict(config)
+    values["model"] = {"name": "tsn", "arch": "r18", "num_classes": {"verb": 3, "noun": 2}, "num_frames": 2,
+                       "input_size": 32, "width": 0.125}  # fmt: skip
+    values["data"]["classes"] = {"verb": ["take", "put", "cut"], "noun": ["cup", "pan"]}
+    checkpoint = save_fresh(from_dict(RunConfig, values), tmp_path / "best.pt")
+    pictures = tmp_path / "frames"
+    pictures.mkdir()
+    command = [program.path, "-loglevel", "error", "-i", video, "-t", "1", pictures / "%03d.jpg"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    options = PredictOptions(explain=tmp_path / "e.mp4", overlay=tmp_path / "o.mp4", fps=10.0)
+    (prediction,) = predict([pictures], checkpoint=checkpoint, runtime=CPU, options=options)
+    assert prediction.error is None
+    assert list(prediction.heads) == ["verb", "noun", "action"]
+    assert probe_video(tmp_path / "e.mp4").width == 224
+    assert (probe_video(tmp_path / "e.mp4").frames, probe_video(tmp_path / "o.mp4").frames) == (10, 10)
+
+
+def test_a_flow_network_is_not_explained(config: RunConfig, save_fresh, video: Path, tmp_path: Path) -> None:
+    data = replace(config.data, encoding={**config.data.encoding, "modality": "flow", "flow_method": "dis"})
+    checkpoint = save_fresh(replace(config, data=data), tmp_path / "best.pt")
+    options = PredictOptions(timeline=Windowing())
+    with pytest.raises(UsageError, match=r"grey.mkv: optical flow has neither a timeline nor an explanation"):
+        list(predict([video], checkpoint=checkpoint, runtime=CPU, options=options))
+
+
+def test_outputs_that_are_there_are_refused_before_anything_is_loaded(video: Path, tmp_path: Path) -> None:
+    (tmp_path / "o.mp4").write_bytes(b"mine")
+    for options in (PredictOptions(overlay=tmp_path / "o.mp4"), PredictOptions(explain=tmp_path / "o.mp4")):
+        with pytest.raises(UsageError, match=r"o.mp4: exists already; add --force to replace it"):
+            list(predict([video], checkpoint=tmp_path / "none.pt", runtime=CPU, options=options))
+    assert (tmp_path / "o.mp4").read_bytes() == b"mine"
