@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 from tdpn_core.predict.captions import draw_caption, merged, png
@@ -36,9 +37,9 @@ def overlay_clip(prediction: Prediction, clip: FileClip, out: Path, program: Pro
 
 
 def _strips(prediction: Prediction, width: int) -> Iterator[bytes]:
-    """A strip for each fifth of a second; a single one where nothing changes."""
+    """A strip for each fifth of a second, without end."""
     if prediction.segments is None:
-        yield _strip(width, merged(list(prediction.heads.values())))
+        yield from repeat(_strip(width, merged(list(prediction.heads.values()))))
         return
     nothing = _strip(width, [])
     number = 0
@@ -50,7 +51,7 @@ def _strips(prediction: Prediction, width: int) -> Iterator[bytes]:
         while number / RATE < segment.end:
             yield strip
             number += 1
-    yield nothing
+    yield from repeat(nothing)
 
 
 def _strip(width: int, ranking: Ranking) -> bytes:

@@ -42,8 +42,8 @@ def overlay_file(source: Source, strips: Iterable[bytes], rate: float, out: Path
 
     Args:
         source: a video file.
-        strips: PNG files, one after the other, of the video's width.
-        rate: strips a second; the last one stays to the end.
+        strips: PNG files, one after the other, of the video's width; without an end, for the video ends with them.
+        rate: strips a second.
         out: the MP4 file to write, atomically.
         program: ffmpeg.
     """
@@ -73,14 +73,14 @@ def write_pictures(
     Raises:
         ClipError: whatever `pictures` raises; no file is left then.
     """
-    shape = {"pixel_format": "rgb24", "video_size": f"{size[1]}x{size[0]}"}
+    shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
     video = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), **shape)
     _run(_plain(ffmpeg.output(video, "fd:", fd=1, **_OUTPUT), program), pictures, out, where)
 
 
 def _laid(video: Any, rate: float) -> Any:
     captions = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(rate))
-    laid = ffmpeg.overlay(video, captions, x=0, y="H-h", eof_action="repeat")
+    laid = ffmpeg.overlay(video, captions, x=0, y="H-h", shortest=1)
     return laid.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
 
 
