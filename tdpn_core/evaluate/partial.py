@@ -33,7 +33,7 @@ class PartialScores:
     def load(self) -> ScoredClips:
         """Everything that is there and whole; files of other runs, and damaged ones, are passed over.
 
-        A clip that two runs scored is there once.
+        A clip that two runs scored is there once, and one that could be read in the end is not missing.
         """
         clips: dict[int, dict[str, np.ndarray]] = {}
         missing: dict[int, str] = {}
@@ -49,7 +49,8 @@ class PartialScores:
             clips |= {clip: _row(arrays, row) for row, clip in enumerate(numbers.tolist())}
         order = sorted(clips)
         heads = clips[order[0]] if order else {}
-        return ScoredClips(order, {head: np.stack([clips[clip][head] for clip in order]) for head in heads}, missing)
+        logits = {head: np.stack([clips[clip][head] for clip in order]) for head in heads}
+        return ScoredClips(order, logits, {clip: missing[clip] for clip in missing if clip not in clips})
 
     def add(self, scored: ScoredClips) -> None:
         """Keep `scored`; it is on disk within `_SAVE_EVERY_SECONDS`, or after `save`."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +177,7 @@ def _check(scores: Scores, path: Path) -> None:
     if len(set(scores.ids)) != count:
         raise ScoresError("names a clip twice", where=path)
     for head, names in scores.classes.items():
-        shapes: Mapping[str, tuple[int, ...]] = {
-            "labels": scores.labels[head].shape,
-            "scores": scores.logits[head].shape,
-        }
-        if shapes["labels"] != (count,) or shapes["scores"][::2] != (count, len(names)):
-            raise ScoresError(f"{head}: {shapes} do not fit {count} clips of {len(names)} classes", where=path)
+        labels, logits = scores.labels[head].shape, scores.logits[head].shape
+        if labels != (count,) or logits[::2] != (count, len(names)):
+            what = f"{head} labels {labels} and scores {logits} do not fit {count} clips of {len(names)} classes"
+            raise ScoresError(what, where=path)
