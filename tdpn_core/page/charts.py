@@ -16,6 +16,9 @@ Points = Sequence[tuple[float, float]]
 
 _SMALLEST_RANGE = 1e-11  # below, an axis has one tick: the digits of a label cannot tell two apart
 _LEVELS = 10
+_LABELLED_ROWS = 24
+"""Classes up to which the rows of a matrix have their names beside them."""
+
 _NAMED_CELLS = 40
 """Classes up to which each cell of a matrix tells its numbers when pointed at: beyond, the page would be megabytes."""
 
@@ -78,7 +81,12 @@ def matrix_chart(title: str, shares: npt.NDArray[np.floating], names: Sequence[s
             (column, row, f"{names[row]} {verb} {names[column]}: {shares[row, column]:.1%}")
             for row, column in np.argwhere(level > 0).tolist()
         ]
-    drawing = block("matrix", title=title, size=size, levels=levels, cells=cells)
+    labels = list(names) if size <= _LABELLED_ROWS else []
+    longest = max(map(len, labels), default=0)
+    letter = 0.036 * size  # high; the widest letters are as wide
+    left = round(min(0.62 * letter * longest + 0.4 * letter, 0.6 * size), 2)
+    frame = {"left": left if labels else 0, "letter": round(letter, 3)}
+    drawing = block("matrix", title=title, size=size, levels=levels, cells=cells, labels=labels, frame=frame)
     return block("figure", caption=title, drawing=drawing, legend=[])
 
 

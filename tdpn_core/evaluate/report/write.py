@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tdpn_core.evaluate.report.html import html
 from tdpn_core.evaluate.report.text import markdown, summary
 from tdpn_core.evaluate.run import Evaluation
 from tdpn_core.files import write_json, write_text
 
 
 def write_report(evaluation: Evaluation, folder: Path | None = None) -> Path:
-    """Write `report.md`, `results.json`, and for each head `predictions-*.csv` and `confusion-*.csv`; give the report.
+    """Write `report.html`, `report.md`, `results.json`, and `predictions-*.csv` and `confusion-*.csv` for each head.
+
+    Gives the path of `report.md`.
 
     The folder is the evaluation's own unless given.
     """
@@ -28,6 +31,7 @@ def write_report(evaluation: Evaluation, folder: Path | None = None) -> Path:
         write_text(target / f"confusion-{head}.csv", confusion.to_csv())
     write_json(target / "results.json", summary(evaluation) | {"config": evaluation.scores.origin.settings})
     write_text(target / "report.md", markdown(evaluation))
+    write_text(target / "report.html", html(evaluation))
     return target / "report.md"
 
 

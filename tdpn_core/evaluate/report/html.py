@@ -1,0 +1,257 @@
+"""The report as a page: numbers, classes, confusions, clips that went wrong, training curves, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from tdpn_core.errors import TdpnError
+from tdpn_core.evaluate.metrics import Metrics
+from tdpn_core.evaluate.report.previews import preview
+from tdpn_core.evaluate.report.text import confused_rows, covered, epic_rows, title
+from tdpn_core.evaluate.run import Evaluation
+from tdpn_core.model.published import PUBLISHED
+from tdpn_core.page import Section, render_page
+from tdpn_core.page.charts import line_chart, matrix_chart
+from tdpn_core.page.parts import Cell, Clip, Share, Tile, clips, details, facts, grid, note, table, text, tiles, warning
+from tdpn_core.shards import ClipStore
+from tdpn_core.video.program import find_ffmpeg
+
+_EXTREMES = 10
+"""Classes in each of the tables of the best and the worst."""
+
+_WRONG = 8
+"""Clips that are shown, of each head."""
+
+_DATASETS = {
+    "kinetics400": "Kinetics-400",
+    "something-something-v1": "Something-Something V1",
+    "something-something-v2": "Something-Something V2",
+}
+
+
+def html(evaluation: Evaluation) -> str:
+    """The whole page, with everything in it."""
+    origin = evaluation.scores.origin
+    sections = [Section("Result", _result(evaluation))]
+    for head, metrics in evaluation.heads.items():
+        of = f" of {head}" if len(evaluation.heads) > 1 else ""
+        sections += [
+            Section(f"Classes{of}", _classes(metrics)),
+            Section(f"Confusion{of}", _confusion(metrics)),
+            Section(f"Confidently wrong{of}", _wrong(evaluation, head)),
+            Section(f"Calibration{of}", [_calibration(metrics)]),
+        ]
+    sections += [
+        Section("Training", _training(Path(origin.checkpoint).parent / "metrics.csv")),
+        Section("Settings and data", _settings(evaluation)),
+    ]
+    lead = f"{origin.views} views (clips in time x crops). {covered(evaluation)}"
+    return render_page(title(evaluation), sections, lead=lead)
+
+
+def _result(evaluation: Evaluation) -> list[Markup]:
+    blocks = [note(line) for line in evaluation.scores.origin.notes]
+    if not evaluation.heads:
+        return [*blocks, text("No clip has a label: there are scores, and nothing to measure them by.")]
+    coverage = evaluation.scores.origin.coverage
+    if coverage.scored < coverage.on_disk:
+        blocks.append(warning(covered(evaluation)))
+    for head, metrics in evaluation.heads.items():
+        blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
+    if evaluation.epic:
+        top, *rows = epic_rows(evaluation)
+        cells: list[list[Cell]] = [[*row[:2], int(row[2]), *row[3:]] for row in rows]
+        blocks.append(table("EPIC-KITCHENS' own table: an action is a verb and a noun", top, cells))
+    return blocks + _published(evaluation)
+
+
+def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
+    found = [
+        Tile(f"{prefix}top-{k}", f"{value:.1%}", _interval(metrics.top_intervals[k]))
+        for k, value in sorted(metrics.top.items())
+    ]
+    guess = max(row.clips for row in metrics.classes) / metrics.clips
+    return [
+        *found,
+        Tile(
+            f"{prefix}mean class accuracy", f"{metrics.mean_class_accuracy:.1%}", _interval(metrics.mean_class_interval)
+        ),
+        Tile(f"{prefix}calibration error", f"{metrics.calibration.error:.1%}", "expected, 15 bins"),
+        Tile(f"{prefix}largest class", f"{guess:.1%}", "what always guessing it earns"),
+        Tile("labelled clips", f"{metrics.clips:,}"),
+    ]
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"95 %: {interval[0]:.1%} to {interval[1]:.1%}"
+
+
+def _published(evaluation: Evaluation) -> list[Markup]:
+    """What the model's own paper reports on this data set, beside ours."""
+    origin = evaluation.scores.origin
+    model: Mapping[str, Any] = origin.settings.get("model", {})
+    data = _DATASETS.get(origin.dataset)
+    own = next((rows for name, rows in PUBLISHED.items() if name == model.get("name")), ())
+    rows = [row for row in own if row.data == data and row.arch == model.get("arch")]
+    metrics = evaluation.heads.get("action")
+    if not rows or metrics is None or origin.fused:
+        return []
+    ours = [f"{metrics.top[k]:.1%}" if k in metrics.top else "–" for k in (1, 5)]
+    cells = [["this checkpoint", f"{model['num_frames']} frames, {origin.views} views", *ours]]
+    cells += [
+        [
+            row.source,
+            f"{row.clip}{f', {row.note}' if row.note else ''}",
+            f"{row.top1:g}%",
+            f"{row.top5:g}%" if row.top5 else "–",
+        ]
+        for row in rows
+    ]
+    return [
+        table(f"Beside what was published of {origin.model} on {data}", ["source", "clip", "top-1", "top-5"], cells)
+    ]
+
+
+def _classes(metrics: Metrics) -> list[Markup]:
+    rows = [row for row in metrics.classes if row.accuracy is not None]
+    ranked = sorted(rows, key=lambda row: -(row.accuracy or 0))
+    head = ["class", "clips", "accuracy", "precision"]
+
+    def cells(chosen: list[Any]) -> list[list[Any]]:
+        return [[row.name, row.clips, Share(row.accuracy), Share(row.precision)] for row in chosen]
+
+    blocks = []
+    if len(ranked) > 2 * _EXTREMES:
+        worst = list(reversed(ranked[-_EXTREMES:]))
+        blocks.append(grid([table("Best", head, cells(ranked[:_EXTREMES])), table("Worst", head, cells(worst))]))
+        blocks.append(details("Every class", [table("Every class", head, cells(list(metrics.classes)))]))
+    else:
+        blocks.append(table("From best to worst", head, cells(ranked)))
+    return blocks
+
+
+def _confusion(metrics: Metrics) -> list[Markup]:
+    counts = metrics.confusion.sum(axis=1, keepdims=True)
+    shares = metrics.confusion / np.maximum(counts, 1)
+    names = [row.name for row in metrics.classes]
+    caption = "Each row is a class, each column what its clips were taken for; the darker, the larger the share"
+    blocks = [matrix_chart(caption, shares, names, verb="taken for")] if len(names) > 1 else []
+    top, *rows = confused_rows(metrics)
+    if rows:
+        cells: list[list[Cell]] = [[true, guess, int(count)] for true, guess, count in rows]
+        return [grid([*blocks, table("Most confused pairs", top, cells)])]
+    return [*blocks, note("No clip was taken for another class.")]
+
+
+def _wrong(evaluation: Evaluation, head: str) -> list[Markup]:
+    """The clips that were taken for another class with the highest probability, as films."""
+    probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
+    guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero((labels >= 0) & (guess != labels))
+    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:_WRONG].tolist()
+    if not chosen:
+        return [note("No clip was taken for another class.")]
+    names = evaluation.scores.classes[head]
+    films, failed = [], ""
+    try:
+        store, program = ClipStore(Path(evaluation.scores.origin.data), evaluation.split), find_ffmpeg()
+        row = {name: number for number, name in enumerate(store.ids)}
+        for number in chosen:
+            name = evaluation.ids[number]
+            own = probabilities[number, labels[number]]
+            lines = [
+                f"{sure[number]:.0%} {names[guess[number]]}",
+                f"{own:.0%} {names[labels[number]]} (true)",
+                name,
+            ]
+            films.append(Clip(name, preview(store, row[name], program), lines))
+    except (TdpnError, KeyError) as error:
+        failed = str(error)
+    blocks = [clips(films)] if films else []
+    if failed:
+        cells = [
+            [evaluation.ids[number], names[labels[number]], names[guess[number]], Share(float(sure[number]))]
+            for number in chosen
+        ]
+        blocks.append(table("Most confident errors", ["clip", "true", "predicted", "probability"], cells))
+        blocks.append(note(f"Not all can be shown: {failed}"))
+    return blocks
+
+
+def _calibration(metrics: Metrics) -> Markup:
+    bins = metrics.calibration.bins
+    series = {
+        "measured": [(one.confidence, one.accuracy) for one in bins],
+        "perfect": [(0.0, 0.0), (1.0, 1.0)],
+    }
+    return line_chart(
+        "How often clips are right, by how sure the network is", series, x="confidence", y="", percent=True
+    )
+
+
+def _training(path: Path) -> list[Markup]:
+    """The curves of the run that made the checkpoint, if its `metrics.csv` lies beside it."""
+    if not path.is_file():
+        return []
+    try:
+        rows = pd.read_csv(path)
+    except (OSError, ValueError):
+        return []
+    if "epoch" not in rows or rows.empty:
+        return []
+    charts = []
+    for caption, names, percent in (
+        ("Loss by epoch", {"training": "loss", "validation": "val_loss"}, False),
+        ("Top-1 by epoch", {"training": "top1", "validation": "val_top1"}, True),
+        ("Learning rate by epoch", {"learning rate": "lr"}, False),
+    ):
+        series = {
+            name: list(zip(rows["epoch"].tolist(), rows[column].tolist(), strict=True))
+            for name, column in names.items()
+            if column in rows
+        }
+        if series:
+            charts.append(line_chart(caption, series, x="epoch", y="", percent=percent))
+    return [grid(charts)]
+
+
+def _settings(evaluation: Evaluation) -> list[Markup]:
+    origin = evaluation.scores.origin
+    coverage = origin.coverage
+    found = {
+        "checkpoint": origin.checkpoint,
+        "sha256 of its weights": origin.weights,
+        "data": origin.data,
+        "sha256 of its manifest": origin.data_digest,
+        "split": origin.split,
+        "views": origin.views,
+        "clips on disk": coverage.on_disk,
+        "clips decoded": coverage.decoded,
+        "clips scored": coverage.scored,
+        **{f"weight of {name}": f"{weight:g}" for name, weight in origin.fused.items()},
+    }
+    blocks = [facts(found)]
+    if coverage.missing:
+        rows = [[name, reason] for name, reason in coverage.missing.items()]
+        blocks.append(table("Clips without scores", ["clip", "why"], rows))
+    settings = {name: value for name, value in _flat(origin.settings) if not name.startswith("data.classes.")}
+    if settings:
+        blocks.append(details("Settings of the run", [facts(settings)]))
+    return blocks
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as `train.lr` and their values."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, value))
+    return rows
