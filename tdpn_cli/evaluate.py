@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tdpn_cli import options, output
+from tdpn_cli import options, output, ranks
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
     from tdpn_core.evaluate.run import Evaluation
+    from tdpn_core.runtime import Runtime
 
 EXAMPLES = options.epilog(
     "tdpn eval runs/folder-tdpn-r18/best.pt",
@@ -61,6 +63,7 @@ def evaluate(
         str, typer.Option("--sls", help="Its supervision levels: pre-training, training labels, training data.")
     ] = "2,3,3",
     gpus: options.Gpus = None,
+    processes: ranks.Processes = None,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
@@ -73,12 +76,10 @@ def evaluate(
     ks = options.parse_numbers(topk, where="--topk")
     weights, searched = _fusion(fuse, search_on)
     levels = _levels(sls)
-    runtime = None
-    if not all(is_scores(path) for path in files):
-        from tdpn_core.runtime import set_up
-
-        runtime = set_up(gpus)
-    with output.progress() as progress:
+    if ranks.started(gpus, processes):
+        return
+    from_scores = all(is_scores(path) for path in files)
+    with _alone() if from_scores else _joined(ranks.device(gpus, processes)) as runtime, output.progress() as progress:
         result = run.evaluate_files(
             files,
             runtime=runtime,
@@ -96,6 +97,8 @@ def evaluate(
             out=out,
             progress=progress,
         )
+    if not ranks.is_first():
+        return
     report = write_report(result, out)
     if submission is not None:
         from tdpn_core.evaluate.submission import write_submission
@@ -106,7 +109,7 @@ def evaluate(
         output.print_json(summary(result) | {"report": str(report)})
     else:
         show(result)
-        output.stdout.print(f"[dim]report[/]  {report}", soft_wrap=True)
+        output.stdout.print(f"[dim]report[/]  {report.with_suffix('.html')}", soft_wrap=True)
 
 
 def show(result: Evaluation) -> None:
@@ -122,6 +125,17 @@ def show(result: Evaluation) -> None:
     coverage = result.scores.origin.coverage
     if coverage.scored < coverage.on_disk:
         output.say(f"note: {covered(result)}")
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Files of scores need no device."""
+    return nullcontext()
+
+
+def _joined(gpus: int | None) -> AbstractContextManager[Runtime]:
+    from tdpn_core.runtime import joined  # torch, which files of scores do not need
+
+    return joined(gpus, say=output.say)
 
 
 def _show_heads(result: Evaluation) -> None:

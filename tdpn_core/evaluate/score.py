@@ -50,9 +50,10 @@ def score_checkpoint(
     """
     checkpoint = load_checkpoint(path)
     job = _Job(path, checkpoint, options, runtime, folder)
-    job.announce(progress)
+    listener = progress if runtime.is_main else SILENT
+    job.announce(listener)
     with stop_requests() as stop:
-        job.run(progress, stop)
+        job.run(listener, stop)
     return job.finish()
 
 

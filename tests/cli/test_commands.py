@@ -55,6 +55,28 @@ def test_evaluation_prints_a_table_and_leaves_a_report_of_the_same_numbers(workp
     assert sum(int(confusion[i + 1][i + 1]) for i in range(8)) / 8 == head["top1"]
 
 
+def test_several_processes_leave_the_scores_of_one(workplace: Path) -> None:
+    words = ["eval", "runs/folder-tdpn-r18/best.pt", "--json", "--workers", 0, "--out"]
+    one = tdpn(*words, "one", cwd=workplace)
+    two = tdpn(*words, "two", "--processes", 2, cwd=workplace)
+    assert two.returncode == 0, two.stderr
+    assert json.loads(two.stdout)["heads"] == json.loads(one.stdout)["heads"]
+    assert (workplace / "two" / "scores.h5").read_bytes() == (workplace / "one" / "scores.h5").read_bytes()
+
+
+def test_scores_are_measured_again_and_fused_without_a_network(workplace: Path) -> None:
+    best, scores = "runs/folder-tdpn-r18/best.pt", "runs/folder-tdpn-r18/eval-val-1x1/scores.h5"
+    first = json.loads(tdpn("eval", best, "--json", cwd=workplace).stdout)
+    again = json.loads(tdpn("eval", scores, "--json", cwd=workplace).stdout)
+    assert again["heads"] == first["heads"]
+    fused = tdpn("eval", scores, scores, "--fuse", "1,1.5", "--json", cwd=workplace)
+    assert json.loads(fused.stdout)["heads"]["action"]["top1"] == first["heads"]["action"]["top1"], fused.stderr
+    searched = tdpn("eval", scores, scores, "--fuse", "search", cwd=workplace)
+    assert "weights searched for on the other half of the val split, 4 clips: 0.5, 0.5" in searched.stderr
+    assert "4 clips scored of 9 on disk" in searched.stderr
+    assert "report  runs/folder-tdpn-r18/eval-val-1x1/eval-fused-val/report.html" in searched.stdout
+
+
 def test_more_views_are_scored_and_named(workplace: Path) -> None:
     result = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--views", "2x3", "--json", cwd=workplace)
     assert json.loads(result.stdout)["views"] == "2x3"
@@ -138,6 +160,9 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
         (["train", "--resume"], 1, "no last.pt under runs/"),
         (["eval", "none.pt"], 1, "none.pt: no such checkpoint"),
         (["eval", "none.pt", "--topk", "a"], 2, "--topk: 'a' is not a list of whole numbers"),
+        (["eval", "a.pt", "b.pt", "--fuse", "x"], 2, "--fuse: 'x' is neither a list of weights nor search"),
+        (["eval", "a.pt", "--fuse", "1"], 2, "--fuse: one file has nothing to be fused with; name two or more"),
+        (["eval", "a.pt", "--sls", "2,3"], 2, "--sls: '2,3' is not three levels from 0 to 5"),
         (["predict", "clip.mp4"], 1, "no best.pt under runs/; run tdpn train"),
         (["ablate", "--set", "flow"], 2, "--set: 'flow' is not NAME=VALUE"),
         (["prep", "folder", "--root", "nowhere"], 1, "nowhere"),
