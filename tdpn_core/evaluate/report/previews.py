@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -53,9 +54,14 @@ def _coloured(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _encode(frames: npt.NDArray[np.uint8], rate: float, quality: int, program: Program, name: str) -> bytes:
     height, width = frames.shape[1:3]
-    small = f"min({SIDE}\\,trunc(i{{}}/2)*2)"
+    small = f"min({SIDE},trunc(i{{}}/2)*2)"
     scale = ("-2", small.format("h")) if width >= height else (small.format("w"), "-2")
-    raw = {"format": "rawvideo", "pixel_format": "rgb24", "video_size": f"{width}x{height}", "framerate": f"{rate:.6f}"}
+    raw: dict[str, Any] = {
+        "format": "rawvideo",
+        "pixel_format": "rgb24",
+        "video_size": (width, height),
+        "framerate": f"{rate:.6f}",
+    }
     stream = ffmpeg.input("pipe:0", **raw).filter("scale", w=scale[0], h=scale[1]).filter("format", "yuv420p")
     options = {"preset": "veryfast", "crf": quality, "movflags": "frag_keyframe+empty_moov", "fflags": "+bitexact"}
     output = stream.output("pipe:1", format="mp4", vcodec="libx264", threads=1, **{"flags:v": "+bitexact", **options})

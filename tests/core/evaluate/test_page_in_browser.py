@@ -11,6 +11,7 @@ from scored import CPU
 
 from tdpn_core.evaluate.report import write_report
 from tdpn_core.evaluate.run import evaluate
+from tdpn_core.shards import ClipStore
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -59,13 +60,15 @@ def test_the_page_has_every_part_and_asks_nothing_of_the_network(report: Path) -
         assert f'aria-label="{chart}"' in page
 
 
-def test_films_play_and_every_part_is_reached_by_keyboard(report: Path, browser: str, tmp_path: Path) -> None:
+def test_films_play_and_every_part_is_reached_by_keyboard(
+    report: Path, prepared: Path, browser: str, tmp_path: Path
+) -> None:
     probe = """
 <script>
 addEventListener("load", async () => {
   const films = [...document.querySelectorAll("video")];
   const playing = await Promise.all(films.map((film) =>
-    film.play().then(() => film.videoWidth > 0).catch((error) => String(error))));
+    film.play().then(() => [film.videoWidth, film.videoHeight]).catch((error) => String(error))));
   const ids = [...document.querySelectorAll("nav a")].map((link) => document.querySelector(link.hash) !== null);
   const stops = [...document.querySelectorAll("a[href], summary, video, [tabindex='0']")].map((stop) => {
     stop.focus(); return document.activeElement === stop; });
@@ -85,7 +88,8 @@ addEventListener("load", async () => {
 
     found = json.loads(title[1].replace("&quot;", '"'))
     assert found["playing"]
-    assert set(found["playing"]) == {True}
+    height, width = ClipStore(prepared, "val").size(0)
+    assert all(size == [width, height] for size in found["playing"]), found["playing"]
     assert set(found["ids"]) == {True}
     assert len(found["stops"]) > 10
     assert set(found["stops"]) == {True}
