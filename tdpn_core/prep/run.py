@@ -17,6 +17,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tdpn_core import __version__, files
 from tdpn_core.datasets import Dataset, read_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Stopped, UsageError
@@ -277,14 +280,21 @@ def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
     failed = [clip.id for record in ledger.blocks() for clip in record.clips if clip.status != "done"]
     if not failed:
         return []
-    alive = table.clips[~table.clips["id"].isin(failed)]
+    alive = ~table.clips["id"].isin(failed).to_numpy()
     notes = []
     for head, names in table.classes.items():
-        listed, left = Counter(table.clips[f"label_{head}"]), Counter(alive[f"label_{head}"])
-        empty = [name for label, name in enumerate(names) if listed[label] and not left[label]]
+        labels = table.clips[f"label_{head}"].to_numpy()
+        listed, left = (_counts(labels[chosen], len(names)) for chosen in (slice(None), alive))
+        empty = [name for name, before, after in zip(names, listed, left, strict=True) if before and not after]
         if empty:
             notes.append(f"no clip of {len(empty)} classes could be prepared: {', '.join(empty[:5])}")
     return notes
+
+
+def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
+    """Clips of each class; -1 is none."""
+    counts: list[int] = np.bincount(labels[labels >= 0], minlength=classes).tolist()
+    return counts
 
 
 def _key(settings: PrepConfig, ffmpeg_version: str) -> str:

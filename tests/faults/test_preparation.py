@@ -1,5 +1,7 @@
 """Faults that meet a preparation as a whole; those of its parts are tested beside them. Rows of docs/faults.md."""
 
+import errno
+import fcntl
 import math
 import random
 import shutil
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,22 @@ def test_a_shard_that_a_kill_left_unrecorded_is_gone_after_the_next_run(forty, t
     prepare("folder", forty, tmp_path, settings=SMALL)
     assert not (tmp_path / "train-00099-00-0123abcd.h5").exists()
     assert (tmp_path / "mine.h5").exists(), "a file of another kind of name is not ours to remove"
+
+
+def test_two_preparations_where_nothing_can_be_locked_end_with_the_same_bytes(
+    forty, tmp_path, undisturbed, monkeypatch
+):
+    """P22."""
+
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(prepare, "folder", forty, tmp_path, settings=SMALL, workers=1) for _ in range(2)]
+        assert [run.result().digest for run in runs] == [undisturbed[0]] * 2
+    verify(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob(".*")) == [".lock"]
 
 
 @pytest.mark.parametrize("name", ["SEGV", "ABRT", "KILL"])

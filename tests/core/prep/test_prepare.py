@@ -22,6 +22,7 @@ from tdpn_core.prep.ledger import Ledger
 from tdpn_core.prep.place import LocalPlace
 from tdpn_core.progress import Silent
 from tdpn_core.shards import ClipStore, load_manifest, verify
+from tdpn_core.shards.layout import read_index
 from tdpn_core.video.encoding import Encoding
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
@@ -464,14 +465,16 @@ def test_packed_as_video_it_takes_less_room_and_shows_the_same_frames(source, tm
         h264.decode(2, [10_000])
 
 
-def test_packed_as_flow_it_says_how_it_was_computed(source, tmp_path):
-    pytest.importorskip("cv2", reason="OpenCV is not installed")
-    flow = replace(SMALL, encoding=Encoding(short_side=32, modality="flow", flow_method="dis"))
+@pytest.mark.parametrize(("asked", "recorded"), [("auto", "tvl1"), ("dis", "dis")])
+def test_packed_as_flow_it_says_how_it_was_computed(asked, recorded, source, tmp_path):
+    flow = replace(SMALL, encoding=Encoding(short_side=32, modality="flow", flow_method=asked))
     report = prepare("folder", source, tmp_path, settings=flow)
     assert report.clips == {"train": 9, "val": 2}
     store = ClipStore(tmp_path, "train")
     assert store.packing == "flow"
-    assert store.manifest.settings["flow_method"] == "dis"
+    assert store.manifest.settings["flow_method"] == recorded
+    for shard in tmp_path.glob("*.h5"):
+        assert json.loads(read_index(shard).attributes["settings"])["flow_method"] == recorded
     assert store.decode(0, [0, 5]).shape == (2, 32, 43, 2)
     assert store.counts[0] == 29
 
