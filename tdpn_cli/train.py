@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tdpn_cli import options, output, ranks
-from tdpn_core.families import Arch, ModelName
+from tdpn_core.families import Arch, Modality, ModelName
 
 EXAMPLES = options.epilog(
     "tdpn train", "tdpn train --arch r101 --gpus 6", "tdpn train --epochs 50 --batch-size 8", "tdpn train --resume"
@@ -24,6 +24,10 @@ def train(
     arch: Annotated[
         Arch | None,
         typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
+    ] = None,
+    modality: Annotated[
+        Modality | None,
+        typer.Option("--modality", help="rgb or flow (default: as the data is packed).", show_default=False),
     ] = None,
     frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
     interval: Annotated[
@@ -90,6 +94,7 @@ def train(
             progress=progress,
             model=model,
             arch=arch,
+            modality=modality,
             frames=frames,
             interval=interval,
             size=size,

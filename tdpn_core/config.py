@@ -14,13 +14,13 @@ from typing import Any, Literal, TypeVar, get_args
 from tdpn_core.errors import ConfigError
 from tdpn_core.families import FAMILIES, NEUTRAL, OWN, filled, foreign
 from tdpn_core.families import Arch as Arch
+from tdpn_core.families import Modality as Modality
 from tdpn_core.families import ModelName as ModelName
 
 Level = Literal["res2", "res3", "res4", "res5"]
 Temporal = Literal["none", "global", "local"]
 Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
 Shift = Literal["none", "residual", "inplace"]
-Modality = Literal["rgb", "flow"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 WHOLE = "full"
@@ -249,7 +249,7 @@ class SamplingConfig:
     `10xfull` are of whole frames."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """RGB mean of a pixel in [0, 1] (ImageNet's)."""
+    """RGB mean of a pixel in [0, 1] (ImageNet's); of optical flow the first two, of u and v."""
 
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """RGB standard deviation of a pixel in [0, 1] (ImageNet's)."""
@@ -429,6 +429,11 @@ class RunConfig:
     sampling: SamplingConfig
     train: TrainConfig
     data: DataConfig
+
+    def __post_init__(self) -> None:
+        sampling = self.sampling
+        if self.model.modality == "flow" and (any(sampling.colour) or sampling.randaugment or sampling.erasing):
+            raise ConfigError("colour, randaugment and erasing change pictures: optical flow has none of them")
 
 
 Settings = TypeVar("Settings")

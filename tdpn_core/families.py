@@ -26,6 +26,7 @@ ModelName = Literal[
     "tsm+tpn",
 ]
 Arch = Literal["r18", "r34", "r50", "r101", "inception"]
+Modality = Literal["rgb", "flow"]
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 RESIDUAL: tuple[Arch, ...] = ("r18", "r34", "r50", "r101")

@@ -13,6 +13,7 @@ from typing import Any
 from tdpn_core.config import (
     Arch,
     DataConfig,
+    Modality,
     ModelConfig,
     ModelName,
     RunConfig,
@@ -140,11 +141,16 @@ def class_counts(data: DataConfig) -> dict[str, int]:
     return {head: len(names) for head, names in data.classes.items()}
 
 
+FLOW_DEVIATION = 0.226
+"""Of a byte of flow in [0, 1], as TSN takes it: the mean of ImageNet's."""
+
+
 def adjust(
     config: RunConfig,
     *,
     model: ModelName | None = None,
     arch: Arch | None = None,
+    modality: Modality | None = None,
     frames: int | None = None,
     interval: int | None = None,
     size: int | None = None,
@@ -180,7 +186,30 @@ def adjust(
     sampling = replace(sampling, **_given(interval=interval, views=views))
     train = replace(train, **_given(accumulate=accumulate, lr=lr, compile=compile, seed=seed))
     adjusted = replace(config, model=network, sampling=sampling, train=train)
+    adjusted = adjusted if modality is None else with_modality(adjusted, modality)
     return set_fields(adjusted, settings) if settings else adjusted
+
+
+def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
+    """`config` for RGB or for optical flow, which is normalised otherwise and has no colours to be changed.
+
+    The Inception I3D takes either as -1..1, as its authors did; the flow of the others has TSN's deviation.
+
+    Raises:
+        ConfigError: the data is of the other one.
+    """
+    packed = config.data.encoding.get("modality", "rgb")
+    if modality != packed:
+        hint = "tdpn prep --flow packs optical flow" if modality == "flow" else "prepare the data without --flow"
+        raise ConfigError(
+            f"--modality {modality}, but the data is packed as {packed}", where=config.data.path, hint=hint
+        )
+    sampling, network = config.sampling, replace(config.model, modality=modality)
+    if modality == "flow":
+        plain = replace(sampling, colour=(0.0, 0.0, 0.0, 0.0), randaugment=0, erasing=0.0)
+        deviation = 0.5 if network.arch == "inception" else FLOW_DEVIATION
+        sampling = replace(plain, mean=(0.5, 0.5, 0.5), std=(deviation, deviation, deviation))
+    return replace(config, model=network, sampling=sampling)
 
 
 def with_model(config: RunConfig, name: ModelName) -> RunConfig:

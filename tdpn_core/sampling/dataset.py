@@ -22,7 +22,9 @@ class Sample(NamedTuple):
     """One item of a data set."""
 
     clip: Tensor
-    """uint8: (3, T * window, S, S) in training, (views, 3, T * window, S, S) in testing, or H, W of whole frames."""
+    """uint8: (C, T * window, S, S) in training, (views, C, T * window, S, S) in testing, or H, W of whole frames.
+
+    C is 3 (RGB) or 2 (optical flow)."""
 
     labels: dict[str, int]
     """The class of each head."""
@@ -118,7 +120,7 @@ class ViewClips(Dataset[Sample]):
         else:
             cropped = pixels.view_crops(decoded, crops, self.sampling, self.model.input_size)
         height, width = cropped[0].shape[-2:]
-        views = torch.empty((times, crops, 3, order.shape[1], height, width), dtype=torch.uint8)
+        views = torch.empty((times, crops, self.model.channels, order.shape[1], height, width), dtype=torch.uint8)
         for time in range(times):
             for crop in range(crops):
                 pixels.arrange(cropped[crop], order[time], out=views[time, crop])

@@ -122,16 +122,28 @@ def whole(frames: Tensor, sampling: SamplingConfig, input_size: int) -> Tensor:
 
 
 def arrange(frames: Tensor, order: Indices, *, flip: bool = False, out: Tensor | None = None) -> Tensor:
-    """A contiguous clip (3, T, H, W): frame t is `frames[order[t]]`, mirrored with `flip`; in `out` if given."""
+    """A contiguous clip (C, T, H, W): frame t is `frames[order[t]]`, mirrored with `flip`; in `out` if given."""
     if flip:
-        frames = frames.flip(-1)
+        frames = mirror(frames)
     return torch.index_select(frames.permute(1, 0, 2, 3), 1, torch.from_numpy(order), out=out)
 
 
+def mirror(frames: Tensor) -> Tensor:
+    """Frames (D, C, H, W) flipped left to right. Of optical flow (C = 2) what went right goes left: u is negated."""
+    flipped = frames.flip(-1)
+    if frames.shape[1] == 2:
+        flipped[:, 0] = 255 - flipped[:, 0]
+    return flipped
+
+
 def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Clips (..., 3, T, H, W) uint8 as float32 of mean 0 and deviation 1, on the device where they are."""
-    mean = torch.tensor(sampling.mean, device=clips.device).view(3, 1, 1, 1)
-    std = torch.tensor(sampling.std, device=clips.device).view(3, 1, 1, 1)
+    """Clips (..., C, T, H, W) uint8 as float32 of mean 0 and deviation 1, on the device where they are.
+
+    C is 3, or 2 of optical flow, for which the first two values of mean and deviation count.
+    """
+    channels = clips.shape[-4]
+    mean = torch.tensor(sampling.mean[:channels], device=clips.device).view(-1, 1, 1, 1)
+    std = torch.tensor(sampling.std[:channels], device=clips.device).view(-1, 1, 1, 1)
     return clips.to(torch.float32).sub_(255 * mean).div_(255 * std)
 
 

@@ -122,9 +122,12 @@ def plan(
 ) -> RunConfig:
     """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`.
 
-    Where the recipe chose by the data, `progress` hears what and why.
+    Where the recipe chose by the data, `progress` hears what and why. Data that is packed as optical flow makes a
+    network over flow.
     """
     data = data_config(folder)
+    if adjustments.get("modality") is None:
+        adjustments["modality"] = data.encoding.get("modality", "rgb")
     facts = look(ClipStore(folder, "train"), runtime, init)
     config = recipes.adjust(recipes.find(recipe or recipes.choose(data))(data, facts), **adjustments)
     if config.recipe == "finetune":
