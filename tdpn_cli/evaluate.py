@@ -27,7 +27,9 @@ EXAMPLES = options.epilog(
 def evaluate(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Checkpoints of tdpn train, or files of scores that tdpn eval left.", show_default=False),
+        typer.Argument(
+            help="Checkpoints, ours or another project's, or files of scores that tdpn eval left.", show_default=False
+        ),
     ],
     views: options.EvalViews = None,
     split: Annotated[str, typer.Option("--split", help="Which clips: val, train or test.")] = "val",
@@ -46,6 +48,7 @@ def evaluate(
         ),
     ] = "half",
     data: options.Data = None,
+    classes: options.Classes = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report (default: beside it).", show_default=False)
     ] = None,
@@ -88,6 +91,7 @@ def evaluate(
                 split=split,
                 views=views,
                 workers=workers,
+                classes=classes,
                 allow_missing=allow_missing,
                 allow_mismatch=allow_mismatch,
             ),

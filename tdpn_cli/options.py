@@ -14,6 +14,14 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", help="Prepared data set (default: the one under data/).", show_default=False),
 ]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        help="Class names of another project's checkpoint, in the order of its outputs (one a line).",
+        show_default=False,
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option("--gpus", help="GPUs to use; 0 is the CPU (default: what is there).", show_default=False),

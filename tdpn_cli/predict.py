@@ -34,6 +34,7 @@ def predict(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Default: the newest best.pt under runs/.", show_default=False)
     ] = None,
+    classes: options.Classes = None,
     webcam: Annotated[
         str | None, typer.Option("--webcam", help="A camera, by number or device; Ctrl-C ends.", show_default=False)
     ] = None,
@@ -90,6 +91,7 @@ def predict(
 
     wanted = PredictOptions(
         views=views,
+        classes=classes,
         topk=topk,
         timeline=Windowing(seconds=window, stride=stride) if timeline or window or stride else None,
         threshold=threshold,

@@ -29,6 +29,9 @@ class ScoreOptions:
     allow_missing: bool = False
     """A clip that cannot be read has no scores; else it is an error."""
 
+    classes: Path | None = None
+    """Names of the classes of another project's checkpoint, where it has none."""
+
     allow_mismatch: bool = False
     """Frames may have been prepared otherwise than those that were trained on."""
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.config import RunConfig, parse_views, to_dict
 from tdpn_core.errors import ClipError, Interrupted, Stopped, UsageError
 from tdpn_core.evaluate.match import Columns, check_frames, class_columns, reordered
@@ -24,8 +24,9 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import loader_workers
-from tdpn_core.shards import ClipStore
+from tdpn_core.shards import ClipStore, find_prepared
 from tdpn_core.train.stop import StopRequest, stop_requests
+from tdpn_core.weights.adopt import open_checkpoint
 
 _PARTIAL = "partial"
 
@@ -48,7 +49,9 @@ def score_checkpoint(
         ShardError, ClipError: a clip cannot be read.
         Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
-    checkpoint = load_checkpoint(path)
+    foreign = path.is_file() and not is_checkpoint(path)
+    data = find_prepared(options.data) if foreign else None
+    checkpoint = open_checkpoint(path, data=data, classes=options.classes)
     job = _Job(path, checkpoint, options, runtime, folder)
     listener = progress if runtime.is_main else SILENT
     job.announce(listener)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.errors import ClipError, TdpnError, UsageError
 from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
@@ -25,6 +24,7 @@ from tdpn_core.video.fetch import fetched
 from tdpn_core.video.program import Program, find_ffmpeg
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
+from tdpn_core.weights.adopt import open_checkpoint
 
 _ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
 
@@ -39,6 +39,9 @@ class PredictOptions:
 
     views: str | None = None
     """Test views; None: the checkpoint's own for a whole clip, 1x1 for each window of a timeline."""
+
+    classes: Path | None = None
+    """Names of the classes of another project's checkpoint, where it has none."""
 
     topk: int = 5
     """Classes to name."""
@@ -105,7 +108,7 @@ def predict(
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
     overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
     explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
-    loaded = load_checkpoint(checkpoint or newest_checkpoint())
+    loaded = open_checkpoint(checkpoint or newest_checkpoint(), classes=options.classes)
     predictor = Predictor(Scorer(loaded.build(runtime.device), loaded.config), find_ffmpeg(), options, tell)
     for found, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
         yield predictor.predict(found, overlay, explanation)

@@ -1,0 +1,96 @@
+"""A checkpoint to score or to predict with: ours as it is, another project's with what its file does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tdpn_core.checkpoint import Checkpoint, TrainingState, is_checkpoint, load_checkpoint
+from tdpn_core.config import DataConfig, RunConfig, TrainConfig
+from tdpn_core.datasets.classes import read_class_list
+from tdpn_core.errors import CheckpointError, UsageError
+from tdpn_core.shards import load_manifest
+from tdpn_core.shards.manifest import Manifest, classes_digest
+from tdpn_core.weights.convert import Imported, import_weights, state_shapes
+from tdpn_core.weights.facts import ORDERS, SHORT_SIDE, sampling_of
+
+HEAD = "action"
+
+
+def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | None = None) -> Checkpoint:
+    """The checkpoint at `path`, whoever wrote it.
+
+    Of another project's, sampling and normalisation are that project's, and the names of its classes are those of the
+    file `classes`, else those that it holds itself, else those of the prepared `data` if these are as many and in the
+    order that every project gives that data set.
+
+    Raises:
+        CheckpointError: unreadable, unknown, not whole, or its classes cannot be known for certain.
+        UsageError: `classes` for a checkpoint of ours, or another number of them than it has.
+    """
+    if is_checkpoint(path) or not path.is_file():
+        if classes is not None:
+            raise UsageError("a checkpoint of tdpn knows its own classes", where="--classes")
+        return load_checkpoint(path)
+    imported = import_weights(path).complete()
+    manifest = load_manifest(data) if data is not None else None
+    names = {HEAD: _names(imported, path, manifest, classes)}
+    model = imported.config
+    config = RunConfig(
+        recipe=imported.project,
+        model=model,
+        sampling=sampling_of(imported.project, model.name, model.modality),
+        train=TrainConfig(),
+        data=DataConfig(
+            path=str(data or ""),
+            dataset=manifest.dataset if manifest else imported.project,
+            classes=names,
+            classes_digest=classes_digest(names),
+            digest="",
+            short_side=manifest.settings["short_side"] if manifest else SHORT_SIDE,
+            encoding={"modality": model.modality},
+        ),
+    )
+    counters = {
+        name: torch.zeros(shape, dtype=torch.int64)
+        for name, shape in state_shapes(model).items()
+        if name not in imported.weights
+    }
+    return Checkpoint(config=config, state=TrainingState(), weights={**counters, **imported.weights}, optimiser={})
+
+
+def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: Path | None) -> list[str]:
+    count = imported.config.num_classes[HEAD]
+    if classes is not None:
+        names = read_class_list(classes)
+        if len(names) != count:
+            raise UsageError(f"names {len(names)} classes, but the checkpoint has {count}", where=classes)
+        return names
+    own = _own_names(imported.meta)
+    if len(own) == count:
+        return own
+    hint = "give --classes FILE, one name a line in the order of its outputs"
+    if manifest is None:
+        raise CheckpointError(f"does not name its {count} classes", where=path, hint=hint)
+    found = manifest.classes.get(HEAD, [])
+    if len(found) != count:
+        raise CheckpointError(
+            f"has {count} classes, but {manifest.dataset} was prepared with {len(found)}", where=path, hint=hint
+        )
+    if ORDERS.get(manifest.dataset) != manifest.label_order:
+        raise CheckpointError(
+            f"does not say in which order it numbers the {count} classes of {manifest.dataset}", where=path, hint=hint
+        )
+    return found
+
+
+def _own_names(meta: Mapping[str, Any]) -> list[str]:
+    """The class names that OpenMMLab's programs keep in a file."""
+    inner = meta.get("meta", {})
+    inner = inner if isinstance(inner, Mapping) else {}
+    nested = inner.get("dataset_meta", {})
+    found = inner.get("CLASSES") or (nested.get("classes") if isinstance(nested, Mapping) else None) or []
+    return [str(name) for name in found] if isinstance(found, (list, tuple)) else []

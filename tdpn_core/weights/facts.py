@@ -1,0 +1,107 @@
+"""What stands outside the networks of each project: its pixels, its sampling, its order of classes. One table.
+
+Sources are the projects' own configurations and test scripts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from tdpn_core.config import SamplingConfig
+
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """Mean and deviation that a project subtracts and divides by, of a pixel in [0, 1]."""
+
+    mean: Triple
+    std: Triple
+
+
+IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+SYMMETRIC = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+FLOW = Pixels((0.5, 0.5, 0.5), (0.226, 0.226, 0.226))
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a project samples and tests a network."""
+
+    mode: Literal["dense", "segments"]
+    interval: int
+    views: str
+
+
+DENSE_8 = Protocol("dense", 8, "10x3")
+DENSE_4 = Protocol("dense", 4, "10x3")
+DENSE_2 = Protocol("dense", 2, "10x3")
+SEGMENTS = Protocol("segments", 1, "1x1")
+TWICE = Protocol("segments", 1, "2x3")
+
+PIXELS: dict[str, Pixels] = {
+    "torchvision": IMAGENET,
+    "decisionforce/TPN": IMAGENET,
+    "mmaction2": IMAGENET,
+    "pytorchvideo": KINETICS,
+    "PySlowFast": KINETICS,
+    "mit-han-lab/temporal-shift-module": IMAGENET,
+    "MCG-NJU/TDN": IMAGENET,
+    "pytorch-i3d": SYMMETRIC,
+}
+
+PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    "torchvision": {"tsn": SEGMENTS},
+    "decisionforce/TPN": {"slowonly": DENSE_8, "tpn": DENSE_8, "tsm": TWICE, "tsm+tpn": TWICE, "tsn": SEGMENTS},
+    "mmaction2": {
+        "tsn": SEGMENTS,
+        "tsm": TWICE,
+        "tsm+tpn": TWICE,
+        "tsn+tpn": TWICE,
+        "slowonly": DENSE_8,
+        "tpn": DENSE_8,
+        "i3d": DENSE_2,
+        "slowfast": DENSE_2,
+        "c2d": DENSE_8,
+    },
+    "pytorchvideo": {
+        "slowonly": DENSE_8,
+        "c2d": DENSE_8,
+        "i3d": DENSE_8,
+        "slowfast": DENSE_2,
+        "r2plus1d": DENSE_4,
+    },
+    "PySlowFast": {"slowonly": DENSE_8, "c2d": DENSE_8, "i3d": DENSE_8, "slowfast": DENSE_2},
+    "mit-han-lab/temporal-shift-module": {"tsm": TWICE, "tsn": SEGMENTS},
+    "MCG-NJU/TDN": {"tdn": SEGMENTS},
+    "pytorch-i3d": {"i3d": Protocol("dense", 1, "1x1")},
+}
+"""Of each project, by family of networks."""
+
+ORDERS: dict[str, str] = {
+    "kinetics400": "sorted",
+    "kinetics600": "sorted",
+    "kinetics700": "sorted",
+    "something-something-v2": "file",
+}
+"""The order of classes in which every project above numbers a data set, as `tdpn prep` names it."""
+
+SHORT_SIDE = 256
+"""Of the frames that all of them are tested on, in pixels."""
+
+
+def sampling_of(project: str, family: str, modality: str) -> SamplingConfig:
+    """Sampling and normalisation as the project has them."""
+    protocol = PROTOCOLS[project].get(family, SEGMENTS)
+    pixels = FLOW if modality == "flow" and project != "pytorch-i3d" else PIXELS[project]
+    return SamplingConfig(
+        mode=protocol.mode,
+        interval=protocol.interval,
+        views=protocol.views,
+        short_side=SHORT_SIDE,
+        mean=pixels.mean,
+        std=pixels.std,
+    )

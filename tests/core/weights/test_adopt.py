@@ -1,0 +1,141 @@
+"""Another project's checkpoint is scored and predicts, with that project's pixels and classes known for certain."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.errors import CheckpointError, UsageError
+from tdpn_core.evaluate.options import ScoreOptions
+from tdpn_core.evaluate.run import evaluate_files
+from tdpn_core.predict import PredictOptions, predict
+from tdpn_core.runtime import set_up
+from tdpn_core.shards import load_manifest
+from tdpn_core.weights import adopt
+from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.facts import PIXELS, PROTOCOLS, sampling_of
+from tdpn_core.weights.projects import PROJECTS
+
+
+@pytest.fixture(scope="module")
+def names(prepared):
+    return load_manifest(prepared).classes["action"]
+
+
+@pytest.fixture(scope="module")
+def state(parity, names):
+    """torchvision's ResNet-18 with as many classes as the prepared clips have."""
+    known = parity("torchvision_resnet18").state
+    return known | {name: known[name][: len(names)] for name in ("fc.weight", "fc.bias")}
+
+
+@pytest.fixture
+def listed(tmp_path):
+    def write(names):
+        (tmp_path / "classes.txt").write_text("\n".join(names) + "\n")
+        return tmp_path / "classes.txt"
+
+    return write
+
+
+def test_every_project_has_its_facts():
+    names = {project.name for project in PROJECTS}
+    assert set(PIXELS) == names == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    ("project", "family", "modality", "expected"),
+    [
+        ("mmaction2", "slowfast", "rgb", ("dense", 2, "10x3", 0.485)),
+        ("decisionforce/TPN", "tsm+tpn", "rgb", ("segments", 1, "2x3", 0.485)),
+        ("pytorchvideo", "r2plus1d", "rgb", ("dense", 4, "10x3", 0.45)),
+        ("pytorch-i3d", "i3d", "flow", ("dense", 1, "1x1", 0.5)),
+        ("mit-han-lab/temporal-shift-module", "tsm", "flow", ("segments", 1, "2x3", 0.5)),
+    ],
+)
+def test_sampling_and_pixels_are_the_projects(project, family, modality, expected):
+    sampling = sampling_of(project, family, modality)
+    assert (sampling.mode, sampling.interval, sampling.views, sampling.mean[0]) == expected
+
+
+def test_a_checkpoint_is_scored_by_class_names_in_any_order(prepared, state, names, write, listed):
+    options = ScoreOptions(data=prepared, workers=0, allow_mismatch=True)
+    runtime = set_up(0)
+
+    def score(weights, order):
+        chosen = dataclasses.replace(options, classes=listed(order))
+        return evaluate_files([write(weights, "other.pth")], runtime=runtime, options=chosen).probabilities["action"]
+
+    own = score(state, names)
+    turned = state | {name: state[name].flip(0) for name in ("fc.weight", "fc.bias")}
+    np.testing.assert_allclose(score(turned, names[::-1]), own, atol=1e-6)
+    assert own.shape == (8, len(names))
+    assert abs(score(state, names[::-1]) - own).max() > 1e-3
+
+
+def test_a_file_that_names_its_classes_predicts(state, names, videos, write):
+    path = write({"meta": {"CLASSES": names}, "state_dict": state})
+    clip = next(videos.rglob("*.mp4"))
+    (result,) = predict([str(clip)], checkpoint=path, runtime=set_up(0), options=PredictOptions(topk=2))
+    assert result.error is None
+    assert len(result.heads["action"]) == 2
+    assert {name for name, _ in result.heads["action"]} <= set(names)
+
+
+def test_names_that_openmmlabs_newer_files_keep_are_found(state, names, write):
+    path = write({"meta": {"dataset_meta": {"classes": tuple(names)}}, "state_dict": state})
+    assert open_checkpoint(path).config.data.classes == {"action": names}
+
+
+def test_unknown_names_are_asked_for(state, write):
+    with pytest.raises(CheckpointError, match=r"does not name its 8 classes; give --classes FILE, one name a line"):
+        open_checkpoint(write(state))
+
+
+def test_an_order_in_doubt_is_refused(prepared, state, write):
+    with pytest.raises(CheckpointError, match=r"in which order it numbers the 8 classes of folder; give --classes"):
+        open_checkpoint(write(state), data=prepared)
+
+
+def test_another_number_of_classes_is_refused(prepared, parity, write, listed):
+    path = write(parity("torchvision_resnet18").state)
+    with pytest.raises(CheckpointError, match="has 1000 classes, but folder was prepared with 8"):
+        open_checkpoint(path, data=prepared)
+    with pytest.raises(UsageError, match=r"classes\.txt: names 2 classes, but the checkpoint has 1000"):
+        open_checkpoint(path, classes=listed(["a", "b"]))
+
+
+@pytest.mark.parametrize(("dataset", "order"), [("kinetics400", "sorted"), ("something-something-v2", "file")])
+def test_a_data_set_in_the_order_of_all_projects_names_the_classes(
+    prepared, state, names, write, monkeypatch, dataset, order
+):
+    manifest = dataclasses.replace(load_manifest(prepared), dataset=dataset, label_order=order)
+    monkeypatch.setattr(adopt, "load_manifest", lambda _: manifest)
+    config = open_checkpoint(write(state), data=prepared).config
+    assert config.data.classes == {"action": names}
+    assert config.data.dataset == dataset
+    other = dataclasses.replace(manifest, label_order="cleaned")
+    monkeypatch.setattr(adopt, "load_manifest", lambda _: other)
+    with pytest.raises(CheckpointError, match="in which order"):
+        open_checkpoint(write(state), data=prepared)
+
+
+def test_a_checkpoint_of_ours_opens_as_it_is_and_knows_its_classes(state, names, write, listed, tmp_path):
+    config = open_checkpoint(write(state), classes=listed(names)).config
+    weights = open_checkpoint(write(state), classes=listed(names)).weights
+    save_checkpoint(
+        tmp_path / "best.pt", Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={})
+    )
+    again = open_checkpoint(tmp_path / "best.pt")
+    assert again.config == config
+    assert all(torch.equal(value, weights[name]) for name, value in again.weights.items())
+    with pytest.raises(UsageError, match="--classes: a checkpoint of tdpn knows its own classes"):
+        open_checkpoint(tmp_path / "best.pt", classes=listed(names))
+
+
+def test_files_without_counters_can_be_scored(state, names, write, listed):
+    plain = {name: value for name, value in state.items() if "num_batches" not in name}
+    loaded = open_checkpoint(write(plain), classes=listed(names))
+    assert loaded.build(torch.device("cpu")).config.name == "tsn"
