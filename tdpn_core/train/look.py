@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
-from tdpn_core.config import Arch
+from tdpn_core.errors import CheckpointError
 from tdpn_core.facts import Facts
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.source import ClipSource
+from tdpn_core.train.initialise import IMAGENET
+from tdpn_core.weights.convert import import_weights
 
 _SIZES_LOOKED_AT = 500
 
@@ -46,24 +46,12 @@ def _memory(runtime: Runtime) -> float:
 
 
 def _start(path: Path) -> dict[str, Any]:
+    if path == IMAGENET and not path.exists():
+        return {"start": "images"}
     if is_checkpoint(path):
         return {"start": "clips", "network": load_checkpoint(path).config.model}
-    return {"start": "images", "arch": _depth(path)}
-
-
-def _depth(path: Path) -> Arch | None:
-    """The residual network that a file's names tell of."""
     try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-    except (SafetensorError, OSError):
-        return None
-    last = max((int(found[1]) for name in names if (found := re.search(r"layer3\.(\d+)\.", name))), default=-1)
-    bottleneck = any(re.search(r"layer1\.0\.conv3", name) for name in names)
-    depths: dict[tuple[int, bool], Arch] = {
-        (1, False): "r18",
-        (5, False): "r34",
-        (5, True): "r50",
-        (22, True): "r101",
-    }
-    return depths.get((last, bottleneck))
+        imported = import_weights(path)
+    except CheckpointError:
+        return {"start": "images"}
+    return {"start": "images" if imported.layout == "NCHW" else "clips", "arch": imported.config.arch}

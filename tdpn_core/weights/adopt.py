@@ -15,7 +15,7 @@ from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
-from tdpn_core.weights.facts import ORDERS, SHORT_SIDE, sampling_of
+from tdpn_core.weights.facts import ORDERS, sampling_of
 
 HEAD = "action"
 
@@ -39,10 +39,11 @@ def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | Non
     manifest = load_manifest(data) if data is not None else None
     names = {HEAD: _names(imported, path, manifest, classes)}
     model = imported.config
+    sampling = sampling_of(imported.project, model.name, model.modality)
     config = RunConfig(
         recipe=imported.project,
         model=model,
-        sampling=sampling_of(imported.project, model.name, model.modality),
+        sampling=sampling,
         train=TrainConfig(),
         data=DataConfig(
             path=str(data or ""),
@@ -50,7 +51,7 @@ def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | Non
             classes=names,
             classes_digest=classes_digest(names),
             digest="",
-            short_side=manifest.settings["short_side"] if manifest else SHORT_SIDE,
+            short_side=manifest.settings["short_side"] if manifest else sampling.short_side,
             encoding={"modality": model.modality},
         ),
     )

@@ -23,6 +23,7 @@ class Pixels:
 
 IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+TORCHVISION_VIDEO = Pixels((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 SYMMETRIC = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 FLOW = Pixels((0.5, 0.5, 0.5), (0.226, 0.226, 0.226))
 
@@ -34,6 +35,8 @@ class Protocol:
     mode: Literal["dense", "segments"]
     interval: int
     views: str
+    short_side: int = 256
+    """Of the frames that it is tested on, in pixels."""
 
 
 DENSE_8 = Protocol("dense", 8, "10x3")
@@ -44,6 +47,7 @@ TWICE = Protocol("segments", 1, "2x3")
 
 PIXELS: dict[str, Pixels] = {
     "torchvision": IMAGENET,
+    "torchvision's video models": TORCHVISION_VIDEO,
     "decisionforce/TPN": IMAGENET,
     "mmaction2": IMAGENET,
     "pytorchvideo": KINETICS,
@@ -55,6 +59,7 @@ PIXELS: dict[str, Pixels] = {
 
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "torchvision": {"tsn": SEGMENTS},
+    "torchvision's video models": {"r2plus1d": Protocol("dense", 2, "5x1", 128)},
     "decisionforce/TPN": {"slowonly": DENSE_8, "tpn": DENSE_8, "tsm": TWICE, "tsm+tpn": TWICE, "tsn": SEGMENTS},
     "mmaction2": {
         "tsn": SEGMENTS,
@@ -89,9 +94,6 @@ ORDERS: dict[str, str] = {
 }
 """The order of classes in which every project above numbers a data set, as `tdpn prep` names it."""
 
-SHORT_SIDE = 256
-"""Of the frames that all of them are tested on, in pixels."""
-
 
 def sampling_of(project: str, family: str, modality: str) -> SamplingConfig:
     """Sampling and normalisation as the project has them."""
@@ -101,7 +103,7 @@ def sampling_of(project: str, family: str, modality: str) -> SamplingConfig:
         mode=protocol.mode,
         interval=protocol.interval,
         views=protocol.views,
-        short_side=SHORT_SIDE,
+        short_side=protocol.short_side,
         mean=pixels.mean,
         std=pixels.std,
     )
