@@ -7,6 +7,16 @@ from typing import Literal
 
 from tdpn_core.config import Arch, ModelConfig
 
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """Mean and deviation that are subtracted and divided by, of a pixel in [0, 1]."""
+
+    mean: Triple
+    std: Triple
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -31,6 +41,9 @@ class Facts:
 
     arch: Arch | None = None
     """Depth of those weights, where their file tells."""
+
+    pixels: Pixels | None = None
+    """How the pixels were normalised that those weights know."""
 
     network: ModelConfig | None = None
     """The network of those weights, where they are a checkpoint of ours."""

@@ -193,7 +193,7 @@ def adjust(
 def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
     """`config` for RGB or for optical flow, which is normalised otherwise and has no colours to be changed.
 
-    The Inception I3D takes either as -1..1, as its authors did; the flow of the others has TSN's deviation.
+    Flow has TSN's deviation, and in the Inception I3D its authors' range of -1..1.
 
     Raises:
         ConfigError: the data is of the other one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +123,16 @@ def plan(
     """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`.
 
     Where the recipe chose by the data, `progress` hears what and why. Data that is packed as optical flow makes a
-    network over flow.
+    network over flow. Pixels are normalised as those were that the weights of `init` know.
     """
     data = data_config(folder)
     if adjustments.get("modality") is None:
         adjustments["modality"] = data.encoding.get("modality", "rgb")
     facts = look(ClipStore(folder, "train"), runtime, init)
-    config = recipes.adjust(recipes.find(recipe or recipes.choose(data))(data, facts), **adjustments)
+    config = recipes.find(recipe or recipes.choose(data))(data, facts)
+    if facts.pixels is not None:
+        config = replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
+    config = recipes.adjust(config, **adjustments)
     if config.recipe == "finetune":
         for line in explain(facts, config):
             progress.say(line)

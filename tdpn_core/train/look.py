@@ -10,11 +10,12 @@ import torch
 
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError
-from tdpn_core.facts import Facts
+from tdpn_core.facts import Facts, Pixels
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.source import ClipSource
 from tdpn_core.train.initialise import IMAGENET
 from tdpn_core.weights.convert import import_weights
+from tdpn_core.weights.facts import sampling_of
 
 _SIZES_LOOKED_AT = 500
 
@@ -49,9 +50,16 @@ def _start(path: Path) -> dict[str, Any]:
     if path == IMAGENET and not path.exists():
         return {"start": "images"}
     if is_checkpoint(path):
-        return {"start": "clips", "network": load_checkpoint(path).config.model}
+        config = load_checkpoint(path).config
+        pixels = Pixels(config.sampling.mean, config.sampling.std)
+        return {"start": "clips", "network": config.model, "pixels": pixels}
     try:
         imported = import_weights(path)
     except CheckpointError:
         return {"start": "images"}
-    return {"start": "images" if imported.layout == "NCHW" else "clips", "arch": imported.config.arch}
+    sampling = sampling_of(imported.project, imported.config.name, imported.config.modality)
+    return {
+        "start": "images" if imported.layout == "NCHW" else "clips",
+        "arch": imported.config.arch,
+        "pixels": Pixels(sampling.mean, sampling.std),
+    }

@@ -9,17 +9,7 @@ import dataclasses
 from typing import Literal
 
 from tdpn_core.config import SamplingConfig
-
-Triple = tuple[float, float, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pixels:
-    """Mean and deviation that a project subtracts and divides by, of a pixel in [0, 1]."""
-
-    mean: Triple
-    std: Triple
-
+from tdpn_core.facts import Pixels
 
 IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))

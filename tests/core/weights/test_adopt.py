@@ -13,7 +13,8 @@ from tdpn_core.evaluate.run import evaluate_files
 from tdpn_core.predict import PredictOptions, predict
 from tdpn_core.runtime import set_up
 from tdpn_core.shards import load_manifest
-from tdpn_core.weights import adopt
+from tdpn_core.train.launch import plan
+from tdpn_core.weights import adopt, facts
 from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.facts import PIXELS, PROTOCOLS, sampling_of
 from tdpn_core.weights.projects import PROJECTS
@@ -142,3 +143,22 @@ def test_files_without_counters_can_be_scored(state, names, write, listed):
     plain = {name: value for name, value in state.items() if "num_batches" not in name}
     loaded = open_checkpoint(write(plain), classes=listed(names))
     assert loaded.build(torch.device("cpu")).config.name == "tsn"
+
+
+def test_a_run_that_starts_from_it_sees_its_pixels(prepared, parity, write):
+    known = parity("torchvision_resnet18").state
+    runtime = set_up(0)
+    path = write({f"module.base_model.{name}".replace("base_model.fc", "new_fc"): v for name, v in known.items()})
+    config = plan(prepared, runtime=runtime, recipe="finetune", init=path)
+    assert config.model.arch == "r18"
+    assert config.sampling.mean == (0.485, 0.456, 0.406)
+    torch.save({"state_dict": {}}, path)
+    assert plan(prepared, runtime=runtime, init=path).sampling.mean == (0.485, 0.456, 0.406)  # who loads it refuses it
+
+
+def test_pixels_of_another_project_replace_the_recipes(prepared, write, state, monkeypatch):
+    monkeypatch.setitem(facts.PIXELS, "torchvision", facts.SYMMETRIC)
+    runtime = set_up(0)
+    assert plan(prepared, runtime=runtime, init=write(state)).sampling.std == (0.5, 0.5, 0.5)
+    own = {"sampling.std": "0.1,0.2,0.3"}
+    assert plan(prepared, runtime=runtime, init=write(state), settings=own).sampling.std == (0.1, 0.2, 0.3)
