@@ -51,7 +51,7 @@ def score_checkpoint(
     """
     foreign = path.is_file() and not is_checkpoint(path)
     data = find_prepared(options.data) if foreign else None
-    checkpoint = open_checkpoint(path, data=data, classes=options.classes)
+    checkpoint = open_checkpoint(path, data=data, classes=options.classes, progress=progress)
     job = _Job(path, checkpoint, options, runtime, folder)
     listener = progress if runtime.is_main else SILENT
     job.announce(listener)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, is_checkpoint, load_checkpoint
-from tdpn_core.config import DataConfig, RunConfig, TrainConfig
+from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.datasets.classes import read_class_list
 from tdpn_core.errors import CheckpointError, UsageError
+from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
@@ -20,8 +23,15 @@ from tdpn_core.weights.facts import ORDERS, sampling_of
 HEAD = "action"
 
 
-def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | None = None) -> Checkpoint:
-    """The checkpoint at `path`, whoever wrote it.
+FRAMES = r"\b(?:new_length|clip_len|NUM_FRAMES)\s*[=:]\s*(\d+)"
+INTERVAL = r"\b(?:new_step|frame_interval|SAMPLING_RATE)\s*[=:]\s*(\d+)"
+"""Frames of a clip and their distance in the texts of settings that OpenMMLab's programs and PySlowFast save."""
+
+
+def open_checkpoint(
+    path: Path, *, data: Path | None = None, classes: Path | None = None, progress: Progress = SILENT
+) -> Checkpoint:
+    """The checkpoint at `path`, whoever wrote it; of another project's, `progress` hears what is taken for granted.
 
     Of another project's, sampling and normalisation are that project's, and the names of its classes are those of the
     file `classes`, else those that it holds itself, else those of the prepared `data` if these are as many and in the
@@ -38,8 +48,12 @@ def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | Non
     imported = import_weights(path).complete()
     manifest = load_manifest(data) if data is not None else None
     names = {HEAD: _names(imported, path, manifest, classes)}
-    model = imported.config
-    sampling = sampling_of(imported.project, model.name, model.modality)
+    model, sampling, told = _sampled(imported)
+    dense = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
+    progress.say(
+        f"{imported.report.source}: {dense}, {'as its settings say' if told else 'as the project published it'}; "
+        f"pixels of mean {sampling.mean[0]:g}, deviation {sampling.std[0]:g}"
+    )
     config = RunConfig(
         recipe=imported.project,
         model=model,
@@ -61,6 +75,25 @@ def open_checkpoint(path: Path, *, data: Path | None = None, classes: Path | Non
         if name not in imported.weights
     }
     return Checkpoint(config=config, state=TrainingState(), weights={**counters, **imported.weights}, optimiser={})
+
+
+def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:
+    """Network and sampling for the clips that the file's settings tell of, or else the project's usual ones."""
+    model = imported.config
+    sampling = sampling_of(imported.project, model.name, model.modality)
+    text = "\n".join(settings_texts(imported.meta))
+    frames, interval = (set(map(int, re.findall(pattern, text))) for pattern in (FRAMES, INTERVAL))
+    if sampling.mode != "dense" or len(frames) != 1 or len(interval) != 1:
+        return model, sampling, False
+    return imported.at(frames.pop()), dataclasses.replace(sampling, interval=interval.pop()), True
+
+
+def settings_texts(meta: Mapping[str, Any]) -> list[str]:
+    """Texts of settings among a file's notes: OpenMMLab's `meta.config` or `meta.cfg`, PySlowFast's `cfg`."""
+    inner = meta.get("meta", {})
+    places = (meta, inner if isinstance(inner, Mapping) else {})
+    found = (place.get(name) for place in places for name in ("config", "cfg"))
+    return [text for text in found if isinstance(text, str)]
 
 
 def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: Path | None) -> list[str]:

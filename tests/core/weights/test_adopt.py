@@ -1,6 +1,7 @@
 """Another project's checkpoint is scored and predicts, with that project's pixels and classes known for certain."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluate.options import ScoreOptions
 from tdpn_core.evaluate.run import evaluate_files
+from tdpn_core.model.factory import create_model
 from tdpn_core.predict import PredictOptions, predict
+from tdpn_core.progress import Progress
 from tdpn_core.runtime import set_up
 from tdpn_core.shards import load_manifest
 from tdpn_core.train.launch import plan
@@ -162,3 +165,41 @@ def test_pixels_of_another_project_replace_the_recipes(prepared, write, state, m
     assert plan(prepared, runtime=runtime, init=write(state)).sampling.std == (0.5, 0.5, 0.5)
     own = {"sampling.std": "0.1,0.2,0.3"}
     assert plan(prepared, runtime=runtime, init=write(state), settings=own).sampling.std == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("notes", "expected"),
+    [
+        ({}, (32, 2, "as the project published it")),
+        ({"cfg": "DATA:\n  NUM_FRAMES: 64\n  SAMPLING_RATE: 3\n"}, (64, 3, "as its settings say")),
+        ({"meta": {"config": "new_length=16,\n new_step=4, new_length=16"}}, (16, 4, "as its settings say")),
+        ({"meta": {"cfg": "clip_len=16, frame_interval=4, clip_len=32"}}, (32, 2, "as the project published it")),
+    ],
+)
+def test_frames_are_those_of_the_settings_that_a_file_keeps(write, names, listed, notes, expected):
+    network = create_model("slowfast", arch="r18", num_classes=8)
+    renamed = {mmaction2_slowfast(name): value for name, value in network.state_dict().items()}
+    heard = []
+    progress = type("Heard", (Progress,), {"say": lambda _, text: heard.append(text)})()
+    path = write({**notes, "state_dict": renamed})
+    config = open_checkpoint(path, classes=listed(names), progress=progress).config
+    assert (config.model.num_frames, config.sampling.interval) == expected[:2]
+    assert f"{expected[0]}x{expected[1]}, {expected[2]}; pixels of mean 0.485" in heard[0]
+
+
+def mmaction2_slowfast(name):
+    """Our entry under mmaction2's name (with the normalised laterals that its configurations can have)."""
+    for pattern, new in (
+        (r"head\.linear\.action\.", "cls_head.fc_cls."),
+        (r"backbone\.lateral\.0\.", "backbone.slow_path.conv1_lateral."),
+        (r"backbone\.lateral\.(\d)\.", r"backbone.slow_path.layer\1_lateral."),
+        (r"backbone\.(slow|fast)\.conv1\.", r"backbone.\1_path.conv1.conv."),
+        (r"backbone\.(slow|fast)\.bn1\.", r"backbone.\1_path.conv1.bn."),
+        (r"backbone\.(slow|fast)\.(layer\d\.\d+)\.conv(\d)\.", r"backbone.\1_path.\2.conv\3.conv."),
+        (r"backbone\.(slow|fast)\.(layer\d\.\d+)\.bn(\d)\.", r"backbone.\1_path.\2.conv\3.bn."),
+        (r"backbone\.(slow|fast)\.(layer\d\.\d+)\.downsample\.0\.", r"backbone.\1_path.\2.downsample.conv."),
+        (r"backbone\.(slow|fast)\.(layer\d\.\d+)\.downsample\.1\.", r"backbone.\1_path.\2.downsample.bn."),
+    ):
+        if re.match(pattern, name):
+            return re.sub(pattern, new, name, count=1)
+    return name

@@ -16,7 +16,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import tdpn_core
 from tdpn_core.errors import CheckpointError
+from tdpn_core.train.initialise import initialise
+from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.read import read_weights
 
 STATE = {"conv1.weight": torch.arange(12.0).view(4, 3, 1, 1), "bn1.num_batches_tracked": torch.tensor(3)}
@@ -231,3 +234,15 @@ def test_contents_without_usable_tensors_are_refused(tmp_path, value, message):
 def test_a_missing_file_is_named():
     with pytest.raises(CheckpointError, match=r"nowhere\.pth: no such file of weights"):
         read_weights(Path("nowhere.pth"))
+
+
+@pytest.mark.parametrize("entry", ["load_model", "init", "checkpoint"])
+def test_no_way_into_the_product_runs_a_files_code(tmp_path, marker, entry):
+    path = saved(tmp_path / "evil.pth", {"state_dict": STATE, "x": Payload(marker)})
+    ways = {
+        "load_model": tdpn_core.load_model,
+        "init": lambda path: initialise(torch.nn.Identity(), path),
+        "checkpoint": open_checkpoint,
+    }
+    with pytest.raises(CheckpointError, match="no code out of a file of weights is run"):
+        ways[entry](path)
