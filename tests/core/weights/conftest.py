@@ -1,6 +1,7 @@
 """Checkpoints of reference projects, rebuilt by the fixtures' rule, and what the references make of known inputs."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import warnings
@@ -48,6 +49,7 @@ def parity(shared: Path) -> Callable[[str], Fixture]:
         with np.load(folder / name / "expected.npz") as stored:
             return {key: stored[key] for key in stored.files}
 
+    @functools.lru_cache(maxsize=1)  # some have hundreds of megabytes
     def load(name: str) -> Fixture:
         arrays = arrays_of(name)
         meta = json.loads(str(arrays.pop("meta")))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import tdpn_core
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluate.options import ScoreOptions
@@ -21,6 +22,8 @@ from tdpn_core.weights import adopt, facts
 from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.facts import PIXELS, PROTOCOLS, sampling_of
 from tdpn_core.weights.projects import PROJECTS
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,9 @@ def test_a_checkpoint_of_ours_opens_as_it_is_and_knows_its_classes(state, names,
     )
     again = open_checkpoint(tmp_path / "best.pt")
     assert again.config == config
+    frame = torch.randn(1, 3, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(tdpn_core.load_model(tmp_path / "best.pt")(frame), again.build(CPU)(frame))
     assert all(torch.equal(value, weights[name]) for name, value in again.weights.items())
     with pytest.raises(UsageError, match="--classes: a checkpoint of tdpn knows its own classes"):
         open_checkpoint(tmp_path / "best.pt", classes=listed(names))

@@ -20,12 +20,12 @@ PATHWAYS = {f"res{n + 1}_{path}": f"backbone.{path}.layer{n}" for n in range(1, 
 }
 
 TAPS = {
+    "tpn_r50_8x8": RESNET | NECK,
     "torchvision_resnet18": RESNET,
     "torchvision_resnet50": RESNET,
     "torchvision_resnet101": RESNET,
     "tpn_official_r50_8x8_baseline": RESNET,
     "tpn_official_tsm50_sthv1_baseline": RESNET,
-    "tpn_r50_8x8": RESNET | NECK,
     "tpn_tsm50_sthv1": RESNET | NECK,
     "mma2_tsn_r50": RESNET,
     "mma2_tsm_r50_sthv2": RESNET,
