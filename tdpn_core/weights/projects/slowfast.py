@@ -40,7 +40,9 @@ def same_depth(slow: str, fast: str) -> str:
 
 
 def temporal_blocks(entries: Entries, counts: tuple[int, ...], name: Kernel) -> dict[str, Any]:
-    """The setting that the blocks' kernels tell, if only the first ones of a stage look at three frames.
+    """The settings that the blocks' kernels tell, if only the first ones of a stage look at three frames.
+
+    Such networks were published for 64 frames (16x8).
 
     Raises:
         CheckpointError: a block looks at other frames than the published networks' do.
@@ -57,4 +59,4 @@ def temporal_blocks(entries: Entries, counts: tuple[int, ...], name: Kernel) -> 
                         f"{name(pathway, stage, block)} looks at {found} frames where it looks at {expected} here"
                     )
         having.append(leading)
-    return {} if tuple(having) == counts else {"temporal_blocks": tuple(having)}
+    return {} if tuple(having) == counts else {"temporal_blocks": tuple(having), "num_frames": 64}

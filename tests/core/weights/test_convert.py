@@ -227,7 +227,8 @@ def test_a_slowfast_whose_first_blocks_alone_are_3d_is_built_so(pathways, write)
     for path, block in ((0, 4), (0, 5), (1, 4), (1, 5)):
         name = f"s4.pathway{path}_res{block}.branch2.a.weight"
         state[name] = state[name][:, :, 1:2].clone()
-    assert tdpn_core.load_model(write({"model_state": state})).config.temporal_blocks == (3, 4, 4, 3)
+    config = tdpn_core.load_model(write({"model_state": state})).config
+    assert (config.temporal_blocks, config.num_frames) == ((3, 4, 4, 3), 64)
 
 
 def test_a_slowfast_with_other_3d_blocks_is_refused(pathways, write):
