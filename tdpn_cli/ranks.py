@@ -57,6 +57,7 @@ def started(
 
     if "WORLD_SIZE" in os.environ or find_place() is not None:
         return False
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # before torch: what fails is told once, by us
     from tdpn_core.runtime import check_gpus
 
     here = processes or max(1, check_gpus(device(gpus, processes)))

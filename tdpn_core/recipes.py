@@ -5,6 +5,7 @@ Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64) and scale li
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -243,9 +244,18 @@ def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:
     for path, text in settings.items():
         section, _, field = path.partition(".")
         if section not in ("model", "sampling", "train") or field not in values[section]:
-            raise ConfigError(f"no setting {path!r}", where="--set", hint="for example --set model.flow=parallel")
+            raise ConfigError(f"no setting {path!r}", where="--set", hint=_nearest_setting(path, values))
         values[section][field] = _parsed(text, like=values[section][field])
     return from_dict(RunConfig, values)
+
+
+def _nearest_setting(path: str, values: dict[str, Any]) -> str:
+    names = [f"{section}.{field}" for section in ("model", "sampling", "train") for field in values[section]]
+    by_field = {name.partition(".")[2]: name for name in names}
+    near = difflib.get_close_matches(path, names, 1) or difflib.get_close_matches(path.rpartition(".")[2], by_field, 1)
+    if not near:
+        return "for example --set model.flow=parallel"
+    return f"did you mean {by_field.get(near[0], near[0])}?"
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """Normalises (N, C, ...) by the mean and variance over the clips of all processes."""
+class _Sum(torch.autograd.Function):
+    """The sum over all processes. Each one's loss depends on each one's term, so gradients are summed alike."""
+
+    @staticmethod
+    def forward(ctx: Any, term: Tensor) -> Tensor:
+        total = term.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Normalises (N, C, ...) by the mean and variance over the clips of all processes, on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, ...) to the same shape."""
-        if not self.training or input.device.type != "cpu":
+        if not self.training:
             return super().forward(input)
         dims = [0, *range(2, input.ndim)]
         count = torch.tensor(float(input.numel() // input.shape[1]))
         dist.all_reduce(count)
-        mean = all_reduce(input.sum(dims)) / count
+        mean = _sum(input.sum(dims)) / count
         centred = input - mean.reshape(-1, *[1] * (input.ndim - 2))
-        variance = all_reduce(centred.square().sum(dims)) / count
+        variance = _sum(centred.square().sum(dims)) / count
         self._keep(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
-        return F.batch_norm(input, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
+        normal = centred * (variance + self.eps).rsqrt().reshape(-1, *[1] * (input.ndim - 2))
+        if self.weight is None or self.bias is None:
+            return normal
+        scale, shift = (value.reshape(-1, *[1] * (input.ndim - 2)) for value in (self.weight, self.bias))
+        return normal * scale + shift
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any will do."""
 
     def _keep(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -35,15 +58,22 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(variance, share)
 
 
+def _sum(term: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(term)
+    return total
+
+
 def synchronise(model: nn.Module) -> None:
     """Exchange every batch normalisation within `model`, in place; parameters, buffers and their names stay."""
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+            if isinstance(child, _BatchNorm):
                 setattr(module, name, _synchronised(child))
 
 
-def _synchronised(norm: _BatchNorm) -> SyncBatchNorm:
-    other = SyncBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+def _synchronised(norm: _BatchNorm) -> _BatchNorm:
+    on_cpu = norm.weight is None or norm.weight.device.type == "cpu"
+    kind = SharedBatchNorm if on_cpu else nn.SyncBatchNorm
+    other = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     other._parameters, other._buffers = norm._parameters, norm._buffers
     return other.train(norm.training)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch.distributed import DistError
+
 from tdpn_core.distributed.endings import VARIABLE, begun, cause, last_attempt, read_endings
 from tdpn_core.distributed.watch import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
@@ -43,7 +45,6 @@ def launch_ranks(
         DistributedError: the machines did not meet; a process died once too often, or hung.
         TdpnError: what the run itself raised, `Stopped` among them.
     """
-    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
@@ -51,6 +52,7 @@ def launch_ranks(
 
     _hush()
     endpoint = _endpoint(nodes, rendezvous)
+    keeps = nodes == 1 or _keeps_store(endpoint)
     if nodes > 1:
         say(f"waiting for {nodes} machines at {endpoint}")
     deaths: dict[int, int] = {}
@@ -63,7 +65,12 @@ def launch_ranks(
             run_id=f"tdpn-{endpoint}" if nodes > 1 else f"tdpn-{os.getpid()}",
             rdzv_backend="c10d",
             rdzv_endpoint=endpoint,
-            rdzv_configs={"timeout": join_seconds, "join_timeout": join_seconds, "read_timeout": join_seconds},
+            rdzv_configs={
+                "timeout": join_seconds,
+                "join_timeout": join_seconds,
+                "read_timeout": join_seconds,
+                "is_host": keeps,
+            },
             local_addr=own_address(endpoint) if nodes > 1 else "127.0.0.1",
             max_restarts=restarts,
             signals_to_handle=_SIGNALS,
@@ -97,6 +104,33 @@ def own_address(endpoint: str) -> str:
             return str(probe.getsockname()[0])
     except OSError as error:
         raise DistributedError(f"no way to it ({error.strerror or error})", where=endpoint) from error
+
+
+def _is_here(endpoint: str) -> bool:
+    """Whether this machine is the host of `endpoint`: the way to an own address begins there."""
+    try:
+        return own_address(endpoint) == socket.gethostbyname(endpoint.rpartition(":")[0])
+    except OSError as error:
+        raise DistributedError(f"no machine of this name ({error})", where=endpoint) from error
+
+
+def _keeps_store(endpoint: str) -> bool:
+    """Whether this launcher is to keep the store that all meet in: it is on the machine of `endpoint`.
+
+    Raises:
+        DistributedError: another program has the port.
+    """
+    if not _is_here(endpoint):
+        return False
+    host, _, port = endpoint.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            what, hint = "another program has this port", "choose another --rdzv HOST:PORT"
+            raise DistributedError(what, where=endpoint, hint=hint) from error
+    return True
 
 
 def interface_of(address: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ POLL_SECONDS = 5.0
 """How often a wait for a batch looks whether the workers are alive."""
 
 IDLE = -1
+
+_SHARED = "/dev/shm"  # noqa: S108 - where workers leave their batches
 
 Item = TypeVar("Item")
 Collated = TypeVar("Collated")
@@ -98,6 +101,9 @@ class WorkerLoader(Generic[Item, Collated]):
     def _lost(self, error: Exception) -> TdpnError:
         clips = ", ".join(self._ids[clip] for clip in self._watched.unfinished())
         hint = "--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size"
+        if "bus error" in str(error).lower() or "shared memory" in str(error):
+            room = shutil.disk_usage(_SHARED).total / 2**20
+            hint = f"{_SHARED} has {room:.0f} MiB: use fewer --workers, or give a container more (docker --shm-size)"
         return ClipError(
             f"a loader worker died or hangs ({str(error).strip() or type(error).__name__})",
             where=clips or None,

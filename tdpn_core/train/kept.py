@@ -71,6 +71,8 @@ def _name(folder: Path, number: int) -> Path:
 
 def _second_name(path: Path, name: Path) -> None:
     """Let `name` be the file at `path`, too; a copy where the file system knows no links."""
+    if name.exists() and name.samefile(path):  # after a kill between this and the save; renaming would do nothing
+        return
     temporary = name.with_name(f"{TEMPORARY_PREFIX}{name.name}")
     temporary.unlink(missing_ok=True)
     try:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig, to_dict
-from tdpn_core.errors import ConfigError, Interrupted, Stopped
+from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import Probabilities, score_split
 from tdpn_core.failpoints import failpoint
@@ -76,6 +76,8 @@ def train(
     validation = ClipStore(data, "val") if "val" in clips.manifest.clips() else None
     if clips.manifest.digest != config.data.digest:
         raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
+    for note in _peculiarities(clips, config):
+        progress.say(note)
     record = Record(folder, config) if runtime.is_main else NoRecord(folder, config)
     with stop_requests() as stop:
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
@@ -91,6 +93,24 @@ def train(
         with record.running(trainer.state):  # the folder is written to from here on
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
+
+
+def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
+    """What a user may not know of the data.
+
+    Raises:
+        DatasetError: there is nothing to learn: a head has a single class.
+    """
+    for head, names in clips.classes.items():
+        if len(names) < 2:
+            what = f"{head} has the single class {names[0]!r}: there is nothing to tell apart"
+            raise DatasetError(what, where=config.data.path, hint="prepare data of at least two classes")
+        absent = [name for label, name in enumerate(names) if not (clips.labels[head] == label).any()]
+        if absent:
+            first = ", ".join(repr(name) for name in absent[:3]) + (", ..." if len(absent) > 3 else "")
+            yield f"note: {len(absent)} of {len(names)} {head} classes have no clip to train on: {first}"
+    if config.train.batch_size > len(clips):
+        yield f"note: a batch of {config.train.batch_size} clips is more than the {len(clips)} there are: it takes all"
 
 
 def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,23 @@ def same_weights(one: Path, other: Path) -> bool:
         mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
         for mine, yours in ((a.weights, b.weights), (a.optimiser, b.optimiser))
     )
+
+
+def ranks(script: str, *arguments: object, world: int = 2, **variables: str) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each of `world` processes that run `script` as torchrun would start it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+            env=environment(**place, RANK=str(rank), LOCAL_RANK=str(rank), **variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    outputs = [child.communicate(timeout=120) for child in children]
+    return [(child.returncode, *output) for child, output in zip(children, outputs, strict=True)]

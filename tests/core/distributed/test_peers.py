@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from torch.distributed import TCPStore
 
+from tdpn_core.distributed.launcher import launch_ranks
 from tdpn_core.distributed.peers import Peers, lost, meet
 from tdpn_core.distributed.place import Place
-from tdpn_core.errors import DistributedError
+from tdpn_core.errors import DistributedError, TdpnError
 from tdpn_core.runtime import must_agree
 
 
@@ -126,3 +127,37 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         port = taken.getsockname()[1]
         (error,) = together(1, lambda peers: None, port=port)
     assert re.search(rf"127.0.0.1:{port}: rank 0 cannot listen here .*choose another", str(error))
+
+
+def test_a_meeting_place_where_another_program_listens_is_refused_within_seconds() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(DistributedError, match=rf"{endpoint}: another program has this port; choose another"):
+            launch_ranks(["true"], processes=1, nodes=2, rendezvous=endpoint, say=lambda line: None)
+        assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("rendezvous", "message"),
+    [
+        (None, "--nodes: 2 machines need a place to meet; --rdzv HOST:PORT"),
+        ("node1", "--rdzv: 'node1' is not HOST:PORT; for example node1:29400"),
+        ("node1:99999", "is not HOST:PORT"),
+        ("no.such.host.invalid:29400", "no.such.host.invalid:29400: no "),
+    ],
+)
+def test_a_meeting_place_that_is_none_is_refused(rendezvous: str | None, message: str) -> None:
+    with pytest.raises(TdpnError) as caught:
+        launch_ranks(["true"], processes=1, nodes=2, rendezvous=rendezvous, say=lambda line: None)
+    assert message in str(caught.value)
+
+
+def test_machines_that_do_not_come_are_missed_in_time() -> None:
+    heard: list[str] = []
+    endpoint = f"127.0.0.1:{free_port()}"
+    with pytest.raises(DistributedError, match=rf"{endpoint}: 2 machines did not meet within 2 s"):
+        launch_ranks(["true"], processes=1, nodes=2, rendezvous=endpoint, join_seconds=2, say=heard.append)
+    assert heard == [f"waiting for 2 machines at {endpoint}"]
