@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class SharedBatchNorm(_BatchNorm):
         variance = _sum(centred.square().sum(dims)) / count
         self._keep(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         normal = centred * (variance + self.eps).rsqrt().reshape(-1, *[1] * (input.ndim - 2))
-        if self.weight is None or self.bias is None:
+        if not self.affine:
             return normal
         scale, shift = (value.reshape(-1, *[1] * (input.ndim - 2)) for value in (self.weight, self.bias))
         return normal * scale + shift
@@ -50,17 +51,16 @@ class SharedBatchNorm(_BatchNorm):
         """Any will do."""
 
     def _keep(self, mean: Tensor, variance: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if self.running_mean is None or self.running_var is None:
             return
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
         share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
 
 
-def _sum(term: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(term)
-    return total
+_sum: Callable[[Tensor], Tensor] = _Sum.apply
 
 
 def synchronise(model: nn.Module) -> None:
