@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tdpn_core.errors import ClipError, TdpnError
@@ -42,7 +43,8 @@ def check_room(folder: Path, clips: int, sample: Iterable[Source], encoding: Enc
     Raises:
         TdpnError: it will not suffice.
     """
-    sizes = [size for size in (clip_bytes(source, encoding, program) for source in sample) if size]
+    with ThreadPoolExecutor(SAMPLE) as pool:  # before the first clip, so that it is not to be waited for long
+        sizes = [size for size in pool.map(lambda source: clip_bytes(source, encoding, program), sample) if size]
     if not sizes:
         return None
     needed = clips * sum(sizes) / len(sizes)
