@@ -100,10 +100,11 @@ class WorkerLoader(Generic[Item, Collated]):
 
     def _lost(self, error: Exception) -> TdpnError:
         clips = ", ".join(self._ids[clip] for clip in self._watched.unfinished())
-        hint = "--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size"
-        if "bus error" in str(error).lower() or "shared memory" in str(error):
-            room = shutil.disk_usage(_SHARED).total / 2**20
-            hint = f"{_SHARED} has {room:.0f} MiB: use fewer --workers, or give a container more (docker --shm-size)"
+        room = shutil.disk_usage(_SHARED).total / 2**20
+        hint = (
+            "--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size "
+            f"({_SHARED} has {room:.0f} MiB; docker --shm-size gives more)"
+        )
         return ClipError(
             f"a loader worker died or hangs ({str(error).strip() or type(error).__name__})",
             where=clips or None,

@@ -15,6 +15,10 @@ def test_every_row_of_preparation_and_shards_is_there_once() -> None:
     assert names == [f"P{number}" for number in range(1, 27)] + [f"H{number}" for number in range(1, 8)]
 
 
+def test_every_row_of_training_is_there_once() -> None:
+    assert [name for name, _ in ROWS if name[0] == "T"] == [f"T{number}" for number in range(1, 20)]
+
+
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=[name for name, _ in ROWS])
 def test_a_row_names_tests_that_there_are(name: str, row: str) -> None:
     named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row)

@@ -79,10 +79,10 @@ def test_one_process_asked_to_stop_stops_all_at_the_same_step_and_resuming_is_ex
 def test_a_process_that_hangs_is_named_at_the_set_time(prepared: Path, tmp_path: Path) -> None:
     fault = {"TDPN_FAILPOINT": "train.step#2@1:hang"}
     began = time.monotonic()
-    result = train(prepared, tmp_path / "run", "--processes", 2, "--timeout", 3, "--max-restarts", 0, **fault)
+    result = train(prepared, tmp_path / "run", "--processes", 2, "--timeout", 10, "--max-restarts", 0, **fault)
     assert time.monotonic() - began < 60
     assert result.returncode == 1
-    assert result.stderr.count("did not come where the others wait, for 3 s") == 1, result.stderr
+    assert result.stderr.count("did not come where the others wait, for 10 s") == 1, result.stderr
     assert "error rank 1 (process" in result.stderr
 
 

@@ -235,6 +235,15 @@ def test_a_worker_that_died_between_two_epochs_is_an_error_and_no_crash(memory_c
         list(batches.epoch(1))
 
 
+def test_a_worker_without_shared_memory_is_told_with_what_there_is(memory_clips):
+    class Starved(memory_clips):
+        def read(self, clip, frames):
+            os.kill(os.getpid(), signal.SIGBUS)  # what a write beyond the room of /dev/shm ends in
+
+    with pytest.raises(ClipError, match=r"clip-\d.*use fewer --workers .*/dev/shm has \d+ MiB"):
+        list(training(Starved([5] * 2), workers=1).epoch(0))
+
+
 def parts_of(source, world: int, batch_size: int, epoch: int = 0, workers: int = 0) -> list[list[list[int]]]:
     """The clips of every batch of every rank."""
     loaders = [
