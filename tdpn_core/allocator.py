@@ -17,9 +17,18 @@ def keep_freed_memory() -> None:
     is a fifth of the processor time of a forward pass. The process stays as large as it was at most. Where the user
     has tuned the allocator, or the C library is another, nothing is changed.
     """
+    _set(mmap=1 << 30, trim=(1 << 31) - 1)
+
+
+def hand_back_memory() -> None:
+    """As glibc does by itself: its thresholds are those that they grow to in a program of large blocks."""
+    _set(mmap=32 << 20, trim=64 << 20)
+
+
+def _set(*, mmap: int, trim: int) -> None:
     if any(name in os.environ for name in _SET_BY_USER):
         return
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_THRESHOLD, 1 << 30)
-        library.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+        library.mallopt(_MMAP_THRESHOLD, mmap)
+        library.mallopt(_TRIM_THRESHOLD, trim)

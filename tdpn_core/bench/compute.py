@@ -1,8 +1,9 @@
 """How fast a network is, in inference and in training, beside its plain form in the same run.
 
 The plain form is the same network with the same weights as its formulas say it: NCTHW tensors, 3D convolutions,
-normalisations that stand alone. The two take turns within each round, so that another job on the machine slows both
-alike; seconds are medians over the rounds, a ratio is the median of each round's ratio. Their outputs are compared.
+normalisations that stand alone, memory from the C library as it comes. The two take turns within each round, so that
+another job on the machine slows both alike; seconds are medians over the rounds, a ratio is the median of each round's
+ratio. Their outputs are compared.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tdpn_core.allocator import hand_back_memory, keep_freed_memory
 from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import stage_seconds, traced
 from tdpn_core.bench.subject import Subject
@@ -23,6 +25,7 @@ from tdpn_core.model.fuse import for_inference
 from tdpn_core.model.network import Network
 from tdpn_core.train.loss import objective
 from tdpn_core.train.optimiser import create_optimiser
+from tdpn_core.train.precision import choose_precision
 
 BACKWARD = 2
 """Operations of a backward pass to those of a forward pass: the input's gradient costs as much, and the weight's."""
@@ -95,11 +98,7 @@ class Stepper:
         self.subject = subject
         self.clips = subject.clips()
         self.network: Any = torch.compile(model) if compiled else model
-
-    def autocast(self) -> torch.autocast:
-        """bf16 on a GPU, which both forms get; float32 on a CPU."""
-        kind = self.subject.runtime.device_type
-        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+        self.precision = choose_precision("auto", subject.runtime.device)  # both forms' alike
 
     def step(self) -> dict[str, Taken]:
         """Everything once."""
@@ -107,7 +106,7 @@ class Stepper:
 
     def forward(self) -> Tensor:
         """Logits (N, classes)."""
-        with torch.inference_mode(), self.autocast():
+        with torch.inference_mode(), self.precision.autocast():
             logits: Tensor = self.network(self.clips)
         return logits.float()
 
@@ -130,7 +129,7 @@ class TrainingStepper(Stepper):
         """Logits (N, classes) of the first head; the loss is kept for `backward`."""
         torch.manual_seed(0)  # dropout
         weight = self.subject.config.train.auxiliary_weight
-        with self.autocast():
+        with self.precision.autocast():
             output = self.network(self.clips)
             self._loss = objective(output.logits, output.auxiliary, self.labels, weight=weight)
         first: Tensor = next(iter(output.logits.values()))
@@ -174,11 +173,10 @@ def _bench(what: str, plain: Stepper, chosen: Stepper, rounds: int, profile: Pat
     subject, device = chosen.subject, chosen.subject.runtime.device
     outputs = [stepper.forward() for stepper in (plain, chosen)]
     taken: dict[str, list[dict[str, Taken]]] = {"plain": [], "chosen": []}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, stepper in (("plain", plain), ("chosen", chosen)):
-            parts = stepper.step()
-            if number:  # the first round warms up
-                taken[name].append(parts)
+            _settle(stepper, plain=name == "plain")
+            taken[name].append(stepper.step())
     with traced(profile):
         chosen.step()
     forms = {
@@ -200,6 +198,15 @@ def _bench(what: str, plain: Stepper, chosen: Stepper, rounds: int, profile: Pat
         difference=float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max()),
         stages=stage_seconds(chosen.model, lambda: _uncompiled(chosen), device),
     )
+
+
+def _settle(stepper: Stepper, *, plain: bool) -> None:
+    """Warm up: in the form's own way to take memory, which the other form's turn has changed."""
+    if plain:
+        hand_back_memory()
+    else:
+        keep_freed_memory()
+    stepper.step()
 
 
 def _uncompiled(stepper: Stepper) -> None:

@@ -20,7 +20,7 @@ Layout = Literal["plain", "channels_last", "folded"]
 
 DECISION: dict[tuple[str, bool], Layout] = {
     ("cpu", False): "folded",
-    ("cpu", True): "folded",
+    ("cpu", True): "channels_last",
 }
 """(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
 
