@@ -11,7 +11,6 @@ prints the share of the time that it waits for them. Without a GPU it says so, a
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -54,8 +53,7 @@ def line(subject: Subject, what: str, form: str, result: Bench) -> None:
 
 def waiting(subject: Subject, data: Path, steps: int = 50) -> None:
     """The share of a training step that is spent waiting for prepared clips."""
-    config = dataclasses.replace(subject.config, train=dataclasses.replace(subject.config.train))
-    dataset = TrainingClips(ClipStore(data, "train"), config.model, config.sampling, seed=0)
+    dataset = TrainingClips(ClipStore(data, "train"), subject.config.model, subject.config.sampling, seed=0)
     loader = TrainingLoader(dataset, batch_size=subject.batch, seed=0, workers=loader_workers("cuda"), pin=True)
     model, device = subject.build().train(), subject.runtime.device
     batches, waited, began = iter(loader.epoch(0)), 0.0, time.perf_counter()
