@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tdpn_core.config import LEVELS, ModelConfig, from_dict
+from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.baselines.c2d import c2d
 from tdpn_core.model.baselines.i3d import i3d
 from tdpn_core.model.baselines.inception import I3D, Inception
@@ -79,7 +80,7 @@ def build_model(config: ModelConfig) -> Network:
             return plain(R2Plus1D(config), config)
 
 
-def plain(backbone: ResNet | Inception | SlowFast, config: ModelConfig, network: type[Network] = Network) -> Network:
+def plain(backbone: Backbone, config: ModelConfig, network: type[Network] = Network) -> Network:
     """A classifier on res5."""
     return network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))
 

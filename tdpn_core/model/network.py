@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tdpn_core.config import Level, ModelConfig
 from tdpn_core.errors import UsageError
+from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.difference import sampled_frames
 from tdpn_core.model.heads import AuxiliaryHead, Head
 from tdpn_core.model.layout import Layout, arrange
@@ -36,7 +37,7 @@ class Network(nn.Module):
     layout: Layout | None = None
 
     def __init__(
-        self, config: ModelConfig, *, backbone: nn.Module, head: Head, auxiliary_head: AuxiliaryHead | None = None
+        self, config: ModelConfig, *, backbone: Backbone, head: Head, auxiliary_head: AuxiliaryHead | None = None
     ):
         super().__init__()
         self.config = config

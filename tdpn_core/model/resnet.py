@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tdpn_core.config import LEVELS, Arch, Level
 from tdpn_core.model.attention import PositionResize
+from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
 from tdpn_core.model.operations import Conv
 
@@ -52,7 +53,7 @@ def limited(
     return tuple((kernel,) * min(having, count) + (1,) * (count - having) for kernel, having, count in counts)
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Inflated ResNet: (N, C, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
 
     The children have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, ...).
@@ -132,6 +133,11 @@ class ResNet(nn.Module):
         for level in LEVELS:
             x = levels[level] = self.stage(level, x)
         return levels
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """The parts with weights of the stem and of res2..res5, in the order in which they run."""
+        found: dict[str, list[nn.Module]] = {"stem": [self.conv1, self.bn1]}
+        return found | {level: [self.get_submodule(f"layer{n}")] for n, level in enumerate(LEVELS, start=1)}
 
     def stem(self, frames: Tensor) -> Tensor:
         """What enters res2, of frames (N, C, T, H, W)."""

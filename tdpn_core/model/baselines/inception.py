@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config import LEVELS, Level, ModelConfig
+from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.network import Network
 from tdpn_core.model.operations import POINT, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
@@ -71,7 +72,7 @@ class FirstConv(Conv):
         return super().forward(pad(x, (7, 7, 7), (2, 2, 2)))
 
 
-class Inception(nn.Module):
+class Inception(Backbone):
     """The backbone: (N, C, T, H, W) to maps at a quarter to a 32nd of the size, with T/2, T/2, T/4 and T/8 steps."""
 
     def __init__(self, config: ModelConfig):
@@ -104,6 +105,14 @@ class Inception(nn.Module):
                 x = self.get_submodule(name)(x)
             levels[level] = x
         return levels
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """The first convolution, what leads to res2, and the blocks of res3..res5."""
+        found: dict[str, list[nn.Module]] = {
+            "stem": [self.Conv3d_1a_7x7],
+            "res2": [self.Conv3d_2b_1x1, self.Conv3d_2c_3x3],
+        }
+        return found | {level: [self.get_submodule(name) for name in names] for level, (_, names) in STAGES.items()}
 
 
 class I3D(Network):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.config import LEVELS, Level, ModelConfig
+from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.operations import Conv, ConvNorm
 from tdpn_core.model.resnet import ResNet, limited
 
@@ -18,7 +19,7 @@ THINNER = 8
 """The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
 
 
-class SlowFast(nn.Module):
+class SlowFast(Backbone):
     """The two pathways, and the lateral connections from the fast to the slow one behind the stem and res2..res4."""
 
     def __init__(self, config: ModelConfig):
@@ -57,6 +58,14 @@ class SlowFast(nn.Module):
             fast = self.fast.stage(level, fast)
             levels[level] = torch.cat([slow, fast.unflatten(2, (-1, self.alpha)).mean(3)], 1)
         return levels
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """The parts of the stem and of res2..res5 in both pathways; a lateral connection is of the stage it feeds."""
+        slow, fast = self.slow.stages(), self.fast.stages()
+        both = {name: [*slow[name], *fast[name]] for name in slow}
+        for level, across in zip(LEVELS, self.lateral, strict=True):
+            both[level].append(across)
+        return both
 
     def slow_frames(self, frames: Tensor) -> Tensor:
         """The slow pathway's T / alpha frames of (N, C, T, H, W)."""

@@ -105,6 +105,13 @@ class TDNBackbone(ResNet):
         res4 = self.stage("res4", res3)
         return {"res2": res2, "res3": res3, "res4": res4, "res5": self.stage("res5", res4)}
 
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """As a ResNet's, with the short-term module's parts of the stem and of res2."""
+        found = super().stages()
+        found["stem"] += [self.motion.conv1, self.motion.bn1]
+        found["res2"].append(self.motion.layer1)
+        return found
+
     def _joined(self, x: Tensor, motion: Tensor) -> Tensor:
         return (1 - self.share) * x + self.share * resize(motion, x)
 

@@ -111,6 +111,15 @@ def test_gradients_reach_every_parameter(little, clip_for, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_stages_hold_every_weight_of_the_backbone_once(little, name):
+    backbone = little(name).backbone
+    stages = backbone.stages()
+    assert list(stages) == ["stem", *LEVELS]
+    held = [id(value) for parts in stages.values() for part in parts for value in part.parameters()]
+    assert sorted(held) == sorted(id(value) for value in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_all_memory_layouts_give_the_same(little, clip_for, name):
     model = randomise(little(name)).eval()
     assert any(isinstance(part, FoldingConv) for part in model.modules())
