@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tdpn_core import finetune, recipes
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.config import DataConfig, ModelConfig
-from tdpn_core.facts import Facts
+from tdpn_core.facts import Facts, Pixels
 from tdpn_core.model.factory import build_model
 from tdpn_core.progress import Silent
 from tdpn_core.runtime import Runtime
@@ -93,10 +92,11 @@ def test_the_clips_the_device_and_the_start_are_looked_at(prepared: Path, tmp_pa
     weights = build_model(network).state_dict()
     save_checkpoint(tmp_path / "x.pt", Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={}))
     assert look(clips, CPU, tmp_path / "x.pt").network == network
-    names = ["conv1.weight", "layer1.0.conv3.weight", "layer3.22.conv1.weight"]
-    save_file({name: torch.zeros(1) for name in names}, tmp_path / "r101.safetensors")
-    facts = look(clips, CPU, tmp_path / "r101.safetensors")
-    assert (facts.start, facts.arch) == ("images", "r101")
+    images = build_model(ModelConfig(name="tsn", arch="r34", num_frames=1)).backbone.state_dict()
+    torch.save({name: value.squeeze(2) if value.ndim == 5 else value for name, value in images.items()}, tmp_path / "i")
+    facts = look(clips, CPU, tmp_path / "i")
+    assert (facts.start, facts.arch) == ("images", "r34")
+    assert facts.pixels == Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     (tmp_path / "y.pt").write_bytes(b"not weights")
     assert look(clips, CPU, tmp_path / "y.pt").arch is None
 
