@@ -45,6 +45,8 @@ def line_chart(title: str, series: Mapping[str, Points], *, x: str, y: str, perc
     xs = [a for points in shown.values() for a, _ in points]
     ys = [b for points in shown.values() for _, b in points]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), [k / 4 for k in range(5)] if percent else ticks(min(ys), max(ys))
+    if all(a == int(a) for a in xs):  # epochs and steps come in whole numbers
+        x_ticks = [tick for tick in x_ticks if tick == int(tick)]
     frame = _Frame()
     across = _scale(min(xs), max(xs), frame.left, frame.right)
     up = _scale(min(y_ticks + ys), max(y_ticks + ys), frame.bottom, frame.top)

@@ -39,10 +39,10 @@ def workplace(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_evaluation_prints_a_table_and_leaves_a_report_of_the_same_numbers(workplace: Path) -> None:
-    table = tdpn("eval", "runs/folder-tdpn-r18/best.pt", cwd=workplace)
+    table = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--views", "1x1", cwd=workplace)
     assert table.returncode == 0, table.stderr
     assert max(map(len, table.stdout.splitlines())) <= 100
-    plain = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--json", cwd=workplace)
+    plain = tdpn("eval", "runs/folder-tdpn-r18/best.pt", "--views", "1x1", "--json", cwd=workplace)
     result = json.loads(plain.stdout)
     head = result["heads"]["action"]
     assert f"{head['top1']:.2%}" in table.stdout
@@ -66,7 +66,7 @@ def test_several_processes_leave_the_scores_of_one(workplace: Path) -> None:
 
 def test_scores_are_measured_again_and_fused_without_a_network(workplace: Path) -> None:
     best, scores = "runs/folder-tdpn-r18/best.pt", "runs/folder-tdpn-r18/eval-val-1x1/scores.h5"
-    first = json.loads(tdpn("eval", best, "--json", cwd=workplace).stdout)
+    first = json.loads(tdpn("eval", best, "--views", "1x1", "--json", cwd=workplace).stdout)
     again = json.loads(tdpn("eval", scores, "--json", cwd=workplace).stdout)
     assert again["heads"] == first["heads"]
     fused = tdpn("eval", scores, scores, "--fuse", "1,1.5", "--json", cwd=workplace)

@@ -140,7 +140,9 @@ def _confusion(metrics: Metrics) -> list[Markup]:
     counts = metrics.confusion.sum(axis=1, keepdims=True)
     shares = metrics.confusion / np.maximum(counts, 1)
     names = [row.name for row in metrics.classes]
-    caption = "Each row is a class, each column what its clips were taken for; the darker, the larger the share"
+    caption = (
+        "Each row is a class, each column what its clips were taken for; the stronger the colour, the larger the share"
+    )
     blocks = [matrix_chart(caption, shares, names, verb="taken for")] if len(names) > 1 else []
     top, *rows = confused_rows(metrics)
     if rows:

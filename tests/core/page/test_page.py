@@ -108,6 +108,14 @@ def test_a_line_goes_through_its_points() -> None:
     assert 'aria-label="t"' in made
 
 
+def test_whole_numbers_have_no_ticks_between_them() -> None:
+    made = charts.line_chart("t", {"a": [(1, 0.0), (2, 1.0)]}, x="epoch", y="share", percent=True)
+    assert 'text-anchor="middle">1<' in made
+    assert 'text-anchor="middle">2<' in made
+    assert ">1.2<" not in made
+    assert ">0.2<" in charts.line_chart("t", {"a": [(0, 0.0), (0.9, 1.0)]}, x="x", y="y", percent=True)
+
+
 def test_what_is_not_finite_is_no_point_and_nothing_is_said_to_be_nothing() -> None:
     made = charts.line_chart("t", {"a": [(0, 1.0), (1, math.nan), (2, 3.0)], "b": [(0, math.inf)]}, x="x", y="y")
     assert made.count('class="line line-') == 1
