@@ -40,7 +40,8 @@ def search_weights(parts: Sequence[Scores]) -> list[float]:
         mixed = mix(probabilities, weights)
         hits = [float((label_ranks(values, labels[head]) == 0).mean()) for head, values in mixed.items()]
         sure = [_log_likelihood(values, labels[head]) for head, values in mixed.items()]
-        return float(np.mean(hits)), float(np.mean(sure)), -max(abs(weight - 1 / len(parts)) for weight in weights)
+        likelihood = round(float(np.mean(sure)), 9)  # rounding of sums is no preference
+        return float(np.mean(hits)), likelihood, -max(abs(weight - 1 / len(parts)) for weight in weights)
 
     return max(_lattice(len(parts)), key=worth)
 

@@ -134,6 +134,11 @@ def test_the_search_finds_the_best_of_all_lattice_points() -> None:
     assert sum(three) == pytest.approx(1)
 
 
+def test_weights_of_equal_scores_are_equal() -> None:
+    one = pair(3)[0]
+    assert search_weights([one, one]) == [0.5, 0.5]
+
+
 def test_a_search_needs_labels() -> None:
     with pytest.raises(UsageError, match="weights cannot be searched on clips without labels"):
         search_weights([replace(part, labels={"action": np.array([-1, -1])}) for part in align([A, B])])
