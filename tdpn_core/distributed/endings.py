@@ -68,7 +68,9 @@ def begin() -> None:
     """Leave word that this process has begun, if our launcher started it."""
     folder, place = os.environ.get(VARIABLE), find_place()
     if folder is not None and place is not None:
-        write_json(Path(folder) / f"{restarts()}-{place.rank}.begun", {"pid": os.getpid()})
+        ending = Path(folder) / f"{restarts()}-{place.local_rank}.json"
+        ending.unlink(missing_ok=True)  # of a start that the launcher did not count, as another machine's restart is
+        write_json(ending.with_suffix(".begun"), place.rank)
 
 
 def remember(folder: Path) -> None:
@@ -104,7 +106,7 @@ def report(error: BaseException) -> int | None:
         hint=known.hint if known else None,
         told=isinstance(error, DistributedError) and error.told,
     )
-    write_json(Path(folder) / f"{restarts()}-{place.rank}.json", dataclasses.asdict(ending))
+    write_json(Path(folder) / f"{restarts()}-{place.local_rank}.json", dataclasses.asdict(ending))
     return 0 if known and (ending.told or not isinstance(known, DistributedError)) else 1
 
 
@@ -130,7 +132,7 @@ def why_restarted() -> str | None:
 
 def begun(folder: Path, attempt: int) -> set[int]:
     """The ranks that began in one start on this machine."""
-    return {int(path.stem.partition("-")[2]) for path in folder.glob(f"{attempt}-*.begun")}
+    return {int(path.read_text()) for path in folder.glob(f"{attempt}-*.begun")}
 
 
 def cause(endings: list[Ending], deaths: dict[int, int], ranks: set[int]) -> TdpnError | None:

@@ -51,8 +51,8 @@ def launch(
     """
     with joined(gpus, timeout=timeout, say=progress.say) as runtime:
         progress = progress if runtime.is_main else SILENT
-        if restarts():
-            out, resume = _restarted(runtime, out, resume, progress)
+        if again := runtime.highest(restarts()):  # torch's launchers count those of their own machine
+            out, resume = _restarted(runtime, again, out, resume, progress)
         if resume:
             checkpoint = _to_resume(runtime, out, resume, progress)
             config = _stored(checkpoint, adjustments)
@@ -80,7 +80,7 @@ def launch(
 
 
 def _restarted(
-    runtime: Runtime, out: Path | None, resume: bool | Path, progress: Progress
+    runtime: Runtime, again: int, out: Path | None, resume: bool | Path, progress: Progress
 ) -> tuple[Path | None, bool | Path]:
     """Where a run that was begun before lies, and whether it left anything to go on from."""
     noted = next((Path(folder) for folder in runtime.gather(str(remembered() or "")) if folder), None)
@@ -91,7 +91,7 @@ def _restarted(
     left = bool(runtime.from_main(bool(states(folder))))
     why = why_restarted()
     reason = f" ({why})" if why else ""
-    progress.say(f"restart {restarts()}{reason}: {'going on' if left else 'beginning anew'} in {folder}")
+    progress.say(f"restart {again}{reason}: {'going on' if left else 'beginning anew'} in {folder}")
     return folder, left or resume
 
 

@@ -74,7 +74,7 @@ def test_only_what_a_new_start_may_mend_is_a_failure_to_the_launcher(
 def test_the_start_before_this_one_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_restarted() is None
     for name in ("0-0", "0-1", "1-0"):
-        (tmp_path / f"{name}.begun").write_text("{}")
+        (tmp_path / f"{name}.begun").write_text(name[-1])
     assert (last_attempt(tmp_path), begun(tmp_path, 0)) == (1, {0, 1})
     (tmp_path / "0-0.json").write_text(json.dumps(vars(LOST)))
     monkeypatch.setenv("TDPN_ENDINGS", str(tmp_path))
