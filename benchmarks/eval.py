@@ -24,7 +24,7 @@ from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.shards import ClipStore
 
-ROUNDS, MOST_CLIPS = 3, 64
+ROUNDS, MOST_CLIPS = 3, 16
 
 
 @torch.inference_mode()
