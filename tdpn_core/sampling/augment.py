@@ -1,7 +1,7 @@
 """Augmentations of whole clips on the device: colour jitter, RandAugment, random erasing.
 
 They run where the network runs, on the batch of uint8 clips, not in the workers that decode: measured on a CPU core
-they cost as much as decoding the clip. Draws depend on (seed, epoch, clip) alone, and all frames get the same.
+they cost as much as decoding the clip. Draws depend on (seed, visit, clip) alone, and all frames get the same.
 """
 
 from __future__ import annotations
@@ -58,16 +58,20 @@ class Erasing(NamedTuple):
     """uint8 (3, 1, height, width): one picture for all frames, since noise that changes is motion."""
 
 
-def augment(clips: Tensor, numbers: Sequence[int], epoch: int, sampling: SamplingConfig, seed: int) -> Tensor:
+def augment(
+    clips: Tensor, numbers: Sequence[int], visits: int | Sequence[int], sampling: SamplingConfig, seed: int
+) -> Tensor:
     """Training clips (N, 3, T, H, W) uint8 with the augmentations of `sampling`, each with its clip's own draws.
 
-    `numbers` (N,) are the clips' numbers in the source. What is off by default costs nothing: `clips` is given back.
+    `numbers` (N,) are the clips' numbers in the source, `visits` how often each (or all) was seen. What is off by
+    default costs nothing: `clips` is given back.
     """
     if not (any(sampling.colour) or sampling.randaugment or sampling.erasing):
         return clips
     augmented = []
-    for clip, number in zip(clips, numbers, strict=True):
-        rng = derive(seed, epoch, number, _PATH)
+    each = [visits] * len(numbers) if isinstance(visits, int) else visits
+    for clip, number, visit in zip(clips, numbers, each, strict=True):
+        rng = derive(seed, visit, number, _PATH)
         for operation, amount in [*colour_jitter(sampling, rng), *randaugment(sampling, rng)]:
             clip = operate(clip, operation, amount)
         height, width = clip.shape[-2:]

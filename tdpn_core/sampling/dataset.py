@@ -32,6 +32,9 @@ class Sample(NamedTuple):
     number: int
     """The clip's number in the source."""
 
+    visit: int = 0
+    """How often the clip was seen in training before: the epoch, unless classes are balanced."""
+
 
 class Draw(NamedTuple):
     """Which pixels of a clip make one training item."""
@@ -47,9 +50,9 @@ class Draw(NamedTuple):
 
 
 class TrainingClips(Dataset[Sample]):
-    """Random clips: frames, crop and flip are a function of (seed, epoch, clip) and of nothing else.
+    """Random clips: frames, crop and flip are a function of (seed, visit, clip) and of nothing else.
 
-    An item is asked for as `(epoch, clip)`.
+    An item is asked for as `(visit, clip)`: how often the clip was seen before, which is the epoch, and the clip.
 
     Raises:
         DatasetError: there is no clip, one without a label of any head, or a label that is no class.
@@ -69,14 +72,14 @@ class TrainingClips(Dataset[Sample]):
 
     def __getitem__(self, item: tuple[int, int]) -> Sample:
         frames, order, crop, flip = self.draw(*item)
-        _, clip = item
+        visit, clip = item
         side = self.model.input_size
         resized = pixels.resize(pixels.cut(pixels.decode(self.source, clip, frames), crop), side, side)
-        return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip)
+        return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip, visit)
 
-    def draw(self, epoch: int, clip: int) -> Draw:
+    def draw(self, visit: int, clip: int) -> Draw:
         """What is random about an item."""
-        rng = derive(self.seed, epoch, clip)
+        rng = derive(self.seed, visit, clip)
         count = int(self.source.counts[clip])
         sampled = training_indices(count, self.model.num_frames, self.sampling, rng)
         frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)

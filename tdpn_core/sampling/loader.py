@@ -12,6 +12,7 @@ from torch.utils.data import Sampler, default_collate
 
 from tdpn_core.errors import DatasetError
 from tdpn_core.randomness import derive
+from tdpn_core.sampling.balance import BalancedOrder
 from tdpn_core.sampling.dataset import Sample, TrainingClips, ViewClips
 from tdpn_core.sampling.workers import WorkerLoader
 
@@ -31,13 +32,17 @@ class Batch(NamedTuple):
     indices: Tensor
     """Each clip's number in the source, int64 (N,)."""
 
+    visits: Tensor
+    """How often each clip was seen before, int64 (N,): the epoch, unless classes are balanced; 0 in testing."""
+
 
 class TrainingLoader:
     """The batches of any epoch, from any batch on. Workers live as long as the loader.
 
     `pin` puts batches into page-locked memory, for asynchronous copies to a GPU. `timeout` is in seconds.
 
-    An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches. A last, shorter batch is
+    An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches; where it is `balanced`, it
+    is `BalancedOrder`'s by the labels of the first head. A last, shorter batch is
     dropped unless it is the only one: its gradient would weigh its clips more than others, and its statistics less.
 
     Of `world` processes that train together, the one of number `rank` takes every `world`-th clip of each batch from
@@ -57,6 +62,7 @@ class TrainingLoader:
         workers: int,
         rank: int = 0,
         world: int = 1,
+        balanced: bool = False,
         pin: bool = False,
         timeout: float = WORKER_TIMEOUT,
     ) -> None:
@@ -65,7 +71,13 @@ class TrainingLoader:
             what = f"a batch of {min(len(dataset), batch_size)} clips cannot be shared among {world} processes"
             hint = "use fewer processes" if len(dataset) < world else "use a larger --batch-size or fewer processes"
             raise DatasetError(what, hint=hint)
-        self._order = _EpochOrder(len(dataset), batch_size, seed, slice(rank, None, world))
+        self._order = _EpochOrder(
+            len(dataset),
+            batch_size,
+            seed,
+            slice(rank, None, world),
+            BalancedOrder(next(iter(dataset.source.labels.values())), seed) if balanced else None,
+        )
         self._loader = WorkerLoader(
             dataset, dataset.source.ids, self._order, collate, workers=workers, pin=pin, timeout=timeout
         )
@@ -122,10 +134,11 @@ def loader_workers(device_type: str) -> int:
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """The keys (epoch, clip) of each batch of the selected epoch, or of the `part` of it that is ours."""
+    """The keys (visit, clip) of each batch of the selected epoch, or of the `part` of it that is ours."""
 
-    def __init__(self, clips: int, batch_size: int, seed: int, part: slice) -> None:
+    def __init__(self, clips: int, batch_size: int, seed: int, part: slice, balanced: BalancedOrder | None) -> None:
         self._clips = clips
+        self._balanced = balanced
         self._batch_size = min(batch_size, clips)
         self._seed = seed
         self._part = part
@@ -137,17 +150,23 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
         self._start = start
 
     def __len__(self) -> int:
-        return self._clips // self._batch_size
+        return (self._clips if self._balanced is None else len(self._balanced)) // self._batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = derive(self._seed, self._epoch).permutation(self._clips).tolist()
+        keys = self._keys()
         for batch in range(self._start, len(self)):
-            chosen = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [(self._epoch, clip) for clip in chosen[self._part]]
+            chosen = keys[batch * self._batch_size : (batch + 1) * self._batch_size]
+            yield chosen[self._part]
+
+    def _keys(self) -> list[tuple[int, int]]:
+        if self._balanced is not None:
+            return self._balanced.epoch(self._epoch)
+        return [(self._epoch, clip) for clip in derive(self._seed, self._epoch).permutation(self._clips).tolist()]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Items joined to a batch."""
-    clips, labels, numbers = zip(*samples, strict=True)
+    clips, labels, numbers, visits = zip(*samples, strict=True)
     # default_collate stacks straight into shared memory in a worker
-    return Batch(default_collate(list(clips)), default_collate(list(labels)), torch.tensor(numbers))
+    joined = default_collate(list(clips)), default_collate(list(labels))
+    return Batch(*joined, torch.tensor(numbers), torch.tensor(visits))

@@ -28,7 +28,7 @@ from tdpn_core.train.agree import StopAgreed, together
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.kept import KEEP, newest_good, save_last
 from tdpn_core.train.record import NoRecord, Record
-from tdpn_core.train.schedule import learning_rate
+from tdpn_core.train.schedule import is_over, learning_rate
 from tdpn_core.train.step import Learner, Outcome
 from tdpn_core.train.stop import StopRequest, stop_requests
 
@@ -88,7 +88,7 @@ def train(
             progress.say(str(initialise(trainer.learner.model, init)))
             trainer.learner.start_from_model()
         _preflight(runtime, config, trainer.state)
-        if trainer.state.epoch >= config.train.epochs:
+        if is_over(config.train, trainer.state):
             progress.say(f"{folder} is finished: {trainer.state.epoch} epochs; nothing is left to train")
         with record.running(trainer.state):  # the folder is written to from here on
             trainer.run(progress)
@@ -160,6 +160,7 @@ class Trainer:
             workers=workers,
             rank=runtime.rank,
             world=runtime.world,
+            balanced=config.train.balanced,
             pin=runtime.device_type == "cuda",
         )
         # with and for whom
@@ -172,9 +173,11 @@ class Trainer:
     def run(self, progress: Progress) -> None:
         """The epochs that are left."""
         try:
-            while self.state.epoch < self.config.train.epochs:
+            while not is_over(self.config.train, self.state):
                 self.train_epoch(progress)
                 progress.say(_describe(self.finish_epoch(), self.config.train.epochs))
+                if is_over(self.config.train, self.state) and self.state.epoch < self.config.train.epochs:
+                    progress.say(f"no better result for {self.config.train.stop_after} epochs: stopping early")
         except StopAgreed as request:
             self._leave(request)
 
@@ -299,7 +302,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> Outcome:
         state = self.state
-        return self.learner.step(batch, epoch=state.epoch, number=state.step, lr=self._rate(state.batch))
+        return self.learner.step(batch, number=state.step, lr=self._rate(state.batch))
 
     def _count(self, outcome: Outcome, seconds: float, waiting: float) -> None:
         """One more batch is done."""

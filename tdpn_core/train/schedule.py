@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config import TrainConfig
 
 
@@ -23,3 +24,19 @@ def learning_rate(config: TrainConfig, epochs: float, *, drops: int = 0) -> floa
             after = max(0.0, epochs - config.warmup_epochs) / max(1e-9, config.epochs - config.warmup_epochs)
             scale = (1 + math.cos(math.pi * min(1.0, after))) / 2
     return config.lr * warmup * scale
+
+
+def is_over(config: TrainConfig, state: TrainingState) -> bool:
+    """Whether no epoch is left: all are done, or `stop_after` of them went by without a better result."""
+    return state.epoch >= config.epochs or bool(config.stop_after and _stale(state) >= config.stop_after)
+
+
+def _stale(state: TrainingState) -> int:
+    """Epochs since the best one: of the highest validation top-1 (ties: the lower loss)."""
+    best = (-1.0, -math.inf)
+    stale = 0
+    for row in state.history:
+        result = (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"]))
+        stale = 0 if result > best else stale + 1
+        best = max(best, result)
+    return stale

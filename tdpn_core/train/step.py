@@ -88,8 +88,8 @@ class Learner:
         guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
         self.highest_loss = settings.explosion * guess or math.inf
 
-    def step(self, batch: Batch, *, epoch: int, number: int, lr: float) -> Outcome:
-        """Step `number` of the run, in `epoch`, at the learning rate `lr`.
+    def step(self, batch: Batch, *, number: int, lr: float) -> Outcome:
+        """Step `number` of the run, at the learning rate `lr`.
 
         Raises:
             TrainingError: loss or gradient is not finite, the loss exploded, or the device is out of memory. The
@@ -97,10 +97,10 @@ class Learner:
                 be saved after it.
         """
         try:
-            return self._step(batch, epoch, number, lr)
+            return self._step(batch, number, lr)
         except torch.OutOfMemoryError:
             pass  # what the step held is free only once the exception is gone
-        raise self._out_of_memory(batch, epoch)
+        raise self._out_of_memory(batch)
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict of the network that is `scored`, for a checkpoint."""
@@ -147,7 +147,7 @@ class Learner:
     def _auxiliary(self) -> bool:
         return getattr(self.model, "auxiliary_head", None) is not None
 
-    def _step(self, batch: Batch, epoch: int, number: int, lr: float) -> Outcome:
+    def _step(self, batch: Batch, number: int, lr: float) -> Outcome:
         settings, scaler = self.config.train, self.precision.scaler
         path = self._path(number)
         torch.manual_seed(derive_seed(settings.seed, *path))  # dropout's draws depend on step and process alone
@@ -158,8 +158,8 @@ class Learner:
         counts = self._counts(batch.labels)
         *parts, last = _parts(batch, settings.accumulate)
         with self.runtime.apart(self.network):  # gradients are exchanged once, with the last part's
-            results = [self._learn(part, epoch, counts, mixing) for part in parts]
-        results.append(self._learn(last, epoch, counts, mixing))
+            results = [self._learn(part, counts, mixing) for part in parts]
+        results.append(self._learn(last, counts, mixing))
         scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
         # the one time that a step waits for the device
@@ -172,12 +172,14 @@ class Learner:
             self.average.update(self.model, number)
         return outcome
 
-    def _learn(self, part: Batch, epoch: int, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
+    def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
         """Add the gradient of `part`, whose losses are means over `counts`; gives its loss and correct clips, (2,)."""
         settings, sampling = self.config.train, self.config.sampling
         labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
         clips = part.clips.to(self.device, non_blocking=True)
-        clips = normalise(augment(clips, part.indices.tolist(), epoch, sampling, settings.seed), sampling)
+        clips = normalise(
+            augment(clips, part.indices.tolist(), part.visits.tolist(), sampling, settings.seed), sampling
+        )
         side = self.config.model.input_size
         mix = draw_mix(len(clips), side, side, sampling, mixing)
         with self.precision.autocast():
@@ -234,16 +236,16 @@ class Learner:
         self.model.train()
         freeze(self.frozen)
 
-    def _out_of_memory(self, batch: Batch, epoch: int) -> TrainingError:
+    def _out_of_memory(self, batch: Batch) -> TrainingError:
         settings = self.config.train
         part = next(_parts(batch, settings.accumulate))
 
         def run(count: int) -> None:
             self._clear()
             labels = {head: values[:count] for head, values in part.labels.items()}
-            fewer = Batch(part.clips[:count], labels, part.indices[:count])
+            fewer = Batch(part.clips[:count], labels, part.indices[:count], part.visits[:count])
             with self.runtime.apart(self.network):  # the others are not here
-                self._learn(fewer, epoch, label_counts(part.labels), derive(settings.seed))
+                self._learn(fewer, label_counts(part.labels), derive(settings.seed))
 
         fitting = largest_that_fits(run, len(part.indices))
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
@@ -260,7 +262,7 @@ def _parts(batch: Batch, count: int) -> Iterator[Batch]:
     for number in range(count):
         part = slice(number * total // count, (number + 1) * total // count)
         labels = {head: values[part] for head, values in batch.labels.items()}
-        yield Batch(batch.clips[part], labels, batch.indices[part])
+        yield Batch(batch.clips[part], labels, batch.indices[part], batch.visits[part])
 
 
 def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:

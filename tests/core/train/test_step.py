@@ -53,7 +53,7 @@ def _config(tiny: dict[str, str], **settings: str) -> RunConfig:
 def _batch(count: int = 6, number: int = 0, frames: int = 10) -> Batch:
     generator = torch.Generator().manual_seed(number)
     clips = torch.randint(0, 256, (count, 3, frames, 32, 32), generator=generator, dtype=torch.uint8)
-    return Batch(clips, {"action": torch.arange(count) % 3}, torch.arange(count))
+    return Batch(clips, {"action": torch.arange(count) % 3}, torch.arange(count), torch.zeros(count, dtype=torch.long))
 
 
 def _learner(config: RunConfig) -> Learner:
@@ -61,7 +61,7 @@ def _learner(config: RunConfig) -> Learner:
 
 
 def _steps(learner: Learner, count: int, first: int = 0) -> list[step.Outcome]:
-    return [learner.step(_batch(number=n), epoch=0, number=n, lr=0.05) for n in range(first, first + count)]
+    return [learner.step(_batch(number=n), number=n, lr=0.05) for n in range(first, first + count)]
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -80,7 +80,7 @@ def test_a_batch_in_parts_has_the_gradient_and_the_loss_of_the_whole(tiny: dict[
     whole, parted = (_learner(_config(tiny, **smooth, train__accumulate=str(count))) for count in (1, parts))
     batch = _batch(6)
     batch.labels["action"][1] = -1  # the parts have different numbers of labelled clips
-    one, other = (learner.step(batch, epoch=0, number=0, lr=0.1) for learner in (whole, parted))
+    one, other = (learner.step(batch, number=0, lr=0.1) for learner in (whole, parted))
     assert other == pytest.approx(one, rel=1e-5)
     for name, value in whole.names.items():
         assert torch.allclose(value, parted.names[name], atol=1e-6)
@@ -96,7 +96,7 @@ def test_a_step_is_the_formula(tiny: dict[str, str]) -> None:
     output = torch.func.functional_call(learner.model, before, normalise(batch.clips, config.sampling))
     loss = objective(output.logits, output.auxiliary, batch.labels, weight=0.5)
     gradients = torch.autograd.grad(loss, list(before.values()))
-    outcome = learner.step(batch, epoch=0, number=0, lr=0.1)
+    outcome = learner.step(batch, number=0, lr=0.1)
     assert outcome.loss == pytest.approx(loss.item())
     assert outcome.norm == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in gradients)), rel=1e-5)
     hits = output.logits["action"].argmax(1) == batch.labels["action"]
@@ -109,7 +109,7 @@ def test_the_average_follows_the_weights_by_its_decay_and_is_what_is_kept(tiny: 
     learner = _learner(_config(tiny, train__ema="0.3"))
     expected = {name: value.clone() for name, value in learner.model.state_dict().items()}
     for number in range(3):
-        learner.step(_batch(number=number), epoch=0, number=number, lr=0.05)
+        learner.step(_batch(number=number), number=number, lr=0.05)
         decay = min(0.3, (1 + number) / (10 + number))
         for name, value in learner.model.state_dict().items():
             blend = decay * expected[name] + (1 - decay) * value
@@ -207,7 +207,7 @@ def test_a_poisoned_part_stops_the_step_and_leaves_the_weights(
     monkeypatch.setattr(step, "normalise", lambda clips, sampling: clips.float() * float("nan"))
     kept = {name: value.clone() for name, value in learner.weights().items() if "running" not in name}
     with pytest.raises(TrainingError, match=r"are not finite at step 7") as caught:
-        learner.step(_batch(), epoch=0, number=7, lr=0.1)
+        learner.step(_batch(), number=7, lr=0.1)
     assert str(caught.value.where) == "clips " + ", ".join(f"clip {number}" for number in range(6))
     assert all(torch.equal(learner.weights()[name], value) for name, value in kept.items() if "num_" not in name)
 
