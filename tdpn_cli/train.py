@@ -70,6 +70,10 @@ def train(
     timeout: ranks.Timeout = 600,
     sync_bn: Annotated[bool, typer.Option("--sync-bn", help="Batch statistics over all processes.")] = False,
     workers: options.Workers = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", help="Follow the run with wandb or mlflow, too.", show_default=False),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a network on the prepared data set."""
@@ -91,6 +95,7 @@ def train(
             init=init,
             keep=keep,
             timeout=timeout,
+            track=track or (),
             progress=progress,
             model=model,
             arch=arch,

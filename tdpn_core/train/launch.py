@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def launch(
     init: Path | None = None,
     keep: int = KEEP,
     timeout: float = SILENT_SECONDS,
+    track: Sequence[str] = (),
     progress: Progress = SILENT,
     **adjustments: Any,
 ) -> TrainResult:
@@ -75,6 +77,7 @@ def launch(
             resume=checkpoint or False,
             init=init,
             keep=keep,
+            track=track,
             progress=progress,
         )
 

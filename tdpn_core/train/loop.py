@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,7 @@ from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.shards import ClipStore
 from tdpn_core.train.agree import StopAgreed, together
+from tdpn_core.train.display import advice, shown
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.kept import KEEP, newest_good, save_last
 from tdpn_core.train.record import NoRecord, Record
@@ -56,13 +58,15 @@ def train(
     resume: bool | Path = False,
     init: Path | None = None,
     keep: int = KEEP,
+    track: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> TrainResult:
     """Train `config` into `folder`: checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
 
     With `resume` the run in `folder` continues exactly where its newest whole checkpoint stands, or the one named: on
     a CPU its weights end bit-identical to those of a run that never stopped. `init` starts from the weights of another
-    file. The `keep` newest states are kept. Several processes train together; the one of rank 0 writes.
+    file. The `keep` newest states are kept, and the trackers named in `track` follow. Several processes train together;
+    the one of rank 0 writes.
 
     Raises:
         Stopped: a signal of `stop.SIGNALS` came to one of the processes; the state is saved.
@@ -78,7 +82,7 @@ def train(
         raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
     for note in _peculiarities(clips, config):
         progress.say(note)
-    record = Record(folder, config) if runtime.is_main else NoRecord(folder, config)
+    record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
     with stop_requests() as stop:
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
         trainer.keep = keep
@@ -169,6 +173,7 @@ class Trainer:
         self.stop = stop
         self.saved_at = time.monotonic()
         self.saved: TrainingState | None = None
+        self.advised = False
 
     def run(self, progress: Progress) -> None:
         """The epochs that are left."""
@@ -195,7 +200,7 @@ class Trainer:
                 outcome = self._step(batch)
                 ended = time.perf_counter()
                 self._count(outcome, ended - began, arrived - began)
-                progress.advance(1, **_shown(self.state.running))
+                self._show(outcome, progress)
                 if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
                     self.save_last()
                 began = time.perf_counter()
@@ -213,6 +218,7 @@ class Trainer:
             "top1": running["correct"] / running["clips"],
             "clips_per_second": running["clips"] / running["seconds"],
             "waiting": running["waiting"] / running["seconds"],
+            "seconds": running["seconds"],
         }
         if self.validation is not None:
             row |= self.validate(self.validation)
@@ -311,6 +317,18 @@ class Trainer:
         running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
         self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 
+    def _show(self, outcome: Outcome, progress: Progress) -> None:
+        """The batch that was just counted, to whoever looks on."""
+        state, rate = self.state, self._rate(self.state.batch - 1)
+        steps = self.config.train.epochs * len(self.loader)
+        progress.advance(1, **shown(state, lr=rate, steps=steps, device=self.runtime.device))
+        self.record.step(state, {"loss": outcome.loss, "lr": rate, "gradient_norm": outcome.norm})
+        if not self.advised:
+            line = advice(state.running, state.batch, workers=self.workers, cores=len(os.sched_getaffinity(0)))
+            if line is not None:
+                self.advised = True
+                progress.say(line)
+
     def _leave(self, request: StopAgreed) -> NoReturn:
         """Save, and end the run as it was asked to."""
         self.save_last()
@@ -341,14 +359,6 @@ class _Alive(Silent):
     def advance(self, steps: int = 1, **fields: str) -> None:
         """Some clips are scored."""
         self._runtime.alive()
-
-
-def _shown(running: dict[str, float]) -> dict[str, str]:
-    return {
-        "loss": f"loss {running['loss'] / running['clips']:.3f}",
-        "speed": f"{running['clips'] / running['seconds']:.1f} clips/s",
-        "waiting": f"{running['waiting'] / running['seconds']:.0%} waiting for data",
-    }
 
 
 def _describe(row: dict[str, float], epochs: int) -> str:

@@ -1,9 +1,10 @@
-"""What a run leaves for people: settings, one row of metrics an epoch, TensorBoard curves, how it ended."""
+"""What a run leaves for people: settings, metrics an epoch and on the way, in files and trackers, and how it ended."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,35 @@ from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config import RunConfig, to_dict
 from tdpn_core.errors import Stopped
 from tdpn_core.files import sweep, write_json, write_text
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.train.tracking import Tracker, find_tracker
+
+STEPS = 20
+"""Every so many steps its numbers are written down, too."""
+
+_TRACKING = "tracking.json"
 
 
 class Record:
-    """A run's folder. Nothing is written to it before `running`."""
+    """A run's folder, and the trackers that follow it. Nothing is written before `running`."""
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    def __init__(
+        self, folder: Path, config: RunConfig, *, track: Sequence[str] = (), progress: Progress = SILENT
+    ) -> None:
+        """`track` names trackers; a resumed run goes on with those that it had.
+
+        Raises:
+            UsageError: a tracker that is not there or not installed.
+        """
         self.folder = folder
         self._config = config
+        self._progress = progress
         self._events: Any = None
         self._state = TrainingState()
+        self._known = _known(folder)
+        self._trackers: dict[str, Tracker] = {
+            name: find_tracker(name) for name in dict.fromkeys([*self._known, *track])
+        }
 
     @contextmanager
     def running(self, state: TrainingState) -> Iterator[None]:
@@ -34,6 +54,7 @@ class Record:
         sweep(self.folder)
         write_json(self.folder / "config.json", to_dict(self._config))
         self._events = SummaryWriter(str(self.folder / "tensorboard"))
+        self._begin_tracking()
         self._status("running")
         end = "failed"
         try:
@@ -44,16 +65,56 @@ class Record:
             raise
         finally:
             self._events.close()
+            self._each(lambda tracker: tracker.end(end))
             self._status(end)
+            if end != "failed" and self._state.history:
+                self._summarise()
+
+    def step(self, state: TrainingState, values: Mapping[str, float]) -> None:
+        """One more step is done; `values` are its numbers by name."""
+        if state.step % STEPS == 0:
+            self._log({f"step/{name}": value for name, value in values.items()}, state.step)
 
     def epoch(self, state: TrainingState) -> None:
-        """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to TensorBoard."""
+        """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to the curves."""
         self._state = state
         write_text(self.folder / "metrics.csv", pd.DataFrame(state.history).to_csv(index=False))
-        for name, value in state.history[-1].items():
-            if name not in ("epoch", "step"):
-                self._events.add_scalar(name, value, global_step=state.step)
+        row = {name: value for name, value in state.history[-1].items() if name not in ("epoch", "step")}
+        self._log(row, state.step)
         self._status("running")
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._events.add_scalar(name, value, global_step=step)
+        self._each(lambda tracker: tracker.log(values, step))
+
+    def _begin_tracking(self) -> None:
+        settings = to_dict(self._config)
+        ids: dict[str, str] = {}
+
+        def begin(tracker: Tracker) -> None:
+            name = next(name for name, own in self._trackers.items() if own is tracker)
+            ids[name] = tracker.begin(self.folder, settings, self._known.get(name))
+
+        self._each(begin)
+        if ids:
+            write_json(self.folder / _TRACKING, ids)
+
+    def _each(self, call: Any) -> None:
+        """Call with every tracker. One that fails is left out from then on: no run of days ends by it."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                call(tracker)
+            except Exception as error:
+                del self._trackers[name]
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self._progress.say(f"{name} does not follow this run any more: {first}")
+
+    def _summarise(self) -> None:
+        from tdpn_core.train.summary import CURVES, SUMMARY, write_summary  # matplotlib, half a second
+
+        write_summary(self.folder, self._config, self._state)
+        self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
 
     def _status(self, name: str) -> None:
         write_json(
@@ -71,10 +132,25 @@ class Record:
 class NoRecord(Record):
     """In a process that is not the one that writes: nothing is left."""
 
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self.folder = folder
+
     @contextmanager
     def running(self, state: TrainingState) -> Iterator[None]:
         """Write nothing."""
         yield
 
+    def step(self, state: TrainingState, values: Mapping[str, float]) -> None:
+        """Write nothing."""
+
     def epoch(self, state: TrainingState) -> None:
         """Write nothing."""
+
+
+def _known(folder: Path) -> dict[str, str]:
+    """The ids that trackers gave the run that lies in `folder`."""
+    file = folder / _TRACKING
+    if not file.is_file():
+        return {}
+    known: dict[str, str] = json.loads(file.read_text())
+    return known

@@ -63,6 +63,16 @@ class _StopAfter(Silent):
                 os.kill(os.getpid(), self.number)
 
 
+class _Lines(Silent):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 def test_a_run_leaves_its_settings_its_metrics_and_two_checkpoints(config: RunConfig, tmp_path: Path) -> None:
     result = _train(config, tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
@@ -157,15 +167,36 @@ def test_a_request_that_comes_while_validating_stops_at_the_epochs_end(config: R
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 3
 
 
-def test_adamw_resumes_as_exactly_as_sgd(prepared: Path, tiny: dict[str, str], tmp_path: Path) -> None:
-    for optimiser in ("sgd", "adamw"):
-        config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, "train.optimiser": optimiser})
-        whole, parts = tmp_path / f"{optimiser}-whole", tmp_path / f"{optimiser}-parts"
-        _train(config, whole)
-        with pytest.raises(Stopped):
-            _train(config, parts, progress=_StopAfter(2))
-        _train(config, parts, resume=True)
-        assert _same(load_checkpoint(whole / "last.pt"), load_checkpoint(parts / "last.pt"))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train.optimiser": "sgd"},
+        {"train.optimiser": "adamw"},
+        {"train.ema": "0.9", "train.accumulate": "2", "train.balanced": "true", "train.label_smoothing": "0.1"},
+    ],
+)
+def test_every_way_of_learning_resumes_exactly(
+    prepared: Path, tiny: dict[str, str], tmp_path: Path, settings: dict[str, str]
+) -> None:
+    config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, **settings})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _train(config, whole)
+    with pytest.raises(Stopped):
+        _train(config, parts, progress=_StopAfter(2))
+    _train(config, parts, resume=True)
+    assert _same(load_checkpoint(whole / "last.pt"), load_checkpoint(parts / "last.pt"))
+
+
+def test_a_run_that_gets_no_better_ends_early_and_is_finished(config: RunConfig, tmp_path: Path) -> None:
+    listener = _Lines()
+    still = replace(config.train, lr=1e-30, warmup_epochs=0.0, epochs=9, stop_after=1)
+    stale = replace(config, train=still, sampling=replace(config.sampling, flip=0.0))
+    result = _train(stale, tmp_path / "run", progress=listener)
+    assert result.state.epoch < 9
+    assert "no better result for 1 epochs: stopping early" in listener.lines
+    listener.lines.clear()
+    assert _train(stale, tmp_path / "run", resume=True, progress=listener).state == result.state
+    assert any("is finished" in line for line in listener.lines)
 
 
 def test_resuming_a_finished_run_trains_nothing_and_keeps_its_result(config: RunConfig, tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Where else a run's numbers go: Weights & Biases and MLflow, each behind the same three calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tdpn_core.errors import UsageError
+
+PROJECT = "tdpn"
+
+
+class Tracker(Protocol):
+    """One service that follows a run. What it needs to be told comes from its own environment variables."""
+
+    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
+        """A run that is named like `folder`, or the one of the id `known` again; gives its id."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers by name, as they are after optimiser step `step`."""
+
+    def end(self, ending: str) -> None:
+        """How the run ended: `finished`, `stopped` or `failed`."""
+
+
+class WandbTracker:
+    """Weights & Biases; its files lie in the run's folder, also with `WANDB_MODE=offline`."""
+
+    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
+        """Start or go on."""
+        import wandb
+
+        self._run = wandb.init(
+            project=PROJECT, name=folder.name, dir=str(folder), config=settings, id=known, resume="allow"
+        )
+        return str(self._run.id)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """A point of each curve."""
+        self._run.log(dict(values), step=step)
+
+    def end(self, ending: str) -> None:
+        """Send what is left."""
+        self._run.finish(exit_code=int(ending == "failed"))
+
+
+class MlflowTracker:
+    """MLflow, at `MLFLOW_TRACKING_URI`, in the experiment `MLFLOW_EXPERIMENT_NAME` or else `tdpn`."""
+
+    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
+        """Start or go on."""
+        import mlflow
+
+        self._client = mlflow.MlflowClient()
+        if known is not None:
+            self._client.set_terminated(known, "RUNNING")
+            self._id = known
+            return known
+        experiment = _experiment(self._client)
+        self._id = str(self._client.create_run(experiment, run_name=folder.name).info.run_id)
+        for name, value in flat(settings).items():
+            self._client.log_param(self._id, name, str(value)[:500])
+        return self._id
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """A point of each curve."""
+        for name, value in values.items():
+            self._client.log_metric(self._id, name, value, step=step)
+
+    def end(self, ending: str) -> None:
+        """Mark how it ended."""
+        self._client.set_terminated(self._id, {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[ending])
+
+
+TRACKERS: dict[str, tuple[type[Tracker], str]] = {
+    "wandb": (WandbTracker, "wandb"),
+    "mlflow": (MlflowTracker, "mlflow"),
+}
+"""By name: the class, and the module that it needs."""
+
+
+def find_tracker(name: str) -> Tracker:
+    """The tracker of that name.
+
+    Raises:
+        UsageError: there is none, or what it needs is not installed.
+    """
+    from importlib.util import find_spec
+
+    if name not in TRACKERS:
+        raise UsageError(f"no tracker {name!r}", where="--track", hint=f"one of {', '.join(TRACKERS)}")
+    kind, module = TRACKERS[name]
+    if find_spec(module) is None:
+        raise UsageError(f"{module} is not installed", where="--track", hint=f"pip install 'tdpn[{name}]'")
+    return kind()
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with names such as `train.lr`."""
+    flattened: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flattened |= flat(value, f"{prefix}{name}.")
+        else:
+            flattened[prefix + name] = value
+    return flattened
+
+
+def _experiment(client: Any) -> str:
+    import os
+
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
