@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import ablate, bench, data, demo, evaluate, export, models, output, predict, prep, train
+from tdpn_cli import ablate, bench, data, demo, doctor, evaluate, export, models, output, predict, prep, train
 from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
 
@@ -29,6 +29,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 
 
