@@ -37,7 +37,8 @@ def decode_stored(data: bytes, frames: Sequence[int], height: int, width: int) -
         reader = decord.VideoReader(io.BytesIO(data), ctx=decord.cpu(0), num_threads=1)
         if len(numbers) == 0 or numbers[0] < 0 or numbers[-1] >= len(reader):
             raise ClipError(f"a packed clip has frames 0 to {len(reader) - 1}, not {list(frames)[:8]}")
-        pictures = reader.get_batch(numbers.tolist()).asnumpy()
+        # one by one: a batch is refused where rows are padded
+        pictures = np.stack([reader[number].asnumpy() for number in numbers.tolist()])
     except (decord.DECORDError, ValueError, IndexError) as error:
         raise ClipError(f"a packed clip cannot be decoded: {str(error).strip()[:120]}") from error
     # Rows are padded to the decoder's alignment, which for narrow pictures shows as a fourth channel.
