@@ -93,7 +93,9 @@ def predict(
         views=views,
         classes=classes,
         topk=topk,
-        timeline=Windowing(seconds=window, stride=stride) if timeline or window or stride else None,
+        timeline=Windowing(seconds=window, stride=stride)
+        if timeline or window is not None or stride is not None
+        else None,
         threshold=threshold,
         webcam=webcam,
         fps=fps,

@@ -28,9 +28,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         TdpnError: the disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         failpoint("write.open", path.name)
         yield temporary
         failpoint("write.sync", path.name)
