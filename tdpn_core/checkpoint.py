@@ -21,6 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from tdpn_core import __version__
 from tdpn_core.config import RunConfig, from_dict, to_dict
@@ -34,6 +36,7 @@ SCHEMA = 1
 RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
 _MODEL, _OPTIMISER = "model.", "optimiser."
+_FILLERS = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, init.normal_, init.uniform_}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,10 +95,22 @@ class Checkpoint:
         Its normalisations are folded into its convolutions; with `folded` False it is one to be trained or saved, and
         has these very tensors.
         """
-        with torch.device("meta"):  # random weights that would be overwritten take a second
+        with torch.device("meta"), _Unfilled():  # random weights that would be overwritten take a second
             model = build_model(self.config.model)
         load_weights(model, self.weights, assign=True)
         return (for_inference(model) if folded else model.eval()).to(device)
+
+
+class _Unfilled(TorchFunctionMode):
+    """New tensors are left as they are. (To fill one that has no memory, torch would import its compiler.)"""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _FILLERS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
