@@ -92,13 +92,16 @@ class Checkpoint:
     def build(self, device: torch.device, *, folded: bool = True) -> Network:
         """The network with these weights on `device`, in eval mode, to be run.
 
-        Its normalisations are folded into its convolutions; with `folded` False it is one to be trained or saved, and
-        has these very tensors.
+        Its normalisations are folded into its convolutions and the auxiliary head is gone; with `folded` False it is
+        one to be trained or saved, and has these very tensors.
         """
         with torch.device("meta"), _Unfilled():  # random weights that would be overwritten take a second
             model = build_model(self.config.model)
         load_weights(model, self.weights, assign=True)
-        return (for_inference(model) if folded else model.eval()).to(device)
+        if not folded:
+            return model.eval().to(device)
+        model.auxiliary_head = None  # for training only
+        return for_inference(model).to(device)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def for_inference(model: Model) -> Model:
     """Fold every normalisation of `model` that directly follows a convolution, in place; gives `model` in eval mode.
 
-    Outputs stay what they were but for rounding (computed in float64). State dict and training are those of another
+    Outputs stay what they were but for rounding (scales and shifts are computed in float64). State dict and training are those of another
     network afterwards: fuse what was built to be run, not what is to be trained or saved.
     """
     model.eval()
@@ -57,6 +57,6 @@ def _fold(conv: _ConvNd, norm: _BatchNorm) -> None:
     if norm.bias is not None:
         shift = shift + norm.bias.double()
     dtype = conv.weight.dtype
-    weight = conv.weight.double() * scale.view(-1, *[1] * (conv.weight.ndim - 1))
-    conv.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    weight = conv.weight * scale.to(dtype).view(-1, *[1] * (conv.weight.ndim - 1))
+    conv.weight = nn.Parameter(weight, requires_grad=False)
     conv.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
