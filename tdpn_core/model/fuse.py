@@ -21,8 +21,8 @@ Model = TypeVar("Model", bound=nn.Module)
 def for_inference(model: Model) -> Model:
     """Fold every normalisation of `model` that directly follows a convolution, in place; gives `model` in eval mode.
 
-    Outputs stay what they were but for rounding (scales and shifts are computed in float64). State dict and training are those of another
-    network afterwards: fuse what was built to be run, not what is to be trained or saved.
+    Outputs stay what they were but for rounding (scales and shifts are computed in float64). State dict and training
+    are those of another network afterwards: fuse what was built to be run, not what is to be trained or saved.
     """
     model.eval()
     for module in list(model.modules()):

@@ -37,6 +37,7 @@ def batch(rank: int, world: int) -> Batch:
         clips.to(torch.uint8)[part],
         {head: values[part] for head, values in labels.items()},
         torch.arange(7)[part],
+        torch.zeros(7, dtype=torch.long)[part],
     )
 
 
@@ -66,5 +67,5 @@ def _step(runtime: Runtime, config: RunConfig, fixed_norm: bool) -> tuple[Learne
                 module.train = lambda mode=True, module=module: module  # type: ignore[method-assign, misc]
                 module.training = False
     for number in range(2):
-        outcome = learner.step(batch(runtime.rank, runtime.world), epoch=0, number=number, lr=0.1)
+        outcome = learner.step(batch(runtime.rank, runtime.world), number=number, lr=0.1)
     return learner, outcome

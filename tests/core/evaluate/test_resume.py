@@ -13,6 +13,7 @@ import pytest
 import torch
 from scored import CPU, fresh
 
+from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.errors import Stopped
 from tdpn_core.evaluate import partial, score
 from tdpn_core.evaluate.options import ScoreOptions
@@ -97,7 +98,7 @@ def test_processes_that_share_an_evaluation_make_the_file_of_one(
     )
     for rank in reversed(range(world)):
         runtime = Runtime(torch.device("cpu"), rank, world)
-        job = score._Job(checkpoint, score.load_checkpoint(checkpoint), OPTIONS, runtime, tmp_path)
+        job = score._Job(checkpoint, load_checkpoint(checkpoint), OPTIONS, runtime, tmp_path)
         job.run(score.SILENT, score.StopRequest())
     job.finish()
     assert sum(counts) == 8, "each clip once"
@@ -186,7 +187,7 @@ def test_waiting_scores_are_saved_after_a_while(tmp_path: Path, monkeypatch: pyt
 
 def test_a_clip_that_was_missing_is_tried_again(checkpoint: Path, whole: bytes, tmp_path: Path) -> None:
     options = replace(OPTIONS, allow_missing=True)
-    job = score._Job(checkpoint, score.load_checkpoint(checkpoint), options, CPU, tmp_path)
+    job = score._Job(checkpoint, load_checkpoint(checkpoint), options, CPU, tmp_path)
     first = job.partial
     first.add(ScoredClips([], {}, {3: "damaged"}))
     first.save()
