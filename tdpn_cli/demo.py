@@ -62,4 +62,4 @@ def show(result: DemoResult) -> None:
         output.stdout.print(f"  $ {command}", soft_wrap=True)
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     output.stdout.print(f"[dim]time[/]    {times}; {sum(result.seconds.values()):.0f} s in all", soft_wrap=True)
-    output.stdout.print(f"[dim]report[/]  {result.report}", soft_wrap=True)
+    output.stdout.print(f"[dim]report[/]  {result.report.with_suffix('.html')}", soft_wrap=True)
