@@ -15,7 +15,7 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,8 +29,11 @@ from tdpn_core.config import RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path
 from tdpn_core.model.factory import build_model
-from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.fuse import fold_normalisations, for_inference
 from tdpn_core.model.network import Network
+
+Purpose = Literal["run", "trace", "train"]
+"""What a network is built for."""
 
 SCHEMA = 1
 RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
@@ -89,19 +92,19 @@ class Checkpoint:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
 
-    def build(self, device: torch.device, *, folded: bool = True) -> Network:
-        """The network with these weights on `device`, in eval mode, to be run.
+    def build(self, device: torch.device, purpose: Purpose = "run") -> Network:
+        """The network with these weights on `device`, in eval mode.
 
-        Its normalisations are folded into its convolutions and the auxiliary head is gone; with `folded` False it is
-        one to be trained or saved, and has these very tensors.
+        To "train" (or to be saved) it has these very tensors. To "run" or to "trace" it lacks the auxiliary head, its
+        normalisations are folded into its convolutions, and to "run" these are frozen, too.
         """
         with torch.device("meta"), _Unfilled():  # random weights that would be overwritten take a second
             model = build_model(self.config.model)
         load_weights(model, self.weights, assign=True)
-        if not folded:
+        if purpose == "train":
             return model.eval().to(device)
         model.auxiliary_head = None  # for training only
-        return for_inference(model).to(device)
+        return (for_inference if purpose == "run" else fold_normalisations)(model).to(device)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -107,7 +107,7 @@ def _write(
     loaded: Checkpoint, path: Path, clips: list[RealClip], description: dict[str, Any], options: ExportOptions
 ) -> Check:
     """Write the file and compare it."""
-    network = loaded.build(torch.device("cpu"))
+    network = loaded.build(torch.device("cpu"), "trace")
     compared = clips[:: max(1, len(clips) // options.compared)][: options.compared]
     expected = reference(network, loaded.config, compared)
     module = FramesToProbabilities(network, loaded.config)

@@ -15,10 +15,18 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from tdpn_core.model.layout import freeze
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
 def for_inference(model: Model) -> Model:
+    """`fold_normalisations`, and freeze what is left: its weights may be laid out in memory once for all runs."""
+    freeze(fold_normalisations(model))
+    return model
+
+
+def fold_normalisations(model: Model) -> Model:
     """Fold every normalisation of `model` that directly follows a convolution, in place; gives `model` in eval mode.
 
     Outputs stay what they were but for rounding (scales and shifts are computed in float64). State dict and training

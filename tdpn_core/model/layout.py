@@ -2,8 +2,8 @@
 
 - `plain`: (N, C, T, H, W) as it stands.
 - `channels_last`: the same tensors with the channels innermost in memory.
-- `folded`: channels innermost, and every convolution that acts on space only, or on time only, runs as a 2D
-  convolution: of N*T frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor.
+- `folded`: channels innermost, and a convolution that acts on space only, or on time only, runs as a 2D convolution:
+  of N*T frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor.
 
 Only activations change: parameters, and so checkpoints and optimiser states, are the same in all three.
 """
@@ -16,13 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdpn_core.model.packed import Geometry, PackedConvolution, can_run
+
 Layout = Literal["plain", "channels_last", "folded"]
 
 DECISION: dict[tuple[str, bool], Layout] = {
     ("cpu", False): "folded",
-    ("cpu", True): "channels_last",
+    ("cpu", True): "folded",
 }
 """(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
+
+WIDE = 512
+"""Channels from which on a convolution over space is faster as a 3D one, unless its weights are packed."""
 
 
 def choose(device_type: str, training: bool) -> Layout:
@@ -41,35 +46,62 @@ def arrange(model: nn.Module, device_type: str, layout: Layout | None = None) ->
             module.layout = layout
 
 
-class FoldingConv(nn.Conv3d):
-    """A 3D convolution, padded by half its kernel, that first brings its input into `layout`.
+def freeze(model: nn.Module) -> None:
+    """Say that the weights of `model`'s convolutions never change again: a processor may lay them out once."""
+    for module in model.modules():
+        if isinstance(module, FoldingConv):
+            module.frozen = True
 
-    What follows a convolution inherits its layout.
-    """
+
+class FoldingConv(nn.Conv3d):
+    """A 3D convolution that first brings its input into `layout`. What follows a convolution inherits its layout."""
 
     layout: Layout = "plain"
+    frozen: bool = False
+    _packed: PackedConvolution | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, C', T', H', W')."""
         plain = self.layout == "plain"
         x = x.contiguous(memory_format=torch.contiguous_format if plain else torch.channels_last_3d)
+        packed = self.frozen and self.layout == "folded" and can_run(x)
+        if self._packed and not packed:
+            self._unpack()
         time, *space = self.kernel_size
-        if self.layout == "folded" and time == 1 and self.stride[0] == 1:
-            return self._over_space(x)
+        if self.layout == "folded" and time == 1 and self.stride[0] == 1 and (packed or not self._is_wide):
+            return self._over_space(x, packed)
         if self.layout == "folded" and space == [1, 1] and self.stride == (1, 1, 1):
-            return self._over_time(x)
-        return super().forward(x)
+            return self._over_time(x, packed)
+        return self._convolve(x, slice(0, 3), packed)
 
-    def _pad(self, axis: int) -> int:
-        return self.kernel_size[axis] // 2
+    @property
+    def _is_wide(self) -> bool:
+        return self.kernel_size != (1, 1, 1) and self.in_channels >= WIDE
 
-    def _over_space(self, x: Tensor) -> Tensor:
+    def _over_space(self, x: Tensor, packed: bool) -> Tensor:
         frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
-        padding = (self._pad(1), self._pad(2))
-        out = F.conv2d(frames, self.weight.squeeze(2), self.bias, self.stride[1:], padding, groups=self.groups)
+        out = self._convolve(frames, slice(1, 3), packed)
         return out.view(x.shape[0], x.shape[2], *out.shape[1:]).transpose(1, 2)
 
-    def _over_time(self, x: Tensor) -> Tensor:
-        images = x.flatten(3)  # (N, C, T, H*W)
-        out = F.conv2d(images, self.weight.squeeze(4), self.bias, 1, (self._pad(0), 0), groups=self.groups)
+    def _over_time(self, x: Tensor, packed: bool) -> Tensor:
+        out = self._convolve(x.flatten(3), slice(0, 2), packed)  # (N, C, T, H*W)
         return out.view(*out.shape[:3], *x.shape[3:])
+
+    def _convolve(self, x: Tensor, axes: slice, packed: bool) -> Tensor:
+        """Over these axes of (T, H, W), the kernel being 1 on the one left out."""
+        if self._packed:
+            return self._packed(x)
+        weight = self.weight.reshape(*self.weight.shape[:2], *self.kernel_size[axes])
+        geometry = Geometry(self.stride[axes], self.padding[axes], self.groups)  # type: ignore[arg-type]
+        if packed:
+            self._packed = PackedConvolution(weight, self.bias, geometry, x.shape)
+            self.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)  # one copy is enough
+            return self._packed(x)
+        convolve = F.conv3d if weight.ndim == 5 else F.conv2d
+        return convolve(x, weight, self.bias, geometry.stride, geometry.padding, groups=self.groups)
+
+    def _unpack(self) -> None:
+        assert self._packed
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self.weight = nn.Parameter(self._packed.unpacked().view(shape), requires_grad=False)
+        self._packed = None

@@ -35,7 +35,7 @@ def load_model(path: str | Path, **settings: Any) -> nn.Module:
     if is_checkpoint(path):
         if settings:
             raise UsageError(f"a checkpoint of tdpn knows its own {', '.join(settings)}", where=path)
-        return load_checkpoint(path).build(torch.device("cpu"), folded=False)
+        return load_checkpoint(path).build(torch.device("cpu"), "train")
     contents = read_weights(path)
     part = find_part(Entries(unwrapped(contents.tensors)))
     return load_part(contents, part, **settings) if part else ReferenceModel(convert(contents, **settings).complete())

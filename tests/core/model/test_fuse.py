@@ -78,7 +78,7 @@ def test_a_checkpoint_builds_a_network_to_run_or_one_to_train(prepared, tiny, tm
     config = plan(prepared, runtime=set_up(0), settings=tiny)
     weights = randomise(build_model(config.model)).state_dict()
     stored = Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={})
-    run, whole = stored.build(torch.device("cpu")), stored.build(torch.device("cpu"), folded=False)
+    run, whole = stored.build(torch.device("cpu")), stored.build(torch.device("cpu"), "train")
     assert set(whole.state_dict()) == set(weights)
     assert sum(isinstance(part, _BatchNorm) for part in run.modules()) == 2
     clip = torch.randn(2, 3, config.model.num_frames * config.model.frames_per_step, 32, 32)

@@ -40,7 +40,9 @@ def test_gradients_are_the_same_in_all_layouts(small, clip_for):
 @pytest.mark.parametrize("kernel", [(1, 1, 1), FRAME, TIME, (3, 3, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_a_folded_convolution_is_the_plain_one(kernel, stride, groups):
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_folded_convolution_is_the_plain_one(kernel, stride, groups, wide, monkeypatch):
+    monkeypatch.setattr(layout, "WIDE", 8 if wide else 9)
     conv = Conv(8, 12, kernel, stride=stride, groups=groups).double()
     x = torch.randn(2, 8, 3, 5, 6, dtype=torch.float64)
     plain = conv(x)

@@ -142,7 +142,7 @@ def test_a_checkpoint_of_ours_opens_as_it_is_and_knows_its_classes(state, names,
     assert again.config == config
     frame = torch.randn(1, 3, 1, 64, 64)
     with torch.inference_mode():
-        own = again.build(CPU, folded=False)(frame)
+        own = again.build(CPU, "train")(frame)
         torch.testing.assert_close(tdpn_core.load_model(tmp_path / "best.pt")(frame), own)
     assert all(torch.equal(value, weights[name]) for name, value in again.weights.items())
     with pytest.raises(UsageError, match="--classes: a checkpoint of tdpn knows its own classes"):

@@ -1,0 +1,127 @@
+"""Convolutions that only run, on a processor: oneDNN's, with the weights laid out once for all calls.
+
+An ordinary convolution lays its weights out anew in every call, which for small inputs costs more than the products.
+These are the operators that torch's own compiler emits for a frozen network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import platform
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LARGE = 32 << 20
+"""Bytes of weights that no cache holds. A convolution reads them again for every few rows of its output, so above this
+size the windows of the input are copied out and all of them are multiplied in one product, which reads them once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How a kernel moves over its input, by axes: two (H, W) or three (T, H, W)."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    groups: int
+
+
+def can_run(x: Tensor) -> bool:
+    """Whether a convolution of `x` can be a packed one: float32 on an x86 processor, no gradient, not being traced."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and _supported()
+    )
+
+
+class PackedConvolution:
+    """A convolution of channels-last inputs whose weights (C', C / groups, *kernel) are laid out for it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, geometry: Geometry, shape: torch.Size):
+        """`shape` is that of an input as it will come; others run, too."""
+        self.geometry = geometry
+        self.bias = bias
+        self.shape = weight.shape
+        self.kernel = tuple(weight.shape[2:])
+        self.as_product = is_large(weight, geometry)
+        self.weight = _for_product(weight, geometry, shape) if self.as_product else _laid_out(weight, geometry, shape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, C, *sizes), channels innermost, to (N, C', *sizes')."""
+        if self.as_product:
+            return self._product(x)
+        padding, stride = self.geometry.padding, self.geometry.stride
+        once = (1,) * len(stride)
+        out: Tensor = _operators()._convolution_pointwise(
+            x, self.weight, self.bias, padding, stride, once, self.geometry.groups, "none", [], ""
+        )
+        return out
+
+    def unpacked(self) -> Tensor:
+        """The weights as they were given."""
+        dense = self.weight.to_dense()
+        if not self.as_product:
+            return dense.reshape(self.shape)
+        out_channels, channels = self.shape[:2]
+        return dense.view(out_channels, *self.kernel, channels).permute(0, 3, 1, 2).contiguous()
+
+    def _product(self, x: Tensor) -> Tensor:
+        rows = windows(x, self.kernel, self.geometry)  # (N, H', W', kernel * C)
+        out: Tensor = _operators()._linear_pointwise(rows.flatten(0, 2), self.weight, self.bias, "none", [], "")
+        return out.view(*rows.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def is_large(weight: Tensor, geometry: Geometry) -> bool:
+    """Whether a convolution over two axes is better done as a product of its windows."""
+    over_space = weight.ndim == 4 and math.prod(weight.shape[2:]) > 1
+    return over_space and geometry.groups == 1 and weight.numel() * weight.element_size() >= LARGE
+
+
+def windows(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """What the kernel sees at each of its places: (N, C, H, W) to (N, H', W', rows * columns * C)."""
+    (rows, columns), (down, across) = kernel, geometry.stride
+    above, beside = geometry.padding
+    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, beside, beside, above, above))
+    height = (x.shape[1] - rows) // down + 1
+    width = (x.shape[2] - columns) // across + 1
+    parts = [
+        x[:, row : row + (height - 1) * down + 1 : down, column : column + (width - 1) * across + 1 : across]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return torch.cat(parts, -1)
+
+
+def _laid_out(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
+    functions: Any = torch._C._nn
+    reorder = functions.mkldnn_reorder_conv2d_weight if weight.ndim == 4 else functions.mkldnn_reorder_conv3d_weight
+    padding, stride = list(geometry.padding), list(geometry.stride)
+    once = [1] * len(stride)
+    out: Tensor = reorder(weight.contiguous().to_mkldnn(), padding, stride, once, geometry.groups, list(shape))
+    return out
+
+
+def _for_product(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
+    places = windows(torch.empty(shape, device="meta"), tuple(weight.shape[2:]), geometry)
+    flat = weight.permute(0, 2, 3, 1).flatten(1)  # (C', kernel * C), as `windows` orders them
+    out: Tensor = _operators()._reorder_linear_weight(flat.contiguous(), math.prod(places.shape[:3]))
+    return out
+
+
+def _operators() -> Any:
+    return torch.ops.mkldnn
+
+
+@cache
+def _supported() -> bool:
+    names = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return x86 and torch.backends.mkldnn.is_available() and all(hasattr(_operators(), name) for name in names)

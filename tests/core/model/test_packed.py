@@ -1,0 +1,145 @@
+"""Convolutions with their weights laid out once: the numbers of torch's own, whatever they were laid out for."""
+
+import copy
+
+import pytest
+import torch
+from random_statistics import randomise
+from torch.nn import functional as F
+
+from tdpn_core.families import FAMILIES, MODELS
+from tdpn_core.model import packed
+from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.layout import FoldingConv
+from tdpn_core.model.operations import FRAME, POINT, TIME, Conv
+from tdpn_core.model.packed import Geometry, PackedConvolution
+
+pytestmark = pytest.mark.skipif(not packed._supported(), reason="oneDNN's packed convolutions are for x86 processors")
+
+CASES = [
+    # channels, out, kernel, stride, padding, groups, sizes
+    (16, 24, (3, 3), (2, 2), (1, 1), 1, (9, 8)),
+    (12, 20, (1, 1), (2, 2), (0, 0), 4, (5, 5)),
+    (8, 8, (3, 3), (1, 1), (1, 1), 8, (6, 7)),
+    (64, 32, (3, 1), (1, 1), (1, 0), 32, (4, 49)),
+    (3, 16, (7, 7), (2, 2), (3, 3), 1, (20, 22)),
+    (16, 24, (3, 3, 3), (1, 2, 2), (1, 1, 1), 1, (4, 9, 9)),
+    (4, 8, (7, 7, 7), (2, 2, 2), (0, 0, 0), 1, (11, 13, 12)),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def convolution(request):
+    """Inputs of several batches, weights, bias, and how the kernel moves."""
+    channels, out, kernel, stride, padding, groups, sizes = request.param
+    random = torch.Generator().manual_seed(0)
+    layout = torch.channels_last if len(kernel) == 2 else torch.channels_last_3d
+    inputs = [
+        torch.randn(batch, channels, *sizes, generator=random).contiguous(memory_format=layout) for batch in (2, 5, 1)
+    ]
+    weight = torch.randn(out, channels // groups, *kernel, generator=random)
+    return inputs, weight, torch.randn(out, generator=random), Geometry(stride, padding, groups)
+
+
+def exact(x, weight, bias, geometry):
+    """In double precision, by torch."""
+    convolve = F.conv2d if weight.ndim == 4 else F.conv3d
+    return convolve(x.double(), weight.double(), bias.double(), geometry.stride, geometry.padding, 1, geometry.groups)
+
+
+@pytest.fixture(params=[False, True], ids=["as convolution", "as product"])
+def large(request, monkeypatch):
+    """Whether the weights count as large."""
+    if request.param:
+        monkeypatch.setattr(packed, "LARGE", 0)
+
+
+@torch.inference_mode()
+def test_outputs_are_torchs_to_rounding(convolution, large):
+    inputs, weight, bias, geometry = convolution
+    run = PackedConvolution(weight, bias, geometry, inputs[0].shape)
+    for x in inputs:
+        expected = exact(x, weight, bias, geometry)
+        assert (run(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@torch.inference_mode()
+def test_the_batch_that_weights_were_laid_out_for_changes_no_bit(convolution, large):
+    inputs, weight, bias, geometry = convolution
+    runs = [PackedConvolution(weight, bias, geometry, x.shape) for x in inputs]
+    for x in inputs:
+        first, *others = (run(x) for run in runs)
+        assert all(torch.equal(other, first) for other in others)
+
+
+def test_weights_come_back_bit_for_bit(convolution, large):
+    inputs, weight, bias, geometry = convolution
+    assert torch.equal(PackedConvolution(weight, bias, geometry, inputs[0].shape).unpacked(), weight)
+
+
+def test_only_large_kernels_over_space_without_groups_become_products():
+    over_space, once, grouped = Geometry((2, 2), (1, 1), 1), Geometry((1, 1), (0, 0), 1), Geometry((2, 2), (1, 1), 2)
+    large = torch.empty(2048, 1024, 3, 3, device="meta")
+    assert packed.is_large(large, over_space)
+    assert not packed.is_large(large[:256], over_space)
+    assert not packed.is_large(large, grouped)
+    assert not packed.is_large(torch.empty(8192, 8192, 1, 1, device="meta"), once)
+    assert not packed.is_large(torch.empty(2048, 1024, 3, 3, 3, device="meta"), Geometry((1,) * 3, (1,) * 3, 1))
+
+
+@pytest.mark.parametrize("kernel", [POINT, FRAME, TIME, (3, 3, 3)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_frozen_convolution_runs_packed_and_goes_back_where_it_cannot(kernel, stride):
+    conv = Conv(8, 12, kernel, stride=stride)
+    conv.layout, conv.frozen = "folded", True
+    x = torch.randn(2, 8, 3, 5, 6)
+    before = copy.deepcopy(conv.weight)
+    with torch.inference_mode():
+        run = conv(x)
+        assert conv._packed
+        assert conv.weight.numel() == 0, "one copy of the weights is enough"
+        torch.testing.assert_close(run, conv(x))
+    torch.testing.assert_close(conv(x), run, rtol=1e-5, atol=1e-5)  # with a gradient
+    assert conv._packed is None
+    assert torch.equal(conv.weight, before)
+
+
+def test_what_may_still_change_is_not_packed():
+    conv = Conv(8, 12, FRAME)
+    conv.layout = "folded"
+    x = torch.randn(1, 8, 2, 4, 4)
+    with torch.inference_mode():
+        first = conv(x)
+        conv.weight.mul_(2)
+        torch.testing.assert_close(conv(x), 2 * first)
+    assert conv._packed is None
+
+
+@pytest.mark.parametrize("refused", ["gradient", "double", "autocast"])
+def test_what_oneDNN_cannot_do_is_left_to_torch(refused):
+    conv = Conv(8, 12, FRAME).double() if refused == "double" else Conv(8, 12, FRAME)
+    conv.layout, conv.frozen = "folded", True
+    x = torch.randn(1, 8, 2, 4, 4, dtype=conv.weight.dtype)
+    with torch.set_grad_enabled(refused == "gradient"), torch.autocast("cpu", enabled=refused == "autocast"):
+        conv(x)
+    assert conv._packed is None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_runs_packed_in_inference_and_gives_the_same_logits(small, clip_for, name, large):
+    family = FAMILIES[name]
+    arch = "r18" if "r18" in family.archs else family.arch
+    frames = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}.get(name, 2)
+    model = randomise(small(name=name, arch=arch, num_frames=frames)).eval()
+    clip = clip_for(model)
+    model.auxiliary_head = None  # for training only
+    with torch.inference_mode():
+        before = model(clip)
+        frozen = for_inference(copy.deepcopy(model))
+        assert (frozen(clip) - before).abs().max() <= 1e-5 * before.abs().max()
+        convolutions = [part for part in frozen.modules() if isinstance(part, FoldingConv)]
+        assert convolutions
+        assert all(part._packed for part in convolutions), "each convolution of the network runs packed"
+        frozen.layout = "plain"
+        assert (frozen(clip) - before).abs().max() <= 1e-5 * before.abs().max()
+        assert not any(part._packed for part in convolutions)
