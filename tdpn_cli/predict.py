@@ -18,6 +18,7 @@ EXAMPLES = options.epilog(
     "tdpn predict match.mkv --timeline --threshold 0.5",
     "tdpn predict frames/%05d.jpg --fps 30 --json",
     "tdpn predict --webcam 0",
+    "tdpn predict best.int8.onnx clip.mp4",
 )
 LONG = 60.0
 """Seconds from which on one answer for a whole video is worth a hint."""
@@ -27,14 +28,23 @@ def predict(
     clips: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp:// addresses.",
+            help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp:// addresses; "
+            "before them the network may stand, as with --checkpoint.",
             show_default=False,
         ),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Default: the newest best.pt under runs/.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            help="A checkpoint, or a file of tdpn export (default: the newest best.pt under runs/).",
+            show_default=False,
+        ),
     ] = None,
     classes: options.Classes = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read a .pt2 file, whose format can run code: you made it.")
+    ] = False,
     webcam: Annotated[
         str | None, typer.Option("--webcam", help="A camera, by number or device; Ctrl-C ends.", show_default=False)
     ] = None,
@@ -92,6 +102,7 @@ def predict(
     wanted = PredictOptions(
         views=views,
         classes=classes,
+        trusted=trust,
         topk=topk,
         timeline=Windowing(seconds=window, stride=stride)
         if timeline or window is not None or stride is not None
@@ -109,7 +120,8 @@ def predict(
         new_file(table, option="--csv", force=force)
     predictions = []
     told = _Told(silent=as_json)
-    for prediction in predict(clips or [], checkpoint=checkpoint, runtime=set_up(gpus), options=wanted, tell=told.tell):
+    model, words = _model_first(checkpoint, clips or [])
+    for prediction in predict(words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=told.tell):
         predictions.append(prediction)
         if not as_json:
             show(prediction, told=told.name == prediction.name)
@@ -119,6 +131,16 @@ def predict(
         output.print_json([plain(prediction) for prediction in predictions])
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)
+
+
+def _model_first(checkpoint: Path | None, words: list[str]) -> tuple[Path | None, list[str]]:
+    """The network and the clips: without --checkpoint, a file of weights in the first place is the network."""
+    from tdpn_core.predict.models import SUFFIXES
+
+    first = Path(words[0]) if words else Path()
+    if checkpoint is None and first.suffix.lower() in SUFFIXES and not first.is_dir():
+        return first, words[1:]
+    return checkpoint, words
 
 
 class _Told:

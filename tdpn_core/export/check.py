@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from tdpn_core.config import RunConfig
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.export.clips import RealClip
 from tdpn_core.model.network import Network
-
-Probabilities = dict[str, npt.NDArray[np.floating]]
-"""For each head (N, classes)."""
-
-Runner = Callable[[npt.NDArray[np.uint8]], Probabilities]
-"""An exported file: frames (N, F, H, W, C) to probabilities."""
+from tdpn_core.predict.exported import Probabilities, Runner
 
 _AT_ONCE = 2
 

@@ -8,10 +8,7 @@ import torch
 
 from tdpn_core import __version__
 from tdpn_core.config import RunConfig, to_dict
-from tdpn_core.export.module import INPUT
-
-KEY = "tdpn"
-"""Name of the entry that holds it as JSON: of the metadata of an ONNX file, of the extra files of a .pt2 file."""
+from tdpn_core.predict.exported import INPUT
 
 
 def describe(config: RunConfig, *, int8: bool = False) -> dict[str, Any]:

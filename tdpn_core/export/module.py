@@ -9,8 +9,6 @@ from tdpn_core.config import RunConfig
 from tdpn_core.model.network import Network
 from tdpn_core.sampling.pixels import normalise
 
-INPUT = "frames"
-
 
 class FramesToProbabilities(nn.Module):
     """uint8 frames (N, F, H, W, C) to the probabilities (N, classes) of each head, in the order of `heads`."""

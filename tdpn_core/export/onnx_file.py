@@ -1,4 +1,4 @@
-"""Writing, quantising and running ONNX files. The packages of the `export` extra are imported here, when needed."""
+"""Writing and quantising ONNX files. The packages of the `export` extra are imported here, when needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ import numpy.typing as npt
 import torch
 
 from tdpn_core.errors import ToolError
-from tdpn_core.export.check import Runner
-from tdpn_core.export.metadata import KEY
-from tdpn_core.export.module import INPUT
+from tdpn_core.predict.exported import EXTRA, INPUT, KEY
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -32,7 +30,7 @@ def need_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        raise ToolError(f"{', '.join(missing)} {verb} not installed", hint="pip install 'tdpn[export]'")
+        raise ToolError(f"{', '.join(missing)} {verb} not installed", hint=EXTRA)
 
 
 def write_onnx(
@@ -47,22 +45,6 @@ def write_onnx(
         translated.model.metadata_props[KEY] = json.dumps(description, ensure_ascii=False)
         translated.model.metadata_props["labels"] = json.dumps(description["labels"], ensure_ascii=False)
         translated.save(str(path), external_data=False)
-
-
-def run_onnx(path: Path) -> Runner:
-    """An ONNX file on the CPU, as a function of frames."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    heads = [output.name for output in session.get_outputs()]
-
-    def run(frames: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.floating]]:
-        return dict(zip(heads, session.run(None, {INPUT: frames}), strict=True))
-
-    return run
 
 
 def quantise(source: Path, target: Path, calibration: Sequence[torch.Tensor], description: dict[str, Any]) -> None:

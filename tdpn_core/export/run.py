@@ -6,23 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.errors import TdpnError, UsageError
-from tdpn_core.export.check import Check, Runner, compare, reference
+from tdpn_core.export.check import Check, compare, reference
 from tdpn_core.export.clips import RealClip, real_clips
 from tdpn_core.export.metadata import describe
 from tdpn_core.export.module import FramesToProbabilities, trace
-from tdpn_core.export.onnx_file import need_packages, quantise, run_onnx, write_onnx
-from tdpn_core.export.program_file import run_program, write_program
+from tdpn_core.export.onnx_file import need_packages, quantise, write_onnx
+from tdpn_core.export.program_file import write_program
 from tdpn_core.files import atomic_path
+from tdpn_core.predict.exported import Format, Runner, open_session, run_program, session_runner
 from tdpn_core.predict.outputs import new_file
 from tdpn_core.progress import SILENT, Progress
-
-Format = Literal["onnx", "pt2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,7 @@ def _write(
             write_onnx(program, file, module.heads, description)
             if options.int8:
                 quantise(file, path, [clip.frames for clip in clips[: options.calibrated]], description)
-        run = run_onnx(path)
+        run = session_runner(open_session(path))
     check = compare(run, compared, expected)
     if not check.difference <= (1.0 if options.int8 else options.tolerance):  # not a number is too large, too
         what = f"the exported file differs from the network by {check.difference:.1e}, above {options.tolerance:g}"

@@ -55,6 +55,7 @@ def explain(
 
     Raises:
         ClipError: the frames cannot be read; no file is left then.
+        UsageError: the model is an exported file, which cannot be looked into.
     """
     config = replace(scorer.config, sampling=replace(scorer.config.sampling, views="1x1"))
     scorer = replace(scorer, config=config)
@@ -72,7 +73,7 @@ def explain(
 
 def panels(scorer: Scorer) -> list[str]:
     """The kinds of difference modules that the network has."""
-    temporal = set(scorer.config.model.temporal) if hasattr(scorer.model, "temporal_difference") else set()
+    temporal = set(scorer.config.model.temporal) if hasattr(scorer.model.inside(), "temporal_difference") else set()
     return [kind for kind in _TITLES if kind in temporal]
 
 
@@ -80,7 +81,7 @@ def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer,
     config = scorer.config
     for window in slide(frames, windowing, config):
         view = scorer.views(WindowClip(window, config.data, name))[0]
-        heat = heat_of(scorer.model, view, config.sampling)
+        heat = heat_of(scorer.model.inside(), view, config.sampling)
         (sampled,) = view_indices(len(window.frames), config.model.num_frames, config.sampling, 1)
         yield _Seen(window, heat, sampled)
 

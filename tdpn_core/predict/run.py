@@ -12,6 +12,7 @@ from tdpn_core.errors import ClipError, TdpnError, UsageError
 from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
 from tdpn_core.predict.live import latest
+from tdpn_core.predict.models import open_model
 from tdpn_core.predict.outputs import drawn_files
 from tdpn_core.predict.ranking import Ranking, rank
 from tdpn_core.predict.result import Prediction, Segment
@@ -24,7 +25,6 @@ from tdpn_core.video.fetch import fetched
 from tdpn_core.video.program import Program, find_ffmpeg
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
-from tdpn_core.weights.adopt import open_checkpoint
 
 _ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
 
@@ -42,6 +42,9 @@ class PredictOptions:
 
     classes: Path | None = None
     """Names of the classes of another project's checkpoint, where it has none."""
+
+    trusted: bool = False
+    """The user vouches for a .pt2 file, which can make torch run code."""
 
     topk: int = 5
     """Classes to name."""
@@ -96,20 +99,24 @@ def predict(
 
     Args:
         words: as `find_inputs` takes them.
-        checkpoint: None is the newest best one under `runs/`.
+        checkpoint: or an exported file; None is the newest best checkpoint under `runs/`.
         runtime: the device.
         options: what is asked.
         tell: called with the clip's name and each segment of a timeline as soon as it is known.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
+        ToolError: the package that runs it is not installed.
         UsageError: nothing is named, or what cannot be opened, or what this network cannot do.
     """
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
     overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
     explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
-    loaded = open_checkpoint(checkpoint or newest_checkpoint(), classes=options.classes)
-    predictor = Predictor(Scorer(loaded.build(runtime.device), loaded.config), find_ffmpeg(), options, tell)
+    path = checkpoint or newest_checkpoint()
+    model = open_model(path, device=runtime.device, classes=options.classes, trusted=options.trusted)
+    if options.explain is not None:
+        model.inside()  # or it is refused before anything is computed
+    predictor = Predictor(Scorer(model, model.config), find_ffmpeg(), options, tell)
     for found, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
         yield predictor.predict(found, overlay, explanation)
 

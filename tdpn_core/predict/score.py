@@ -1,4 +1,4 @@
-"""A network that names clips: views in, probabilities out."""
+"""From clips to probabilities: their views, scored by a network in whatever form."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from tdpn_core.config import RunConfig, parse_views
 from tdpn_core.errors import TdpnError
-from tdpn_core.evaluate.scores import view_probabilities
-from tdpn_core.model.network import Network
+from tdpn_core.predict.models import Model
 from tdpn_core.predict.timeline import Answer, Scores
 from tdpn_core.predict.windows import Window, WindowClip
 from tdpn_core.sampling.dataset import ViewClips
@@ -24,10 +23,11 @@ _VIEWS_AT_ONCE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Scorer:
-    """A network in eval mode, with the settings that its clips are sampled by."""
+    """A network, in whatever form, with the settings that clips are sampled by."""
 
-    model: Network
+    model: Model
     config: RunConfig
+    """The model's own, but for what was asked for, such as other views."""
 
     def views(self, clip: ClipSource) -> Tensor:
         """The test views (V, 3, T, H, W) uint8 of the only clip of a source, as an evaluation takes them."""
@@ -39,7 +39,7 @@ class Scorer:
         Raises:
             TdpnError: they are not finite; `name` is in the message.
         """
-        by_head = view_probabilities(self.model, torch.cat(list(clips)), self.config.sampling)
+        by_head = self.model.probabilities(torch.cat(list(clips)))
         means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
         if not all(np.isfinite(values).all() for values in means.values()):
             hint = "the weights are broken; use another checkpoint"

@@ -23,20 +23,6 @@ from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
 
 
-@pytest.fixture(scope="module")
-def exported(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The float ONNX file, from the clips of the data that the network names."""
-    path = tmp_path_factory.mktemp("export") / "model.onnx"
-    report = export(fresh, path, options=ExportOptions(compared=3))
-    assert (report.path, report.bytes, report.check.clips) == (path, path.stat().st_size, 3)
-    assert report.check.difference < 1e-5
-    assert report.check.agreement == {"action": 1.0}
-    own, file = report.check.accuracy["action"]
-    assert own == file
-    assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
-    return path
-
-
 def test_an_onnx_file_gives_the_networks_probabilities_for_any_number_of_clips(
     exported: Path, fresh: Path, prepared: Path
 ) -> None:

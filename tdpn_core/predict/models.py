@@ -1,0 +1,77 @@
+"""What scores clips, whatever it is: a network, or a file that was exported from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tdpn_core.config import RunConfig
+from tdpn_core.errors import UsageError
+from tdpn_core.evaluate.scores import view_probabilities
+from tdpn_core.model.network import Network
+from tdpn_core.predict.exported import exported_format, open_exported
+from tdpn_core.weights.adopt import open_checkpoint
+
+SUFFIXES = (".pt", ".pth", ".pyth", ".safetensors", ".onnx", ".pt2")
+"""Of files that hold a network, as they are usually named."""
+
+
+class Model(Protocol):
+    """What prediction asks of a network in whatever form."""
+
+    @property
+    def config(self) -> RunConfig:
+        """Classes, sampling, and how the frames of its data were made."""
+
+    def probabilities(self, views: Tensor) -> dict[str, Tensor]:
+        """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
+
+    def inside(self) -> Network:
+        """The network, to be looked into.
+
+        Raises:
+            UsageError: this form does not show it.
+        """
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in eval mode, with the settings that its clips are sampled by."""
+
+    network: Network
+    config: RunConfig
+
+    def probabilities(self, views: Tensor) -> dict[str, Tensor]:
+        """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
+        return view_probabilities(self.network, views, self.config.sampling)
+
+    def inside(self) -> Network:
+        """The network."""
+        return self.network
+
+
+def open_model(path: Path, *, device: torch.device, classes: Path | None = None, trusted: bool = False) -> Model:
+    """A checkpoint, ours or another project's, or an exported file, ready to score clips.
+
+    Args:
+        path: the file; its content tells what it is.
+        device: of a checkpoint's network; exported files run on the CPU.
+        classes: names of the classes of another project's checkpoint.
+        trusted: the user vouches for a .pt2 file.
+
+    Raises:
+        CheckpointError: missing, damaged, or of no known kind.
+        ToolError: the package that runs it is not installed.
+        UsageError: `classes` for a file that knows its own, or a .pt2 file that nobody vouches for.
+    """
+    kind = exported_format(path)
+    if kind is None:
+        loaded = open_checkpoint(path, classes=classes)
+        return TrainedModel(loaded.build(device), loaded.config)
+    if classes is not None:
+        raise UsageError("an exported file knows its own classes", where="--classes")
+    return open_exported(path, kind, trusted=trusted)
