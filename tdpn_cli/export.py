@@ -17,11 +17,12 @@ EXAMPLES = options.epilog(
     "tdpn export runs/folder-tdpn-r18/best.pt",
     "tdpn export best.pt --int8 --clips my_clips",
     "tdpn export best.pt --format pt2 --out model.pt2",
+    "tdpn export tsm_r50.pth --classes names.txt --clips my_clips",
 )
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of tdpn train.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of tdpn train, or another project's.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write (default: beside the checkpoint).", show_default=False)
     ] = None,
@@ -31,6 +32,10 @@ def export(
         list[str] | None,
         typer.Option("--clips", help="Videos to compare on (default: the data it was trained on).", show_default=False),
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Prepared data to compare on, likewise.", show_default=False)
+    ] = None,
+    classes: options.Classes = None,
     compared: Annotated[int, typer.Option("--compare", help="Clips that the file is compared on.", min=1)] = 8,
     calibrated: Annotated[int, typer.Option("--calibrate", help="Clips that int8's ranges come from.", min=1)] = 32,
     tolerance: Annotated[
@@ -49,6 +54,8 @@ def export(
         format=_format(kind),
         int8=int8,
         clips=clips,
+        data=data,
+        classes=classes,
         compared=compared,
         calibrated=calibrated,
         tolerance=tolerance,

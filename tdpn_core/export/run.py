@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.export.check import Check, compare, reference
 from tdpn_core.export.clips import RealClip, real_clips
@@ -22,6 +22,7 @@ from tdpn_core.files import atomic_path
 from tdpn_core.predict.exported import Format, Runner, open_session, run_program, session_runner
 from tdpn_core.predict.outputs import new_file
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.weights.adopt import open_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,14 @@ class ExportOptions:
     """Quantise for CPUs; ONNX only."""
 
     clips: Sequence[str | Path] | None = None
-    """Videos to compare on; None: of the data that the network was trained on."""
+    """Videos to compare on; None: prepared clips."""
+
+    data: Path | None = None
+    """Prepared data to compare on; None: that which the network was trained on. It names the classes of another
+    project's checkpoint, too, where an evaluation on it would."""
+
+    classes: Path | None = None
+    """Names of the classes of another project's checkpoint, where it has none."""
 
     compared: int = 8
     """Clips that the file is compared on."""
@@ -76,11 +84,12 @@ DEFAULTS = ExportOptions()
 def export(
     checkpoint: Path, out: Path | None = None, *, options: ExportOptions = DEFAULTS, progress: Progress = SILENT
 ) -> ExportReport:
-    """Write the network of `checkpoint` to `out`, by default beside it under its name.
+    """Write the network of `checkpoint`, ours or another project's, to `out`, by default beside it under its name.
 
     The file is compared with the network on real clips before it gets its name.
 
     Raises:
+        CheckpointError: unreadable, unknown, or its classes cannot be known for certain.
         UsageError: `out` is there already, or there are no clips to compare on.
         ToolError: the packages for ONNX are missing.
         TdpnError: the file does not say what the network says.
@@ -89,9 +98,9 @@ def export(
     target = new_file(out or checkpoint.with_suffix(suffix), option="--out", force=options.force)
     if options.format == "onnx":
         need_packages()
-    loaded = load_checkpoint(checkpoint)
+    loaded = _opened(checkpoint, options, progress)
     wanted = max(options.compared, options.calibrated if options.int8 else 0)
-    clips = real_clips(loaded.config, options.clips, wanted)
+    clips = real_clips(loaded.config, options.clips, wanted, data=options.data)
     description = describe(loaded.config, int8=options.int8)
     progress.say(f"comparing with {min(len(clips), options.compared)} clips, such as {clips[0].name}")
     with atomic_path(target) as temporary:
@@ -100,6 +109,16 @@ def export(
     return ExportReport(
         path=target, bytes=size, format=options.format, int8=options.int8, description=description, check=check
     )
+
+
+def _opened(path: Path, options: ExportOptions, progress: Progress) -> Checkpoint:
+    """The checkpoint; another project's with frames as that project makes them, whatever it is compared on."""
+    loaded = open_checkpoint(path, data=options.data, classes=options.classes, progress=progress)
+    if is_checkpoint(path):
+        return loaded
+    config = loaded.config
+    data = replace(config.data, short_side=config.sampling.short_side)
+    return replace(loaded, config=replace(config, data=data))
 
 
 def _write(
