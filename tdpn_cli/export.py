@@ -36,7 +36,12 @@ def export(
         Path | None, typer.Option("--data", help="Prepared data to compare on, likewise.", show_default=False)
     ] = None,
     classes: options.Classes = None,
-    compared: Annotated[int, typer.Option("--compare", help="Clips that the file is compared on.", min=1)] = 8,
+    compared: Annotated[
+        int | None,
+        typer.Option(
+            "--compare", help="Clips that the file is compared on (default: 8, of int8 64).", show_default=False, min=1
+        ),
+    ] = None,
     calibrated: Annotated[int, typer.Option("--calibrate", help="Clips that int8's ranges come from.", min=1)] = 32,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Largest difference of a probability that is accepted.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
 from tdpn_core.config import RunConfig
 from tdpn_core.evaluate.scores import view_probabilities
-from tdpn_core.export.clips import RealClip
+from tdpn_core.export.clips import RealClip, RealClips
 from tdpn_core.model.network import Network
 from tdpn_core.predict.exported import Probabilities, Runner
 
@@ -32,28 +33,37 @@ class Check:
     """For each head the top-1 accuracy of the network and of the file, over the clips whose label is known."""
 
 
-def reference(network: Network, config: RunConfig, clips: Sequence[RealClip]) -> Probabilities:
+def reference(network: Network, config: RunConfig, clips: RealClips) -> Probabilities:
     """What the network says, one clip at a time."""
     rows = [view_probabilities(network, clip.frames.permute(3, 0, 1, 2)[None], config.sampling) for clip in clips]
     return {head: torch.cat([row[head] for row in rows]).numpy() for head in rows[0]}
 
 
-def compare(run: Runner, clips: Sequence[RealClip], expected: Probabilities) -> Check:
+def compare(run: Runner, clips: RealClips, expected: Probabilities) -> Check:
     """Run an exported file over clips: the first on its own, the others several at a time."""
-    lots = [clips[:1], *(clips[start : start + _AT_ONCE] for start in range(1, len(clips), _AT_ONCE))]
-    found = [run(torch.stack([clip.frames for clip in lot]).numpy()) for lot in lots]
+    found: list[Probabilities] = []
+    labels: list[dict[str, int]] = []
+    for lot in _lots(iter(clips)):
+        found.append(run(torch.stack([clip.frames for clip in lot]).numpy()))
+        labels += [clip.labels for clip in lot]
     got = {head: np.concatenate([part[head] for part in found]) for head in expected}
     difference = max(float(np.abs(got[head] - expected[head]).max()) for head in expected)
     agreement = {head: float((got[head].argmax(1) == expected[head].argmax(1)).mean()) for head in expected}
-    return Check(len(clips), difference, agreement, _accuracy(clips, expected, got))
+    return Check(len(clips), difference, agreement, _accuracy(labels, expected, got))
 
 
-def _accuracy(clips: Sequence[RealClip], own: Probabilities, got: Probabilities) -> dict[str, tuple[float, float]]:
+def _lots(clips: Iterator[RealClip]) -> Iterator[list[RealClip]]:
+    lot = list(islice(clips, 1))
+    while lot:
+        yield lot
+        lot = list(islice(clips, _AT_ONCE))
+
+
+def _accuracy(known: list[dict[str, int]], own: Probabilities, got: Probabilities) -> dict[str, tuple[float, float]]:
     result = {}
     for head in own:
-        labels = np.array([clip.labels.get(head, -1) for clip in clips])
-        known = labels >= 0
-        if known.any():
-            hits = [float((scores[head].argmax(1) == labels)[known].mean()) for scores in (own, got)]
+        labels = np.array([each.get(head, -1) for each in known])
+        if (labels >= 0).any():
+            hits = [float((scores[head].argmax(1) == labels)[labels >= 0].mean()) for scores in (own, got)]
             result[head] = (hits[0], hits[1])
     return result

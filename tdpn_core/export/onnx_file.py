@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,11 @@ from tdpn_core.errors import ToolError
 from tdpn_core.predict.exported import EXTRA, INPUT, KEY
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+QUANTISED = ["Conv", "MatMul", "Gemm", "Relu"]
+"""Of an int8 file; ReLU only so that what stands between two convolutions is not taken out of int8 and back."""
+
+FEW = 4
+"""Channels into a group of a convolution, up to which int8 is slower than float (`benchmarks/export.py`)."""
 
 
 def need_packages() -> None:
@@ -47,8 +52,10 @@ def write_onnx(
         translated.save(str(path), external_data=False)
 
 
-def quantise(source: Path, target: Path, calibration: Sequence[torch.Tensor], description: dict[str, Any]) -> None:
+def quantise(source: Path, target: Path, calibration: Iterable[torch.Tensor], description: dict[str, Any]) -> None:
     """Weights and activations of convolutions and products as int8, by the ranges seen on `calibration`.
+
+    Convolutions of few channels, the first one above all, stay as they are: in int8 they are slower.
 
     Args:
         source: an ONNX file of `write_onnx`.
@@ -78,7 +85,7 @@ def quantise(source: Path, target: Path, calibration: Sequence[torch.Tensor], de
             quantize_static(
                 str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
-                op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+                op_types_to_quantize=QUANTISED, nodes_to_exclude=_of_few_channels(onnx.load(str(prepared))),
             )  # fmt: skip
     finally:
         prepared.unlink(missing_ok=True)
@@ -92,6 +99,12 @@ def quantise(source: Path, target: Path, calibration: Sequence[torch.Tensor], de
         },
     )
     onnx.save(model, str(target))
+
+
+def _of_few_channels(model: Any) -> list[str]:
+    """Names of the convolutions whose groups take at most `FEW` channels."""
+    shapes = {value.name: value.dims for value in model.graph.initializer}
+    return [node.name for node in model.graph.node if node.op_type == "Conv" and shapes[node.input[1]][1] <= FEW]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.export.check import Check, compare, reference
-from tdpn_core.export.clips import RealClip, real_clips
+from tdpn_core.export.clips import CALIBRATED, RealClips, real_clips
 from tdpn_core.export.metadata import describe
 from tdpn_core.export.module import FramesToProbabilities, trace
 from tdpn_core.export.onnx_file import need_packages, quantise, write_onnx
@@ -43,8 +43,8 @@ class ExportOptions:
     classes: Path | None = None
     """Names of the classes of another project's checkpoint, where it has none."""
 
-    compared: int = 8
-    """Clips that the file is compared on."""
+    compared: int | None = None
+    """Clips that the file is compared on; None: 8, and 64 where it is quantised, which no small number can judge."""
 
     calibrated: int = 32
     """Clips that int8's ranges are taken from."""
@@ -58,10 +58,15 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.int8 and self.format != "onnx":
             raise UsageError("int8 is for ONNX files", where="--int8", hint="leave out --format pt2")
-        if min(self.compared, self.calibrated) < 1:
+        if min(self.compared_clips, self.calibrated) < 1:
             raise UsageError("at least one clip is needed to compare and to calibrate on")
         if not self.tolerance > 0:
             raise UsageError(f"--tolerance must be positive, not {self.tolerance:g}")
+
+    @property
+    def compared_clips(self) -> int:
+        """Clips that the file is compared on."""
+        return self.compared if self.compared is not None else 64 if self.int8 else 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +104,9 @@ def export(
     if options.format == "onnx":
         need_packages()
     loaded = _opened(checkpoint, options, progress)
-    wanted = max(options.compared, options.calibrated if options.int8 else 0)
-    clips = real_clips(loaded.config, options.clips, wanted, data=options.data)
+    clips = real_clips(loaded.config, options.clips, options.compared_clips, data=options.data)
     description = describe(loaded.config, int8=options.int8)
-    progress.say(f"comparing with {min(len(clips), options.compared)} clips, such as {clips[0].name}")
+    progress.say(f"comparing with {len(clips)} clips, such as {clips.names[0]}")
     with atomic_path(target) as temporary:
         check = _write(loaded, temporary, clips, description, options)
         size = temporary.stat().st_size
@@ -122,14 +126,13 @@ def _opened(path: Path, options: ExportOptions, progress: Progress) -> Checkpoin
 
 
 def _write(
-    loaded: Checkpoint, path: Path, clips: list[RealClip], description: dict[str, Any], options: ExportOptions
+    loaded: Checkpoint, path: Path, clips: RealClips, description: dict[str, Any], options: ExportOptions
 ) -> Check:
     """Write the file and compare it."""
     network = loaded.build(torch.device("cpu"), "trace")
-    compared = clips[:: max(1, len(clips) // options.compared)][: options.compared]
-    expected = reference(network, loaded.config, compared)
+    expected = reference(network, loaded.config, clips)
     module = FramesToProbabilities(network, loaded.config)
-    program = trace(module, torch.stack([clips[0].frames, clips[-1].frames]))
+    program = trace(module, torch.stack([clips.read(0).frames, clips.read(len(clips) - 1).frames]))
     if options.format == "pt2":
         write_program(program, path, description)
         run: Runner = run_program(path, module.heads)
@@ -137,9 +140,12 @@ def _write(
         with _float_file(path, options) as file:
             write_onnx(program, file, module.heads, description)
             if options.int8:
-                quantise(file, path, [clip.frames for clip in clips[: options.calibrated]], description)
+                shown = real_clips(
+                    loaded.config, options.clips, options.calibrated, data=options.data, splits=CALIBRATED
+                )
+                quantise(file, path, (clip.frames for clip in shown), description)
         run = session_runner(open_session(path))
-    check = compare(run, compared, expected)
+    check = compare(run, clips, expected)
     if not check.difference <= (1.0 if options.int8 else options.tolerance):  # not a number is too large, too
         what = f"the exported file differs from the network by {check.difference:.1e}, above {options.tolerance:g}"
         raise TdpnError(what, hint="a larger --tolerance accepts it")

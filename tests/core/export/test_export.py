@@ -17,6 +17,7 @@ from tdpn_core.config import ModelConfig, RunConfig
 from tdpn_core.errors import TdpnError, ToolError, UsageError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.export import ExportOptions, export
+from tdpn_core.export.clips import CALIBRATED, real_clips
 from tdpn_core.export.module import FramesToProbabilities, trace
 from tdpn_core.model.factory import build_model
 from tdpn_core.sampling.dataset import ViewClips
@@ -59,8 +60,33 @@ def test_int8_is_smaller_and_near(exported: Path, fresh: Path, tmp_path: Path) -
     assert [one.name for one in tmp_path.iterdir()] == ["model.int8.onnx"]
     entries = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
     assert json.loads(entries["tdpn"])["weights"] == "int8"
-    kinds = {initial.data_type for initial in onnx.load(str(path)).graph.initializer}
-    assert onnx.TensorProto.INT8 in kinds
+    graph = onnx.load(str(path)).graph
+    kinds = {value.name: value.data_type for value in graph.initializer}
+    weights = [node.input[1] for node in graph.node if node.op_type == "Conv"]
+    kept = [kinds[name] for name in weights if name in kinds]
+    assert set(kept) == {onnx.TensorProto.FLOAT}, "convolutions of few channels are as they were"
+    assert 0 < len(kept) < len(weights) / 2
+    assert sum(kind == onnx.TensorProto.INT8 for kind in kinds.values()) >= len(weights) - len(kept)
+
+
+def test_clips_are_spread_and_those_to_calibrate_on_are_others(fresh_config: RunConfig, videos: Path) -> None:
+    compared = real_clips(fresh_config, None, 4)
+    calibrated = real_clips(fresh_config, None, 8, splits=CALIBRATED)
+    assert [name.split("/")[0] for name in compared.names] == ["val"] * 4
+    assert len({name.split("/")[1] for name in compared.names}) == 4, "of different classes"
+    assert [name.split("/")[0] for name in calibrated.names] == ["train"] * 8
+    assert len({name.split("/")[1] for name in calibrated.names}) > 5
+    first, *_, last = compared
+    assert first.labels != last.labels
+    assert not torch.equal(first.frames, last.frames)
+    named = real_clips(fresh_config, [videos / "val"], 2)
+    assert [Path(name).parent.name for name in named.names] == ["circling fast", "swinging slowly"]
+    assert next(iter(named)).frames.shape == (10, 32, 32, 3)
+
+
+def test_int8_is_compared_on_more_clips_unless_told() -> None:
+    assert (ExportOptions().compared_clips, ExportOptions(int8=True).compared_clips) == (8, 64)
+    assert ExportOptions(int8=True, compared=3).compared_clips == 3
 
 
 def test_a_pt2_file_has_verbs_and_nouns_and_its_labels(
