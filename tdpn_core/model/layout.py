@@ -27,7 +27,7 @@ DECISION: dict[tuple[str, bool], Layout] = {
 """(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
 
 WIDE = 512
-"""Channels from which on a convolution over space is faster as a 3D one, unless its weights are packed."""
+"""Channels from which on a processor convolves over space faster in 3D, unless the weights are packed."""
 
 
 def choose(device_type: str, training: bool) -> Layout:
@@ -68,15 +68,14 @@ class FoldingConv(nn.Conv3d):
         if self._packed and not packed:
             self._unpack()
         time, *space = self.kernel_size
-        if self.layout == "folded" and time == 1 and self.stride[0] == 1 and (packed or not self._is_wide):
+        if self.layout == "folded" and time == 1 and self.stride[0] == 1 and (packed or not self._is_wide(x)):
             return self._over_space(x, packed)
         if self.layout == "folded" and space == [1, 1] and self.stride == (1, 1, 1):
             return self._over_time(x, packed)
         return self._convolve(x, slice(0, 3), packed)
 
-    @property
-    def _is_wide(self) -> bool:
-        return self.kernel_size != (1, 1, 1) and self.in_channels >= WIDE
+    def _is_wide(self, x: Tensor) -> bool:
+        return x.device.type == "cpu" and self.kernel_size != (1, 1, 1) and self.in_channels >= WIDE
 
     def _over_space(self, x: Tensor, packed: bool) -> Tensor:
         frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LARGE = 32 << 20
+LARGE = 16 << 20
 """Bytes of weights that no cache holds. A convolution reads them again for every few rows of its output, so above this
 size the windows of the input are copied out and all of them are multiplied in one product, which reads them once."""
 
