@@ -13,6 +13,7 @@ from tdpn_cli import options, output
 
 if TYPE_CHECKING:
     from tdpn_core.inspect import Prepared, Summary
+    from tdpn_core.inspect.summary import SplitSummary
     from tdpn_core.shards.check import Fault
 
 EXAMPLES = options.epilog(
@@ -95,8 +96,9 @@ def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified:
 def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> None:
     """The facts on stdout; what is wrong on stderr."""
     _print_splits(prepared, summary)
+    met = [split for split, found in summary.splits.items() if found.clips or found.left_out]
     for head, classes in summary.classes.items():
-        _print_classes(head, classes, list(summary.splits))
+        _print_classes(head, classes, met)
     if prepared.told.reasons:
         _print_reasons(prepared)
     if prepared.told.complaints:
@@ -119,12 +121,23 @@ def _print_splits(prepared: Prepared, summary: Summary) -> None:
     form = _form(summary, manifest.settings)
     line = f"[bold]{escape(str(prepared.folder))}[/]: {escape(manifest.dataset)}{state}, {size / 1e6:.1f} MB, {form}"
     output.stdout.print(line, soft_wrap=True)
-    columns = ("split", "clips", "hours", "frames", "MB", "shards", "left out")
-    rows = [
+    columns: tuple[str, ...] = ("split", "clips", "hours", "frames", "MB", "shards", "left out")
+    rows: list[tuple[str, ...]] = [
         (split, f"{f.clips}", f"{f.hours:.2f}", f"{f.frames}", f"{f.bytes / 1e6:.1f}", f"{f.shards}", f"{f.left_out}")
         for split, f in summary.splits.items()
     ]
+    if manifest.listed:
+        columns += ("not on disk", "listed")
+        found = summary.splits.values()
+        rows = [(*row, *_listed(one, prepared.finished)) for row, one in zip(rows, found, strict=True)]
     output.stdout.print(_table(columns, rows))
+
+
+def _listed(found: SplitSummary, finished: bool) -> tuple[str, str]:
+    """How many listed clips were not on disk, which is known in the end only, and how many are listed."""
+    if found.listed is None:
+        return "", ""
+    return f"{found.listed - found.clips - found.left_out}" if finished else "", f"{found.listed}"
 
 
 def _form(summary: Summary, settings: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ def evaluate(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluate.report.text import covered
+    from tdpn_core.evaluate.report.text import covered, is_partial
 
     if result.epic:
         _show_epic(result)
@@ -126,8 +126,7 @@ def show(result: Evaluation) -> None:
         _show_heads(result)
     else:
         output.stdout.print(f"{result.clips} clips of {result.scores.origin.dataset} scored; none has a label.")
-    coverage = result.scores.origin.coverage
-    if coverage.scored < coverage.on_disk:
+    if is_partial(result):
         output.say(f"note: {covered(result)}")
 
 

@@ -179,6 +179,7 @@ def prep(
                 "path": report.path,
                 "dataset": report.dataset,
                 "clips": report.clips,
+                "listed": report.listed,
                 "added": report.added,
                 "failed": report.failed,
                 "failures": [{"source": f.source, "status": f.status, "reason": f.reason} for f in report.failures],
@@ -204,7 +205,7 @@ def show(report: PrepReport) -> None:
             output.say(f"  {failure.source}: {failure.reason}")
         if report.failed > 20:
             output.say(f"  and {report.failed - 20} more, in {report.path}/ledger")
-    splits = ", ".join(f"{count} {split}" for split, count in report.clips.items())
+    splits = ", ".join(f"{count} {split}{_listed(report, split)}" for split, count in report.clips.items())
     added = f"{report.added} packed now" if report.added else "nothing to do"
     output.stdout.print(
         f"[bold]{escape(report.path)}[/]: {splits} clips, {report.bytes / 1e6:.1f} MB; {added}, {report.seconds:.1f} s",
@@ -216,3 +217,9 @@ def show(report: PrepReport) -> None:
         return
     choice = "" if found_by_itself else f" --data {shlex.quote(report.path)}"
     output.stdout.print(f"[dim]next[/]  tdpn train{escape(choice)}", soft_wrap=True)
+
+
+def _listed(report: PrepReport, split: str) -> str:
+    """How many clips of a split are listed, where that is not how many are packed."""
+    listed = report.listed.get(split, report.clips[split])
+    return f" (of {listed} listed)" if listed != report.clips[split] else ""

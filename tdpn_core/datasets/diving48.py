@@ -46,7 +46,8 @@ def read_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> D
         if role in files:
             _read_split(files[role], split, len(names), rows, tally, sources)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
-    return make_dataset("diving48", found.root, rows, {HEAD: names}, label_order="file", notes=notes)
+    listed = [split for role, split in _SPLITS.items() if role in files]
+    return make_dataset("diving48", found.root, rows, {HEAD: names}, label_order="file", notes=notes, listed=listed)
 
 
 def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, sources: Sources) -> None:
@@ -66,6 +67,7 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
             continue
         source = sources.find(clip)
         if source is None:
-            tally.add(f"{split} clips of the annotation file are not on disk", clip)
+            if rows.lack(clip, split):
+                tally.add(f"{split} clips of the annotation file are not on disk", clip)
         else:
             rows.add(clip, split, [label], source)

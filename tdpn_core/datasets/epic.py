@@ -121,20 +121,25 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
     participants: dict[str, dict[str, list[str]]] = {"val": {}, "test": {}}
     used = [path for path in known.values() if path.name.startswith("EPIC_")]
     missing: set[str] = set()
+    listed: set[str] = set()
     for file in (files.train, files.val, *files.tests):
         if file not in known:
             continue
         for row in _segments(known[file], files, labelled=file not in files.tests):
             split = _split(name, files, file, row.participant)
+            listed.add(split)
             labels = _labels(row, classes, known[file])
             if row.clip in rows:
                 if rows.labels(row.clip) != labels or rows.split(row.clip) != split:
                     raise fault(known[file], row.line, "segment is there twice, with two labels or splits", row.clip)
                 tally.add("segments appear more than once and are taken once", row.clip)
             elif row.stop <= row.start or row.start >= durations.get(row.video, row.stop):
-                tally.add("segments have no length or begin after their video's end and are not used", row.clip)
+                if rows.lack(row.clip, split):
+                    what = "segments have no length or begin after their video's end and are not used"
+                    tally.add(what, row.clip)
             elif (source := sources.find(row.video)) is None:
-                tally.add(f"{split} segments are of videos that are not on disk", row.video)
+                if rows.lack(row.clip, split):
+                    tally.add(f"{split} segments are of videos that are not on disk", row.video)
                 missing.add(row.video)
             else:
                 _add(row, split, labels, source, rows)
@@ -151,7 +156,9 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
             count = sum(1 for _ in read_columns(known[_INVALID_55], ["uid"]))
             notes.append(f"{count} segments of {_INVALID_55} are not used: they lack a class")
     subsets = _subsets(name, known, participants, classes)
-    return make_dataset(name, found.root, rows, classes, label_order="file", notes=notes, subsets=subsets)
+    return make_dataset(
+        name, found.root, rows, classes, label_order="file", notes=notes, subsets=subsets, listed=listed
+    )
 
 
 def _video_of(path: str, name: str) -> str | None:

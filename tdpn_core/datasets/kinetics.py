@@ -73,7 +73,8 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
     notes += sources.left()
     del sources, intact  # as large as the table
     names, order = labels.in_order()
-    dataset = make_dataset(name, found.root, rows, {HEAD: names}, label_order="sorted", notes=notes)
+    classes = {HEAD: names}
+    dataset = make_dataset(name, found.root, rows, classes, label_order="sorted", notes=notes, listed=annotated)
     column = f"label_{HEAD}"
     dataset.clips[column] = order[dataset.clips[column].to_numpy()]
     return dataset
@@ -96,7 +97,8 @@ def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _La
             own = partial(_is_of, split)
             source = sources.find(name, own) or sources.find(name[: -len("_000000_000000")], own)
             if source is None:
-                tally.add(f"{split} clips of the annotation file are not on disk")
+                if rows.lack(name, split):
+                    tally.add(f"{split} clips of the annotation file are not on disk")
             else:
                 rows.add(name, split, [number], source)
     return splits

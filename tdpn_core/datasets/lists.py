@@ -137,7 +137,7 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
     set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
-    return make_dataset("list", found.root, rows, names.classes, label_order=names.order, notes=notes)
+    return make_dataset("list", found.root, rows, names.classes, label_order=names.order, notes=notes, listed=lists)
 
 
 # --- which files, and what their lines mean
@@ -305,16 +305,18 @@ class _Builder:
         for line in _lines(path, dialect):
             part = meaning(line) if line.label is None else _Part(0, None, (label_of[line.label],))
             source = self._finder.find(line.path, path, split)
+            clip = line.path.removeprefix("./")
+            if source is not None and line.path.startswith("/"):
+                clip = source.source
+            if dialect.numbers >= 3:
+                clip = f"{clip}:{line.values[0]}-{line.values[1]}"
             if source is None:
                 self._met(path, line.number, part.labels)
-                self._tally.add(f"{split} clips of the list are not on disk", line.path)
+                self._lack(clip, split, line.path)
                 continue
             if source.kind == VIDEO and (part.first > 1 or dialect.numbers == _MOST_NUMBERS):
                 what = "a part of a video is given in frames, whose rate is not known"
                 raise fault(path, line.number, what, line.path, hint="lists of parts are for folders of pictures")
-            clip = source.source if line.path.startswith("/") else line.path.removeprefix("./")
-            if dialect.numbers >= 3:
-                clip = f"{clip}:{line.values[0]}-{line.values[1]}"
             if clip == source.source:
                 clip = source.source  # one string, not two that are equal
             self._add(clip, split, part, source, path, line.number)
@@ -325,9 +327,13 @@ class _Builder:
             source = self._finder.find(folder, path, split)
             if source is None:
                 self._met(path, line, part.labels)
-                self._tally.add(f"{split} clips of the list are not on disk", clip)
+                self._lack(clip, split, clip)
             else:
                 self._add(clip, split, part, replace(source, pattern=pattern), path, line)
+
+    def _lack(self, clip: str, split: str, example: str) -> None:
+        if self.rows.lack(clip, split):
+            self._tally.add(f"{split} clips of the list are not on disk", example)
 
     def _met(self, path: Path, line: int, labels: tuple[int, ...]) -> None:
         for head, label in zip(self.rows.heads, labels, strict=False):

@@ -111,13 +111,15 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
                 continue
             source = sources.find(row.clip)
             if source is None:
-                tally.add(f"{split} clips of the annotation file are not on disk", row.clip)
+                if rows.lack(row.clip, split):
+                    tally.add(f"{split} clips of the annotation file are not on disk", row.clip)
                 continue
             fps = math.nan if source.kind == VIDEO else kind.fps
             rows.add(row.clip, split, [label], source, fps=fps)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     del sources  # as large as the table
-    return make_dataset(name, found.root, rows, {HEAD: names}, label_order="file", notes=notes)
+    listed = files.keys() & {"train", "val", "test"}
+    return make_dataset(name, found.root, rows, {HEAD: names}, label_order="file", notes=notes, listed=listed)
 
 
 def _labels(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,9 @@ class Dataset:
     """What an official protocol scores apart, as plain lists: `unseen`, ids of clips of unseen participants by split;
     `tail`, rare classes by head."""
 
+    absent: dict[str, list[str]] = field(default_factory=dict)
+    """For each split that the data set's own annotations list: ids of listed clips of which nothing is on disk."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -76,6 +79,7 @@ class Rows:
         self._text: dict[str, list[str]] = {name: [] for name in ("source", "kind", "pattern", "split")}
         self._numbers: dict[str, array[int]] = {name: array("q") for name in ("first", "last", *map(_column, heads))}
         self._floats: dict[str, array[float]] = {name: array("d") for name in ("fps", "start", "stop")}
+        self._lacking: dict[str, str] = {}  # split by id
 
     def __len__(self) -> int:
         return len(self._row)
@@ -130,6 +134,20 @@ class Rows:
             self._numbers[_column(head)].append(label)
         for name, value in (("fps", fps), ("start", start), ("stop", stop)):
             self._floats[name].append(value)
+
+    def lack(self, clip: str, split: str) -> bool:
+        """Note a clip that is listed and of which nothing is on disk; False: it was noted before."""
+        new = clip not in self._lacking
+        self._lacking.setdefault(clip, split)
+        return new
+
+    def absent(self, listed: Iterable[str]) -> dict[str, list[str]]:
+        """Of each of the `listed` splits, the clips that were noted as lacking and never found."""
+        absent: dict[str, list[str]] = {split: [] for split in SPLITS if split in set(listed)}
+        for clip, split in self._lacking.items():
+            if clip not in self._row:
+                absent[split].append(clip)
+        return absent
 
     def frame(self) -> pd.DataFrame:
         """The columns in their order, the rows in theirs."""
@@ -186,15 +204,17 @@ def make_dataset(
     label_order: str,
     notes: list[str],
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] | None = None,
+    listed: Iterable[str] = (),
 ) -> Dataset:
-    """Put the clips in their order.
+    """Put the clips in their order; `listed` are the splits that annotations list.
 
     Raises:
         DatasetError: there are no clips.
     """
     if not len(rows):
         raise DatasetError("no clips found", where=root, hint="; ".join(notes) or None)
-    return Dataset(name, root, rows.frame(), classes, label_order, notes, subsets or {})
+    absent = rows.absent(listed)
+    return Dataset(name, root, rows.frame(), classes, label_order, notes, subsets or {}, absent)
 
 
 def _column(head: str) -> str:

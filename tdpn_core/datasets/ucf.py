@@ -69,7 +69,8 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     if both := sorted(groups["train"] & groups["val"]):
         notes.append(f"{len(both)} source groups are in both lists ({both[0]!r} for one): validation will flatter")
-    return make_dataset("ucf101", found.root, rows, {HEAD: names}, label_order="file", notes=notes)
+    classes, listed = {HEAD: names}, ("train", "val")
+    return make_dataset("ucf101", found.root, rows, classes, label_order="file", notes=notes, listed=listed)
 
 
 def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -98,7 +99,8 @@ def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             else:
                 _add(f"{name}/{clip}", clip, split, label, files[name], line, rows, tally, sources, folder=name)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
-    return make_dataset("hmdb51", found.root, rows, {HEAD: names}, label_order="sorted", notes=notes)
+    classes, listed = {HEAD: names}, ("train", "val")
+    return make_dataset("hmdb51", found.root, rows, classes, label_order="sorted", notes=notes, listed=listed)
 
 
 def hmdb_files(texts: list[Path], split: int) -> dict[str, Path]:
@@ -131,6 +133,7 @@ def _add(
         return
     source = sources.find(key, (lambda path: f"/{folder}/" in f"/{path}") if folder else None)
     if source is None:
-        tally.add(f"{split} clips of the lists are not on disk", clip)
+        if rows.lack(clip, split):
+            tally.add(f"{split} clips of the lists are not on disk", clip)
     else:
         rows.add(clip, split, [label], source)

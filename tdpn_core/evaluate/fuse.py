@@ -138,5 +138,6 @@ def _coverage(parts: Sequence[Coverage], scored: int) -> Coverage:
     missing: dict[str, str] = {}
     for part in parts:
         missing |= part.missing
-    decoded = max(part.decoded for part in parts)
-    return Coverage(on_disk=max(part.on_disk for part in parts), decoded=decoded, scored=scored, missing=missing)
+    listed = max((part.listed for part in parts if part.listed is not None), default=None)
+    on_disk, decoded = max(part.on_disk for part in parts), max(part.decoded for part in parts)
+    return Coverage(listed=listed, on_disk=on_disk, decoded=decoded, scored=scored, missing=missing)

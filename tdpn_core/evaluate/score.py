@@ -156,7 +156,11 @@ class _Job:
             raise ClipError(f"no clip could be read, this one first: {reason}", where=first)
         left_out = manifest.left_out.get(self.options.split, 0)
         coverage = Coverage(
-            on_disk=len(store) + left_out, decoded=len(store), scored=len(scored.clips), missing=missing
+            listed=manifest.listed.get(self.options.split),
+            on_disk=len(store) + left_out,
+            decoded=len(store),
+            scored=len(scored.clips),
+            missing=missing,
         )
         rows = np.array(scored.clips)
         return Scores(

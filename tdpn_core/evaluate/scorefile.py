@@ -32,6 +32,9 @@ class Coverage:
 
     __pydantic_config__ = _STRICT
 
+    listed: int | None = None
+    """Clips that the data set's own annotations list; None where they do not list the split."""
+
     on_disk: int
     """Clips whose file was there when the data was prepared."""
 

@@ -110,4 +110,5 @@ def _so_far(plan: Plan, told: Told, folder: Path) -> Manifest:
         subsets=plan.subsets,
         shards=told.shards,
         left_out=dict(told.left_out),
+        listed=plan.listed,
     )

@@ -29,6 +29,9 @@ class SplitSummary:
     left_out: int = 0
     """Clips that failed or were skipped."""
 
+    listed: int | None = None
+    """Clips that the data set's own annotations list, on disk or not; None where they do not list this split."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -52,8 +55,13 @@ def summarise(prepared: Prepared) -> Summary:
     """Count what `prepared` holds; of each shard only the index is read."""
     manifest = prepared.manifest
     left_out = prepared.told.left_out or manifest.left_out
-    there = {shard.split for shard in manifest.shards} | set(left_out)
-    splits = {split: SplitSummary(left_out=left_out.get(split, 0)) for split in SPLITS if split in there}
+    listed = manifest.listed
+    there = {shard.split for shard in manifest.shards} | set(left_out) | set(listed)
+    splits = {
+        split: SplitSummary(left_out=left_out.get(split, 0), listed=listed.get(split))
+        for split in SPLITS
+        if split in there
+    }
     counts = {
         head: {split: np.zeros(len(names), np.int64) for split in splits} for head, names in manifest.classes.items()
     }

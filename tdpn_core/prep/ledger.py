@@ -73,7 +73,7 @@ class BlockRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a preparation is of: it cannot change between two runs."""
+    """What a preparation is of: but for what is listed, and scored apart, it cannot change between two runs."""
 
     __pydantic_config__ = _STRICT
 
@@ -82,6 +82,8 @@ class Plan:
     label_order: str
     settings: dict[str, Any]
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
+    listed: dict[str, int] = field(default_factory=dict)
+    """As the latest run found it (`Manifest.listed`)."""
 
 
 def block_name(split: str, number: int) -> str:

@@ -57,6 +57,9 @@ class PrepReport:
     clips: dict[str, int]
     """Clips of each split."""
 
+    listed: dict[str, int]
+    """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
+
     added: int
     """Clips that this run packed; the others were there."""
 
@@ -128,6 +131,7 @@ def prepare(
         label_order=table.label_order,
         settings=settings.recorded(),
         subsets=table.subsets,
+        listed=_listed(table),
     )
     with ExitStack() as stack:
         stack.enter_context(_stoppable())
@@ -156,7 +160,7 @@ def prepare(
         finally:
             progress.end()
         scratch.clear()
-        manifest, failures = _finished(plan, root, ledger, place, program.version)
+        manifest, failures = _finished(plan, table, ledger, place, program.version)
     if not manifest.shards:
         first = failures[0]
         what = f"not one of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
@@ -166,6 +170,7 @@ def prepare(
         path=str(out) if out is not None else str(place.folder),
         dataset=table.name,
         clips=manifest.clips(),
+        listed=manifest.listed,
         added=tally.packed,
         failures=failures,
         failed=sum(manifest.left_out.values()),
@@ -222,6 +227,8 @@ def _begin(ledger: Ledger, plan: Plan, place: Place) -> None:
             raise ConfigError(f"was prepared with {name} {was}, not {value}", where=place.url, hint=AGAIN)
     if before.classes != plan.classes:
         raise ConfigError("was prepared with other classes than there are now", where=place.url, hint=AGAIN)
+    if before != plan:
+        ledger.begin(plan)
 
 
 def _flat(settings: dict[str, object]) -> dict[str, object]:
@@ -230,21 +237,32 @@ def _flat(settings: dict[str, object]) -> dict[str, object]:
     return {**{name: value for name, value in settings.items() if name != "dataset"}, **options}
 
 
+def _listed(table: Dataset) -> dict[str, int]:
+    """Clips of each split that annotations list."""
+    there = Counter(table.clips["split"].tolist())
+    return {split: there[split] + len(absent) for split, absent in table.absent.items()}
+
+
 def _finished(
-    plan: Plan, root: Path, ledger: Ledger, place: Place, ffmpeg_version: str
+    plan: Plan, table: Dataset, ledger: Ledger, place: Place, ffmpeg_version: str
 ) -> tuple[Manifest, list[ClipRecord]]:
     """Write the manifest of all that is recorded, and remove the shards that no longer are."""
     shards: list[Shard] = []
     failures: list[ClipRecord] = []
     left_out: Counter[str] = Counter()
+    recorded: Counter[str] = Counter()
+    absent = {split: set(clips) for split, clips in table.absent.items()}
     for record in ledger.blocks():
         shards += record.shards
         failed = [clip for clip in record.clips if clip.status != "done"]
         failures += failed[: _KEPT_FAILURES - len(failures)]
         left_out[record.split] += len(failed)
+        recorded[record.split] += len(record.clips)
+        if record.split in absent:  # a prepared clip whose source has gone since is not absent
+            absent[record.split].difference_update(clip.id for clip in record.clips)
     manifest = Manifest(
         dataset=plan.dataset,
-        root=str(root),
+        root=str(table.root),
         classes=plan.classes,
         label_order=plan.label_order,
         settings=plan.settings,
@@ -252,6 +270,7 @@ def _finished(
         made_with={"tdpn": __version__, "ffmpeg": ffmpeg_version},
         shards=shards,
         left_out=dict(left_out),
+        listed={split: recorded[split] + len(clips) for split, clips in absent.items()},
     )
     before = place.load(MANIFEST)
     content = manifest.to_json()

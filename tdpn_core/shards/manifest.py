@@ -72,6 +72,9 @@ class Manifest:
     left_out: dict[str, int] = field(default_factory=dict)
     """Clips of each split that could not be prepared; the ledger tells why."""
 
+    listed: dict[str, int] = field(default_factory=dict)
+    """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
+
     @property
     def classes_digest(self) -> str:
         """sha256 of the class names in their order."""

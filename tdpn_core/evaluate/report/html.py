@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tdpn_core.errors import TdpnError
 from tdpn_core.evaluate.metrics import Metrics
 from tdpn_core.evaluate.report.previews import preview
-from tdpn_core.evaluate.report.text import confused_rows, covered, epic_rows, title
+from tdpn_core.evaluate.report.text import confused_rows, covered, epic_rows, is_partial, title
 from tdpn_core.evaluate.run import Evaluation
 from tdpn_core.model.published import PUBLISHED
 from tdpn_core.page import Section, render_page
@@ -59,8 +59,7 @@ def _result(evaluation: Evaluation) -> list[Markup]:
     blocks = [note(line) for line in evaluation.scores.origin.notes]
     if not evaluation.heads:
         return [*blocks, text("No clip has a label: there are scores, and nothing to measure them by.")]
-    coverage = evaluation.scores.origin.coverage
-    if coverage.scored < coverage.on_disk:
+    if is_partial(evaluation):
         blocks.append(warning(covered(evaluation)))
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
@@ -233,6 +232,7 @@ def _settings(evaluation: Evaluation) -> list[Markup]:
         "sha256 of its manifest": origin.data_digest,
         "split": origin.split,
         "views": origin.views,
+        **({} if coverage.listed is None else {"clips in the data set's list": coverage.listed}),
         "clips on disk": coverage.on_disk,
         "clips decoded": coverage.decoded,
         "clips scored": coverage.scored,

@@ -68,8 +68,12 @@ def title(evaluation: Evaluation) -> str:
 def covered(evaluation: Evaluation) -> str:
     """How many clips the numbers are of, and how many they are not of."""
     coverage = evaluation.scores.origin.coverage
+    absent = 0 if coverage.listed is None else coverage.listed - coverage.on_disk
     left = coverage.on_disk - coverage.decoded
-    parts = [f"{coverage.scored} clips scored of {coverage.on_disk} on disk"]
+    whole = f"{coverage.on_disk} on disk" if coverage.listed is None else f"{coverage.listed} in the data set's list"
+    parts = [f"{coverage.scored} clips scored of {whole}"]
+    if absent:
+        parts.append(f"{absent} were not on disk when the data was prepared")
     if left:
         parts.append(f"{left} could not be decoded when the data was prepared")
     if coverage.missing:
@@ -81,6 +85,12 @@ def covered(evaluation: Evaluation) -> str:
     if unlabelled and evaluation.heads:
         parts.append(f"{unlabelled} of the scored have no label")
     return "; ".join(parts) + "."
+
+
+def is_partial(evaluation: Evaluation) -> bool:
+    """Whether there are clips of the split that the numbers are not of."""
+    coverage = evaluation.scores.origin.coverage
+    return coverage.scored < (coverage.on_disk if coverage.listed is None else coverage.listed)
 
 
 def headline(metrics: Metrics) -> list[Row]:

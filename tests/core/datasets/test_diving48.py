@@ -33,6 +33,7 @@ def test_the_second_version_is_read(folder, tmp_path):
         "0-yHNmSvmuA_00003": ("val", "Back+15som+15Twis+FREE"),
     }
     assert "1 train clips of the annotation file are not on disk ('gone_00001' for one)" in dataset.notes
+    assert dataset.absent == {"train": ["gone_00001"], "val": []}
 
 
 def test_frames_are_read_where_videos_are_not(tmp_path):

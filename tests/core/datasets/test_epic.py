@@ -144,6 +144,7 @@ def test_segments_that_cannot_be_used_are_counted(tmp_path):
     assert "1 train segments are of videos that are not on disk ('P02_01' for one)" in notes
     assert "1 annotated videos are not on disk: P02_01" in notes
     assert "1 clips on disk are in no annotation file ('P09_09' for one)" in notes
+    assert dataset.absent == {"train": ["P01_01_1", "P01_01_2", "P02_01_0"], "val": [], "test": []}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_cvdf_flat_with_replacements(tmp_path):
     replaced = dataset.clips.set_index("id")["source"]["0wR5jVB-WPk_000417_000427"]
     assert replaced == "replacement/replacement_for_corrupted_k400/0wR5jVB-WPk_000417_000427.mp4"
     assert "1 val clips of the annotation file are not on disk" in dataset.notes
+    assert dataset.absent == {"train": [], "val": ["missing0000_000001_000011"], "test": []}
     assert "1 videos are in no annotation file" in dataset.notes
     assert "1 files are overridden by those of the replacement folder" in dataset.notes
 

@@ -216,13 +216,14 @@ def test_a_faulty_line_is_named(text, fault, tmp_path):
 def test_clips_in_both_lists_are_counted(tmp_path):
     videos(tmp_path)
     write(tmp_path, "train.txt", f"{A}.mp4 0\n{A}.mp4 0\n{B}.mp4 1\n")
-    write(tmp_path, "val.txt", f"{A}.mp4 0\n{C}.mp4 1\ngone.mp4 1\n")
+    write(tmp_path, "val.txt", f"{A}.mp4 0\n{C}.mp4 1\ngone.mp4 1\n./gone.mp4 1\n")
     dataset = read_dataset("list", tmp_path)
     notes = "\n".join(dataset.notes)
     assert len(dataset.clips) == 3
     assert f"1 clips appear more than once and are taken once ('{A}.mp4' for one)" in notes
     assert f"1 clips are in two splits and taken in the first ('{A}.mp4' for one)" in notes
     assert "1 val clips of the list are not on disk ('gone.mp4' for one)" in notes
+    assert dataset.absent == {"train": [], "val": ["gone.mp4"]}
 
 
 @pytest.mark.parametrize(

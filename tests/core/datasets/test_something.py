@@ -39,6 +39,7 @@ def test_v1_is_folders_of_frames_in_the_order_of_the_labels_file(end, tmp_path):
     notes = "\n".join(dataset.notes)
     assert "1 train clips of the annotation file are not on disk ('7' for one)" in notes
     assert "1 test clips of the annotation file are not on disk ('10' for one)" in notes
+    assert dataset.absent == {"train": ["7"], "val": [], "test": ["10"]}
     assert "1 clips on disk are in no annotation file ('4711' for one)" in notes
 
 
@@ -231,3 +232,8 @@ def test_real_jester_files(shared, tmp_path):
     assert "1499 train clips of the annotation file are not on disk" in notes
     assert "14786 val clips of the annotation file are not on disk" in notes
     assert "14742 test clips of the annotation file are not on disk" in notes
+    assert {split: len(absent) for split, absent in dataset.absent.items()} == {
+        "train": 1499,
+        "val": 14786,
+        "test": 14742,
+    }

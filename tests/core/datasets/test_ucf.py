@@ -54,6 +54,7 @@ def test_the_class_of_two_spellings(spelled, tmp_path):
     assert labels(dataset) == {"v_HandStandPushups_g08_c01": ("train", "HandstandPushups")}
     assert dataset.clips["source"][0] == f"videos/{spelled}_g08_c01.mp4"
     assert any(note.startswith("1 train clips of the lists are not on disk") for note in dataset.notes)
+    assert {split: len(absent) for split, absent in dataset.absent.items()} == {"train": 1, "val": 2}
 
 
 def test_ucf101_as_frames(tmp_path):
