@@ -49,6 +49,14 @@ def evaluate(
     ] = "half",
     data: options.Data = None,
     classes: options.Classes = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotations",
+            help="EPIC-KITCHENS' lists of unseen participants and tail classes, if the data was packed without them.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the report (default: beside it).", show_default=False)
     ] = None,
@@ -79,6 +87,10 @@ def evaluate(
     ks = options.parse_numbers(topk, where="--topk")
     weights, searched = _fusion(fuse, search_on)
     levels = _levels(sls)
+    if submission is not None:
+        from tdpn_core.evaluate.submission import check_submission_path, write_submission
+
+        check_submission_path(submission)
     if ranks.started(gpus, processes):
         return
     from_scores = all(is_scores(path) for path in files)
@@ -98,27 +110,26 @@ def evaluate(
             topk=ks,
             weights=weights,
             search_on=searched,
+            annotations=annotations,
             out=out,
             progress=progress,
         )
     if not ranks.is_first():
         return
     report = write_report(result, out)
-    if submission is not None:
-        from tdpn_core.evaluate.submission import write_submission
-
-        write_submission(submission, result.scores, levels)
-        output.say(f"{submission}: supervision levels {sls}; check them before it is handed in")
     if as_json:
         output.print_json(summary(result) | {"report": str(report)})
     else:
         show(result)
         output.stdout.print(f"[dim]report[/]  {report.with_suffix('.html')}", soft_wrap=True)
+    if submission is not None:
+        write_submission(submission, result.scores, levels)
+        output.say(f"{submission}: {result.clips} clips, supervision levels {sls}; check these before it is handed in")
 
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluate.report.text import covered, is_partial
+    from tdpn_core.evaluate.report.text import apart, covered, is_partial
 
     if result.epic:
         _show_epic(result)
@@ -128,6 +139,8 @@ def show(result: Evaluation) -> None:
         output.stdout.print(f"{result.clips} clips of {result.scores.origin.dataset} scored; none has a label.")
     if is_partial(result):
         output.say(f"note: {covered(result)}")
+    if lacking := apart(result):
+        output.say(f"note: {lacking}")
 
 
 def _alone() -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tdpn_core.datasets.epic_subsets import Subsets, read_tail, read_unseen
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
@@ -72,11 +73,6 @@ _SETS = {
     ),
 }
 _INVALID_55 = "EPIC_train_invalid_labels.csv"
-_TAIL_100 = "EPIC_100_tail_{head}s.csv"
-_UNSEEN_100 = {
-    "val": "EPIC_100_unseen_participant_ids_validation.csv",
-    "test": "EPIC_100_unseen_participant_ids_test.csv",
-}
 _UNSEEN_TEST_55 = "EPIC_test_s2_timestamps.csv"  # of participants who are in no other file
 
 
@@ -245,24 +241,9 @@ def _durations(known: dict[str, Path], files: _Files) -> dict[str, float]:
 
 def _subsets(
     name: str, known: dict[str, Path], participants: dict[str, dict[str, list[str]]], classes: dict[str, list[str]]
-) -> dict[str, dict[str, list[str]] | dict[str, list[int]]]:
+) -> Subsets:
     """What the official metric scores apart (`Dataset.subsets`)."""
-    unseen = {}
     if name == "epic55":
-        unseen["test"] = participants["test"].get("unseen", [])
-    for split, file in _UNSEEN_100.items():
-        if name == "epic100" and file in known:
-            ids = [participant for _, (participant,) in read_columns(known[file], ["participant_id"])]
-            unseen[split] = [clip for one in ids for clip in participants[split].get(one, ())]
-    tail: dict[str, list[int]] = {}
-    for head, names in classes.items():
-        file = _TAIL_100.format(head=head)
-        if name == "epic100" and file in known:
-            tail[head] = []
-            for line, (number,) in read_columns(known[file], [head]):
-                if not number.isdecimal() or int(number) >= len(names):
-                    raise fault(known[file], line, f"is not one of {len(names)} {head}s", number)
-                tail[head].append(int(number))
-    return ({"unseen": {split: sorted(ids) for split, ids in unseen.items()}} if unseen else {}) | (
-        {"tail": tail} if tail else {}
-    )
+        return {"unseen": {"test": sorted(participants["test"].get("unseen", []))}}
+    unseen, tail = read_unseen(known, participants), read_tail(known, classes)
+    return ({"unseen": unseen} if unseen else {}) | ({"tail": tail} if tail else {})

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tdpn_core.evaluate.interval import Interval, share_interval
 from tdpn_core.evaluate.metrics import label_ranks
 
+EPIC_100 = "epic100"
 TASKS = ("verb", "noun", "action")
 BEST = 100
 """Verbs and nouns that take part, and actions that are ranked."""

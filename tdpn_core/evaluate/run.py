@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tdpn_core.config import RunConfig, from_dict
 from tdpn_core.errors import UsageError
-from tdpn_core.evaluate.epic import EpicRow, is_epic, measure_epic
+from tdpn_core.evaluate.epic import EPIC_100, EpicRow, is_epic, measure_epic
 from tdpn_core.evaluate.fuse import align, check_weights, fuse
 from tdpn_core.evaluate.metrics import Metrics, measure
 from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions, default_folder
@@ -105,6 +105,7 @@ def evaluate_files(
     topk: tuple[int, ...] = (1, 5),
     weights: Sequence[float] | None = None,
     search_on: str | Sequence[Path] | None = None,
+    annotations: Path | None = None,
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -118,18 +119,23 @@ def evaluate_files(
         weights: of each path in a fusion; equal ones unless given.
         search_on: where weights are searched for: `half`, a split that checkpoints are scored on, or one file of
             scores a path.
+        annotations: folder of EPIC-KITCHENS-100's lists of unseen participants and tail classes, to be taken instead
+            of those that the data was packed with.
         out: folder of what is left; default: beside the first path.
         progress: who listens.
 
     Raises:
         CheckpointError, ScoresError: damaged, or of other classes or clips than what it is measured on or fused with.
-        UsageError: the split is empty, or weights are searched for on the clips that are reported.
+        UsageError: the split is empty, or weights are searched for on the clips that are reported, or lists are given
+            for other data than EPIC-KITCHENS-100.
+        DatasetError: a list is missing or faulty.
         ShardError, ClipError: a clip cannot be read; there is no result without it, unless missing ones are allowed.
         Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
     if min(topk, default=0) < 1:
         raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
     _check_call(paths, weights, search_on)
+    lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
     job = _Sources(paths, runtime, options, out, progress)
     if len(paths) == 1:
@@ -140,6 +146,8 @@ def evaluate_files(
         folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
         if runtime is None or runtime.is_main:
             write_scores(folder / SCORES, scores)
+    if annotations is not None and lists is not None:
+        scores = _apart(scores, annotations, lists)
     return measure_scores(scores, folder=folder, topk=topk, seconds=time.perf_counter() - began)
 
 
@@ -157,6 +165,24 @@ def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 
     if is_epic(list(scores.classes)) and len(heads) == 2:
         epic = measure_epic(probabilities, scores.labels, scores.ids, scores.origin.subsets, scores.origin.split)
     return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, epic=epic)
+
+
+def _lists(annotations: Path) -> Mapping[str, Path]:
+    from tdpn_core.datasets.epic_subsets import find_lists  # pandas, which few evaluations need
+
+    return find_lists(annotations)
+
+
+def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scores:
+    """`scores`, of which what the `lists` say is measured apart."""
+    from tdpn_core.datasets.epic_subsets import read_subsets
+
+    origin = scores.origin
+    if origin.dataset != EPIC_100 or not is_epic(list(scores.classes)):
+        what = f"these lists are of EPIC-KITCHENS-100, the scores of {origin.dataset}"
+        raise UsageError(what, where="--annotations")
+    subsets = read_subsets(lists, origin.split, scores.ids, scores.classes, where=annotations)
+    return dataclasses.replace(scores, origin=dataclasses.replace(origin, subsets=subsets))
 
 
 class _Sources:

@@ -167,7 +167,7 @@ class _Job:
             ids=[store.ids[clip] for clip in scored.clips],
             classes=store.classes,
             labels={head: labels[rows] for head, labels in store.labels.items()},
-            logits={head: values[:, :, self.columns[head]] for head, values in scored.logits.items()},
+            logits={head: scored.logits[head][:, :, self.columns[head]] for head in store.classes},
             origin=Origin(
                 checkpoint=str(self.path),
                 weights=self.weights,

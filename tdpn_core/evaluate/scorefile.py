@@ -106,7 +106,7 @@ class Scores:
 
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
         """(N, C) of each head: softmax of each view, then the mean over the views (the field's protocol)."""
-        return {head: mean_probabilities(values) for head, values in self.logits.items()}
+        return {head: mean_probabilities(self.logits[head]) for head in self.classes}
 
 
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:

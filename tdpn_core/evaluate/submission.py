@@ -68,17 +68,18 @@ def write_submission(path: Path, scores: Scores, levels: tuple[int, ...]) -> Non
         UsageError: not a zip, not EPIC's heads, or levels that are none.
         ScoresError: clips are missing, or what would be written does not fit the challenge's schema.
     """
-    if path.suffix != ".zip":
-        raise UsageError("a submission is a .zip file", where=path)
+    check_submission_path(path)
     if set(scores.classes) != {"verb", "noun"}:
         heads = ", ".join(scores.classes)
         raise UsageError(f"a submission needs the heads verb and noun of EPIC-KITCHENS, not {heads}", where=path)
     if len(levels) != 3:
         raise UsageError(f"{len(levels)} supervision levels, not 3", where="--sls", hint="for example --sls 2,3,3")
-    lacking = scores.origin.coverage.missing
+    coverage = scores.origin.coverage
+    lacking = max(coverage.on_disk, coverage.listed or 0) - coverage.scored
     if lacking:
-        what = f"{len(lacking)} clips have no scores, and the challenge wants all"
-        raise ScoresError(what, where=path, hint="score them all, without --allow-missing")
+        what = f"{lacking} clips have no scores, and the challenge wants all"
+        hint = "prepare and score them all" if len(coverage.missing) < lacking else "score them without --allow-missing"
+        raise ScoresError(what, where=path, hint=hint)
     logs = {head: np.log(np.maximum(values, 1e-30)) for head, values in scores.probabilities().items()}
     values = {
         "version": "0.2",
@@ -95,6 +96,15 @@ def write_submission(path: Path, scores: Scores, levels: tuple[int, ...]) -> Non
         place = ".".join(str(part) for part in first["loc"])
         raise ScoresError(f"does not fit the challenge: {place}: {first['msg']}", where=path) from error
     write_bytes(path, _zipped(json.dumps(checked.model_dump(), allow_nan=False)))
+
+
+def check_submission_path(path: Path) -> None:
+    """
+    Raises:
+        UsageError: it is no zip's.
+    """
+    if path.suffix != ".zip":
+        raise UsageError("a submission is a .zip file", where=path)
 
 
 def _by_class(values: np.ndarray) -> dict[str, float]:

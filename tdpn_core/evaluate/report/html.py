@@ -13,7 +13,16 @@ from markupsafe import Markup
 from tdpn_core.errors import TdpnError
 from tdpn_core.evaluate.metrics import Metrics
 from tdpn_core.evaluate.report.previews import preview
-from tdpn_core.evaluate.report.text import confused_rows, covered, epic_rows, is_partial, title
+from tdpn_core.evaluate.report.text import (
+    apart,
+    confused_rows,
+    covered,
+    epic_rows,
+    is_partial,
+    met_classes,
+    title,
+    unmet,
+)
 from tdpn_core.evaluate.run import Evaluation
 from tdpn_core.model.published import PUBLISHED
 from tdpn_core.page import Section, render_page
@@ -40,7 +49,7 @@ def html(evaluation: Evaluation) -> str:
     origin = evaluation.scores.origin
     sections = [Section("Result", _result(evaluation))]
     for head, metrics in evaluation.heads.items():
-        of = f" of {head}" if len(evaluation.heads) > 1 else ""
+        of = f", {head}" if len(evaluation.heads) > 1 else ""
         sections += [
             Section(f"Classes{of}", _classes(metrics)),
             Section(f"Confusion{of}", _confusion(metrics)),
@@ -61,12 +70,13 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         return [*blocks, text("No clip has a label: there are scores, and nothing to measure them by.")]
     if is_partial(evaluation):
         blocks.append(warning(covered(evaluation)))
-    for head, metrics in evaluation.heads.items():
-        blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
     if evaluation.epic:
         top, *rows = epic_rows(evaluation)
         cells: list[list[Cell]] = [[*row[:2], int(row[2]), *row[3:]] for row in rows]
         blocks.append(table("EPIC-KITCHENS' own table: an action is a verb and a noun", top, cells))
+        blocks += [note(line) for line in filter(None, [apart(evaluation)])]
+    for head, metrics in evaluation.heads.items():
+        blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
     return blocks + _published(evaluation)
 
 
@@ -83,7 +93,7 @@ def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
         ),
         Tile(f"{prefix}calibration error", f"{metrics.calibration.error:.1%}", "expected, 15 bins"),
         Tile(f"{prefix}largest class", f"{guess:.1%}", "what always guessing it earns"),
-        Tile("labelled clips", f"{metrics.clips:,}"),
+        Tile(f"{prefix}labelled clips", f"{metrics.clips:,}"),
     ]
 
 
@@ -129,16 +139,17 @@ def _classes(metrics: Metrics) -> list[Markup]:
     if len(ranked) > 2 * _EXTREMES:
         worst = list(reversed(ranked[-_EXTREMES:]))
         blocks.append(grid([table("Best", head, cells(ranked[:_EXTREMES])), table("Worst", head, cells(worst))]))
-        blocks.append(details("Every class", [table("Every class", head, cells(list(metrics.classes)))]))
+        blocks.append(details("Every class", [table("Every class", head, cells(met_classes(metrics)))]))
     else:
         blocks.append(table("From best to worst", head, cells(ranked)))
-    return blocks
+    return blocks + [note(line) for line in filter(None, [unmet(metrics)])]
 
 
 def _confusion(metrics: Metrics) -> list[Markup]:
+    met = np.flatnonzero(metrics.confusion.sum(axis=0) + metrics.confusion.sum(axis=1))
     counts = metrics.confusion.sum(axis=1, keepdims=True)
-    shares = metrics.confusion / np.maximum(counts, 1)
-    names = [row.name for row in metrics.classes]
+    shares = (metrics.confusion / np.maximum(counts, 1))[np.ix_(met, met)]
+    names = [row.name for row in met_classes(metrics)]
     caption = (
         "Each row is a class, each column what its clips were taken for; the stronger the colour, the larger the share"
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tdpn_core.evaluate.metrics import Metrics
+from tdpn_core.evaluate.epic import EPIC_100
+from tdpn_core.evaluate.metrics import ClassMetrics, Metrics
 from tdpn_core.evaluate.run import Evaluation
 
 Row = tuple[str, ...]
@@ -50,9 +51,10 @@ def markdown(evaluation: Evaluation) -> str:
     if not evaluation.heads:
         parts.append("No clip has a label: there are scores, and nothing to measure them by.")
     if evaluation.epic:
-        parts += ["## EPIC-KITCHENS", _table(epic_rows(evaluation))]
+        parts += ["## EPIC-KITCHENS", _table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
     for head, metrics in evaluation.heads.items():
         parts += [f"## {head}", _table(headline(metrics)), "### Classes", _table(class_rows(metrics))]
+        parts += filter(None, [unmet(metrics)])
         confused = confused_rows(metrics)
         if len(confused) > 1:
             parts += ["### Most confused", _table(confused)]
@@ -93,6 +95,19 @@ def is_partial(evaluation: Evaluation) -> bool:
     return coverage.scored < (coverage.on_disk if coverage.listed is None else coverage.listed)
 
 
+def apart(evaluation: Evaluation) -> str | None:
+    """What EPIC-KITCHENS-100's table lacks, and how to have it; None where it lacks nothing."""
+    origin = evaluation.scores.origin
+    lists = {"unseen participants": ("unseen", origin.split), "tail classes": ("tail", "verb")}
+    lacking = [name for name, (part, key) in lists.items() if key not in origin.subsets.get(part, {})]
+    if not evaluation.epic or origin.dataset != EPIC_100 or origin.split == "train" or not lacking:
+        return None
+    return (
+        f"{' and '.join(lacking)} are not scored apart: the data was packed without their lists; "
+        "name the folder of these with --annotations"
+    )
+
+
 def headline(metrics: Metrics) -> list[Row]:
     """The numbers of a head, with their 95 % intervals."""
     rows = [
@@ -118,13 +133,24 @@ def epic_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def class_rows(metrics: Metrics) -> list[Row]:
-    """A row a class."""
+    """A row a class that was met."""
 
     def share(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
 
-    rows = [(row.name, str(row.clips), share(row.accuracy), share(row.precision)) for row in metrics.classes]
+    rows = [(row.name, str(row.clips), share(row.accuracy), share(row.precision)) for row in met_classes(metrics)]
     return [("class", "clips", "accuracy", "precision"), *rows]
+
+
+def met_classes(metrics: Metrics) -> list[ClassMetrics]:
+    """The classes that have clips, or that a clip was taken for."""
+    return [row for row in metrics.classes if row.clips or row.precision is not None]
+
+
+def unmet(metrics: Metrics) -> str | None:
+    """How many classes have neither; None where all have."""
+    count = len(metrics.classes) - len(met_classes(metrics))
+    return f"{count} more classes have no clip here, and no clip was taken for them." if count else None
 
 
 def confused_rows(metrics: Metrics, most: int = 10) -> list[Row]:
