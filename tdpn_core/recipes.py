@@ -119,11 +119,19 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+OWN_RECIPES = {
+    "kinetics400": "kinetics400",
+    "something-v1": "something-something-v1",
+    "something-v2": "something-something-v2",
+    "epic100": "epic-100",
+    "epic55": "epic-55",
+}
+"""Of data sets as `tdpn prep` calls them."""
+
+
 def choose(data: DataConfig) -> str:
     """The recipe for a data set: its own where it has one, else `finetune`."""
-    if data.dataset.startswith("epic"):
-        return "epic-55" if data.dataset.endswith("55") else "epic-100"
-    return data.dataset if data.dataset in RECIPES else "finetune"
+    return OWN_RECIPES.get(data.dataset, "finetune")
 
 
 def find(name: str) -> Recipe:

@@ -80,7 +80,7 @@ ORDERS: dict[str, str] = {
     "kinetics400": "sorted",
     "kinetics600": "sorted",
     "kinetics700": "sorted",
-    "something-something-v2": "file",
+    "something-v2": "file",
 }
 """The order of classes in which every project above numbers a data set, as `tdpn prep` names it."""
 

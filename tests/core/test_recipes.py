@@ -6,7 +6,10 @@ import pytest
 
 from tdpn_core import recipes
 from tdpn_core.config import DataConfig
+from tdpn_core.datasets import DATASETS
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.evaluate.report.published import NAMES
+from tdpn_core.weights.facts import ORDERS
 
 DATA = DataConfig(
     path="data/x",
@@ -40,7 +43,8 @@ def test_the_papers_data_sets_share_the_reference_rate_and_schedule_form(name: s
     ("dataset", "expected"),
     [
         ("kinetics400", "kinetics400"),
-        ("something-something-v2", "something-something-v2"),
+        ("something-v1", "something-something-v1"),
+        ("something-v2", "something-something-v2"),
         ("epic100", "epic-100"),
         ("epic55", "epic-55"),
         ("folder", "finetune"),
@@ -48,7 +52,13 @@ def test_the_papers_data_sets_share_the_reference_rate_and_schedule_form(name: s
     ],
 )
 def test_the_recipe_follows_the_data_set(dataset: str, expected: str) -> None:
+    assert dataset in DATASETS, "as it is named where it is prepared"
     assert recipes.choose(replace(DATA, dataset=dataset)) == expected
+
+
+def test_data_sets_are_named_alike_wherever_something_is_known_of_them() -> None:
+    assert {*recipes.OWN_RECIPES, *ORDERS, *NAMES} <= set(DATASETS)
+    assert set(recipes.OWN_RECIPES.values()) <= set(recipes.RECIPES)
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from tdpn_core.errors import TdpnError
 from tdpn_core.evaluate.metrics import Metrics
 from tdpn_core.evaluate.report.previews import preview
+from tdpn_core.evaluate.report.published import published_rows
 from tdpn_core.evaluate.report.text import (
     apart,
     confused_rows,
@@ -24,7 +25,6 @@ from tdpn_core.evaluate.report.text import (
     unmet,
 )
 from tdpn_core.evaluate.run import Evaluation
-from tdpn_core.model.published import PUBLISHED
 from tdpn_core.page import Section, render_page
 from tdpn_core.page.charts import line_chart, matrix_chart
 from tdpn_core.page.parts import Cell, Clip, Share, Tile, clips, details, facts, grid, note, table, text, tiles, warning
@@ -36,12 +36,6 @@ _EXTREMES = 10
 
 _WRONG = 8
 """Clips that are shown, of each head."""
-
-_DATASETS = {
-    "kinetics400": "Kinetics-400",
-    "something-something-v1": "Something-Something V1",
-    "something-something-v2": "Something-Something V2",
-}
 
 
 def html(evaluation: Evaluation) -> str:
@@ -77,7 +71,9 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         blocks += [note(line) for line in filter(None, [apart(evaluation)])]
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
-    return blocks + _published(evaluation)
+    for name, (top, *rows) in published_rows(evaluation).items():
+        blocks.append(table(name, top, rows))
+    return blocks
 
 
 def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
@@ -99,32 +95,6 @@ def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
 
 def _interval(interval: tuple[float, float]) -> str:
     return f"95 %: {interval[0]:.1%} to {interval[1]:.1%}"
-
-
-def _published(evaluation: Evaluation) -> list[Markup]:
-    """What the model's own paper reports on this data set, beside ours."""
-    origin = evaluation.scores.origin
-    model: Mapping[str, Any] = origin.settings.get("model", {})
-    data = _DATASETS.get(origin.dataset)
-    own = next((rows for name, rows in PUBLISHED.items() if name == model.get("name")), ())
-    rows = [row for row in own if row.data == data and row.arch == model.get("arch")]
-    metrics = evaluation.heads.get("action")
-    if not rows or metrics is None or origin.fused:
-        return []
-    ours = [f"{metrics.top[k]:.1%}" if k in metrics.top else "–" for k in (1, 5)]
-    cells = [["this checkpoint", f"{model['num_frames']} frames, {origin.views} views", *ours]]
-    cells += [
-        [
-            row.source,
-            f"{row.clip}{f', {row.note}' if row.note else ''}",
-            f"{row.top1:g}%",
-            f"{row.top5:g}%" if row.top5 else "–",
-        ]
-        for row in rows
-    ]
-    return [
-        table(f"Beside what was published of {origin.model} on {data}", ["source", "clip", "top-1", "top-5"], cells)
-    ]
 
 
 def _classes(metrics: Metrics) -> list[Markup]:

@@ -9,9 +9,8 @@ import numpy as np
 
 from tdpn_core.evaluate.epic import EPIC_100
 from tdpn_core.evaluate.metrics import ClassMetrics, Metrics
+from tdpn_core.evaluate.report.published import Row, published_rows
 from tdpn_core.evaluate.run import Evaluation
-
-Row = tuple[str, ...]
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -52,6 +51,8 @@ def markdown(evaluation: Evaluation) -> str:
         parts.append("No clip has a label: there are scores, and nothing to measure them by.")
     if evaluation.epic:
         parts += ["## EPIC-KITCHENS", _table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
+    for name, rows in published_rows(evaluation).items():
+        parts += [f"## {name}", _table(rows)]
     for head, metrics in evaluation.heads.items():
         parts += [f"## {head}", _table(headline(metrics)), "### Classes", _table(class_rows(metrics))]
         parts += filter(None, [unmet(metrics)])

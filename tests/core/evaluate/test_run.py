@@ -20,6 +20,7 @@ from tdpn_core.evaluate.report import summary, write_report
 from tdpn_core.evaluate.run import evaluate, evaluate_files, measure_scores
 from tdpn_core.evaluate.scorefile import read_scores, write_scores
 from tdpn_core.evaluate.scores import score_clips, view_probabilities
+from tdpn_core.evaluate.search import search_weights
 from tdpn_core.model.factory import build_model
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
@@ -306,6 +307,26 @@ def test_two_checkpoints_are_scored_and_fused(checkpoint: Path, config: RunConfi
     assert np.allclose(fused.probabilities["action"], 0.25 * one + 0.75 * two)
     assert read_scores(tmp_path / "fused" / "scores.h5").origin.fused == {str(checkpoint): 1.0, str(other): 3.0}
     assert (tmp_path / "other" / "eval-val-1x1" / "scores.h5").exists(), "each one's own scores are kept, too"
+
+
+def test_weights_searched_for_on_the_training_split_are_those_of_its_scores_and_all_of_validation_is_reported(
+    checkpoint: Path, config: RunConfig, tmp_path: Path
+) -> None:
+    pair = [
+        saved(tmp_path / "one" / "best.pt", checkpoint, config),
+        fresh(tmp_path / "two" / "best.pt", config, seed=1),
+    ]
+    options = ScoreOptions(workers=0)
+    fused = evaluate_files(pair, runtime=CPU, options=options, search_on="train", out=tmp_path / "fused")
+    trained = [read_scores(path.parent / "eval-train-1x1" / "scores.h5") for path in pair]
+    assert [scores.origin.split for scores in trained] == ["train", "train"]
+    weights = search_weights(trained)
+    (note,) = fused.scores.origin.notes
+    assert note == f"weights searched for on the train split, 24 clips: {weights[0]:g}, {weights[1]:g}"
+    own = [read_scores(path.parent / "eval-val-1x1" / "scores.h5").probabilities()["action"] for path in pair]
+    assert fused.clips == 8
+    assert np.allclose(fused.probabilities["action"], weights[0] * own[0] + weights[1] * own[1])
+    assert note in write_report(fused).read_text()
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:

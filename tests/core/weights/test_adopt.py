@@ -117,7 +117,7 @@ def test_another_number_of_classes_is_refused(prepared, parity, write, listed):
         open_checkpoint(path, classes=listed(["a", "b"]))
 
 
-@pytest.mark.parametrize(("dataset", "order"), [("kinetics400", "sorted"), ("something-something-v2", "file")])
+@pytest.mark.parametrize(("dataset", "order"), [("kinetics400", "sorted"), ("something-v2", "file")])
 def test_a_data_set_in_the_order_of_all_projects_names_the_classes(
     prepared, state, names, write, monkeypatch, dataset, order
 ):
