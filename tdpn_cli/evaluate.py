@@ -32,7 +32,9 @@ def evaluate(
         ),
     ],
     views: options.EvalViews = None,
-    split: Annotated[str, typer.Option("--split", help="Which clips: val, train or test.")] = "val",
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which clips: val, train or test (default: val).", show_default=False)
+    ] = None,
     topk: Annotated[str, typer.Option("--topk", help="Comma-separated; cut to the number of classes.")] = "1,5",
     fuse: Annotated[
         str | None,

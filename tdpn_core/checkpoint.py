@@ -200,6 +200,10 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if path.is_dir():
+        best = path / "best.pt"
+        hint = f"name {best}" if best.is_file() else "name a checkpoint in it"
+        raise CheckpointError("a folder, not a checkpoint", where=path, hint=hint)
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=path, hint="`tdpn train` writes them under runs/")
     damaged = "use another checkpoint; this one was changed or cut after it was written"

@@ -8,6 +8,9 @@ from pathlib import Path
 SCORES = "scores.h5"
 """Name of the file of scores in an evaluation's folder."""
 
+SPLIT = "val"
+"""Which clips checkpoints are scored on unless told otherwise."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
@@ -16,7 +19,9 @@ class ScoreOptions:
     data: Path | None = None
     """Prepared data; None: that of the checkpoint."""
 
-    split: str = "val"
+    split: str | None = None
+    """Which clips; None: `SPLIT`, or those that given scores are of."""
+
     views: str | None = None
     """None: the checkpoint's own."""
 
@@ -40,5 +45,6 @@ DEFAULTS = ScoreOptions()
 
 
 def default_folder(path: Path, split: str, views: str) -> Path:
-    """Where an evaluation of a checkpoint goes unless told otherwise: beside it."""
-    return path.parent / f"eval-{split}-{views}"
+    """Where an evaluation of a checkpoint goes unless told otherwise: beside it, by its name unless that is `best`."""
+    own = "" if path.stem == "best" else f"{path.stem}-"
+    return path.parent / f"eval-{own}{split}-{views}"

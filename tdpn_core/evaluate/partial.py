@@ -15,7 +15,7 @@ import numpy as np
 from tdpn_core.errors import ScoresError
 from tdpn_core.evaluate.arrays import read_arrays, write_arrays
 from tdpn_core.evaluate.scores import ScoredClips
-from tdpn_core.files import sweep
+from tdpn_core.files import make_folder, sweep
 
 _KIND = "partial scores"
 _SAVE_EVERY_SECONDS = 20.0
@@ -29,6 +29,14 @@ class PartialScores:
         self._fingerprint = fingerprint
         self._waiting: list[ScoredClips] = []
         self._saved_at = time.monotonic()
+
+    def open(self) -> None:
+        """Make the folder: that it cannot be made is to be told before anything is scored.
+
+        Raises:
+            TdpnError: it cannot be made.
+        """
+        make_folder(self.folder)
 
     def load(self) -> ScoredClips:
         """Everything that is there and whole; files of other runs, and damaged ones, are passed over.

@@ -16,10 +16,12 @@ from tdpn_core.config import RunConfig, from_dict
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluate.epic import EPIC_100, EpicRow, is_epic, measure_epic
 from tdpn_core.evaluate.fuse import align, check_weights, fuse
+from tdpn_core.evaluate.inputs import Inputs
 from tdpn_core.evaluate.metrics import Metrics, measure
-from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions, default_folder
+from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions
 from tdpn_core.evaluate.scorefile import Scores, is_scores, read_scores, write_scores
 from tdpn_core.evaluate.search import search_weights, split_in_half
+from tdpn_core.files import make_folder
 from tdpn_core.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def evaluate(
     *,
     runtime: Runtime | None,
     data: Path | None = None,
-    split: str = "val",
+    split: str | None = None,
     views: str | None = None,
     topk: tuple[int, ...] = (1, 5),
     workers: int | None = None,
@@ -137,7 +139,9 @@ def evaluate_files(
     _check_call(paths, weights, search_on)
     lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
-    job = _Sources(paths, runtime, options, out, progress)
+    if out is not None:
+        make_folder(out)
+    job = Inputs(paths, runtime, options, out, progress)
     if len(paths) == 1:
         scores = job.scores(options.split)[0]
         folder = job.folder_of(scores)
@@ -146,6 +150,7 @@ def evaluate_files(
         folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
         if runtime is None or runtime.is_main:
             write_scores(folder / SCORES, scores)
+        job.forget()
     if annotations is not None and lists is not None:
         scores = _apart(scores, annotations, lists)
     return measure_scores(scores, folder=folder, topk=topk, seconds=time.perf_counter() - began)
@@ -185,44 +190,8 @@ def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scor
     return dataclasses.replace(scores, origin=dataclasses.replace(origin, subsets=subsets))
 
 
-class _Sources:
-    """The files that were named."""
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        runtime: Runtime | None,
-        options: ScoreOptions,
-        out: Path | None,
-        progress: Progress,
-    ) -> None:
-        self.paths = paths
-        self._runtime = runtime
-        self._options = options
-        self._out = out
-        self._progress = progress
-
-    def scores(self, split: str) -> list[Scores]:
-        """Of each: read, or scored on `split`."""
-        return [read_scores(path) if is_scores(path) else self._score(path, split) for path in self.paths]
-
-    def folder_of(self, scores: Scores) -> Path:
-        """Where the report of a single file goes."""
-        (path,) = self.paths
-        beside = path.parent if is_scores(path) else default_folder(path, scores.origin.split, scores.origin.views)
-        return self._out or beside
-
-    def _score(self, path: Path, split: str) -> Scores:
-        from tdpn_core.evaluate.score import score_checkpoint  # torch, which files of scores do not need
-
-        assert self._runtime is not None
-        options = dataclasses.replace(self._options, split=split)
-        folder = self._out if len(self.paths) == 1 else None
-        return score_checkpoint(path, runtime=self._runtime, options=options, folder=folder, progress=self._progress)
-
-
 def _fused(
-    job: _Sources,
+    job: Inputs,
     weights: Sequence[float] | None,
     search_on: str | Sequence[Path] | None,
     options: ScoreOptions,

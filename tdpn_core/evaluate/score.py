@@ -16,7 +16,7 @@ from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.config import RunConfig, parse_views, to_dict
 from tdpn_core.errors import ClipError, Interrupted, Stopped, UsageError
 from tdpn_core.evaluate.match import Columns, check_frames, class_columns, reordered
-from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions, default_folder
+from tdpn_core.evaluate.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
 from tdpn_core.evaluate.partial import PartialScores
 from tdpn_core.evaluate.scorefile import Coverage, Origin, Scores, write_scores
 from tdpn_core.evaluate.scores import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
@@ -27,6 +27,7 @@ from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared
 from tdpn_core.train.stop import StopRequest, stop_requests
 from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.read import read_weights
 
 _PARTIAL = "partial"
 
@@ -37,11 +38,13 @@ def score_checkpoint(
     runtime: Runtime,
     options: ScoreOptions = DEFAULTS,
     folder: Path | None = None,
+    keep: bool = False,
     progress: Progress = SILENT,
 ) -> Scores:
     """Score every clip of a split once, and leave `scores.h5` in `folder` (default: beside the checkpoint).
 
     What an interrupted run of the same settings has scored is taken over: the file is then the same to the last bit.
+    With `keep`, this is so for a run that came to its end, too, until `forget` is called.
 
     Raises:
         CheckpointError: damaged, or trained on other classes or otherwise prepared frames than the data has.
@@ -50,14 +53,30 @@ def score_checkpoint(
         Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
     foreign = path.is_file() and not is_checkpoint(path)
-    data = find_prepared(options.data) if foreign else None
+    data = _prepared(path, options.data) if foreign else None
     checkpoint = open_checkpoint(path, data=data, classes=options.classes, progress=progress)
     job = _Job(path, checkpoint, options, runtime, folder)
     listener = progress if runtime.is_main else SILENT
     job.announce(listener)
     with stop_requests() as stop:
         job.run(listener, stop)
-    return job.finish()
+    return job.finish(keep=keep)
+
+
+def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
+    """Remove what `score_checkpoint` kept of the checkpoint at `path`, for which it gave `scores`."""
+    runtime.barrier()
+    if runtime.is_main:
+        PartialScores(default_folder(path, scores.origin.split, scores.origin.views) / _PARTIAL, "").remove()
+
+
+def _prepared(path: Path, data: Path | None) -> Path:
+    """The prepared data to score another project's file on."""
+    try:
+        return find_prepared(data)
+    except UsageError:
+        read_weights(path)  # that it is no checkpoint at all is to be told first
+        raise
 
 
 def weights_digest(checkpoint: Checkpoint) -> str:
@@ -83,12 +102,11 @@ class _Job:
         self.runtime = runtime
         self.views = options.views or self.config.sampling.views
         parse_views(self.views)
+        self.split = options.split or SPLIT
         self.data = options.data or Path(self.config.data.path)
-        self.clips = ClipStore(self.data, options.split)
+        self.clips = ClipStore(self.data, self.split)
         if len(self.clips) == 0:
-            raise UsageError(
-                f"the split {options.split!r} has no clips", where=self.data, hint="choose another --split"
-            )
+            raise UsageError(f"the split {self.split!r} has no clips", where=self.data, hint="choose another --split")
         if not options.allow_mismatch:
             check_frames(self.config.data, self.clips.manifest, where=path)
         self.columns: Columns = class_columns(
@@ -96,7 +114,7 @@ class _Job:
         )
         self.views_at_once = options.views_at_once or VIEWS_AT_ONCE[runtime.device_type]
         self.weights = weights_digest(checkpoint)
-        self.folder = folder or default_folder(path, options.split, self.views)
+        self.folder = folder or default_folder(path, self.split, self.views)
         self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
 
     def announce(self, progress: Progress) -> None:
@@ -105,12 +123,14 @@ class _Job:
 
     def run(self, progress: Progress, stop: StopRequest) -> None:
         """Score what is not scored yet and is this process's part."""
+        if self.runtime.is_main:
+            self.partial.open()
         done = set(self.partial.load().clips)
         batches = batch_clips(len(self.clips), self.views, self.views_at_once)[self.runtime.rank :: self.runtime.world]
         todo = [batch for batch in batches if not done.issuperset(batch)]
         count = sum(map(len, todo))
         if done:
-            progress.say(f"{len(done)} clips were scored before an interruption; going on")
+            progress.say(f"{self.path}: {len(done)} clips were scored before an interruption; going on")
         dataset = ViewClips(self.clips, self.config.model, replace(self.config.sampling, views=self.views))
         workers = self.options.workers
         progress.begin(f"scoring, {self.views} views", count)
@@ -137,14 +157,15 @@ class _Job:
             self.partial.save()
             progress.end()
 
-    def finish(self) -> Scores:
-        """All that all processes have scored, in one file; the parts are removed."""
+    def finish(self, *, keep: bool = False) -> Scores:
+        """All that all processes have scored, in one file; the parts are removed unless they are to be kept."""
         self.runtime.barrier()
         scores = self._scores(self.partial.load())
         self.runtime.barrier()
         if self.runtime.is_main:
             write_scores(self.folder / SCORES, scores)
-            self.partial.remove()
+            if not keep:
+                self.partial.remove()
         return scores
 
     def _scores(self, scored: ScoredClips) -> Scores:
@@ -154,9 +175,9 @@ class _Job:
         if not scored.clips:
             first, reason = next(iter(missing.items()))
             raise ClipError(f"no clip could be read, this one first: {reason}", where=first)
-        left_out = manifest.left_out.get(self.options.split, 0)
+        left_out = manifest.left_out.get(self.split, 0)
         coverage = Coverage(
-            listed=manifest.listed.get(self.options.split),
+            listed=manifest.listed.get(self.split),
             on_disk=len(store) + left_out,
             decoded=len(store),
             scored=len(scored.clips),
@@ -175,7 +196,7 @@ class _Job:
                 dataset=manifest.dataset,
                 data=str(self.data),
                 data_digest=manifest.digest,
-                split=self.options.split,
+                split=self.split,
                 views=self.views,
                 coverage=coverage,
                 subsets=manifest.subsets,
@@ -189,7 +210,7 @@ class _Job:
             self.weights,
             to_dict(self.config),
             self.clips.manifest.digest,
-            self.options.split,
+            self.split,
             self.views,
             self.views_at_once,
             self.runtime.device_type,

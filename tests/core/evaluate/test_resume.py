@@ -1,6 +1,7 @@
 """An evaluation that was interrupted goes on, and several processes share it: the file is the same to the last bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tdpn_core.errors import Stopped
 from tdpn_core.evaluate import partial, score
 from tdpn_core.evaluate.options import ScoreOptions
 from tdpn_core.evaluate.partial import PartialScores
+from tdpn_core.evaluate.run import evaluate_files
+from tdpn_core.evaluate.scorefile import read_scores
 from tdpn_core.evaluate.scores import ScoredClips, batch_clips
 from tdpn_core.runtime import Runtime
 
@@ -183,6 +186,31 @@ def test_waiting_scores_are_saved_after_a_while(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(partial.time, "monotonic", lambda: now + 21)
     parts.add(some_clips(2))
     assert PartialScores(tmp_path, "x").load().clips == [1, 2]
+
+
+def test_an_interrupted_fusion_scores_no_checkpoint_again(
+    checkpoint: Path, config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = [shutil.copy(checkpoint, tmp_path / "best.pt"), fresh(tmp_path / "last.pt", config, seed=1)]
+    batches: list[int] = []
+    original = score.score_clips
+
+    def some(*args, **kwargs):
+        for scored in original(*args, **kwargs):
+            if len(batches) == 6:  # all four of the first, two of the second
+                batches.append(0)
+                raise OSError("gone")
+            batches.append(len(scored.clips))
+            yield scored
+
+    monkeypatch.setattr(score, "score_clips", some)
+    with pytest.raises(OSError, match="gone"):
+        evaluate_files(pair, runtime=CPU, options=OPTIONS)
+    fused = evaluate_files(pair, runtime=CPU, options=OPTIONS)
+    assert sum(batches) == 16, "each clip once by each"
+    own = [read_scores(tmp_path / name / "scores.h5") for name in ("eval-val-2x1", "eval-last-val-2x1")]
+    assert np.allclose(fused.probabilities["action"], sum(one.probabilities()["action"] for one in own) / 2)
+    assert not list(tmp_path.rglob("partial"))
 
 
 def test_a_clip_that_was_missing_is_tried_again(checkpoint: Path, whole: bytes, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from scored import CPU, fresh, make_scores, saved
 from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import CheckpointError, ScoresError, ShardError, TdpnError, UsageError
-from tdpn_core.evaluate.options import ScoreOptions
+from tdpn_core.evaluate import score
+from tdpn_core.evaluate.options import ScoreOptions, default_folder
 from tdpn_core.evaluate.report import summary, write_report
 from tdpn_core.evaluate.run import evaluate, evaluate_files, measure_scores
 from tdpn_core.evaluate.scorefile import read_scores, write_scores
@@ -327,6 +328,55 @@ def test_weights_searched_for_on_the_training_split_are_those_of_its_scores_and_
     assert fused.clips == 8
     assert np.allclose(fused.probabilities["action"], weights[0] * own[0] + weights[1] * own[1])
     assert note in write_report(fused).read_text()
+
+
+def test_checkpoints_beside_one_another_have_folders_of_their_own(checkpoint: Path) -> None:
+    assert default_folder(Path("run/best.pt"), "val", "1x1") == Path("run/eval-val-1x1")
+    assert default_folder(Path("weights/tpn_r50.pth"), "val", "10x3") == Path("weights/eval-tpn_r50-val-10x3")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": "10x3"}, r"scores\.h5: its scores are of views 1x1, not 10x3; score its checkpoint with these"),
+        ({"split": "train"}, r"scores\.h5: its scores are of split val, not train"),
+    ],
+)
+def test_scores_are_not_taken_for_others_that_were_asked_for(
+    options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    write_scores(tmp_path / "scores.h5", make_scores([[1.0, 2.0]], [0]))
+    with pytest.raises(UsageError, match=message):
+        evaluate_files([tmp_path / "scores.h5"], runtime=None, options=ScoreOptions(**options))
+    same = ScoreOptions(split="val", views="1x1")
+    assert evaluate_files([tmp_path / "scores.h5"], runtime=None, options=same).clips == 1
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
+    checkpoint: Path, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("scored")
+
+    monkeypatch.setattr(score, "score_clips", fail)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TdpnError, match="file: this folder cannot be made: File exists; choose another --out"):
+        evaluate(checkpoint, runtime=CPU, workers=0, out=tmp_path / "file")
+    path = saved(tmp_path / "run" / "best.pt", checkpoint, config)
+    (tmp_path / "run" / "eval-val-1x1").write_text("")
+    with pytest.raises(TdpnError, match="eval-val-1x1/partial: this folder cannot be made: Not a directory"):
+        evaluate(path, runtime=CPU, workers=0)
+
+
+def test_a_run_folder_and_what_is_no_checkpoint_are_told(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"a folder, not a checkpoint; name {checkpoint.parent}/best\.pt"):
+        evaluate(checkpoint.parent, runtime=CPU)
+    with pytest.raises(CheckpointError, match="a folder, not a checkpoint; name a checkpoint in it"):
+        evaluate(tmp_path, runtime=CPU)
+    (tmp_path / "metrics.csv").write_text("epoch,loss\n")
+    for data in (None, prepared):  # whether the data is found or not
+        with pytest.raises(CheckpointError, match=r"metrics\.csv: neither PyTorch's format nor safetensors"):
+            evaluate(tmp_path / "metrics.csv", runtime=CPU, data=data)
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:
