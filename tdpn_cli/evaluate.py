@@ -139,6 +139,8 @@ def show(result: Evaluation) -> None:
         _show_heads(result)
     else:
         output.stdout.print(f"{result.clips} clips of {result.scores.origin.dataset} scored; none has a label.")
+    if result.scores.origin.fused:
+        output.say(f"fused: {result.scores.origin.checkpoint}")
     if is_partial(result):
         output.say(f"note: {covered(result)}")
     if lacking := apart(result):

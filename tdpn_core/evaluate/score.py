@@ -14,7 +14,7 @@ import torch
 
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.config import RunConfig, parse_views, to_dict
-from tdpn_core.errors import ClipError, Interrupted, Stopped, UsageError
+from tdpn_core.errors import ClipError, Interrupted, ShardError, Stopped, UsageError
 from tdpn_core.evaluate.match import Columns, check_frames, class_columns, reordered
 from tdpn_core.evaluate.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
 from tdpn_core.evaluate.partial import PartialScores
@@ -25,11 +25,13 @@ from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared
+from tdpn_core.shards.manifest import MANIFEST
 from tdpn_core.train.stop import StopRequest, stop_requests
 from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.read import read_weights
 
 _PARTIAL = "partial"
+_UNREADABLE = "tdpn data --verify tells all that is damaged; --allow-missing leaves such clips out and counts them"
 
 
 def score_checkpoint(
@@ -104,6 +106,9 @@ class _Job:
         parse_views(self.views)
         self.split = options.split or SPLIT
         self.data = options.data or Path(self.config.data.path)
+        if options.data is None and not (self.data / MANIFEST).is_file():
+            what = f"the data that it was trained on is not in {self.data}"
+            raise ShardError(what, where=path, hint="name the folder of prepared data with --data")
         self.clips = ClipStore(self.data, self.split)
         if len(self.clips) == 0:
             raise UsageError(f"the split {self.split!r} has no clips", where=self.data, hint="choose another --split")
@@ -149,10 +154,10 @@ class _Job:
                 progress.advance(len(scored.clips) + len(scored.missing))
                 if stop:
                     self._leave(stop)
-        except ClipError:
+        except (ClipError, ShardError) as error:
             if stop:  # the signal that asks us to stop may have ended the loader's workers, too
                 self._leave(stop)
-            raise
+            raise type(error)(error.what, where=error.where, hint=_UNREADABLE) from error
         finally:
             self.partial.save()
             progress.end()

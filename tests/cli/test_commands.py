@@ -72,6 +72,7 @@ def test_scores_are_measured_again_and_fused_without_a_network(workplace: Path) 
     fused = tdpn("eval", scores, scores, "--fuse", "1,1.5", "--json", cwd=workplace)
     assert json.loads(fused.stdout)["heads"]["action"]["top1"] == first["heads"]["action"]["top1"], fused.stderr
     searched = tdpn("eval", scores, scores, "--fuse", "search", cwd=workplace)
+    assert f"fused: 0.5 x {best} + 0.5 x {best} (2)" in searched.stderr
     assert "weights searched for on the other half of the val split, 4 clips: 0.5, 0.5" in searched.stderr
     assert "4 clips scored of 9 on disk" in searched.stderr
     assert "report  runs/folder-tdpn-r18/eval-val-1x1/eval-fused-val/report.html" in searched.stdout
