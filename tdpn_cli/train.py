@@ -119,5 +119,6 @@ def train(
             {"checkpoint": str(result.best), "epochs": state.epoch, "top1": state.best_top1, "history": state.history}
         )
     else:
-        output.stdout.print(f"best validation top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
+        clips = "validation" if any("val_top1" in row for row in result.state.history) else "training"
+        output.stdout.print(f"best {clips} top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
         output.stdout.print(f"[dim]next[/]  tdpn eval {escape(shlex.quote(str(result.best)))}", soft_wrap=True)

@@ -77,7 +77,7 @@ def train(
     """
     data = Path(config.data.path)
     clips = ClipStore(data, "train")
-    validation = ClipStore(data, "val") if "val" in clips.manifest.clips() else None
+    validation = _validation(data, clips, progress)
     if clips.manifest.digest != config.data.digest:
         raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
     for note in _peculiarities(clips, config):
@@ -99,12 +99,26 @@ def train(
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
 
 
+def _validation(data: Path, clips: ClipStore, progress: Progress) -> ClipStore | None:
+    """The clips to validate on; None where there are none, or none has a label."""
+    if "val" not in clips.manifest.clips():
+        return None
+    validation = ClipStore(data, "val")
+    if any((labels >= 0).any() for labels in validation.labels.values()):
+        return validation
+    progress.say("note: no validation clip has a label: the run is judged by its training clips")
+    return None
+
+
 def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
     """What a user may not know of the data.
 
     Raises:
-        DatasetError: there is nothing to learn: a head has a single class.
+        DatasetError: there is nothing to learn: a head has a single class, or no clip a label.
     """
+    if not any((labels >= 0).any() for labels in clips.labels.values()):
+        hint = "prepare it with annotations that have labels"
+        raise DatasetError("no training clip has a label", where=config.data.path, hint=hint)
     for head, names in clips.classes.items():
         if len(names) < 2:
             what = f"{head} has the single class {names[0]!r}: there is nothing to tell apart"
@@ -249,6 +263,8 @@ class Trainer:
         rows = []
         for head, values in probabilities.items():
             known = clips.labels[head] >= 0
+            if not known.any():
+                continue
             labels = clips.labels[head][known]
             likelihood = values[known][np.arange(len(labels)), labels]
             loss = -np.log(np.maximum(likelihood, 1e-12)).mean()

@@ -99,7 +99,7 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
 def _caution(config: RunConfig, *, validated: bool) -> str:
     averaged = " Validated were the averaged weights." if config.train.ema else ""
     if not validated:
-        return "There are no validation clips: the accuracy is that of the training clips, as they were augmented."
+        return "No validation clip has a label: the accuracy is that of the training clips, as they were augmented."
     return (
         "The best epoch was chosen on the same validation clips that its accuracy is of, one centre view each: it is a "
         f"little too good, the more so the fewer they are.{averaged}"

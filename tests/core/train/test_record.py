@@ -195,7 +195,7 @@ def test_the_page_says_what_came_out_against_chance_and_on_which_clips(tmp_path:
     averaged = replace(CONFIG, train=replace(CONFIG.train, ema=0.9))
     assert "Validated were the averaged weights." in page("x", averaged, STATE)
     unvalidated = replace(STATE, history=[{"epoch": 1.0, "loss": 1.0, "top1": 0.5, "lr": 0.1}])
-    assert "There are no validation clips" in page("x", CONFIG, unvalidated)
+    assert "No validation clip has a label" in page("x", CONFIG, unvalidated)
 
 
 def test_a_run_leaves_both_unless_it_failed_or_nothing_was_finished(tmp_path: Path) -> None:
