@@ -74,16 +74,16 @@ def covered(evaluation: Evaluation) -> str:
     absent = 0 if coverage.listed is None else coverage.listed - coverage.on_disk
     left = coverage.on_disk - coverage.decoded
     whole = f"{coverage.on_disk} on disk" if coverage.listed is None else f"{coverage.listed} in the data set's list"
-    parts = [f"{coverage.scored} clips scored of {whole}"]
+    parts = [f"{coverage.scored} {'clip' if coverage.scored == 1 else 'clips'} scored of {whole}"]
     if absent:
-        parts.append(f"{absent} were not on disk when the data was prepared")
+        parts.append(f"{absent} {'was' if absent == 1 else 'were'} not on disk when the data was prepared")
     if left:
         parts.append(f"{left} could not be decoded when the data was prepared")
     if coverage.missing:
         parts.append(f"{len(coverage.missing)} could not be read now")
     aside = coverage.decoded - coverage.scored - len(coverage.missing)
     if aside:
-        parts.append(f"{aside} were set aside")
+        parts.append(f"{aside} {'was' if aside == 1 else 'were'} set aside")
     unlabelled = max(int((labels < 0).sum()) for labels in evaluation.labels.values())
     if unlabelled and evaluation.heads:
         parts.append(f"{unlabelled} of the scored have no label")

@@ -61,7 +61,7 @@ def test_a_split_that_is_there_to_the_last_clip_needs_no_note(
 def test_data_without_a_list_is_counted_from_the_disk_on(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.h5", make_scores([[0.0, 1.0]], [1]))
     result = evaluate(tmp_path / "scores.h5", runtime=None)
-    assert covered(result) == "1 clips scored of 1 on disk."
+    assert covered(result) == "1 clip scored of 1 on disk."
     assert "in the data set" not in write_report(result).with_suffix(".html").read_text()
 
 
