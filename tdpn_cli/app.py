@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import ablate, bench, data, demo, doctor, evaluate, export, models, output, predict, prep, train
+from tdpn_cli import ablate, bench, data, demo, doctor, evaluate, export, models, output, predict, prep, ranks, train
 from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
 
@@ -57,15 +57,22 @@ def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 stopped and resumable, 130 interrupted."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    ranks.leave(_run(arguments, debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    """Run one command; gives the exit code."""
     try:
         app(args=arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:  # `tdpn eval ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        sys.exit(_tell_launcher(error) if "TDPN_ENDINGS" in os.environ else _tell_user(error, debug=debug))
+        return _tell_launcher(error) if "TDPN_ENDINGS" in os.environ else _tell_user(error, debug=debug)
+    return 0
 
 
 def _tell_user(error: BaseException, *, debug: bool) -> int:

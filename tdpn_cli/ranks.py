@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from typing import Annotated
+import threading
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -73,6 +76,22 @@ def started(
 def is_first() -> bool:
     """Whether this process is the one of its command that prints results."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or not _several()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with the exit code `code`: the one place where a command's process ends.
+
+    One of several ends like `multiprocessing`'s own: threads, exit handlers and output come to their end, but nothing
+    is torn down. An error's traceback may hold the collectives' C++ threads, and those abort a process that is.
+    """
+    if not _several():
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a reader that is gone
+            stream.flush()
+    os._exit(code)
 
 
 def _several() -> bool:

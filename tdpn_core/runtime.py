@@ -6,6 +6,7 @@ One process is the plain case: every method of its `Runtime` returns at once.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import inspect
 import os
 import platform
@@ -210,12 +211,16 @@ def joined(
     finally:
         watch.stop()
         peers.leave()
+        gc.collect()  # what `parallel` gave holds the group, whose threads end with it
         if dist.is_initialized():
             dist.destroy_process_group()
+        peers.close()
 
 
 def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
     """Set up the collective operations: gloo for what lies in memory, NCCL for what lies on GPUs."""
+    import torch.distributed.nn  # noqa: F401 - imported later it would keep the group, as its functions' default
+
     place = peers.place
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.local_world))

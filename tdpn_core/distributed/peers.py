@@ -82,6 +82,10 @@ class Peers:
             if self.place.rank == 0 and not self.place.served:
                 _await(self.place, self.store, keys, _LEAVE_SECONDS)
 
+    def close(self) -> None:
+        """Let go of the store, whose thread ends with it where this process keeps it. Nothing can be told any more."""
+        del self.store
+
 
 def meet(
     place: Place, facts: Facts, *, timeout: float, seconds: float = MEET_SECONDS, say: Callable[[str], None] | None
