@@ -219,7 +219,7 @@ def joined(
 
 def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
     """Set up the collective operations: gloo for what lies in memory, NCCL for what lies on GPUs."""
-    import torch.distributed.nn  # noqa: F401 - imported later it would keep the group, as its functions' default
+    import torch.distributed.nn  # before the group: imported later, its functions would hold it by their defaults
 
     place = peers.place
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
