@@ -1,4 +1,4 @@
-"""When a device runs out of memory: how much would have fitted."""
+"""How many clips a device can compute at a time: when its memory runs out, and when one is too few."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tdpn_core.errors import TrainingError
 
 
 def largest_that_fits(run: Callable[[int], None], size: int) -> int:
-    """The first of size/2, size/4, ... clips for which `run` does not run out of memory; 0 if not even one does."""
+    """The first of size/2, size/4, ... clips for which `run` works; 0 if even one is too many, or too few."""
     while size := size // 2:
         if _fits(run, size):
             return size
@@ -27,7 +27,7 @@ def out_of_memory(
     count, shape = clips[0], "x".join(map(str, clips[1:]))
     what = f"{device} ran out of memory with {count} clips of {shape} at a time"
     if not fitting:
-        hint = "not even one fits: use --set train.checkpointing=true, fewer --frames, or a smaller --size"
+        hint = "no smaller number works: use --set train.checkpointing=true, fewer --frames, or a smaller --size"
         return TrainingError(what, hint=hint)
     parts = accumulate * -(-count // fitting)
     smaller = max(1, batch_size * fitting // count)
@@ -45,4 +45,13 @@ def _fits(run: Callable[[int], None], size: int) -> bool:
         run(size)
     except torch.OutOfMemoryError:
         return False
+    except ValueError as error:
+        if not too_few(error):
+            raise
+        return False
     return True
+
+
+def too_few(error: ValueError) -> bool:
+    """Whether `error` is batch normalisation's over a single value, as one clip of a small network gives it."""
+    return "more than 1 value per channel" in str(error)

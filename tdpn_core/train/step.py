@@ -26,7 +26,7 @@ from tdpn_core.train.agree import together
 from tdpn_core.train.average import Average
 from tdpn_core.train.freeze import freeze, frozen_stages
 from tdpn_core.train.loss import guessing_loss, label_counts, objective
-from tdpn_core.train.memory import largest_that_fits, out_of_memory
+from tdpn_core.train.memory import largest_that_fits, out_of_memory, too_few
 from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.precision import choose_precision
 from tdpn_core.train.recompute import recompute_activations
@@ -92,14 +92,20 @@ class Learner:
         """Step `number` of the run, at the learning rate `lr`.
 
         Raises:
-            TrainingError: loss or gradient is not finite, the loss exploded, or the device is out of memory. The
-                weights are as before the step, but the batch normalisation's running statistics are not: nothing may
-                be saved after it.
+            TrainingError: loss or gradient is not finite, the loss exploded, the device is out of memory, or there are
+                too few clips for batch normalisation. The weights are as before the step, but the batch normalisation's
+                running statistics are not: nothing may be saved after it.
         """
         try:
             return self._step(batch, number, lr)
         except torch.OutOfMemoryError:
             pass  # what the step held is free only once the exception is gone
+        except ValueError as error:
+            if not too_few(error):
+                raise
+            what = "batch normalisation needs more than one value a channel, and a clip at a time gives it one"
+            hint = "use a larger --batch-size, fewer processes, a smaller --accumulate, or a larger --size"
+            raise TrainingError(what, hint=hint) from error
         raise self._out_of_memory(batch)
 
     def weights(self) -> dict[str, Tensor]:

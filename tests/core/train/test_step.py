@@ -251,7 +251,7 @@ def test_fp16_that_overflows_at_the_smallest_scale_is_an_error(tiny: dict[str, s
     [
         (3, r"ran out of memory with 6 clips of 3x10x32x32 at a time; 3 fit: --accumulate 2 .* --batch-size 4 "),
         (1, r"1 fit: --accumulate 6 "),
-        (0, r"not even one fits: use --set train.checkpointing=true, fewer --frames"),
+        (0, r"no smaller number works: use --set train.checkpointing=true, fewer --frames"),
     ],
 )
 def test_out_of_memory_names_the_batch_that_would_fit(
@@ -271,6 +271,24 @@ def test_out_of_memory_names_the_batch_that_would_fit(
     with pytest.raises(TrainingError, match=message):
         _steps(learner, 1)
     assert tried == {3: [6, 3], 1: [6, 3, 1], 0: [6, 3, 1]}[fitting]
+
+
+def test_a_single_value_to_normalise_is_no_size_that_fits_and_no_bug(
+    tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = _learner(_config(tiny))
+    with pytest.raises(TrainingError, match=r"normalisation needs more than one value a channel.* larger --batch-size"):
+        learner.step(_batch(1), number=0, lr=0.05)
+    learn: Callable[..., Tensor] = learner._learn
+
+    def limited(part: Batch, *rest: Any) -> Tensor:
+        if len(part.indices) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return learn(part, *rest)
+
+    monkeypatch.setattr(learner, "_learn", limited)
+    with pytest.raises(TrainingError, match="with 6 clips of 3x10x32x32 at a time; no smaller number works"):
+        _steps(learner, 1)
 
 
 @pytest.mark.parametrize(
