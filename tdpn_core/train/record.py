@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config import RunConfig, to_dict
-from tdpn_core.errors import Stopped
+from tdpn_core.errors import Stopped, TdpnError
 from tdpn_core.files import sweep, write_json, write_text
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.train.tracking import Tracker, find_tracker
+from tdpn_core.train.tracking import TensorBoardTracker, Tracker, find_tracker
 
 STEPS = 20
 """Every so many steps its numbers are written down, too."""
@@ -25,7 +24,10 @@ _TRACKING = "tracking.json"
 
 
 class Record:
-    """A run's folder, and the trackers that follow it. Nothing is written before `running`."""
+    """A run's folder, and the trackers that follow it. Nothing is written before `running`.
+
+    None of this is needed to go on: what fails on the way is said once, and no run of days ends by it.
+    """
 
     def __init__(
         self, folder: Path, config: RunConfig, *, track: Sequence[str] = (), progress: Progress = SILENT
@@ -38,22 +40,22 @@ class Record:
         self.folder = folder
         self._config = config
         self._progress = progress
-        self._events: Any = None
         self._state = TrainingState()
         self._known = _known(folder)
-        self._trackers: dict[str, Tracker] = {
-            name: find_tracker(name) for name in dict.fromkeys([*self._known, *track])
-        }
+        self._trackers: dict[str, Tracker] = {"tensorboard": TensorBoardTracker()}
+        self._trackers |= {name: find_tracker(name) for name in dict.fromkeys([*self._known, *track])}
+        self._faulty: set[str] = set()
 
     @contextmanager
     def running(self, state: TrainingState) -> Iterator[None]:
-        """The run goes on from `state`; `status.json` tells, in the end too, how it stands."""
-        from torch.utils.tensorboard.writer import SummaryWriter  # half a second, only when a run really starts
+        """The run goes on from `state`; `status.json` tells, in the end too, how it stands.
 
+        Raises:
+            TdpnError: the folder cannot be written.
+        """
         self._state = state
         sweep(self.folder)
         write_json(self.folder / "config.json", to_dict(self._config))
-        self._events = SummaryWriter(str(self.folder / "tensorboard"))
         self._begin_tracking()
         self._status("running")
         end = "failed"
@@ -64,7 +66,6 @@ class Record:
             end = "stopped"
             raise
         finally:
-            self._events.close()
             self._each(lambda tracker: tracker.end(end))
             self._status(end)
             if end != "failed" and self._state.history:
@@ -78,30 +79,28 @@ class Record:
     def epoch(self, state: TrainingState) -> None:
         """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to the curves."""
         self._state = state
-        write_text(self.folder / "metrics.csv", pd.DataFrame(state.history).to_csv(index=False))
+        self._write("metrics.csv", lambda path: write_text(path, pd.DataFrame(state.history).to_csv(index=False)))
         row = {name: value for name, value in state.history[-1].items() if name not in ("epoch", "step")}
         self._log(row, state.step)
         self._status("running")
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._events.add_scalar(name, value, global_step=step)
         self._each(lambda tracker: tracker.log(values, step))
 
     def _begin_tracking(self) -> None:
         settings = to_dict(self._config)
-        ids: dict[str, str] = {}
+        ids: dict[str, str | None] = {}
 
         def begin(tracker: Tracker) -> None:
             name = next(name for name, own in self._trackers.items() if own is tracker)
             ids[name] = tracker.begin(self.folder, settings, self._known.get(name))
 
         self._each(begin)
-        if ids:
-            write_json(self.folder / _TRACKING, ids)
+        if known := {name: number for name, number in ids.items() if number is not None}:
+            self._write(_TRACKING, lambda path: write_json(path, known))
 
-    def _each(self, call: Any) -> None:
-        """Call with every tracker. One that fails is left out from then on: no run of days ends by it."""
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        """Call with every tracker. One that fails is left out from then on."""
         for name, tracker in list(self._trackers.items()):
             try:
                 call(tracker)
@@ -110,23 +109,32 @@ class Record:
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._progress.say(f"{name} does not follow this run any more: {first}")
 
+    def _write(self, name: str, write: Callable[[Path], None]) -> bool:
+        """Let `write` make the file `name`; whether it did. It is tried anew the next time."""
+        try:
+            write(self.folder / name)
+        except TdpnError as error:
+            if name not in self._faulty:
+                self._faulty.add(name)
+                self._progress.say(f"warning: {error.where}: {error.what}; the run goes on")
+            return False
+        return True
+
     def _summarise(self) -> None:
         from tdpn_core.train.summary import CURVES, SUMMARY, write_summary  # matplotlib, half a second
 
-        write_summary(self.folder, self._config, self._state)
-        self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
+        if self._write(SUMMARY, lambda path: write_summary(path.parent, self._config, self._state)):
+            self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
 
     def _status(self, name: str) -> None:
-        write_json(
-            self.folder / "status.json",
-            {
-                "state": name,
-                "pid": os.getpid(),
-                "epochs": self._state.epoch,
-                "steps": self._state.step,
-                "best_top1": self._state.best_top1,
-            },
-        )
+        status = {
+            "state": name,
+            "pid": os.getpid(),
+            "epochs": self._state.epoch,
+            "steps": self._state.step,
+            "best_top1": self._state.best_top1,
+        }
+        self._write("status.json", lambda path: write_json(path, status))
 
 
 class NoRecord(Record):

@@ -1,7 +1,9 @@
-"""Where else a run's numbers go: Weights & Biases and MLflow, each behind the same three calls."""
+"""Where else a run's numbers go: TensorBoard, Weights & Biases and MLflow, each behind the same three calls."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,14 +16,45 @@ PROJECT = "tdpn"
 class Tracker(Protocol):
     """One service that follows a run. What it needs to be told comes from its own environment variables."""
 
-    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
-        """A run that is named like `folder`, or the one of the id `known` again; gives its id."""
+    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str | None:
+        """A run that is named like `folder`, or the one of the id `known` again; gives its id if it needs one."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Numbers by name, as they are after optimiser step `step`."""
 
     def end(self, ending: str) -> None:
         """How the run ended: `finished`, `stopped` or `failed`."""
+
+
+class TensorBoardTracker:
+    """TensorBoard's event files, in the run's folder. Every run has them.
+
+    They are written here and now: the thread of TensorBoard's own writer would print what goes wrong.
+    """
+
+    def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> None:
+        """One more file of events; TensorBoard joins those of a folder."""
+        began = time.time_ns()
+        self._path = folder / "tensorboard" / f"events.out.tfevents.{began // 10**9}.{began}.{os.getpid()}"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
+        self._write(file_version="brain.Event:2")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """A point of each curve."""
+        points = [{"tag": name, "simple_value": value} for name, value in values.items()]
+        self._write(step=step, summary={"value": points})
+
+    def end(self, ending: str) -> None:
+        """Nothing is left to write."""
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        with self._path.open("r+b") as file:  # a file that was removed is not begun anew
+            file.seek(0, os.SEEK_END)
+            RecordWriter(file).write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 class WandbTracker:
@@ -77,7 +110,7 @@ TRACKERS: dict[str, tuple[type[Tracker], str]] = {
     "wandb": (WandbTracker, "wandb"),
     "mlflow": (MlflowTracker, "mlflow"),
 }
-"""By name: the class, and the module that it needs."""
+"""Those that a user may ask for, by name: the class, and the module that it needs."""
 
 
 def find_tracker(name: str) -> Tracker:

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -108,6 +109,61 @@ def test_a_tracker_that_fails_is_left_out_and_the_run_goes_on(tmp_path: Path) ->
     assert listener.lines[0] == "failing does not follow this run any more: no route to host"
     assert len(listener.lines) == 2  # the other one is the summary's
     assert Fake.heard.count("finished") == 1
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file"])
+def test_a_folder_of_curves_that_vanishes_is_said_once_and_the_run_goes_on(tmp_path: Path, instead: str) -> None:
+    listener = Listener()
+    record = Record(tmp_path, CONFIG, progress=listener)
+    with record.running(TrainingState()):
+        record.epoch(STATE)
+        shutil.rmtree(tmp_path / "tensorboard")
+        if instead == "a file":
+            (tmp_path / "tensorboard").touch()
+        for _ in range(3):
+            record.epoch(STATE)
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
+    assert len(listener.lines) == 2, listener.lines
+    assert re.match(r"tensorboard does not follow this run any more: .*(No such file|Not a dir)", listener.lines[0])
+
+
+def test_what_cannot_be_written_for_people_is_said_once_and_tried_again(tmp_path: Path) -> None:
+    listener = Listener()
+    in_the_way = [tmp_path / name for name in ("metrics.csv", "status.json", "summary.html")]
+    record = Record(tmp_path, CONFIG, progress=listener)
+    with record.running(TrainingState()):
+        for path in in_the_way:
+            path.unlink(missing_ok=True)
+            path.mkdir()
+        record.epoch(STATE)
+        record.epoch(STATE)
+        in_the_way[0].rmdir()
+        record.epoch(STATE)
+    assert (tmp_path / "metrics.csv").read_text().startswith("epoch,step,")
+    assert listener.lines == [f"warning: {path}: cannot write: Is a directory; the run goes on" for path in in_the_way]
+
+
+def test_a_failing_end_of_the_record_does_not_hide_why_a_run_failed(tmp_path: Path) -> None:
+    def fail() -> None:
+        (tmp_path / "status.json").unlink()
+        (tmp_path / "status.json").mkdir()
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"), Record(tmp_path, CONFIG).running(TrainingState()):
+        fail()
+
+
+def test_tensorboard_reads_what_a_run_and_its_continuation_left(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for number in (1, 2):
+        record = Record(tmp_path, CONFIG)
+        with record.running(STATE):
+            record.step(TrainingState(step=number * STEPS), {"loss": number / 8})
+            record.epoch(replace(STATE, step=number * STEPS))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(point.step, point.value) for point in events.Scalars("step/loss")] == [(20, 0.125), (40, 0.25)]
+    assert [(point.step, point.value) for point in events.Scalars("val_top1")] == [(20, 0.5), (40, 0.5)]
 
 
 @pytest.mark.parametrize(
