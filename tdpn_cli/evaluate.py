@@ -49,7 +49,10 @@ def evaluate(
             help="Where weights are searched: half of the clips (the other is reported), a split, or files of scores.",
         ),
     ] = "half",
-    data: options.Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Prepared data set (default: that of the checkpoint).", show_default=False),
+    ] = None,
     classes: options.Classes = None,
     annotations: Annotated[
         Path | None,

@@ -134,6 +134,13 @@ def test_lists_that_were_not_packed_are_taken_from_a_folder(bare: Path) -> None:
     assert json.loads(Path("apart/results.json").read_text())["epic"] == packed["epic"]
 
 
+def test_lists_that_come_later_are_packed_by_the_same_command(bare: Path) -> None:
+    write_lists(Path("bare/annotations"))
+    said = tdpn("prep", "epic100", "--root", "bare", "--short-side", 48, "--out", "packed")
+    assert "nothing to do" in said
+    assert load_manifest(Path("packed")).subsets == load_manifest(Path("data/epic100")).subsets != {}
+
+
 @pytest.mark.parametrize(
     ("lists", "error", "message"),
     [

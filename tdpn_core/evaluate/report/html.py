@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from tdpn_core.errors import TdpnError
+from tdpn_core.errors import ShardError, TdpnError
 from tdpn_core.evaluate.metrics import Metrics
 from tdpn_core.evaluate.report.previews import preview
 from tdpn_core.evaluate.report.published import published_rows
@@ -146,6 +146,8 @@ def _wrong(evaluation: Evaluation, head: str) -> list[Markup]:
         row = {name: number for number, name in enumerate(store.ids)}
         for number in chosen:
             name = evaluation.ids[number]
+            if name not in row:
+                raise ShardError("is not in the prepared data", where=name)
             own = probabilities[number, labels[number]]
             lines = [
                 f"{sure[number]:.0%} {names[guess[number]]}",
@@ -153,7 +155,7 @@ def _wrong(evaluation: Evaluation, head: str) -> list[Markup]:
                 name,
             ]
             films.append(Clip(name, preview(store, row[name], program), lines))
-    except (TdpnError, KeyError) as error:
+    except TdpnError as error:
         failed = str(error)
     blocks = [clips(films)] if films else []
     if failed:

@@ -278,6 +278,15 @@ def test_some_clips_without_labels_are_counted_apart(tmp_path: Path) -> None:
     assert "3 clips scored of 3 on disk; 1 of the scored have no label." in write_report(result).read_text()
 
 
+def test_wrong_clips_that_the_data_no_longer_has_are_named_without_films(prepared: Path, tmp_path: Path) -> None:
+    names = ClipStore(prepared, "val").classes
+    scores = make_scores(np.eye(8)[:1] * 9, [3], ids=["gone.mp4"], data=str(prepared), classes=names)
+    page = write_report(measure_scores(scores, folder=tmp_path)).with_suffix(".html").read_text()
+    assert "Not all can be shown: gone.mp4: is not in the prepared data" in page
+    assert "<td>gone.mp4" in page
+    assert "<video" not in page
+
+
 def test_one_class_is_always_right(tmp_path: Path) -> None:
     result = measure_scores(make_scores([[0.3], [-2.0]], [0, 0]), folder=tmp_path)
     assert result.heads["action"].top == {1: 1.0}
