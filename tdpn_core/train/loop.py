@@ -127,6 +127,8 @@ def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
         if absent:
             first = ", ".join(repr(name) for name in absent[:3]) + (", ..." if len(absent) > 3 else "")
             yield f"note: {len(absent)} of {len(names)} {head} classes have no clip to train on: {first}"
+    if len(clips.classes) > 1:
+        yield f"note: every top-1 of this run is the mean over {' and '.join(clips.classes)}"
     if config.train.batch_size > len(clips):
         yield f"note: a batch of {config.train.batch_size} clips is more than the {len(clips)} there are: it takes all"
 

@@ -97,12 +97,16 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
 
 
 def _caution(config: RunConfig, *, validated: bool) -> str:
+    heads = list(config.model.num_classes)
+    mean = f" Accuracies are the mean over {' and '.join(heads)}." if len(heads) > 1 else ""
     averaged = " Validated were the averaged weights." if config.train.ema else ""
     if not validated:
-        return "No validation clip has a label: the accuracy is that of the training clips, as they were augmented."
+        return (
+            "No validation clip has a label: the accuracy is that of the training clips, as they were augmented." + mean
+        )
     return (
         "The best epoch was chosen on the same validation clips that its accuracy is of, one centre view each: it is a "
-        f"little too good, the more so the fewer they are.{averaged}"
+        f"little too good, the more so the fewer they are.{averaged}{mean}"
     )
 
 

@@ -40,7 +40,10 @@ def kitchens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert "note: 2 val segments are of videos that are not on disk ('P18_07' for one)" in prepared
         trained = tdpn("train", "--epochs", 2, *TINY, "--set", "sampling.short_side=36")
         assert "94 of 97 verb classes have no clip to train on" in trained
+        assert "note: every top-1 of this run is the mean over verb and noun" in trained
         assert f"next  tdpn eval {BEST}" in trained
+        page = Path(BEST).with_name("summary.html").read_text()
+        assert "Accuracies are the mean over verb and noun." in page
     return folder
 
 
