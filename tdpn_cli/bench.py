@@ -42,8 +42,19 @@ Profile = Annotated[
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed, always beside a baseline.")
 
 
-@app.command("infer", epilog=EXAMPLES["infer"])
-def infer(
+@app.command(
+    "infer",
+    epilog=EXAMPLES["infer"],
+    help="Time a network as evaluation and prediction run it, beside its plain form, and compare their outputs.",
+)
+@app.command(
+    "train",
+    epilog=EXAMPLES["train"],
+    help="Time training steps (forward, backward, optimiser) beside the network's plain form, and compare their "
+    "outputs.",
+)
+def compute(
+    context: typer.Context,
     model: Model = "tdpn",
     arch: Depth = None,
     frames: Frames = None,
@@ -56,37 +67,9 @@ def infer(
     gpus: options.Gpus = None,
     as_json: options.Json = False,
 ) -> None:
-    """Time a network as evaluation and prediction run it, beside its plain form, and compare their outputs."""
+    """Both commands, which differ in what is timed."""
     _run(
-        "infer",
-        model,
-        {"arch": arch, "frames": frames, "size": size, "settings": options.parse_settings(settings)},
-        batch=batch_size,
-        rounds=rounds,
-        compiled=compile_,
-        profile=profile,
-        gpus=gpus,
-        as_json=as_json,
-    )
-
-
-@app.command("train", epilog=EXAMPLES["train"])
-def train(
-    model: Model = "tdpn",
-    arch: Depth = None,
-    frames: Frames = None,
-    size: Size = 224,
-    batch_size: Batch = 2,
-    rounds: Rounds = 5,
-    compile_: Compile = False,
-    profile: Profile = None,
-    settings: options.Settings = None,
-    gpus: options.Gpus = None,
-    as_json: options.Json = False,
-) -> None:
-    """Time training steps (forward, backward, optimiser) beside the network's plain form, and compare their outputs."""
-    _run(
-        "train",
+        "train" if context.info_name == "train" else "infer",
         model,
         {"arch": arch, "frames": frames, "size": size, "settings": options.parse_settings(settings)},
         batch=batch_size,

@@ -6,7 +6,7 @@ Everywhere in this package: N clips, C channels, T frames, H rows, W columns.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +17,14 @@ Kernel: TypeAlias = tuple[int, int, int]
 POINT: Kernel = (1, 1, 1)
 FRAME: Kernel = (1, 3, 3)
 TIME: Kernel = (3, 1, 1)
+
+
+class ConvOptions(TypedDict, total=False):
+    """What `Conv` may be told by name."""
+
+    stride: int
+    temporal_stride: int
+    groups: int
 
 
 class Conv(FoldingConv):
@@ -53,12 +61,10 @@ class ConvNorm(nn.Sequential):
         out_channels: int,
         kernel: Kernel = POINT,
         *,
-        stride: int = 1,
-        temporal_stride: int = 1,
-        groups: int = 1,
         relu: bool = True,
+        **options: Unpack[ConvOptions],
     ):
-        conv = Conv(channels, out_channels, kernel, stride=stride, temporal_stride=temporal_stride, groups=groups)
+        conv = Conv(channels, out_channels, kernel, **options)
         parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, bn=nn.BatchNorm3d(out_channels))
         if relu:
             parts["relu"] = nn.ReLU(inplace=True)
