@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +81,6 @@ def run_child(
     where: Path,
     output: IO[bytes] | None = None,
     feed: Iterable[bytes | memoryview] | None = None,
-    environment: Mapping[str, str] | None = None,
     cancel: threading.Event | None = None,
 ) -> Finished:
     """Run `command` to its end.
@@ -92,7 +91,6 @@ def run_child(
         where: the clip it works on, for messages.
         output: an open file that the child writes its standard output to; without it, the output comes back.
         feed: what it reads from standard input, taken as it reads; without it, standard input is empty.
-        environment: variables added to those of this process.
         cancel: set it, and the child is killed within a fraction of a second.
 
     Raises:
@@ -104,7 +102,7 @@ def run_child(
     with ExitStack() as stack:
         side: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("side"), "rb", buffering=0))
         arguments = [part.replace(SIDE_CHANNEL, str(side.fileno())) for part in command]
-        process = _start(arguments, side, output, feed is not None, environment)
+        process = _start(arguments, side, output, feed is not None)
         stack.callback(_reap, process)
         _restrict(process.pid, limits, limits.file_bytes if output is not None or arguments != command else 0)
         streams = _Streams(process, side, feed, limits, where)
@@ -143,7 +141,7 @@ def stream_child(
         side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
         side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
         arguments = [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command]
-        process = _start(arguments, side_writer, None, False, None)
+        process = _start(arguments, side_writer, None, False)
         stack.callback(_reap, process)
         side_writer.close()
         _restrict(process.pid, replace(limits, seconds=_DAYS), 0)
@@ -272,7 +270,6 @@ def _start(
     side: IO[bytes],
     output: IO[bytes] | None,
     fed: bool,
-    environment: Mapping[str, str] | None,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -283,7 +280,6 @@ def _start(
             bufsize=0,
             pass_fds=(side.fileno(),),
             start_new_session=True,
-            env={**os.environ, **environment} if environment else None,
         )
     except (OSError, ValueError) as error:
         raise ToolError(f"cannot be started: {error}", where=command[0]) from error

@@ -88,11 +88,3 @@ class EncodedClip:
 
     flow_method: Literal["tvl1", "dis"] | None = None
     """How flow was computed; None of RGB."""
-
-
-def scaled_size(height: int, width: int, short_side: int, *, enlarge: bool = False) -> tuple[int, int]:
-    """(height, width) of frames that are scaled so that their shorter side has `short_side` pixels, or at most that."""
-    short = min(height, width)
-    side = short_side if enlarge else min(short, short_side)
-    height, width = ((2 * length * side + short) // (2 * short) for length in (height, width))
-    return height, width
