@@ -121,14 +121,21 @@ def predict(
     predictions = []
     told = _Told(silent=as_json)
     model, words = _model_first(checkpoint, clips or [])
-    for prediction in predict(words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=told.tell):
-        predictions.append(prediction)
-        if not as_json:
-            show(prediction, told=told.name == prediction.name)
+    ended = False
+    try:
+        for prediction in predict(words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=told.tell):
+            predictions.append(prediction)
+            if not as_json:
+                show(prediction, told=told.name == prediction.name)
+    except KeyboardInterrupt:  # how a live stream ends; what was answered is kept
+        ended = True
+        predictions += told.unfinished(predictions)
     if table is not None:
         write_text(table, to_csv(predictions))
     if as_json:
         output.print_json([plain(prediction) for prediction in predictions])
+    if ended:
+        raise KeyboardInterrupt
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)
 
@@ -149,16 +156,30 @@ class _Told:
     def __init__(self, *, silent: bool) -> None:
         self.silent = silent
         self.name: str | None = None
-        """The clip whose segments have been printed."""
+        """The clip whose segments have been told."""
+
+        self.segments: list[Segment] = []
+        """Those of that clip."""
 
     def tell(self, name: str, segment: Segment) -> None:
         """One segment on stdout, below the name of its clip."""
-        if self.silent:
-            return
         if self.name != name:
-            _print_name(name)
-            self.name = name
-        show_segment(segment)
+            self.name, self.segments = name, []
+            if not self.silent:
+                _print_name(name)
+        self.segments.append(segment)
+        if not self.silent:
+            show_segment(segment)
+
+    def unfinished(self, finished: list[Prediction]) -> list[Prediction]:
+        """What is known of a clip under way, as a clip that failed."""
+        from tdpn_core.errors import ClipError
+        from tdpn_core.predict import Prediction
+
+        if self.name is None or any(prediction.name == self.name for prediction in finished):
+            return []
+        error = ClipError("interrupted", where=self.name)
+        return [Prediction(name=self.name, segments=self.segments, seconds=self.segments[-1].end, error=error)]
 
 
 def show(prediction: Prediction, *, told: bool = False) -> None:

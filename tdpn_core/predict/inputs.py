@@ -91,7 +91,8 @@ def _of(word: str) -> Iterator[Input]:
 
 def _file(path: Path) -> Input:
     if not path.is_file():
-        return Input(name=str(path), error=ClipError("not a regular file", where=path))
+        what = "not a regular file" if path.exists() else "a link to what is not there"
+        return Input(name=str(path), error=ClipError(what, where=path))
     if _PICTURE.fullmatch(path.name):
         what = "a single picture, not a clip"
         return Input(name=str(path), error=ClipError(what, where=path, hint="name its folder to predict the sequence"))
@@ -143,8 +144,7 @@ def _below(folder: Path) -> Iterator[Input]:
     for path, source in sorted(clips):
         yield Input(name=str(folder / path), source=source)
     special = [folder / entry.rpartition(" (")[0] for entry in found.special]
-    for entry in special:
-        yield Input(name=str(entry), error=ClipError("not a regular file", where=entry))
+    yield from map(_file, special)
     if not clips and not special:
         passed = "; ".join(found.notes()) or "it is empty"
         yield Input(name=str(folder), error=ClipError(f"no video in this folder: {passed}", where=folder))

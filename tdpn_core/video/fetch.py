@@ -25,6 +25,9 @@ _REASONS = (
 )
 
 
+_SILENCE = 20.0  # seconds without a byte after which a server is asked once more: somebody waits
+
+
 @contextmanager
 def fetched(address: Address) -> Iterator[Path]:
     """The file behind an address of http, in a scratch folder that is gone afterwards.
@@ -37,9 +40,9 @@ def fetched(address: Address) -> Iterator[Path]:
     name = PurePosixPath(urlsplit(address.name).path).name or "video"
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
         try:
-            found = fetch(address.name, Path(folder) / name[-80:], patience=Patience(retries=2))
+            found = fetch(address.name, Path(folder) / name[-80:], patience=Patience(timeout=_SILENCE, retries=1))
         except TdpnError as error:
-            raise ClipError(error.what, where=address.name, hint=error.hint) from error
+            raise ClipError(error.what, where=address.name) from error  # its hint tells of the scratch folder
         yield found.path
 
 

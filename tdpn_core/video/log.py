@@ -114,6 +114,8 @@ def no_frames(log: str, path: Path, max_pixels: int) -> ClipError:
 
 def explain(log: str, path: Path, max_pixels: int) -> str:
     """Why no frame came out of `path`, in a few words."""
+    if path.is_file() and path.stat().st_size == 0:
+        return "an empty file"
     header = read_header(log)
     size = f"{header.width}x{header.height}" if header else "its size"
     for pattern, reason in _REASONS:

@@ -4,11 +4,17 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from tdpn_cli.app import app
+from tdpn_core.predict import Prediction, Segment
 
 
 def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -84,6 +90,46 @@ def test_a_table_that_cannot_be_written_is_told_after_the_answers(place: Path) -
     assert "clips/0.mp4" in result.stdout
     assert "Traceback" not in result.stderr
     assert "clips/0.mp4/out.csv: cannot write: File exists" in result.stderr
+
+
+def test_what_was_told_before_ctrl_c_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live stream has no other end."""
+    done = Prediction(name="a.mp4", heads={"action": [("left", 0.9)]}, seconds=1.0)
+    part = Segment(0.0, 2.5, {"action": [("right", 0.75)]})
+
+    def stopped(*_: object, tell: Callable[[str, Segment], None], **__: object) -> Iterator[Prediction]:
+        yield done
+        tell("webcam 0", part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tdpn_core.predict.predict", stopped)
+    words = ["predict", "a.mp4", "--webcam", "0", "--json", "--csv", str(place / "stopped.csv")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 130
+    first, second = json.loads(result.stdout)
+    assert (first["clip"], first["error"]) == ("a.mp4", None)
+    assert (second["clip"], second["error"], second["seconds"]) == ("webcam 0", "webcam 0: interrupted", 2.5)
+    assert [segment["end"] for segment in second["segments"]] == [2.5]
+    rows = list(csv.DictReader((place / "stopped.csv").read_text().splitlines()))
+    assert [(row["clip"], row["class"]) for row in rows] == [("a.mp4", "left"), ("webcam 0", "right"), ("webcam 0", "")]
+
+
+def test_ctrl_c_in_a_long_list_ends_with_130_and_leaves_nothing(place: Path) -> None:
+    command = [sys.executable, "-m", "tdpn_cli", "predict", *["clips/0.mp4"] * 2000, "--overlay", "drawn"]
+    scratch = place / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes) as process:
+        assert "0.mp4" in process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert not list(scratch.iterdir())
+    assert all(path.suffix == ".mp4" for path in (place / "drawn").iterdir())
+    shutil.rmtree(place / "drawn")
+    scratch.rmdir()
 
 
 def test_a_closed_pipe_ends_quietly(place: Path) -> None:

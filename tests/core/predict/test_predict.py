@@ -3,6 +3,7 @@
 import csv
 import http.server
 import io
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -157,8 +158,13 @@ def test_an_address_that_holds_no_video_is_told(checkpoint: Path, web: str, path
         assert message in str(error)
 
 
-def test_a_server_that_is_not_there_is_told(checkpoint: Path) -> None:
-    assert "Connection refused" in str(_one("http://127.0.0.1:9/a.mp4", checkpoint).error)
+def test_a_server_that_is_not_there_or_says_nothing_is_told(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "http://127.0.0.1:9/a.mp4"
+    assert str(_one(refused, checkpoint).error) == f"{refused}: cannot be fetched: Connection refused"
+    monkeypatch.setattr("tdpn_core.video.fetch._SILENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        error = _one(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4", checkpoint).error
+    assert str(error).endswith("/a.mp4: cannot be fetched: timed out")
 
 
 def test_a_live_stream_is_answered_window_by_window(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,17 +189,20 @@ def test_clips_that_fail_are_told_and_the_rest_goes_on(
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile '/etc/passwd'\n")
     (tmp_path / "right.txt").write_bytes(long_video.read_bytes())
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to("nowhere.mp4")
     render = [program.path, "-y", "-loglevel", "error", "-f", "lavfi"]
     sound = [*render, "-i", "sine=duration=1", tmp_path / "sound.mp4"]
     one = [*render, "-i", "testsrc2=size=64x48:rate=25", "-frames:v", "1", tmp_path / "one.mp4"]
     huge = [*render, "-i", "color=size=7680x4320:rate=1:duration=1", "-preset", "ultrafast", tmp_path / "8k.mp4"]
     for command in (sound, one, huge):
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
-    words = ["text.mp4", "list.mp4", "sound.mp4", "8k.mp4", "one.mp4", "right.txt"]
+    words = ["text.mp4", "list.mp4", "sound.mp4", "8k.mp4", "empty.mp4", "link.mp4", "one.mp4", "right.txt"]
     found = predict([tmp_path / word for word in words], checkpoint=checkpoint, runtime=CPU)
     errors = [str(prediction.error) for prediction in found]
     expected = ["not a video", "not a video container that is read here", "no video stream",
-                "7680x4320 exceeds the limit of 9437184 pixels", "None", "None"]  # fmt: skip
+                "7680x4320 exceeds the limit of 9437184 pixels", "an empty file", "a link to what is not there",
+                "None", "None"]  # fmt: skip
     assert all(part in text for part, text in zip(expected, errors, strict=True)), errors
     timeline = PredictOptions(timeline=Windowing())
     again = predict([tmp_path / word for word in words], checkpoint=checkpoint, runtime=CPU, options=timeline)
