@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ from tdpn_core.video.stream import StreamedFrame
 _SMALLEST = 224  # pixels of a panel's side; smaller networks are shown enlarged
 _TITLE = 26
 _ROWS = 3
+_FEWEST, _MOST = 20.0, 240.0  # pictures a second of the film
+_LONGEST_GAP = 300.0  # seconds; times that jump by more are broken
 _FAINTEST = 0.05  # a response below this never fills the scale
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
 _COLOURS = np.stack([np.interp(np.arange(256), np.linspace(0, 255, 5), _STOPS[:, c]) for c in range(3)], 1)
@@ -50,8 +54,8 @@ def explain(
     """Write a video of panels, each of what the network saw (its centre crop): the class-activation map of the
     likeliest class, and the responses of the global and the local difference modules where the network has them.
 
-    Windows slide over the frames; each frame is shown by the window whose middle is nearest. Responses are scaled by
-    the largest so far.
+    Windows slide over the frames; each frame is shown by the window whose middle is nearest, and from its own time on,
+    however uneven the times are. Responses are scaled by the largest so far.
 
     Raises:
         ClipError: the frames cannot be read; no file is left then.
@@ -62,13 +66,35 @@ def explain(
     painter = _Painter(config, panels(scorer))
     shown = painter.pictures(_seen(frames, windowing, scorer, name))
     first = next(shown)  # tells that there are frames, before a file is begun
-    fps = painter.fps
+    film = paced(chain([first], shown), painter.fps, painter.each)
+    write_pictures(film, painter.size, painter.fps, out, program, where=Path(name))
 
-    def all_of_them() -> Iterator[bytes]:
-        yield first
-        yield from shown
 
-    write_pictures(all_of_them(), painter.size, fps, out, program, where=Path(name))
+def paced(pictures: Iterable[tuple[float, bytes]], fps: float, last: int = 1) -> Iterator[bytes]:
+    """Pictures, each given with the second that it is shown from, as those of an even film: repeated or left out.
+
+    The first is shown from the start, the last one `last` times; no gap is longer than `_LONGEST_GAP`.
+    """
+    shown: bytes | None = None
+    begin = 0
+    lag = 0  # pictures that gaps were cut by
+    for seconds, picture in pictures:
+        if shown is not None:
+            place = round(seconds * fps) - lag
+            longest = begin + round(_LONGEST_GAP * fps)
+            if place > longest:
+                lag, place = lag + place - longest, longest
+            yield from repeat(shown, max(0, place - begin))
+            begin = max(begin, place)
+        shown = picture
+    if shown is not None:
+        yield from repeat(shown, last)
+
+
+def film_rate(fps: float) -> tuple[float, int]:
+    """Pictures a second of a film of frames that come at `fps`, and how many each is: more, the closer to its time."""
+    each = max(1, math.ceil(_FEWEST / fps - 0.1))  # 0.1: a measured rate is not exact
+    return min(fps * each, _MOST), each
 
 
 def panels(scorer: Scorer) -> list[str]:
@@ -96,18 +122,18 @@ class _Painter:
         self.config = config
         self.width = self.side * (1 + len(kinds))
         self.size = (_TITLE + self.side + caption_height(self.width, _ROWS), self.width)
-        self.fps = 25.0
+        self.fps, self.each = 25.0, 1
         self.largest = dict.fromkeys(kinds, _FAINTEST)
         titles = ["class activation", *(_TITLES[kind] for kind in kinds)]
         self.title = np.concatenate([np.asarray(draw_title(self.side, _TITLE, text)) for text in titles], 1)
 
-    def pictures(self, seen: Iterator[_Seen]) -> Iterator[bytes]:
-        """Every frame once, in order, as raw RGB."""
+    def pictures(self, seen: Iterator[_Seen]) -> Iterator[tuple[float, bytes]]:
+        """Every frame once, in order: its second, and its picture as raw RGB."""
         last: _Seen | None = None
         start = -np.inf
         for one in seen:
             if last is None:
-                self.fps = 1 / max((one.window.end - one.window.frames[-1].seconds), 1e-3)
+                self.fps, self.each = film_rate(1 / max(one.window.end - one.window.frames[-1].seconds, 1e-3))
             else:
                 border = (last.window.middle + one.window.middle) / 2
                 yield from self._share(last, start, border)
@@ -116,7 +142,7 @@ class _Painter:
         if last is not None:
             yield from self._share(last, start, np.inf)
 
-    def _share(self, seen: _Seen, start: float, end: float) -> Iterator[bytes]:
+    def _share(self, seen: _Seen, start: float, end: float) -> Iterator[tuple[float, bytes]]:
         """The frames of a window from `start` to `end`."""
         for kind in self.kinds:
             self.largest[kind] = max(self.largest[kind], float(seen.heat.motion[kind].max()))
@@ -127,7 +153,8 @@ class _Painter:
         for number, frame in enumerate(seen.window.frames):
             if start <= frame.seconds < end:
                 step = int(np.abs(seen.sampled - number).argmin())
-                yield np.concatenate([self.title, self._panels(clip, number, seen.heat, step), caption]).tobytes()
+                picture = np.concatenate([self.title, self._panels(clip, number, seen.heat, step), caption])
+                yield frame.seconds, picture.tobytes()
 
     def _panels(self, clip: WindowClip, number: int, heat: Heat, step: int) -> Picture:
         decoded = pixels.decode(clip, 0, np.array([number]))

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from tdpn_core.video.stream import StreamedFrame
 _SECONDS = 4.0  # of a window where a network takes frames from all of a clip: that long are clips of single actions
 _RATE_FRAMES = 32  # whose distances in time tell the rate
 _DEFAULT_FPS = 25.0
+_ROUNDING = 0.1  # of a step, by which containers that count milliseconds are off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +99,12 @@ def window_of(frames: Sequence[StreamedFrame], fps: float) -> Window:
 
 
 def measured_rate(times: Sequence[float]) -> float:
-    """Frames a second, from the median distance of successive times."""
+    """Frames a second, from the usual distance of successive times: the mean of those near the median."""
     steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
-    return 1 / median(steps) if steps else _DEFAULT_FPS
+    if not steps:
+        return _DEFAULT_FPS
+    middle = median(steps)
+    return 1 / fmean(step for step in steps if abs(step - middle) <= _ROUNDING * middle)
 
 
 class WindowClip:

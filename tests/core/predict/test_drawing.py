@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import RunConfig, from_dict, to_dict
@@ -16,6 +18,7 @@ from tdpn_core.model.factory import create_model
 from tdpn_core.model.tdpn import TDPN
 from tdpn_core.predict import Prediction, PredictOptions, Segment, Windowing, predict
 from tdpn_core.predict.captions import caption_height, draw_caption
+from tdpn_core.predict.explain import film_rate, paced
 from tdpn_core.predict.heat import heat_of
 from tdpn_core.predict.overlay import overlay_video
 from tdpn_core.runtime import Runtime
@@ -142,10 +145,47 @@ def test_explanations_show_every_frame_with_three_panels(
     (prediction,) = predict([video], checkpoint=checkpoint, runtime=CPU, options=options)
     assert prediction.error is None
     out = tmp_path / "e" / "grey.mp4"
-    assert _frames(out, program).shape == (40, 26 + 224 + caption_height(672, 3), 672, 3)
-    assert "10 fps" in _streams(out, program)
+    assert _frames(out, program).shape == (80, 26 + 224 + caption_height(672, 3), 672, 3)
+    assert "20 fps" in _streams(out, program)
     assert len(_frames(tmp_path / "o.mp4", program)) == 40
     assert {path.name for path in tmp_path.iterdir()} == {"e", "o.mp4"}
+
+
+@given(
+    steps=st.lists(st.floats(0.0, 0.7), max_size=30), fps=st.sampled_from([20.0, 23.976, 30.0]), last=st.integers(1, 3)
+)
+def test_a_film_shows_each_picture_from_its_own_time_on(steps: list[float], fps: float, last: int) -> None:
+    times = [sum(steps[:count]) for count in range(len(steps) + 1)]
+    film = list(paced([(seconds, b"%d" % number) for number, seconds in enumerate(times)], fps, last))
+    assert len(film) == round(times[-1] * fps) + last
+    for place, shown in enumerate(film):
+        # literally: the latest picture whose time, to the nearest picture of the film, has come
+        due = max(number for number, seconds in enumerate(times) if number == 0 or round(seconds * fps) <= place)
+        assert int(shown) == due
+
+
+def test_times_that_jump_make_no_endless_film() -> None:
+    film = list(paced([(0.0, b"a"), (95443.7, b"b"), (95443.8, b"c"), (3.0, b"d")], 20.0))
+    assert [film.count(picture) for picture in (b"a", b"b", b"c", b"d")] == [6000, 2, 0, 1]
+    assert (film_rate(1.0), film_rate(15.0), film_rate(25.0), film_rate(1e6)) == ((20, 20), (30, 2), (25, 1), (240, 1))
+
+
+def test_an_explanation_of_uneven_frames_follows_their_times(
+    checkpoint: Path, program: Program, tmp_path: Path
+) -> None:
+    """Dark for one second at 25 frames a second, bright for three at about 2, and dark again."""
+    uneven = tmp_path / "uneven.mkv"
+    bright = "drawbox=color=0xCCCCCC:t=fill:enable='between(t,1,3.99)'"
+    drawn = f"color=0x333333:size=64x48:rate=25:duration=5,{bright},select='lt(t,1)+gte(t,4)+not(mod(n,12))'"
+    command = [program.path, "-loglevel", "error", "-f", "lavfi", "-i", drawn, "-fps_mode", "vfr", uneven]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    options = PredictOptions(explain=tmp_path / "e.mp4")
+    (prediction,) = predict([uneven], checkpoint=checkpoint, runtime=CPU, options=options)
+    assert prediction.error is None
+    pictures = _frames(tmp_path / "e.mp4", program)
+    assert len(pictures) == 5 * 25
+    light = {seconds: pictures[round(seconds * 25), 150:240, 20:200].mean() for seconds in (0.5, 1.3, 1.6, 3.9, 4.5)}
+    assert min(light[1.6], light[3.9]) > max(light[0.5], light[1.3], light[4.5]) + 30, "bright from 1.44 s to 4 s"
 
 
 def test_a_network_without_difference_modules_has_one_panel_and_pictures_are_drawn(
@@ -165,7 +205,7 @@ def test_a_network_without_difference_modules_has_one_panel_and_pictures_are_dra
     assert prediction.error is None
     assert list(prediction.heads) == ["verb", "noun", "action"]
     explained = _frames(tmp_path / "e.mp4", program)
-    assert (len(explained), explained.shape[2], len(_frames(tmp_path / "o.mp4", program))) == (10, 224, 10)
+    assert (len(explained), explained.shape[2], len(_frames(tmp_path / "o.mp4", program))) == (20, 224, 10)
 
 
 def test_a_flow_network_is_not_explained(config: RunConfig, save_fresh, video: Path, tmp_path: Path) -> None:

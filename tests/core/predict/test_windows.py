@@ -64,6 +64,7 @@ def test_windows_that_cannot_be_are_refused(values: dict[str, float], message: s
 
 def test_the_rate_is_that_of_most_frames() -> None:
     assert measured_rate([0.0, 0.04, 0.08, 0.5, 0.54]) == pytest.approx(25)
+    assert measured_rate([round(index / 29.97, 3) for index in range(32)]) == pytest.approx(29.97, rel=1e-3)
     assert measured_rate([3.0]) == 25
     assert measured_rate([0.0, 0.0]) == 25
 
