@@ -178,7 +178,7 @@ def test_a_part_is_cut_by_time_exactly(name, start, stop, render, encode):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a video"),
+        (b"", "an empty file"),
         (b"hello, this is no video\n" * 50, "not a video"),
         (bytes(range(256)) * 40, "not a video"),
         (b"ffconcat version 1.0\nfile 'secret.mp4'\n", "not a video container"),
