@@ -135,7 +135,7 @@ class _Job:
         todo = [batch for batch in batches if not done.issuperset(batch)]
         count = sum(map(len, todo))
         if done:
-            progress.say(f"{self.path}: {len(done)} clips were scored before an interruption; going on")
+            progress.say(f"{self.path}: {len(done)} of {len(self.clips)} clips were scored already")
         dataset = ViewClips(self.clips, self.config.model, replace(self.config.sampling, views=self.views))
         workers = self.options.workers
         progress.begin(f"scoring, {self.views} views", count)

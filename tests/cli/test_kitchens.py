@@ -115,6 +115,18 @@ def test_a_prediction_names_verb_noun_and_action(kitchens: Path) -> None:
     assert float(action[0].rstrip("%")) == pytest.approx(share, abs=0.02)
 
 
+def test_a_prediction_of_a_segments_seconds_is_what_the_segment_was_scored_with(kitchens: Path) -> None:
+    tdpn("eval", BEST, "--out", "beside")
+    scores = read_scores(Path("beside/scores.h5"))
+    video = "epic/EPIC-KITCHENS/P01/videos/P01_102.MP4"
+    (found,) = json.loads(tdpn("predict", video, "--checkpoint", BEST, "--start", 1.1, "--stop", 1.9, "--json"))
+    row = scores.ids.index("P01_102_1")
+    for head, probabilities in scores.probabilities().items():
+        best = int(probabilities[row].argmax())
+        assert found["heads"][head][0]["class"] == scores.classes[head][best]
+        assert found["heads"][head][0]["probability"] == pytest.approx(probabilities[row, best], abs=1e-6)
+
+
 @pytest.fixture(scope="module")
 def bare(kitchens: Path) -> Path:
     """The scores on the same data, packed without the lists of what is scored apart."""
