@@ -6,6 +6,7 @@ Both score the same clips of the checkpoint's validation split, in turn; the lar
 printed, too.
 """
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -45,6 +46,7 @@ def ours(model, dataset, clips, views, runtime):
 
 
 def main() -> None:
+    load = os.getloadavg()[0]
     path, views = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "2x3"
     runtime = set_up()
     checkpoint = load_checkpoint(path)
@@ -66,6 +68,7 @@ def main() -> None:
         print(f"{name:12} {count / np.median(each):8.1f} views/s")
     ratio = np.median(seconds["plain loop"]) / np.median(seconds["tdpn eval"])
     print(f"ratio {ratio:.2f} on {runtime}, {views} views, {len(clips)} clips, median of {ROUNDS}")
+    print(f"the machine's load was {load:.1f} before and {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} cores")
     print(f"largest difference of a probability {np.abs(first - second).max():.2g}")
 
 
