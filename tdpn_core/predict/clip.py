@@ -66,9 +66,10 @@ class FileClip:
         return float(self.times[-1]) + 1 / self.clip.fps
 
     def frames(self) -> Iterator[StreamedFrame]:
-        """The frames of a clip that was packed as JPEG, one after the other."""
+        """The frames of a clip that was packed as JPEG, or as flow, one after the other."""
+        each = 2 if self.packing == "flow" else 1
         for number, seconds in enumerate(self.times.tolist()):
-            yield StreamedFrame(self.read([number])[0], seconds)
+            yield StreamedFrame(tuple(self.read(range(each * number, each * (number + 1)))), seconds)
 
     def read(self, items: Sequence[int]) -> list[bytes]:
         """The bytes of some items, numbered from 0."""

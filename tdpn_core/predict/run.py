@@ -12,7 +12,7 @@ from tdpn_core.errors import ClipError, TdpnError, UsageError
 from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
 from tdpn_core.predict.inputs import Input, find_inputs
 from tdpn_core.predict.live import latest
-from tdpn_core.predict.models import open_model
+from tdpn_core.predict.models import Model, open_model
 from tdpn_core.predict.outputs import drawn_files
 from tdpn_core.predict.ranking import Ranking, rank
 from tdpn_core.predict.result import Prediction, Segment
@@ -115,10 +115,19 @@ def predict(
     path = checkpoint or newest_checkpoint()
     model = open_model(path, device=runtime.device, classes=options.classes, trusted=options.trusted)
     if options.explain is not None:
-        model.inside()  # or it is refused before anything is computed
+        _can_be_explained(model, path)  # before anything is computed
     predictor = Predictor(Scorer(model, model.config), find_ffmpeg(), options, tell)
     for found, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
         yield predictor.predict(found, overlay, explanation)
+
+
+def _can_be_explained(model: Model, path: Path) -> None:
+    """
+    Raises:
+        UsageError: the network cannot be looked into, or what it sees is no picture.
+    """
+    if model.inside().config.modality == "flow":
+        raise UsageError("optical flow is no picture to draw on", where=path, hint="--explain a network over colours")
 
 
 @dataclass(frozen=True)
@@ -223,9 +232,6 @@ class Predictor:
     def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
         """A clip frame by frame."""
         encoding = encoding_of(self.scorer.config.data)
-        if encoding.modality == "flow":
-            what = "optical flow has neither a timeline nor an explanation"
-            raise UsageError(what, where=found.name, hint="predict whole clips, or use a network over colours")
         if found.source is None:
             assert found.address is not None
             yield stream_address(found.address, self.program, encoding, _or_nan(self.options.stop))

@@ -15,7 +15,8 @@ import simplejpeg
 
 from tdpn_core.config import DataConfig, RunConfig
 from tdpn_core.errors import UsageError
-from tdpn_core.shards.frames import decode_jpegs
+from tdpn_core.shards.frames import decode_frames
+from tdpn_core.shards.layout import Packing
 from tdpn_core.video.stream import StreamedFrame
 
 _SECONDS = 4.0  # of a window where a network takes frames from all of a clip: that long are clips of single actions
@@ -111,8 +112,9 @@ class WindowClip:
     """A window as a `ClipSource` of one clip without a label."""
 
     def __init__(self, window: Window, data: DataConfig, name: str) -> None:
-        self._jpegs = [frame.jpeg for frame in window.frames]
-        height, width, *_ = simplejpeg.decode_jpeg_header(self._jpegs[0])
+        self._frames = window.frames
+        self._packing: Packing = "flow" if len(window.frames[0].items) == 2 else "jpeg"
+        height, width, *_ = simplejpeg.decode_jpeg_header(window.frames[0].items[0])
         self._size = (height, width)
         self.ids = [name]
         self.counts: npt.NDArray[np.int64] = np.array([len(window.frames)])
@@ -127,5 +129,9 @@ class WindowClip:
         return self._size
 
     def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The frames asked for, (K, H, W, 3) RGB, exactly as a store decodes them."""
-        return decode_jpegs([self._jpegs[frame] for frame in frames], frames, *self._size, self.ids[0])
+        """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
+        return decode_frames(self._packing, self._read, frames, *self._size, self.ids[0])
+
+    def _read(self, items: Sequence[int]) -> list[bytes]:
+        each = 2 if self._packing == "flow" else 1
+        return [self._frames[item // each].items[item % each] for item in items]

@@ -26,6 +26,10 @@ BOUND = 20.0
 """Pixels; what moves faster is clipped."""
 
 Method = Literal["tvl1", "dis"]
+Grey = NDArray[np.uint8]
+"""A picture (H, W)."""
+
+Compute = Callable[[Grey, Grey], NDArray[np.float32]]
 
 _HINT = "pip install 'tdpn[flow]'"
 _STEP = 255 / (2 * BOUND)
@@ -51,7 +55,7 @@ def flow_method(encoding: Encoding) -> Method | None:
     return encoding.flow_method
 
 
-def flow_computer(method: Method) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]:
+def flow_computer(method: Method) -> Compute:
     """A function from two grey pictures (H, W) to the flow (H, W, 2) between them in pixels. One a thread."""
     cv2: Any = import_module("cv2")  # whose type stubs do not know what its contributed modules have
 
@@ -65,6 +69,13 @@ def flow_computer(method: Method) -> Callable[[NDArray[np.uint8], NDArray[np.uin
         return flow
 
     return compute
+
+
+def read_grey(pgm: bytes) -> Grey:
+    """The picture of a binary PGM file as ffmpeg writes it, of 8 bits and without remarks."""
+    _, size, _, _ = pgm.split(b"\n", 3)
+    width, height = map(int, size.split())
+    return np.frombuffer(pgm[-width * height :], np.uint8).reshape(height, width)
 
 
 def flow_bytes(flow: NDArray[np.float32]) -> NDArray[np.uint8]:

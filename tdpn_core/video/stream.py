@@ -1,4 +1,4 @@
-"""The frames of a video while they are decoded, each as the JPEG that preparation would store.
+"""The frames of a video while they are decoded, each as the JPEGs that preparation would store: one, or two of flow.
 
 For videos too long to be kept, or without an end. Memory holds what is asked for, whatever the length.
 """
@@ -17,6 +17,7 @@ from tdpn_core.video.child import Finished, Limits, stream_child
 from tdpn_core.video.command import CLOCK, address_command, video_command
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.fetch import lost, why_not
+from tdpn_core.video.flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
 from tdpn_core.video.log import Decoded, avi_frames, no_frames, read_header
 from tdpn_core.video.program import Program
 from tdpn_core.video.source import Source
@@ -28,9 +29,11 @@ _ENDLESS = 2**31 - 2
 
 
 class StreamedFrame(NamedTuple):
-    """One frame."""
+    """One frame, or the optical flow from one to the next."""
 
-    jpeg: bytes
+    items: tuple[bytes, ...]
+    """JPEG files: one of colours, or two grey ones, of the flow's u and v."""
+
     seconds: float
     """Since the video's start."""
 
@@ -40,7 +43,12 @@ def stream_video(source: Source, program: Program, encoding: Encoding) -> Iterat
 
     Raises:
         ClipError: it cannot be decoded; at the end, when it turns out not to be whole.
+        ToolError: optical flow is asked for, and OpenCV is not installed.
     """
+    return _packed(_of_file(source, program, encoding), encoding)
+
+
+def _of_file(source: Source, program: Program, encoding: Encoding) -> Iterator[_Picture]:
     path = source.path
     if not path.is_file():
         raise ClipError("no such file" if not path.exists() else "not a regular file", where=path)
@@ -70,7 +78,12 @@ def stream_address(
 
     Raises:
         ClipError: it cannot be opened, or breaks off.
+        ToolError: optical flow is asked for, and OpenCV is not installed.
     """
+    return _packed(_of_address(address, program, encoding, stop), encoding)
+
+
+def _of_address(address: Address, program: Program, encoding: Encoding, stop: float) -> Iterator[_Picture]:
     frames = _Frames(address_command(address, program, _as_pictures(encoding), stop), address.name)
     count = 0
     for frame in frames:
@@ -78,6 +91,34 @@ def stream_address(
         yield frame
     if count == 0 or frames.finished.status != 0 or lost(frames.finished.log):
         raise ClipError(why_not(frames.finished.log), where=address.name)
+
+
+def _packed(pictures: Iterator[_Picture], encoding: Encoding) -> Iterator[StreamedFrame]:
+    """Pictures as they are stored; of flow, of each pair of successive ones, or of the only one to itself."""
+    method = flow_method(encoding)
+    if method is None:
+        return (StreamedFrame((picture.content,), picture.seconds) for picture in pictures)
+    return _flow(pictures, flow_computer(method), jpeg_quality(encoding.quality))
+
+
+def _flow(pictures: Iterator[_Picture], compute: Compute, quality: int) -> Iterator[StreamedFrame]:
+    last: tuple[Grey, float] | None = None
+    alone = True
+    for picture in pictures:
+        grey = read_grey(picture.content)
+        if last is not None:
+            yield StreamedFrame(encode_flow(compute(last[0], grey), quality), last[1])
+            alone = False
+        last = (grey, picture.seconds)
+    if last is not None and alone:
+        yield StreamedFrame(encode_flow(compute(last[0], last[0]), quality), last[1])
+
+
+class _Picture(NamedTuple):
+    """What the decoder gave: a JPEG file, or of flow a PGM."""
+
+    content: bytes
+    seconds: float
 
 
 class _Frames:
@@ -88,7 +129,7 @@ class _Frames:
         self.finished = Finished(0, b"", b"", "")
         """Set at the end."""
 
-    def __iter__(self) -> Iterator[StreamedFrame]:
+    def __iter__(self) -> Iterator[_Picture]:
         child = stream_child(self._command, SILENCE, where=self._where)
         pixels, lines = bytearray(), b""
         coming: deque[tuple[float, int]] = deque()
@@ -106,9 +147,9 @@ class _Frames:
                     coming += [(int(ticks) / CLOCK, int(size)) for ticks, size in map(bytes.split, whole)]
                 while coming and len(pixels) >= coming[0][1]:
                     seconds, size = coming.popleft()
-                    jpeg = bytes(pixels[:size])
+                    content = bytes(pixels[:size])
                     del pixels[:size]
-                    yield StreamedFrame(jpeg, seconds)
+                    yield _Picture(content, seconds)
         finally:
             child.close()
         if pixels or coming:

@@ -22,7 +22,7 @@ from tdpn_core.errors import ClipError, ClipRefused, Stopped, UsageError
 from tdpn_core.video.child import LIMITS, Finished, Limits, run_child
 from tdpn_core.video.command import CLOCK, PICTURE, compiled, open_video, pictures_command, video_command
 from tdpn_core.video.encoding import ENCODING, EncodedClip, Encoding
-from tdpn_core.video.flow import Method, encode_flow, flow_computer, flow_method, jpeg_quality
+from tdpn_core.video.flow import Method, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
 from tdpn_core.video.frames import Frames, Picture, open_frames
 from tdpn_core.video.log import (
     Decoded,
@@ -245,13 +245,12 @@ def _flow(
     """The flow between successive grey `pictures`; from the only one of a clip to itself."""
     pictures.seek(0)
     compute = flow_computer(method)
-    pixels = taken.height * taken.width
     sizes: list[int] = []
     last: NDArray[np.uint8] | None = None
     for size in taken.sizes.tolist():
         if cancel is not None and cancel.is_set():
             raise Stopped("stopped on request")
-        grey = np.frombuffer(pictures.read(size)[-pixels:], np.uint8).reshape(taken.height, taken.width)
+        grey = read_grey(pictures.read(size))
         if last is not None or len(taken.sizes) == 1:
             items = encode_flow(compute(grey if last is None else last, grey), jpeg_quality(encoding.quality))
             sizes += [file.write(item) for item in items]

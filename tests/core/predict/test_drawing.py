@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,12 +207,10 @@ def test_a_network_without_difference_modules_has_one_panel_and_pictures_are_dra
     assert (len(explained), explained.shape[2], len(_frames(tmp_path / "o.mp4", program))) == (20, 224, 10)
 
 
-def test_a_flow_network_is_not_explained(config: RunConfig, save_fresh, video: Path, tmp_path: Path) -> None:
-    data = replace(config.data, encoding={**config.data.encoding, "modality": "flow", "flow_method": "dis"})
-    checkpoint = save_fresh(replace(config, data=data), tmp_path / "best.pt")
-    options = PredictOptions(timeline=Windowing())
-    with pytest.raises(UsageError, match=r"grey.mkv: optical flow has neither a timeline nor an explanation"):
-        list(predict([video], checkpoint=checkpoint, runtime=CPU, options=options))
+def test_a_flow_network_is_not_explained(flow_checkpoint: Path, video: Path, tmp_path: Path) -> None:
+    options = PredictOptions(explain=tmp_path / "e.mp4")
+    with pytest.raises(UsageError, match=r"best.pt: optical flow is no picture to draw on; --explain a network over"):
+        list(predict([video], checkpoint=flow_checkpoint, runtime=CPU, options=options))
 
 
 def test_outputs_that_are_there_are_refused_before_anything_is_loaded(video: Path, tmp_path: Path) -> None:

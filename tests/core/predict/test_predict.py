@@ -107,6 +107,20 @@ def test_a_window_over_all_of_a_clip_is_the_prediction_of_the_clip(checkpoint: P
     assert segment.heads == whole.heads
 
 
+def test_a_flow_network_has_a_timeline(
+    flow_checkpoint: Path, long_video: Path, program: Program, tmp_path: Path
+) -> None:
+    whole = _one(long_video, flow_checkpoint, views="1x1", topk=8)
+    (segment,) = _one(long_video, flow_checkpoint, timeline=Windowing(seconds=12.0), topk=8).segments or []
+    assert segment.heads == whole.heads
+    assert len({round(value, 4) for _, value in segment.heads["action"]}) > 4
+    halves = _one(long_video, flow_checkpoint, timeline=Windowing(seconds=2.0), topk=8)
+    assert halves.seconds == pytest.approx(239 / 20), "the last frame has no next one"
+    command = [program.path, "-loglevel", "error", "-i", long_video, "-t", "2", tmp_path / "%04d.png"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert _one(tmp_path, flow_checkpoint, fps=20.0, timeline=Windowing(seconds=1.0)).segments
+
+
 def test_a_part_of_a_video_is_a_clip_of_its_own(checkpoint: Path, long_video: Path) -> None:
     part = _one(long_video, checkpoint, start=2.0, stop=4.0)
     assert part.seconds == pytest.approx(2.0)

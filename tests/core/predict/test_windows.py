@@ -16,7 +16,7 @@ from tdpn_core.video.stream import StreamedFrame
 
 
 def _frames(count: int, fps: float = 10.0) -> list[StreamedFrame]:
-    return [StreamedFrame(b"%d" % index, index / fps) for index in range(count)]
+    return [StreamedFrame((b"%d" % index,), index / fps) for index in range(count)]
 
 
 @given(count=st.integers(1, 200), length=st.integers(1, 50), stride=st.integers(1, 50))
@@ -26,7 +26,7 @@ def test_windows_start_a_stride_apart_and_the_last_ends_with_the_stream(
     stride = min(stride, length)
     windowing = Windowing(seconds=length / 10, stride=stride / 10)
     windows = list(slide(iter(_frames(count)), windowing, config))
-    numbers = [[int(frame.jpeg) for frame in window.frames] for window in windows]
+    numbers = [[int(frame.items[0]) for frame in window.frames] for window in windows]
     if count == 1:
         assert numbers == [[0]]
         return

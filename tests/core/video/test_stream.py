@@ -26,11 +26,22 @@ def test_every_frame_is_that_of_preparation(part, fps, render, program, encode):
     path = render("a.mp4", *H264)
     stored = encode(path, encoding, start=part[0], stop=part[1])
     streamed = list(stream_video(Source(path, start=part[0], stop=part[1]), program, encoding))
-    assert [frame.jpeg for frame in streamed] == stored.items
+    assert [frame.items for frame in streamed] == [(item,) for item in stored.items]
     assert len(streamed) > 5
     assert [frame.seconds for frame in streamed] == pytest.approx(
         [i / stored.clip.fps for i in range(len(streamed))], abs=1e-5
     )
+
+
+@pytest.mark.parametrize("frames", [1, 60])
+def test_flow_is_that_of_preparation(frames, render, program, encode):
+    encoding = Encoding(short_side=40, modality="flow", flow_method="dis")
+    path = render(f"{frames}.mkv", "-frames:v", str(frames), *H264)
+    stored = encode(path, encoding)
+    streamed = list(stream_video(Source(path), program, encoding))
+    assert [item for frame in streamed for item in frame.items] == stored.items
+    assert len(streamed) == max(frames - 1, 1)
+    assert [frame.seconds for frame in streamed] == pytest.approx([i / 30 for i in range(len(streamed))], abs=1e-3)
 
 
 def test_a_video_longer_than_preparation_takes_is_streamed(render, program):
