@@ -43,7 +43,9 @@ def train(
         float | None, typer.Option("--lr", help="Peak learning rate (default: the recipe's, scaled with the batch).")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Run the network through torch.compile.")] = False,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Run the network through torch.compile.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Preset (default: by data set and device).", show_default=False)
     ] = None,
@@ -107,7 +109,7 @@ def train(
             batch_size=batch_size,
             accumulate=accumulate,
             lr=lr,
-            compile=compiled or None,
+            compile=compiled,
             seed=seed,
             settings=changed,
         )

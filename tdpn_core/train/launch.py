@@ -23,6 +23,7 @@ from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.train.kept import KEEP, newest_good, states
 from tdpn_core.train.look import look
 from tdpn_core.train.loop import TrainResult, train
+from tdpn_core.train.resume import differences
 from tdpn_core.video.encoding import Encoding
 
 
@@ -172,16 +173,10 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
 def _stored(last: Path, adjustments: dict[str, Any]) -> RunConfig:
     stored = load_checkpoint(last).config
     asked = recipes.adjust(stored, **adjustments)
-    if asked != stored:
-        differing = [
-            f"{section}.{field}"
-            for section, values in (("model", stored.model), ("sampling", stored.sampling), ("train", stored.train))
-            for field in vars(values)
-            if getattr(values, field) != getattr(getattr(asked, section), field)
-        ]
+    if differing := differences(stored, asked):
         raise ConfigError(
             f"the run to resume has another {', '.join(differing)}",
             where=last.parent,
             hint="leave these options out to continue it, or start a new run without --resume",
         )
-    return stored
+    return asked

@@ -30,6 +30,7 @@ from tdpn_core.train.display import advice, shown
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.kept import KEEP, newest_good, save_last
 from tdpn_core.train.record import NoRecord, Record
+from tdpn_core.train.resume import differences
 from tdpn_core.train.schedule import is_over, learning_rate
 from tdpn_core.train.step import Learner, Outcome
 from tdpn_core.train.stop import StopRequest, stop_requests
@@ -287,8 +288,8 @@ class Trainer:
             ConfigError: it was written with other settings.
         """
         checkpoint = load_checkpoint(path)
-        if checkpoint.config != self.config:
-            raise ConfigError("written with other settings than this run's", where=path)
+        if differing := differences(checkpoint.config, self.config):
+            raise ConfigError(f"written with another {', '.join(differing)} than this run's", where=path)
         if checkpoint.world != self.runtime.world:
             progress.say(
                 f"{checkpoint.world} processes trained so far, {self.runtime.world} go on: the batches stay the same, "

@@ -24,6 +24,7 @@ from tdpn_core.sampling.mixing import draw_mix
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.train.agree import together
 from tdpn_core.train.average import Average
+from tdpn_core.train.compiler import compiler_fault
 from tdpn_core.train.freeze import freeze, frozen_stages
 from tdpn_core.train.loss import guessing_loss, label_counts, objective
 from tdpn_core.train.memory import largest_that_fits, out_of_memory, too_few
@@ -95,11 +96,17 @@ class Learner:
             TrainingError: loss or gradient is not finite, the loss exploded, the device is out of memory, or there are
                 too few clips for batch normalisation. The weights are as before the step, but the batch normalisation's
                 running statistics are not: nothing may be saved after it.
+            DeviceError: the network is to be compiled, and cannot be here.
         """
         try:
             return self._step(batch, number, lr)
         except torch.OutOfMemoryError:
             pass  # what the step held is free only once the exception is gone
+        except RuntimeError as error:
+            fault = compiler_fault(error) if self.config.train.compile else None
+            if fault is None:
+                raise
+            raise fault from error
         except ValueError as error:
             if not too_few(error):
                 raise

@@ -19,7 +19,7 @@ import torch
 from tdpn_core import failpoints
 from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
 from tdpn_core.config import RunConfig
-from tdpn_core.errors import CheckpointError, DatasetError, ShardError, Stopped, TdpnError, UsageError
+from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, ShardError, Stopped, TdpnError, UsageError
 from tdpn_core.progress import Silent
 from tdpn_core.recipes import set_fields
 from tdpn_core.runtime import Runtime
@@ -195,6 +195,22 @@ def test_a_named_state_is_continued_and_a_finished_run_says_so(tmp_path: Path, u
     heard = Heard()
     launch(out=tmp_path / "run", resume=True, workers=0, progress=heard)
     assert f"{tmp_path / 'run'} is finished: 2 epochs; nothing is left to train" in heard.lines
+
+
+def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
+    config: RunConfig, tmp_path: Path, undisturbed: Path
+) -> None:
+    with pytest.raises(Stopped):
+        run(config, tmp_path / "run", progress=Heard(4))
+    launch(out=tmp_path / "run", resume=True, workers=0, settings={"train.checkpointing": "true"})
+    assert load_checkpoint(tmp_path / "run" / "last.pt").config.train.checkpointing
+    assert same(tmp_path / "run", undisturbed)
+    both = {"train.checkpointing": "false", "train.momentum": "0.5"}
+    with pytest.raises(ConfigError, match=r"the run to resume has another train.momentum; leave these options out"):
+        launch(out=tmp_path / "run", resume=True, workers=0, settings=both)
+    other = replace(config, train=replace(config.train, lr=1.0), recipe="x")
+    with pytest.raises(ConfigError, match=r"last.pt: written with another recipe, train.lr than this run's"):
+        run(other, tmp_path / "run", resume=True)
 
 
 def test_a_requeued_job_goes_on_by_the_same_command(
