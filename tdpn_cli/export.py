@@ -11,7 +11,7 @@ from tdpn_cli import options, output
 
 if TYPE_CHECKING:
     from tdpn_core.export import ExportReport
-    from tdpn_core.predict.exported import Format
+    from tdpn_core.weights.kinds import Format
 
 EXAMPLES = options.epilog(
     "tdpn export runs/folder-tdpn-r18/best.pt",

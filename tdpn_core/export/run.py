@@ -19,10 +19,11 @@ from tdpn_core.export.module import FramesToProbabilities, trace
 from tdpn_core.export.onnx_file import need_packages, quantise, write_onnx
 from tdpn_core.export.program_file import write_program
 from tdpn_core.files import atomic_path
-from tdpn_core.predict.exported import Format, Runner, open_session, run_program, session_runner
+from tdpn_core.predict.exported import Runner, open_session, run_program, session_runner
 from tdpn_core.predict.outputs import new_file
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.kinds import Format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,18 @@
 """Files that `tdpn export` wrote, to be run: ONNX by onnxruntime, .pt2 by torch. Both on the CPU.
 
-What a file is, its content tells, never its name; that it is one of ours, the description inside.
+That a file is one of ours, the description inside tells.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +22,13 @@ from torch import Tensor
 from tdpn_core.config import RunConfig, from_dict, parse_views
 from tdpn_core.errors import CheckpointError, ConfigError, ToolError, UsageError
 from tdpn_core.model.network import Network
+from tdpn_core.weights.kinds import Format, archive_entry
 
 KEY = "tdpn"
 """Name of the entry that holds the description as JSON: of an ONNX file's metadata, of a .pt2 file's extra files."""
 
 INPUT = "frames"
 EXTRA = "pip install 'tdpn[export]'"
-
-Format = Literal["onnx", "pt2"]
 
 Probabilities = dict[str, npt.NDArray[np.floating]]
 """For each head (N, classes)."""
@@ -74,19 +72,6 @@ class ExportedModel:
         raise UsageError("an exported file does not show what it looks at", where=self.path, hint=hint)
 
 
-def exported_format(path: Path) -> Format | None:
-    """What kind of exported file `path` is, if it is one; whose it is and whether it is whole is not looked at."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[:4] == b"PK\x03\x04":
-        return "pt2" if _entry(path, "archive_format") == b"pt2" else None
-    # ONNX has no magic number: its first field is a small version; safetensors has its header's length and a brace
-    onnx = start[:1] == b"\x08" and start[8:] != b"{"
-    return "onnx" if onnx or (path.suffix.lower() == ".onnx" and start[:1] != b"\x80") else None
-
-
 def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> ExportedModel:
     """Make an exported file ready to run.
 
@@ -100,7 +85,7 @@ def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> Exporte
         config = _config(session.get_modelmeta().custom_metadata_map.get(KEY), path)
         _check_graph(session, config, path)
         return ExportedModel(session_runner(session), config, path)
-    config = _config((_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
+    config = _config((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
     if not trusted:
         what = "torch's format of .pt2 files can make it run code while it reads them"
         raise UsageError(what, where=path, hint="add --trust if you made this file, or export to ONNX")
@@ -190,13 +175,3 @@ def _check_graph(session: Any, config: RunConfig, path: Path) -> None:
     if found != [wanted] or heads != list(model.num_classes):
         what = f"its graph takes {found[0][0]} {found[0][1]}" if found else "its graph takes nothing"
         raise CheckpointError(f"{what}, which is not what its description says", where=path)
-
-
-def _entry(path: Path, name: str) -> bytes | None:
-    """The content of `<folder>/<name>` in an archive of torch's."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = next((entry for entry in archive.namelist() if entry.partition("/")[2] == name), None)
-            return archive.read(found) if found else None
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
-        return None

@@ -13,8 +13,9 @@ from tdpn_core.config import RunConfig
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.model.network import Network
-from tdpn_core.predict.exported import exported_format, open_exported
+from tdpn_core.predict.exported import open_exported
 from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.kinds import exported_format
 
 SUFFIXES = (".pt", ".pth", ".pyth", ".safetensors", ".onnx", ".pt2")
 """Of files that hold a network, as they are usually named."""

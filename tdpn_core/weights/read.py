@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tdpn_core.errors import CheckpointError
+from tdpn_core.weights.kinds import exported_format
 
 LARGEST_HEADER = 25_000_000
 """Bytes of a safetensors header that are parsed; that of a network of 1,000 tensors has 0.1 million."""
@@ -64,6 +65,9 @@ def read_weights(path: Path) -> Contents:
     """
     if not path.is_file():
         raise CheckpointError("no such file of weights", where=path)
+    if exported_format(path) is not None:
+        hint = "tdpn predict runs it; elsewhere give the checkpoint that it was made of"
+        raise CheckpointError("an exported file, which holds a program, not weights alone", where=path, hint=hint)
     with path.open("rb") as file:
         start = file.read(512)
         if start[:4] == b"PK\x03\x04":

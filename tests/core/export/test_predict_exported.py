@@ -10,11 +10,13 @@ import onnx
 import pytest
 import torch
 
+from tdpn_core import load_model
 from tdpn_core.errors import CheckpointError, TdpnError, ToolError, UsageError
+from tdpn_core.export import export
 from tdpn_core.predict import Prediction, PredictOptions, Windowing, predict
-from tdpn_core.predict.exported import exported_format
 from tdpn_core.predict.models import open_model
 from tdpn_core.runtime import Runtime
+from tdpn_core.weights.kinds import exported_format
 
 CPU = Runtime(torch.device("cpu"))
 
@@ -69,6 +71,16 @@ def test_what_a_file_is_its_content_tells(fresh: Path, exported: Path, program_f
     assert exported_format(tmp_path / "foreign.pth") is None
     with pytest.raises(CheckpointError, match=r"none\.onnx: no such checkpoint"):
         open_model(tmp_path / "none.onnx", device=CPU.device)
+
+
+def test_what_wants_weights_says_what_it_was_given(exported: Path, program_file: Path, tmp_path: Path) -> None:
+    for path in (exported, program_file):
+        with pytest.raises(
+            CheckpointError, match=r"model\.\w+: an exported file, which holds a program, not weights alone;"
+        ):
+            export(path, tmp_path / "again.onnx")
+        with pytest.raises(CheckpointError, match=r"tdpn predict runs it; elsewhere give the checkpoint that it was"):
+            load_model(path)
 
 
 @pytest.fixture
