@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +130,16 @@ def test_views_are_of_the_size_that_a_file_takes(altered: Callable[[str | None],
     described = json.loads({entry.key: entry.value for entry in onnx.load(str(exported)).metadata_props}["tdpn"])
     described["config"]["sampling"]["views"] = "10x3"
     assert open_model(altered(json.dumps(described)), device=CPU.device).config.sampling.views == "10x1"
+
+
+def test_an_archive_that_unpacks_to_much_more_takes_no_memory(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/archive_format", b"pt2" + bytes(100_000_000))
+    tracemalloc.start()
+    assert exported_format(tmp_path / "bomb.pt2") is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
 
 
 def test_a_pt2_file_of_another_program_is_not_run(tmp_path: Path) -> None:
