@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,10 @@ def print_error(error: TdpnError) -> None:
         stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=not stderr.is_terminal)
 
 
+_BAR_AND_GAPS = 24
+"""Columns of the shortest bar, of the time that is left and between all parts of a line."""
+
+
 class Bar:
     """A `tdpn_core` progress listener that draws one bar on a terminal and prints plain lines elsewhere."""
 
@@ -60,10 +64,12 @@ class Bar:
         )
         self._task: TaskID | None = None
         self._shown: dict[str, str] = {}
+        self._room = 0
 
     def begin(self, title: str, total: int) -> None:
         """Show a new bar."""
         self._shown = {}
+        self._room = stderr.width - len(title) - 2 * len(str(total)) - _BAR_AND_GAPS
         self._task = self._bar.add_task(title, total=total, shown="")
         self._bar.start()
 
@@ -71,7 +77,7 @@ class Bar:
         """Move the bar and replace the fields behind it."""
         if self._task is not None:
             self._shown |= fields
-            self._bar.update(self._task, advance=steps, shown="  ".join(self._shown.values()))
+            self._bar.update(self._task, advance=steps, shown=_fitting(self._shown.values(), self._room))
 
     def end(self) -> None:
         """Take the bar away."""
@@ -83,6 +89,17 @@ class Bar:
     def say(self, line: str) -> None:
         """A line above the bar."""
         say(line)
+
+
+def _fitting(fields: Iterable[str], room: int) -> str:
+    """As many of `fields`, the first ones, as fit into `room` columns."""
+    line = ""
+    for field in fields:
+        longer = f"{line}  {field}" if line else field
+        if len(longer) > room:
+            break
+        line = longer
+    return line
 
 
 @contextmanager

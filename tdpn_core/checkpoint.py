@@ -139,7 +139,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry: several would be written in any order
     with atomic_path(path) as temporary:
         try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(tensors, temporary, metadata=metadata)
+            temporary.chmod(mode)  # safetensors would let nobody else read it
         except SafetensorError as error:
             raise _as_of_the_disk(error) from error
 

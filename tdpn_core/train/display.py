@@ -16,18 +16,18 @@ _SURE_SECONDS, _SURE_STEPS = 30.0, 10
 
 
 def shown(state: TrainingState, *, lr: float, steps: int, device: torch.device) -> dict[str, str]:
-    """The fields of a run that stands at `state`, of `steps` in all."""
+    """The fields of a run that stands at `state`, of `steps` in all; a narrow terminal shows the first of them."""
     running = state.running
     clips, seconds = running["clips"], running["seconds"]
     left = (steps - state.step) * seconds / max(1, state.batch)
     return {
         "loss": f"loss {running['loss'] / clips:.3f}",
         "top1": f"top-1 {running['correct'] / clips:.1%}",
-        "lr": f"lr {lr:.2g}",
-        "speed": f"{clips / seconds:.1f} clips/s",
-        "memory": f"{memory(device):.1f} GiB",
-        "waiting": f"waiting for data {running['waiting'] / seconds:.0%}",
         "left": f"{duration(left)} left",
+        "speed": f"{clips / seconds:.1f} clips/s",
+        "waiting": f"waiting for data {running['waiting'] / seconds:.0%}",
+        "lr": f"lr {lr:.2g}",
+        "memory": f"{memory(device):.1f} GiB",
     }
 
 

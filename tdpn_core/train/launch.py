@@ -23,7 +23,7 @@ from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.train.kept import KEEP, newest_good, states
 from tdpn_core.train.look import look
 from tdpn_core.train.loop import TrainResult, train
-from tdpn_core.train.resume import differences
+from tdpn_core.train.resume import differences, on_data
 from tdpn_core.video.encoding import Encoding
 
 
@@ -58,7 +58,7 @@ def launch(
             out, resume = _restarted(runtime, again, out, resume, progress)
         if resume:
             checkpoint = _to_resume(runtime, out, resume, progress)
-            config = _stored(checkpoint, adjustments)
+            config = _stored(checkpoint, data, adjustments)
             folder = out or checkpoint.parent
             progress.say(f"continuing {folder}")
         else:
@@ -170,13 +170,15 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     )
 
 
-def _stored(last: Path, adjustments: dict[str, Any]) -> RunConfig:
+def _stored(last: Path, data: Path | None, adjustments: dict[str, Any]) -> RunConfig:
     stored = load_checkpoint(last).config
+    if data is not None:
+        stored = on_data(stored, data_config(find_prepared(data)), last.parent)
     asked = recipes.adjust(stored, **adjustments)
     if differing := differences(stored, asked):
         raise ConfigError(
             f"the run to resume has another {', '.join(differing)}",
             where=last.parent,
-            hint="leave these options out to continue it, or start a new run without --resume",
+            hint=f"leave these options out to continue it, or start a new run; --init {last} begins with its weights",
         )
     return asked

@@ -84,7 +84,7 @@ def train(
     for note in _peculiarities(clips, config):
         progress.say(note)
     record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
-    with stop_requests() as stop:
+    with stop_requests(tell=runtime.is_main) as stop:
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
         trainer.keep = keep
         if resume:

@@ -26,6 +26,8 @@ from tdpn_core.runtime import Runtime
 from tdpn_core.train.kept import newest_good, states
 from tdpn_core.train.launch import launch, plan
 from tdpn_core.train.loop import TrainResult, train
+from tdpn_core.train.resume import on_data
+from tdpn_core.train.stop import stop_requests
 
 CPU = Runtime(torch.device("cpu"))
 CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
@@ -206,11 +208,49 @@ def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
     assert load_checkpoint(tmp_path / "run" / "last.pt").config.train.checkpointing
     assert same(tmp_path / "run", undisturbed)
     both = {"train.checkpointing": "false", "train.momentum": "0.5"}
-    with pytest.raises(ConfigError, match=r"the run to resume has another train.momentum; leave these options out"):
+    with pytest.raises(
+        ConfigError, match=r"the run to resume has another train.momentum \(0.9, not 0.5\); leave these"
+    ):
         launch(out=tmp_path / "run", resume=True, workers=0, settings=both)
     other = replace(config, train=replace(config.train, lr=1.0), recipe="x")
-    with pytest.raises(ConfigError, match=r"last.pt: written with another recipe, train.lr than this run's"):
+    with pytest.raises(
+        ConfigError,
+        match=r"last.pt: written with another recipe \(small, not x\), train.lr \(.*, not 1.0\) than this run's",
+    ):
         run(other, tmp_path / "run", resume=True)
+
+
+def test_data_may_move_on_the_way_but_other_data_is_refused(
+    prepared: Path, config: RunConfig, tmp_path: Path, undisturbed: Path
+) -> None:
+    with pytest.raises(Stopped):
+        run(config, tmp_path / "run", progress=Heard(4))
+    shutil.copytree(prepared, tmp_path / "moved")
+    launch(out=tmp_path / "run", resume=True, workers=0, data=tmp_path / "moved")
+    assert load_checkpoint(tmp_path / "run" / "last.pt").config.data.path == str(tmp_path / "moved")
+    assert same(tmp_path / "run", undisturbed)
+    stored = load_checkpoint(tmp_path / "run" / "last.pt").config
+    other = replace(stored.data, digest="0" * 64)
+    for data, message in (
+        (other, "other clips of the same classes"),
+        (replace(other, classes_digest="0", classes={"action": ["a", "b"]}), "8 action classes, not 2 action"),
+    ):
+        with pytest.raises(ConfigError, match=rf"trained on other data \({message} ?[a-z]*\); leave --data out"):
+            on_data(stored, data, tmp_path / "run")
+
+
+def test_states_can_be_read_by_whom_other_files_can_be_read(undisturbed: Path) -> None:
+    modes = {(undisturbed / name).stat().st_mode & 0o777 for name in ("last.pt", "best.pt", "config.json")}
+    assert len(modes) == 1
+
+
+def test_ctrl_c_on_a_terminal_is_answered_at_once(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for tell in (False, True):
+        with stop_requests(tell=tell) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.signal == signal.SIGINT
+    assert capfd.readouterr().err.count("stopping: saves once this step or validation is done; Ctrl-C again") == 1
 
 
 def test_a_requeued_job_goes_on_by_the_same_command(
