@@ -134,12 +134,12 @@ def test_views_are_of_the_size_that_a_file_takes(altered: Callable[[str | None],
 
 def test_an_archive_that_unpacks_to_much_more_takes_no_memory(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("m/archive_format", b"pt2" + bytes(100_000_000))
+        archive.writestr("m/archive_format", b"pt2" + bytes(60_000_000))
     tracemalloc.start()
     assert exported_format(tmp_path / "bomb.pt2") is None
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 50_000_000
+    assert peak < 40_000_000
 
 
 def test_a_pt2_file_of_another_program_is_not_run(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_the_network_may_stand_before_the_clips(exported: Path, fresh: Path, cli
     first = run(exported, clip, "--json")
     assert first.returncode == 0, first.stderr
     (found,) = json.loads(first.stdout)
-    (own,) = json.loads(run(clip, "--checkpoint", fresh, "--json").stdout)
+    own = _one(clip, fresh).heads["action"]
     assert found["clip"] == str(clip)
-    assert [each["class"] for each in found["heads"]["action"]] == [each["class"] for each in own["heads"]["action"]]
+    assert [each["class"] for each in found["heads"]["action"]] == [name for name, _ in own][:5]
     alone = run(exported)
     assert (alone.returncode, "nothing to predict" in alone.stderr) == (2, True)
