@@ -93,7 +93,7 @@ class FoldingConv(nn.Conv3d):
         weight = self.weight.reshape(*self.weight.shape[:2], *self.kernel_size[axes])
         geometry = Geometry(self.stride[axes], self.padding[axes], self.groups)  # type: ignore[arg-type]
         if packed:
-            self._packed = PackedConvolution(weight, self.bias, geometry, x.shape)
+            self._packed = PackedConvolution(weight, self.bias, geometry)
             self.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)  # one copy is enough
             return self._packed(x)
         convolve = F.conv3d if weight.ndim == 5 else F.conv2d

@@ -43,39 +43,48 @@ def can_run(x: Tensor) -> bool:
 
 
 class PackedConvolution:
-    """A convolution of channels-last inputs whose weights (C', C / groups, *kernel) are laid out for it."""
+    """A convolution of channels-last inputs whose weights (C', C / groups, *kernel) are laid out for it.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, geometry: Geometry, shape: torch.Size):
-        """`shape` is that of an input as it will come; others run, too."""
+    That is done in the second call, since who calls once would not get its time back; no bit depends on it. Products
+    get theirs back at once.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, geometry: Geometry):
         self.geometry = geometry
         self.bias = bias
         self.shape = weight.shape
-        self.kernel = tuple(weight.shape[2:])
         self.as_product = is_large(weight, geometry)
-        self.weight = _for_product(weight, geometry, shape) if self.as_product else _laid_out(weight, geometry, shape)
+        self._weight = weight
+        self._laid_out = False
+        self._called = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, *sizes), channels innermost, to (N, C', *sizes')."""
-        if self.as_product:
-            return self._product(x)
-        padding, stride = self.geometry.padding, self.geometry.stride
-        once = (1,) * len(stride)
-        out: Tensor = _operators()._convolution_pointwise(
-            x, self.weight, self.bias, padding, stride, once, self.geometry.groups, "none", [], ""
-        )
-        return out
+        if not self._laid_out and (self._called or self.as_product):
+            lay_out = _for_product if self.as_product else _for_convolution
+            self._weight, self._laid_out = lay_out(self._weight, self.geometry, x.shape), True
+        self._called = True
+        return self._product(x) if self.as_product else self._convolve(x)
 
     def unpacked(self) -> Tensor:
         """The weights as they were given."""
-        dense = self.weight.to_dense()
-        if not self.as_product:
+        dense = self._weight.to_dense() if self._laid_out else self._weight
+        if not self._laid_out or not self.as_product:
             return dense.reshape(self.shape)
-        out_channels, channels = self.shape[:2]
-        return dense.view(out_channels, *self.kernel, channels).permute(0, 3, 1, 2).contiguous()
+        out_channels, channels, *kernel = self.shape
+        return dense.view(out_channels, *kernel, channels).permute(0, 3, 1, 2).contiguous()
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        padding, stride = self.geometry.padding, self.geometry.stride
+        once = (1,) * len(stride)
+        out: Tensor = _operators()._convolution_pointwise(
+            x, self._weight, self.bias, padding, stride, once, self.geometry.groups, "none", [], ""
+        )
+        return out
 
     def _product(self, x: Tensor) -> Tensor:
-        rows = windows(x, self.kernel, self.geometry)  # (N, H', W', kernel * C)
-        out: Tensor = _operators()._linear_pointwise(rows.flatten(0, 2), self.weight, self.bias, "none", [], "")
+        rows = windows(x, tuple(self.shape[2:]), self.geometry)  # (N, H', W', kernel * C)
+        out: Tensor = _operators()._linear_pointwise(rows.flatten(0, 2), self._weight, self.bias, "none", [], "")
         return out.view(*rows.shape[:3], -1).permute(0, 3, 1, 2)
 
 
@@ -100,7 +109,7 @@ def windows(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def _laid_out(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
+def _for_convolution(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
     functions: Any = torch._C._nn
     reorder = functions.mkldnn_reorder_conv2d_weight if weight.ndim == 4 else functions.mkldnn_reorder_conv3d_weight
     padding, stride = list(geometry.padding), list(geometry.stride)
