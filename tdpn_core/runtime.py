@@ -155,8 +155,8 @@ def set_up(gpus: int | None = None) -> Runtime:
         DeviceError: more GPUs than this machine has, or more than one.
     """
     if check_gpus(gpus) > 1:
-        hint = "the tdpn command starts one process for each GPU; a program of yours is started so by torchrun"
-        raise DeviceError("one process uses one GPU", where="gpus", hint=hint)
+        hint = "use --gpus 1; tdpn train, eval and ablate take several, and a program of yours that torchrun starts"
+        raise DeviceError(f"this runs on one GPU, not on {gpus}", where="--gpus", hint=hint)
     return Runtime(_device(gpus, 0))
 
 

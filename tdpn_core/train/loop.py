@@ -29,6 +29,7 @@ from tdpn_core.train.agree import StopAgreed, together
 from tdpn_core.train.display import advice, shown
 from tdpn_core.train.initialise import initialise
 from tdpn_core.train.kept import KEEP, newest_good, save_last
+from tdpn_core.train.prefetch import on_device
 from tdpn_core.train.record import NoRecord, Record
 from tdpn_core.train.resume import differences
 from tdpn_core.train.schedule import is_over, learning_rate
@@ -207,7 +208,7 @@ class Trainer:
         """The batches of this epoch that are left."""
         progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
         progress.advance(self.state.batch)
-        batches = self.loader.epoch(self.state.epoch, start=self.state.batch)
+        batches = on_device(self.loader.epoch(self.state.epoch, start=self.state.batch), self.runtime.device)
         try:
             began = time.perf_counter()
             while (batch := together(self.runtime, self.stop, lambda: self._next(batches))) is not None:

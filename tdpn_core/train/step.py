@@ -188,8 +188,8 @@ class Learner:
     def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
         """Add the gradient of `part`, whose losses are means over `counts`; gives its loss and correct clips, (2,)."""
         settings, sampling = self.config.train, self.config.sampling
-        labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
-        clips = part.clips.to(self.device, non_blocking=True)
+        labels = {head: values.to(self.device) for head, values in part.labels.items()}  # in the loop they are there
+        clips = part.clips.to(self.device)
         clips = normalise(
             augment(clips, part.indices.tolist(), part.visits.tolist(), sampling, settings.seed), sampling
         )
