@@ -457,7 +457,10 @@ def from_dict(kind: type[Settings], values: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{kind.__name__}.{place}: {first['msg']}") from error
+        wrong = first["type"] != "unexpected_keyword_argument" and isinstance(first["input"], (str, int, float))
+        given = f", not {first['input']!r}" if wrong else ""
+        where = place if kind is RunConfig else f"{kind.__name__}.{place}"
+        raise ConfigError(f"{first['msg']}{given}", where=where) from error
 
 
 def parse_views(views: str) -> tuple[int, int]:
