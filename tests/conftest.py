@@ -1,10 +1,12 @@
 """Fixtures for every test."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+os.environ["COLUMNS"] = "100"  # the commands' consoles keep the width of when they were first imported
 torch.set_num_threads(1)  # networks this small are slower on several, much slower beside other work
 
 

@@ -61,10 +61,11 @@ class PackedConvolution:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C, *sizes), channels innermost, to (N, C', *sizes')."""
         if not self._laid_out and (self._called or self.as_product):
-            lay_out = _for_product if self.as_product else _for_convolution
-            self._weight, self._laid_out = lay_out(self._weight, self.geometry, x.shape), True
+            weight = self._weight
+            self._weight = _for_product(weight) if self.as_product else _for_convolution(weight, self.geometry, x.shape)
+            self._laid_out = True
         self._called = True
-        return self._product(x) if self.as_product else self._convolve(x)
+        return self._product(x) if self.as_product else self._convolve(plainly_channels_last(x))
 
     def unpacked(self) -> Tensor:
         """The weights as they were given."""
@@ -86,6 +87,18 @@ class PackedConvolution:
         rows = windows(x, tuple(self.shape[2:]), self.geometry)  # (N, H', W', kernel * C)
         out: Tensor = _operators()._linear_pointwise(rows.flatten(0, 2), self._weight, self.bias, "none", [], "")
         return out.view(*rows.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def plainly_channels_last(x: Tensor) -> Tensor:
+    """The same channels-last tensor (N, C, *sizes) with the strides that say so.
+
+    Those of axes of size 1 can be anything, and by them torch may take a tensor to be in either layout.
+    """
+    stride, strides = x.shape[1], [1]
+    for size in reversed(x.shape[2:]):
+        strides.insert(1, stride)
+        stride *= size
+    return x.as_strided(x.shape, (stride, *strides))
 
 
 def is_large(weight: Tensor, geometry: Geometry) -> bool:
@@ -118,10 +131,10 @@ def _for_convolution(weight: Tensor, geometry: Geometry, shape: torch.Size) -> T
     return out
 
 
-def _for_product(weight: Tensor, geometry: Geometry, shape: torch.Size) -> Tensor:
-    places = windows(torch.empty(shape, device="meta"), tuple(weight.shape[2:]), geometry)
+def _for_product(weight: Tensor) -> Tensor:
     flat = weight.permute(0, 2, 3, 1).flatten(1)  # (C', kernel * C), as `windows` orders them
-    out: Tensor = _operators()._reorder_linear_weight(flat.contiguous(), math.prod(places.shape[:3]))
+    # not for a number of rows: unlike a convolution, a product would let its bits depend on it
+    out: Tensor = _operators()._reorder_linear_weight(flat.contiguous())
     return out
 
 

@@ -15,7 +15,7 @@ TINY = ["--arch", "r18", "--frames", "2", "--size", "32", "--rounds", "1", "--gp
 
 
 def bench(*words: object) -> str:
-    result = CliRunner().invoke(app, ["bench", *map(str, words)], env={"COLUMNS": "120"}, catch_exceptions=False)
+    result = CliRunner().invoke(app, ["bench", *map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 

@@ -22,7 +22,7 @@ TINY = ("--arch", "r18", "--frames", "2", "--size", "32", "--batch-size", "4", "
 
 def tdpn(*words: object) -> str:
     """Both streams of a command that ran in this process."""
-    result = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "100"}, catch_exceptions=False)
+    result = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines()), default=0) <= 100
     return result.output

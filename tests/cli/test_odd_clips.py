@@ -17,7 +17,7 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
 def tdpn(*words: object) -> str:
     """Both streams of a command that ran in this process."""
-    result = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "100"}, catch_exceptions=False)
+    result = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 

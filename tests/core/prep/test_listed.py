@@ -22,7 +22,7 @@ OPTIONS = ("--short-side", "32", "--out", "packed")
 
 def tdpn(*words: object) -> str:
     """stdout and stderr of a command in this process."""
-    result = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "100"}, catch_exceptions=False)
+    result = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
