@@ -155,7 +155,7 @@ def _config(described: str | None, path: Path) -> RunConfig:
     try:
         return _of_one_size(from_dict(RunConfig, json.loads(described)["config"]))
     except (ConfigError, ValueError, KeyError, TypeError) as error:
-        told = error.what if isinstance(error, ConfigError) else "its description is damaged"
+        told = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its description is damaged"
         hint = "export the checkpoint again, with this version"
         raise CheckpointError(f"made by another version, or changed ({told})", where=path, hint=hint) from error
 

@@ -113,7 +113,7 @@ def test_foreign_and_damaged_files_are_refused(
     )
     described = json.loads({entry.key: entry.value for entry in onnx.load(str(exported)).metadata_props}["tdpn"])
     described["config"]["model"]["colour"] = "blue"
-    refused(altered(json.dumps(described)), r"changed \(RunConfig\.model\.colour: Unexpected keyword argument\)")
+    refused(altered(json.dumps(described)), r"changed \(model\.colour: Unexpected keyword argument\)")
     del described["config"]["model"]["colour"]
     described["config"]["model"]["num_frames"] = 4
     refused(altered(json.dumps(described)), r"its graph takes frames \[10, 32, 32, 3\], which is not what its desc")
