@@ -27,7 +27,8 @@ DECISION: dict[tuple[str, bool], Layout] = {
 """(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
 
 WIDE = 512
-"""Channels from which on a processor convolves over space faster in 3D, unless the weights are packed."""
+"""Channels from which on a processor convolves over space fastest in the plain form, unless weights are packed: the
+gradient of weights so large would have to be turned into their layout."""
 
 
 def choose(device_type: str, training: bool) -> Layout:
@@ -62,20 +63,28 @@ class FoldingConv(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, C', T', H', W')."""
-        plain = self.layout == "plain"
-        x = x.contiguous(memory_format=torch.contiguous_format if plain else torch.channels_last_3d)
         packed = self.frozen and self.layout == "folded" and can_run(x)
         if self._packed and not packed:
             self._unpack()
+        if self.layout == "plain" or (self.layout == "folded" and not packed and self._is_wide(x)):
+            return self._convolve(x.contiguous(), slice(0, 3), packed)
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         time, *space = self.kernel_size
-        if self.layout == "folded" and time == 1 and self.stride[0] == 1 and (packed or not self._is_wide(x)):
+        if self.layout == "folded" and time == 1 and self.stride[0] == 1:
             return self._over_space(x, packed)
-        if self.layout == "folded" and space == [1, 1] and self.stride == (1, 1, 1):
+        if self.layout == "folded" and space == [1, 1] and self.stride == (1, 1, 1) and (packed or self._is_slow(x)):
             return self._over_time(x, packed)
         return self._convolve(x, slice(0, 3), packed)
 
     def _is_wide(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and self.kernel_size != (1, 1, 1) and self.in_channels >= WIDE
+        over_space = self.kernel_size[0] == 1 and self.kernel_size != (1, 1, 1)
+        return x.device.type == "cpu" and over_space and self.in_channels >= WIDE
+
+    def _is_slow(self, x: Tensor) -> bool:
+        """Whether torch's 3D convolution over time is slower than a 2D one: with several threads oneDNN does it."""
+        return (
+            x.device.type != "cpu" or self.groups > 1 or torch.compiler.is_compiling() or torch.get_num_threads() == 1
+        )
 
     def _over_space(self, x: Tensor, packed: bool) -> Tensor:
         frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)

@@ -41,8 +41,10 @@ def test_gradients_are_the_same_in_all_layouts(small, clip_for):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("wide", [False, True])
-def test_a_folded_convolution_is_the_plain_one(kernel, stride, groups, wide, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_folded_convolution_is_the_plain_one(kernel, stride, groups, wide, threads, monkeypatch):
     monkeypatch.setattr(layout, "WIDE", 8 if wide else 9)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     conv = Conv(8, 12, kernel, stride=stride, groups=groups).double()
     x = torch.randn(2, 8, 3, 5, 6, dtype=torch.float64)
     plain = conv(x)
