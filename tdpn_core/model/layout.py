@@ -3,7 +3,8 @@
 - `plain`: (N, C, T, H, W) as it stands.
 - `channels_last`: the same tensors with the channels innermost in memory.
 - `folded`: channels innermost, and a convolution that acts on space only, or on time only, runs as a 2D convolution:
-  of N*T frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor.
+  of N*T frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor. What a processor does
+  faster otherwise is left out, wide kernels over space and some over time, unless the weights are packed.
 
 Only activations change: parameters, and so checkpoints and optimiser states, are the same in all three.
 """
