@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = options.epilog(
     "tdpn eval runs/folder-tdpn-r18/best.pt",
     "tdpn eval best.pt --views 10x3 --json",
-    "tdpn eval eval-val-10x3/scores.h5 --topk 1,2,5",
+    "tdpn eval eval-val-10x3/scores.safetensors --topk 1,2,5",
     "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
     "tdpn eval best.pt --split test --submission out.zip",
 )

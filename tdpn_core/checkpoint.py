@@ -7,13 +7,10 @@ would not notice), and a file is written whole or not at all. The name ends in `
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import math
-import os
 import platform
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from tdpn_core import __version__
 from tdpn_core.config import RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
-from tdpn_core.files import atomic_path
+from tdpn_core.files import atomic_path, disk_error
 from tdpn_core.model.factory import build_model
 from tdpn_core.model.fuse import fold_normalisations, for_inference
 from tdpn_core.model.network import Network
@@ -144,7 +141,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             save_file(tensors, temporary, metadata=metadata)
             temporary.chmod(mode)  # safetensors would let nobody else read it
         except SafetensorError as error:
-            raise _as_of_the_disk(error) from error
+            raise disk_error(error) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -223,13 +220,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise CheckpointError("damaged: its digest does not match its content", where=path, hint=damaged)
     header: dict[str, Any] = json.loads(text)
     return header, tensors
-
-
-def _as_of_the_disk(error: SafetensorError) -> OSError:
-    """The operating system's error within, which safetensors gives as text: `... (os error 28)`."""
-    match = re.search(r"os error (\d+)", str(error))
-    number = int(match[1]) if match else errno.EIO
-    return OSError(number, os.strerror(number))
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

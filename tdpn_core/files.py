@@ -6,9 +6,11 @@ moment leaves the old file or the new one, and at worst a stray `.tmp-*` file th
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +48,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def disk_error(error: Exception) -> OSError:
+    """The operating system's error within safetensors' own, which has it as text: `... (os error 28)`."""
+    match = re.search(r"os error (\d+)", str(error))
+    number = int(match[1]) if match else errno.EIO
+    return OSError(number, os.strerror(number))
 
 
 def make_folder(path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Named arrays and a JSON header in one HDF5 file, under one digest."""
+"""Named arrays and a JSON header in one safetensors file, under one digest.
+
+A safetensors file is a length, a JSON table of types, shapes and places, and the bytes. Its reader checks that the
+table covers the file exactly, so a damaged file cannot make it loop or allocate more than the file holds.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +12,92 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from tdpn_core.errors import ScoresError
-from tdpn_core.files import atomic_path
+from tdpn_core.files import atomic_path, disk_error
 
 Arrays = dict[str, npt.NDArray[Any]]
-_FORMAT = "tdpn"
-_DAMAGED = "score again; this file was changed or cut after it was written"
+ENTRY = "tdpn_scores"
+"""Name of the one entry of a file's metadata: what the arrays are, and the digest."""
+
+_HEADER = "header"
+_START = 64  # bytes of a file in which the entry's name is found, unless the file is damaged there
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_DAMAGED = "score the checkpoint again; this file was changed or cut after it was written"
 
 
 def write_arrays(path: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:
-    """Write `header` and `arrays` to `path` atomically; `kind` says what they are.
+    """Write `header` and `arrays` (numbers, of any shape) to `path` atomically; `kind` says what they are.
 
     Raises:
         TdpnError: the disk is full or the folder cannot be written.
     """
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[_FORMAT] = kind
-        file.attrs["digest"] = _digest(text, arrays)
-        file["header"] = np.frombuffer(text.encode(), np.uint8)  # an attribute holds 64 KB at most
-        for name, values in arrays.items():
-            file[name] = values
+    text = json.dumps(header, allow_nan=False).encode()  # ASCII: names of files may be bytes that are no text
+    parts = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    parts[_HEADER] = np.frombuffer(text, np.uint8)  # as an array, since safetensors' own header has 100 MB at most
+    with atomic_path(path) as temporary:
+        try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            save_file(parts, temporary, metadata={ENTRY: f"{kind}\n{_digest(kind, parts)}"})
+            temporary.chmod(mode)  # safetensors makes files that only their owner can read
+        except SafetensorError as error:
+            raise disk_error(error) from error
 
 
 def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
     """The header and arrays of a file, verified.
 
     Raises:
-        ScoresError: missing, damaged, or of another kind.
+        ScoresError: missing, damaged, of another kind or format.
     """
     if not path.is_file():
         raise ScoresError("no such file of scores", where=path)
+    if is_hdf5(path):
+        what = "an HDF5 file; scores are safetensors files now, and HDF5 is not opened"
+        raise ScoresError(what, where=path, hint="score the checkpoint again")
     try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get(_FORMAT) != kind:
-                raise ScoresError("an HDF5 file, but not scores of tdpn eval", where=path)
-            stated = file.attrs["digest"]
-            text = bytes(file["header"][()]).decode()
-            arrays: Arrays = {}
-            file.visititems(lambda name, item: _take(arrays, name, item))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        with safe_open(path, framework="np") as file:
+            stated = (file.metadata() or {}).get(ENTRY, "")
+            if stated.partition("\n")[0] != kind:
+                raise ScoresError(f"a safetensors file, but not {kind} of tdpn eval", where=path)
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise ScoresError(f"damaged: {str(error)[:160]}", where=path, hint=_DAMAGED) from error
-    del arrays["header"]
-    if stated != _digest(text, arrays):
+    if stated != f"{kind}\n{_digest(kind, arrays)}" or _HEADER not in arrays:
         raise ScoresError("damaged: its digest does not match its content", where=path, hint=_DAMAGED)
-    header: dict[str, Any] = json.loads(text)
+    header: dict[str, Any] = json.loads(arrays.pop(_HEADER).tobytes())
     return header, arrays
 
 
-def _take(arrays: Arrays, name: str, item: Any) -> None:
-    if isinstance(item, h5py.Dataset):
-        arrays[name] = item[()]
+def is_arrays(path: Path) -> bool:
+    """Whether `path` is a file that `write_arrays` made, by its first bytes; damage is not looked for."""
+    return f'"{ENTRY}"'.encode() in _first_bytes(path)
 
 
-def _digest(header: str, arrays: Arrays) -> str:
-    hasher = hashlib.sha256(header.encode())
+def is_hdf5(path: Path) -> bool:
+    """Whether `path` is an HDF5 file, by its first bytes."""
+    return _first_bytes(path).startswith(_HDF5)
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.is_file():  # reading from a pipe would block
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(_START)
+    except OSError:
+        return b""
+
+
+def _digest(kind: str, arrays: Arrays) -> str:
+    hasher = hashlib.sha256(kind.encode())
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
         hasher.update(f"\0{name}\0{values.dtype.str}\0{values.shape}\0".encode())
-        hasher.update(values.view(np.uint8).reshape(-1).data if values.size else b"")
+        hasher.update(values.reshape(-1).view(np.uint8).data if values.size else b"")
     return hasher.hexdigest()

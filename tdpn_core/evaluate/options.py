@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-SCORES = "scores.h5"
+SCORES = "scores.safetensors"
 """Name of the file of scores in an evaluation's folder."""
 
 SPLIT = "val"

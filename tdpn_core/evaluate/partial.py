@@ -45,7 +45,7 @@ class PartialScores:
         """
         clips: dict[int, dict[str, np.ndarray]] = {}
         missing: dict[int, str] = {}
-        for path in sorted(self.folder.glob("*.h5")):
+        for path in sorted(self.folder.glob("*.safetensors")):
             try:
                 header, arrays = read_arrays(path, _KIND)
             except ScoresError:
@@ -72,13 +72,13 @@ class PartialScores:
             scored = join(self._waiting)
             header = {"fingerprint": self._fingerprint, "missing": scored.missing}
             arrays = {"clips": np.array(scored.clips, dtype=np.int64), **scored.logits}
-            write_arrays(self.folder / f"{uuid.uuid4().hex}.h5", _KIND, header, arrays)
+            write_arrays(self.folder / f"{uuid.uuid4().hex}.safetensors", _KIND, header, arrays)
         self._waiting = []
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
         """All of it, also what other runs left: only when no other process works here."""
-        for path in self.folder.glob("*.h5"):
+        for path in self.folder.glob("*.safetensors"):
             path.unlink(missing_ok=True)
         if self.folder.is_dir():
             sweep(self.folder)

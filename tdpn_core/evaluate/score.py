@@ -43,7 +43,7 @@ def score_checkpoint(
     keep: bool = False,
     progress: Progress = SILENT,
 ) -> Scores:
-    """Score every clip of a split once, and leave `scores.h5` in `folder` (default: beside the checkpoint).
+    """Score every clip of a split once, and leave `scores.safetensors` in `folder` (default: beside the checkpoint).
 
     What an interrupted run of the same settings has scored is taken over: the file is then the same to the last bit.
     With `keep`, this is so for a run that came to its end, too, until `forget` is called.

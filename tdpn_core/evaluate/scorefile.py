@@ -1,4 +1,4 @@
-"""Scores in one HDF5 file: what a network said of every view of every clip, and everything that metrics need.
+"""Scores in one safetensors file: the scores of every view of every clip, and everything that metrics need.
 
 Nothing in it is code, and a digest over all of it is checked before it is believed.
 """
@@ -6,7 +6,6 @@ Nothing in it is code, and a digest over all of it is checked before it is belie
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from tdpn_core.config import from_dict
 from tdpn_core.errors import ConfigError, ScoresError
-from tdpn_core.evaluate.arrays import read_arrays, write_arrays
+from tdpn_core.evaluate.arrays import is_arrays, is_hdf5, read_arrays, write_arrays
+from tdpn_core.evaluate.options import SCORES
 
-SCHEMA = 1
+SCHEMA = 2
 KIND = "scores"
 
 Logits = npt.NDArray[np.floating]
@@ -133,11 +133,11 @@ def write_scores(path: Path, scores: Scores) -> None:
     Raises:
         TdpnError: the disk is full or the folder cannot be written.
     """
-    arrays: dict[str, npt.NDArray[Any]] = {"ids": np.array([os.fsencode(name) for name in scores.ids])}
-    arrays |= {f"labels/{head}": values for head, values in scores.labels.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {f"labels/{head}": values for head, values in scores.labels.items()}
     arrays |= {f"logits/{head}": values for head, values in scores.logits.items()}
     arrays |= {f"probabilities/{head}": values for head, values in scores.probabilities().items()}
-    header = {"schema": SCHEMA, "classes": scores.classes, "origin": dataclasses.asdict(scores.origin)}
+    origin = dataclasses.asdict(scores.origin)
+    header = {"schema": SCHEMA, "ids": scores.ids, "classes": scores.classes, "origin": origin}
     write_arrays(path, KIND, header, arrays)
 
 
@@ -154,7 +154,7 @@ def read_scores(path: Path) -> Scores:
     try:
         classes: dict[str, list[str]] = header["classes"]
         scores = Scores(
-            ids=[os.fsdecode(name) for name in arrays["ids"].tolist()],
+            ids=header["ids"],
             classes=classes,
             labels={head: arrays[f"labels/{head}"] for head in classes},
             logits={head: arrays[f"logits/{head}"] for head in classes},
@@ -167,12 +167,11 @@ def read_scores(path: Path) -> Scores:
 
 
 def is_scores(path: Path) -> bool:
-    """Whether `path` is an HDF5 file, by its first bytes: among checkpoints and scores, that tells which it is."""
-    try:
-        with path.open("rb") as file:
-            return file.read(8) == b"\x89HDF\r\n\x1a\n"
-    except OSError:
-        return False
+    """Whether `path` is to be read as a file of scores and not as a checkpoint, by its first bytes or its name.
+
+    An HDF5 file is one, too: `read_scores` says that scores are no longer kept in that format.
+    """
+    return is_arrays(path) or is_hdf5(path) or (path.name == SCORES and path.is_file())
 
 
 def _check(scores: Scores, path: Path) -> None:

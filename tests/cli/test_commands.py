@@ -61,11 +61,13 @@ def test_several_processes_leave_the_scores_of_one(workplace: Path) -> None:
     two = tdpn(*words, "two", "--processes", 2, cwd=workplace)
     assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout)["heads"] == json.loads(one.stdout)["heads"]
-    assert (workplace / "two" / "scores.h5").read_bytes() == (workplace / "one" / "scores.h5").read_bytes()
+    assert (workplace / "two" / "scores.safetensors").read_bytes() == (
+        workplace / "one" / "scores.safetensors"
+    ).read_bytes()
 
 
 def test_scores_are_measured_again_and_fused_without_a_network(workplace: Path) -> None:
-    best, scores = "runs/folder-tdpn-r18/best.pt", "runs/folder-tdpn-r18/eval-val-1x1/scores.h5"
+    best, scores = "runs/folder-tdpn-r18/best.pt", "runs/folder-tdpn-r18/eval-val-1x1/scores.safetensors"
     first = json.loads(tdpn("eval", best, "--views", "1x1", "--json", cwd=workplace).stdout)
     again = json.loads(tdpn("eval", scores, "--json", cwd=workplace).stdout)
     assert again["heads"] == first["heads"]

@@ -62,7 +62,7 @@ def test_verb_noun_and_action_are_measured_over_all_unseen_and_tail(kitchens: Pa
         ("tail", "verb"): 2, ("tail", "noun"): 1, ("tail", "action"): 2,
     }  # fmt: skip
     assert "note: 6 clips scored of 8 in the data set's list; 2 were not on disk" in shown
-    scores = read_scores(Path(BEST).parent / "eval-val-1x1" / "scores.h5")
+    scores = read_scores(Path(BEST).parent / "eval-val-1x1" / "scores.safetensors")
     wanted = measure_epic(scores.probabilities(), scores.labels, scores.ids, scores.origin.subsets, "val")
     assert [[f"{row.top1:.2%}", f"{row.top5:.2%}"] for row in wanted] == [[row[3], row[5]] for row in rows]
     values = json.loads(tdpn("eval", BEST, "--json").partition("note:")[0])
@@ -99,7 +99,7 @@ def test_a_submission_of_fewer_clips_than_are_listed_is_refused_and_the_scores_s
     with pytest.raises(ScoresError, match=r"2 clips have no scores, and the challenge wants all.*prepare and score"):
         tdpn("eval", BEST, "--submission", "val.zip", "--out", "few")
     assert not Path("val.zip").exists()
-    assert Path("few/scores.h5").exists()
+    assert Path("few/scores.safetensors").exists()
     with pytest.raises(UsageError, match=r"out\.json: a submission is a \.zip file"):
         tdpn("eval", "never-opened.pt", "--submission", "out.json")
 
@@ -117,7 +117,7 @@ def test_a_prediction_names_verb_noun_and_action(kitchens: Path) -> None:
 
 def test_a_prediction_of_a_segments_seconds_is_what_the_segment_was_scored_with(kitchens: Path) -> None:
     tdpn("eval", BEST, "--out", "beside")
-    scores = read_scores(Path("beside/scores.h5"))
+    scores = read_scores(Path("beside/scores.safetensors"))
     video = "epic/EPIC-KITCHENS/P01/videos/P01_102.MP4"
     (found,) = json.loads(tdpn("predict", video, "--checkpoint", BEST, "--start", 1.1, "--stop", 1.9, "--json"))
     row = scores.ids.index("P01_102_1")
@@ -138,7 +138,7 @@ def bare(kitchens: Path) -> Path:
     assert load_manifest(kitchens / "packed").subsets == {}
     assert "note: unseen participants and tail classes are not scored apart: the data was packed without" in said
     assert "with --annotations" in (kitchens / "bare-scores" / "report.md").read_text()
-    return kitchens / "bare-scores" / "scores.h5"
+    return kitchens / "bare-scores" / "scores.safetensors"
 
 
 def test_lists_that_were_not_packed_are_taken_from_a_folder(bare: Path) -> None:
@@ -176,6 +176,6 @@ def test_a_folder_with_some_of_the_lists_and_data_of_another_kind_are_refused(ba
     with pytest.raises(DatasetError, match=r"some: holds no EPIC_100_unseen_participant_ids_validation\.csv"):
         tdpn("eval", bare, "--annotations", tmp_path / "some")
     scores = read_scores(bare)
-    write_scores(tmp_path / "other.h5", replace(scores, origin=replace(scores.origin, dataset="epic55")))
+    write_scores(tmp_path / "other.safetensors", replace(scores, origin=replace(scores.origin, dataset="epic55")))
     with pytest.raises(UsageError, match="--annotations: these lists are of EPIC-KITCHENS-100, the scores of epic55"):
-        tdpn("eval", tmp_path / "other.h5", "--annotations", tmp_path / "some")
+        tdpn("eval", tmp_path / "other.safetensors", "--annotations", tmp_path / "some")

@@ -43,7 +43,7 @@ def test_what_is_listed_stands_beside_every_score(partial: Evaluation, capsys: p
     assert "clips in the data set&#39;s list" in page
     show(partial)
     assert f"note: {SENTENCE}" in capsys.readouterr().err
-    again = evaluate(report.parent / "scores.h5", runtime=None)
+    again = evaluate(report.parent / "scores.safetensors", runtime=None)
     assert covered(again) == SENTENCE
 
 
@@ -59,8 +59,8 @@ def test_a_split_that_is_there_to_the_last_clip_needs_no_note(
 
 
 def test_data_without_a_list_is_counted_from_the_disk_on(tmp_path: Path) -> None:
-    write_scores(tmp_path / "scores.h5", make_scores([[0.0, 1.0]], [1]))
-    result = evaluate(tmp_path / "scores.h5", runtime=None)
+    write_scores(tmp_path / "scores.safetensors", make_scores([[0.0, 1.0]], [1]))
+    result = evaluate(tmp_path / "scores.safetensors", runtime=None)
     assert covered(result) == "1 clip scored of 1 on disk."
     assert "in the data set" not in write_report(result).with_suffix(".html").read_text()
 
@@ -74,5 +74,5 @@ def test_of_fused_scores_the_longest_list_counts() -> None:
 
 def test_the_count_survives_the_file(tmp_path: Path) -> None:
     scores = make_scores([[0.0, 1.0]], [1], coverage=Coverage(listed=7, on_disk=2, decoded=1, scored=1))
-    write_scores(tmp_path / "scores.h5", scores)
-    assert read_scores(tmp_path / "scores.h5").origin.coverage == scores.origin.coverage
+    write_scores(tmp_path / "scores.safetensors", scores)
+    assert read_scores(tmp_path / "scores.safetensors").origin.coverage == scores.origin.coverage

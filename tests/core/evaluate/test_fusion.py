@@ -159,7 +159,7 @@ def files(tmp_path: Path) -> dict[str, list[Path]]:
     paths: dict[str, list[Path]] = {}
     for split in ("val", "train"):
         for number, scores in enumerate(pair(len(split), split=split)):
-            paths.setdefault(split, []).append(tmp_path / f"{split}-{number}.h5")
+            paths.setdefault(split, []).append(tmp_path / f"{split}-{number}.safetensors")
             write_scores(paths[split][-1], scores)
     return paths
 
@@ -167,7 +167,7 @@ def files(tmp_path: Path) -> dict[str, list[Path]]:
 def test_a_search_on_one_half_reports_the_other_and_says_so(files: dict[str, list[Path]], tmp_path: Path) -> None:
     result = evaluate_files(files["val"], runtime=None, search_on="half", out=tmp_path / "out")
     assert result.clips == 30
-    (note,) = read_scores(tmp_path / "out" / "scores.h5").origin.notes
+    (note,) = read_scores(tmp_path / "out" / "scores.safetensors").origin.notes
     assert note.startswith("weights searched for on the other half of the val split, 30 clips: ")
     halves = [split_in_half(read_scores(path)) for path in files["val"]]
     assert result.ids == halves[0][1].ids

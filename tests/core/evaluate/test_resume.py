@@ -32,8 +32,8 @@ def whole(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of an evaluation that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=folder)
-    assert [path.name for path in folder.iterdir()] == ["scores.h5"], "the parts are gone"
-    return (folder / "scores.h5").read_bytes()
+    assert [path.name for path in folder.iterdir()] == ["scores.safetensors"], "the parts are gone"
+    return (folder / "scores.safetensors").read_bytes()
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
@@ -62,7 +62,7 @@ def test_an_interrupted_evaluation_scores_only_what_is_left(
         interrupt_after(patch, 3)
         with pytest.raises(OSError, match="gone"):
             score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
-    assert not (tmp_path / "scores.h5").exists()
+    assert not (tmp_path / "scores.safetensors").exists()
     seen: list[list[int]] = []
     original = score.score_clips
     monkeypatch.setattr(
@@ -72,7 +72,7 @@ def test_an_interrupted_evaluation_scores_only_what_is_left(
     )
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
     assert seen == [[6, 7]]
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
 
 
 def test_parts_of_another_evaluation_are_not_taken_over(
@@ -83,9 +83,9 @@ def test_parts_of_another_evaluation_are_not_taken_over(
         interrupt_after(patch, 3)
         with pytest.raises(OSError, match="gone"):
             score.score_checkpoint(other, runtime=CPU, options=OPTIONS, folder=tmp_path)
-    assert list((tmp_path / "partial").glob("*.h5"))
+    assert list((tmp_path / "partial").glob("*.safetensors"))
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
     assert not (tmp_path / "partial").exists()
 
 
@@ -105,7 +105,7 @@ def test_processes_that_share_an_evaluation_make_the_file_of_one(
         job.run(score.SILENT, score.StopRequest())
     job.finish()
     assert sum(counts) == 8, "each clip once"
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
 
 
 def test_a_request_to_stop_saves_and_says_how_to_go_on(
@@ -123,7 +123,7 @@ def test_a_request_to_stop_saves_and_says_how_to_go_on(
         with pytest.raises(Stopped, match=r"saved the scores of 4 of 8 clips; run the same command again to go on"):
             score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
 
 
 def test_an_evaluation_that_is_killed_goes_on(checkpoint: Path, whole: bytes, tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ score.score_checkpoint(Path({str(checkpoint)!r}), runtime=set_up(0), options=opt
             assert child.stdout.readline() == "scored\n"
         child.kill()
     child.wait(30)
-    assert not (tmp_path / "scores.h5").exists()
-    assert list((tmp_path / "partial").glob("*.h5"))
+    assert not (tmp_path / "scores.safetensors").exists()
+    assert list((tmp_path / "partial").glob("*.safetensors"))
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
 
 
 def some_clips(*clips: int, missing: dict[int, str] | None = None) -> ScoredClips:
@@ -173,7 +173,7 @@ def test_parts_join_in_the_order_of_the_clips_and_damaged_ones_are_passed_over(t
     assert loaded.clips == [0, 1, 3, 4]
     assert loaded.logits["action"][:, 0, 0].tolist() == [0, 1, 3, 4]
     assert loaded.missing == {7: "damaged"}
-    first = min((tmp_path / "partial").glob("*.h5"), key=lambda path: path.stat().st_size)
+    first = min((tmp_path / "partial").glob("*.safetensors"), key=lambda path: path.stat().st_size)
     first.write_bytes(first.read_bytes()[:-100])
     assert len(parts.load().clips) in (2, 3)
 
@@ -208,7 +208,7 @@ def test_an_interrupted_fusion_scores_no_checkpoint_again(
         evaluate_files(pair, runtime=CPU, options=OPTIONS)
     fused = evaluate_files(pair, runtime=CPU, options=OPTIONS)
     assert sum(batches) == 16, "each clip once by each"
-    own = [read_scores(tmp_path / name / "scores.h5") for name in ("eval-val-2x1", "eval-last-val-2x1")]
+    own = [read_scores(tmp_path / name / "scores.safetensors") for name in ("eval-val-2x1", "eval-last-val-2x1")]
     assert np.allclose(fused.probabilities["action"], sum(one.probabilities()["action"] for one in own) / 2)
     assert not list(tmp_path.rglob("partial"))
 
@@ -222,4 +222,4 @@ def test_a_clip_that_was_missing_is_tried_again(checkpoint: Path, whole: bytes, 
     job.run(score.SILENT, score.StopRequest())
     scores = job.finish()
     assert scores.origin.coverage.missing == {}
-    assert (tmp_path / "scores.h5").read_bytes() == whole
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole

@@ -117,7 +117,7 @@ def test_workers_do_not_change_a_single_bit(checkpoint: Path, tmp_path: Path) ->
     files = []
     for workers in (0, 2):
         evaluate(checkpoint, runtime=CPU, workers=workers, out=tmp_path / str(workers))
-        files.append((tmp_path / str(workers) / "scores.h5").read_bytes())
+        files.append((tmp_path / str(workers) / "scores.safetensors").read_bytes())
     assert files[0] == files[1]
 
 
@@ -198,7 +198,7 @@ def test_a_damaged_clip_ends_the_evaluation_with_its_name_or_is_left_out_and_cou
     out = tmp_path / "out"
     with pytest.raises(ShardError, match=r"item \d+ of clip '.*' does not match its checksum; .*--allow-missing"):
         evaluate(checkpoint, runtime=CPU, data=folder, workers=0, out=out)
-    assert not (out / "scores.h5").exists()
+    assert not (out / "scores.safetensors").exists()
     result = evaluate_files([checkpoint], runtime=CPU, options=replace(TOLERANT, data=folder), out=out)
     (missing,) = result.scores.origin.coverage.missing
     assert missing == ClipStore(prepared, "val").ids[0]
@@ -248,7 +248,7 @@ def test_the_report_is_written_beside_the_checkpoint_unless_told_otherwise(check
 
 def test_a_file_of_scores_gives_the_same_result_without_torch(checkpoint: Path, tmp_path: Path) -> None:
     first = evaluate(checkpoint, runtime=CPU, views="2x3", workers=0, out=tmp_path)
-    again = evaluate(tmp_path / "scores.h5", runtime=None)
+    again = evaluate(tmp_path / "scores.safetensors", runtime=None)
     assert again.folder == tmp_path
     assert summary(again) | {"seconds": 0} == summary(first) | {"seconds": 0}
     assert again.scores.logits["action"].shape == (8, 6, 8)
@@ -257,7 +257,7 @@ import sys
 from pathlib import Path
 from tdpn_core.evaluate.report import write_report
 from tdpn_core.evaluate.run import evaluate
-write_report(evaluate(Path({str(tmp_path / "scores.h5")!r}), runtime=None))
+write_report(evaluate(Path({str(tmp_path / "scores.safetensors")!r}), runtime=None))
 assert "torch" not in sys.modules
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -315,8 +315,11 @@ def test_two_checkpoints_are_scored_and_fused(checkpoint: Path, config: RunConfi
     one = evaluate(checkpoint, runtime=CPU, workers=0).probabilities["action"]
     two = evaluate(other, runtime=CPU, workers=0).probabilities["action"]
     assert np.allclose(fused.probabilities["action"], 0.25 * one + 0.75 * two)
-    assert read_scores(tmp_path / "fused" / "scores.h5").origin.fused == {str(checkpoint): 1.0, str(other): 3.0}
-    assert (tmp_path / "other" / "eval-val-1x1" / "scores.h5").exists(), "each one's own scores are kept, too"
+    assert read_scores(tmp_path / "fused" / "scores.safetensors").origin.fused == {
+        str(checkpoint): 1.0,
+        str(other): 3.0,
+    }
+    assert (tmp_path / "other" / "eval-val-1x1" / "scores.safetensors").exists(), "each one's own scores are kept, too"
 
 
 def test_weights_searched_for_on_the_training_split_are_those_of_its_scores_and_all_of_validation_is_reported(
@@ -328,12 +331,12 @@ def test_weights_searched_for_on_the_training_split_are_those_of_its_scores_and_
     ]
     options = ScoreOptions(workers=0)
     fused = evaluate_files(pair, runtime=CPU, options=options, search_on="train", out=tmp_path / "fused")
-    trained = [read_scores(path.parent / "eval-train-1x1" / "scores.h5") for path in pair]
+    trained = [read_scores(path.parent / "eval-train-1x1" / "scores.safetensors") for path in pair]
     assert [scores.origin.split for scores in trained] == ["train", "train"]
     weights = search_weights(trained)
     (note,) = fused.scores.origin.notes
     assert note == f"weights searched for on the train split, 24 clips: {weights[0]:g}, {weights[1]:g}"
-    own = [read_scores(path.parent / "eval-val-1x1" / "scores.h5").probabilities()["action"] for path in pair]
+    own = [read_scores(path.parent / "eval-val-1x1" / "scores.safetensors").probabilities()["action"] for path in pair]
     assert fused.clips == 8
     assert np.allclose(fused.probabilities["action"], weights[0] * own[0] + weights[1] * own[1])
     assert note in write_report(fused).read_text()
@@ -347,18 +350,21 @@ def test_checkpoints_beside_one_another_have_folders_of_their_own(checkpoint: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"views": "10x3"}, r"scores\.h5: its scores are of views 1x1, not 10x3; score its checkpoint with these"),
-        ({"split": "train"}, r"scores\.h5: its scores are of split val, not train"),
+        (
+            {"views": "10x3"},
+            r"safetensors: its scores are of views 1x1, not 10x3; score its checkpoint with these",
+        ),
+        ({"split": "train"}, r"scores\.safetensors: its scores are of split val, not train"),
     ],
 )
 def test_scores_are_not_taken_for_others_that_were_asked_for(
     options: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    write_scores(tmp_path / "scores.h5", make_scores([[1.0, 2.0]], [0]))
+    write_scores(tmp_path / "scores.safetensors", make_scores([[1.0, 2.0]], [0]))
     with pytest.raises(UsageError, match=message):
-        evaluate_files([tmp_path / "scores.h5"], runtime=None, options=ScoreOptions(**options))
+        evaluate_files([tmp_path / "scores.safetensors"], runtime=None, options=ScoreOptions(**options))
     same = ScoreOptions(split="val", views="1x1")
-    assert evaluate_files([tmp_path / "scores.h5"], runtime=None, options=same).clips == 1
+    assert evaluate_files([tmp_path / "scores.safetensors"], runtime=None, options=same).clips == 1
 
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
@@ -388,9 +394,12 @@ def test_a_run_folder_and_what_is_no_checkpoint_are_told(checkpoint: Path, prepa
             evaluate(tmp_path / "metrics.csv", runtime=CPU, data=data)
 
 
-def test_what_is_no_file_of_scores_is_refused(tmp_path: Path) -> None:
+def test_scores_of_a_damaged_or_hdf5_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(ScoresError, match=r"a\.h5: damaged"):
+    with pytest.raises(ScoresError, match=r"a\.h5: an HDF5 file; .*; score the checkpoint again"):
         evaluate(tmp_path / "a.h5", runtime=None)
-    write_scores(tmp_path / "b.h5", make_scores([[1.0, 2.0]], [0]))
-    assert evaluate(tmp_path / "b.h5", runtime=None).clips == 1
+    (tmp_path / "scores.safetensors").write_bytes(bytes(100))
+    with pytest.raises(ScoresError, match=r"scores\.safetensors: damaged"):
+        evaluate(tmp_path / "scores.safetensors", runtime=None)
+    write_scores(tmp_path / "b", make_scores([[1.0, 2.0]], [0]))
+    assert evaluate(tmp_path / "b", runtime=None).clips == 1

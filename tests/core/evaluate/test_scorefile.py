@@ -1,19 +1,24 @@
 """A file of scores gives back what was put in, to the last bit, or says that it is damaged."""
 
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from scored import make_scores
 
 from tdpn_core.errors import ScoresError, TdpnError
 from tdpn_core.evaluate import arrays as files
 from tdpn_core.evaluate.scorefile import Scores, is_scores, read_scores, softmax, write_scores
+
+HARD = Path(__file__).parents[4] / "shared" / "hard"
 
 
 def example() -> Scores:
@@ -26,56 +31,94 @@ def example() -> Scores:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     scores = example()
-    write_scores(tmp_path / "scores.h5", scores)
-    again = read_scores(tmp_path / "scores.h5")
+    write_scores(tmp_path / "scores.safetensors", scores)
+    again = read_scores(tmp_path / "scores.safetensors")
     assert (again.ids, again.classes, again.origin) == (scores.ids, scores.classes, scores.origin)
     for head in ("verb", "noun"):
         assert np.array_equal(again.labels[head], scores.labels[head])
         assert np.array_equal(again.logits[head], scores.logits[head])
         assert again.logits[head].dtype == scores.logits[head].dtype
-    with h5py.File(tmp_path / "scores.h5") as file:
-        assert np.array_equal(file["probabilities/verb"], scores.probabilities()["verb"]), "for other programs"
-    assert is_scores(tmp_path / "scores.h5")
+    plain = load_file(tmp_path / "scores.safetensors")
+    assert np.array_equal(plain["probabilities/verb"], scores.probabilities()["verb"]), "for other programs"
+    assert is_scores(tmp_path / "scores.safetensors")
     assert not is_scores(Path(__file__))
     assert not is_scores(tmp_path)
 
 
 def test_equal_scores_make_equal_files(tmp_path: Path) -> None:
-    for name in ("a.h5", "b.h5"):
+    for name in ("a.safetensors", "b.safetensors"):
         write_scores(tmp_path / name, example())
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_a_changed_bit_in_any_array_or_word_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "scores.h5"
+def test_scores_with_a_changed_bit_in_any_array_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.safetensors"
     write_scores(path, example())
-    with h5py.File(path) as file:
-        places = [file[name].id.get_offset() for name in ("ids", "labels/verb", "logits/noun", "header")]
     content = path.read_bytes()
-    for place in places:
+    start = 8 + int.from_bytes(content[:8], "little")
+    table = json.loads(content[8:start])
+    for name in ("labels/verb", "logits/noun", "header"):
         changed = bytearray(content)
-        changed[place] ^= 1
+        changed[start + table[name]["data_offsets"][0]] ^= 1
         path.write_bytes(changed)
-        with pytest.raises(ScoresError, match="damaged: its digest does not match its content; score again"):
+        with pytest.raises(ScoresError, match="damaged: its digest does not match its content; score the checkpoint"):
             read_scores(path)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ScoresError, match=r"damaged: .*; score again"):
+    with pytest.raises(ScoresError, match=r"damaged: .*; score the checkpoint again"):
         read_scores(path)
 
 
-def test_another_hdf5_file_another_schema_and_no_file_are_told_apart(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = 1
-    with pytest.raises(ScoresError, match="an HDF5 file, but not scores of tdpn eval"):
-        read_scores(tmp_path / "other.h5")
-    files.write_arrays(tmp_path / "new.h5", "scores", {"schema": 99}, {})
-    with pytest.raises(ScoresError, match="scores of schema 99, this version reads 1; use the tdpn version that wrote"):
-        read_scores(tmp_path / "new.h5")
-    files.write_arrays(tmp_path / "bare.h5", "scores", {"schema": 1}, {"ids": np.array([b"a"])})
-    with pytest.raises(ScoresError, match=r"not a file of scores \('classes'\)"):
-        read_scores(tmp_path / "bare.h5")
+def test_scores_with_random_bytes_changed_are_refused_or_equal(tmp_path: Path) -> None:
+    path = tmp_path / "scores.safetensors"
+    write_scores(path, example())
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    expected, table = read_scores(path), 8 + int.from_bytes(content[:8], "little")
+    refused = 0
+    for trial in range(300):
+        changed = bytearray(content)
+        for _ in range(int(rng.integers(1, 4))):  # every other one in the table of arrays, where a reader can be misled
+            changed[int(rng.integers(0, table if trial % 2 else len(content)))] = int(rng.integers(0, 256))
+        path.write_bytes(changed)
+        try:
+            found = read_scores(path)
+        except ScoresError:
+            refused += 1
+            continue
+        assert (found.ids, found.origin) == (expected.ids, expected.origin)
+        assert all(np.array_equal(found.logits[head], expected.logits[head]) for head in expected.classes)
+    assert refused > 250
+
+
+@pytest.mark.parametrize("name", ["scores_hang.h5", "scores_HANG_406.h5", "scores_bomb8G.h5"])
+def test_scores_of_the_hdf5_format_are_refused_without_being_opened(name: str) -> None:
+    path = HARD / "files" / name
+    if not path.is_file():
+        pytest.skip("without ../shared/hard")
+    assert is_scores(path)
+    with pytest.raises(ScoresError, match="an HDF5 file; scores are safetensors files now"):
+        read_scores(path)
+
+
+def test_scores_of_a_pipe_are_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scores.safetensors")
+    assert not is_scores(tmp_path / "scores.safetensors")
     with pytest.raises(ScoresError, match="no such file of scores"):
-        read_scores(tmp_path / "none.h5")
+        read_scores(tmp_path / "scores.safetensors")
+
+
+def test_another_file_another_schema_and_no_file_are_distinguished(tmp_path: Path) -> None:
+    save_file({"x": np.zeros(2)}, tmp_path / "other.safetensors")
+    assert not is_scores(tmp_path / "other.safetensors")
+    with pytest.raises(ScoresError, match="a safetensors file, but not scores of tdpn eval"):
+        read_scores(tmp_path / "other.safetensors")
+    files.write_arrays(tmp_path / "new.safetensors", "scores", {"schema": 99}, {})
+    with pytest.raises(ScoresError, match="scores of schema 99, this version reads 2; use the tdpn version that wrote"):
+        read_scores(tmp_path / "new.safetensors")
+    files.write_arrays(tmp_path / "bare.safetensors", "scores", {"schema": 2}, {"labels/a": np.array([1])})
+    with pytest.raises(ScoresError, match=r"not a file of scores \('classes'\)"):
+        read_scores(tmp_path / "bare.safetensors")
+    with pytest.raises(ScoresError, match="no such file of scores"):
+        read_scores(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -87,24 +130,24 @@ def test_another_hdf5_file_another_schema_and_no_file_are_told_apart(tmp_path: P
     ],
 )
 def test_contents_that_do_not_fit_each_other_are_refused(tmp_path: Path, change: dict, message: str) -> None:
-    write_scores(tmp_path / "scores.h5", replace(example(), **change))
+    write_scores(tmp_path / "scores.safetensors", replace(example(), **change))
     with pytest.raises(ScoresError, match=message):
-        read_scores(tmp_path / "scores.h5")
+        read_scores(tmp_path / "scores.safetensors")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "scores.h5"
+    path = tmp_path / "scores.safetensors"
     write_scores(path, example())
     before = path.read_bytes()
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(files.np, "ascontiguousarray", full)
+    monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(TdpnError, match="cannot write: No space left on device; free some space"):
         write_scores(path, replace(example(), ids=list("abcde")))
     assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["scores.h5"]
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.safetensors"]
 
 
 @given(arrays.arrays(np.float32, (3, 2, 4), elements=st.floats(-(2**90), 2**90, width=32)))
