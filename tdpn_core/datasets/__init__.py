@@ -4,5 +4,17 @@ from tdpn_core.datasets.detect import Detection
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.read import AUTO, DATASETS, detect, read_dataset
 from tdpn_core.datasets.table import Dataset
+from tdpn_core.datasets.understanding import OddLine, Reading, Understanding
 
-__all__ = ["AUTO", "DATASETS", "Dataset", "DatasetOptions", "Detection", "detect", "read_dataset"]
+__all__ = [
+    "AUTO",
+    "DATASETS",
+    "Dataset",
+    "DatasetOptions",
+    "Detection",
+    "OddLine",
+    "Reading",
+    "Understanding",
+    "detect",
+    "read_dataset",
+]

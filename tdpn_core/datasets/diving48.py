@@ -10,6 +10,7 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_json
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
 _SPLITS = {"train": "train", "test": "val"}  # the official test set is what the field validates on
@@ -47,7 +48,17 @@ def read_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> D
             _read_split(files[role], split, len(names), rows, tally, sources)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     listed = [split for role, split in _SPLITS.items() if role in files]
-    return make_dataset("diving48", found.root, rows, {HEAD: names}, label_order="file", notes=notes, listed=listed)
+    reading = Reading("Diving48, version 2", tuple(files.values()))
+    return make_dataset(
+        "diving48",
+        found.root,
+        rows,
+        {HEAD: names},
+        reading=reading,
+        label_order="file",
+        notes=notes,
+        listed=listed,
+    )
 
 
 def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, sources: Sources) -> None:

@@ -18,6 +18,7 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_columns
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
 HEADS = ("verb", "noun")
@@ -153,7 +154,15 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
             notes.append(f"{count} segments of {_INVALID_55} are not used: they lack a class")
     subsets = _subsets(name, known, participants, classes)
     return make_dataset(
-        name, found.root, rows, classes, label_order="file", notes=notes, subsets=subsets, listed=listed
+        name,
+        found.root,
+        rows,
+        classes,
+        reading=Reading("EPIC-KITCHENS: segments of videos by their time stamps", tuple(used)),
+        label_order="file",
+        notes=notes,
+        subsets=subsets,
+        listed=listed,
     )
 
 

@@ -10,6 +10,7 @@ from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, Dataset, Rows, make_dataset
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
 SPLIT_FOLDERS = {
@@ -55,7 +56,8 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
             rows.add(path, split, [number[label]], source)
     notes += sources.left()
     del sources
-    return make_dataset("folder", found.root, rows, {HEAD: names}, label_order="sorted", notes=notes)
+    reading = Reading("a folder for each class, below folders of splits" if by_split else "a folder for each class")
+    return make_dataset("folder", found.root, rows, {HEAD: names}, reading=reading, label_order="sorted", notes=notes)
 
 
 def has_split_folders(paths: Sequence[str]) -> bool:

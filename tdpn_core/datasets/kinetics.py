@@ -20,6 +20,7 @@ from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, UNLABELLED, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.text import fault
+from tdpn_core.datasets.understanding import Reading
 
 SIZES = (400, 600, 700)
 
@@ -74,7 +75,16 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
     del sources, intact  # as large as the table
     names, order = labels.in_order()
     classes = {HEAD: names}
-    dataset = make_dataset(name, found.root, rows, classes, label_order="sorted", notes=notes, listed=annotated)
+    dataset = make_dataset(
+        name,
+        found.root,
+        rows,
+        classes,
+        reading=Reading("Kinetics: annotation files" if files else "Kinetics: class folders", tuple(files)),
+        label_order="sorted",
+        notes=notes,
+        listed=annotated,
+    )
     column = f"label_{HEAD}"
     dataset.clips[column] = order[dataset.clips[column].to_numpy()]
     return dataset

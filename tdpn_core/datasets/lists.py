@@ -27,6 +27,7 @@ from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suf
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import FRAMES, HEAD, UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_fields, read_lines
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.numbered import parts_of
 
@@ -137,7 +138,17 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
     set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
-    return make_dataset("list", found.root, rows, names.classes, label_order=names.order, notes=notes, listed=lists)
+    reading = Reading("list files: a clip a line", tuple(used))
+    return make_dataset(
+        "list",
+        found.root,
+        rows,
+        names.classes,
+        reading=reading,
+        label_order=names.order,
+        notes=notes,
+        listed=lists,
+    )
 
 
 # --- which files, and what their lines mean

@@ -18,6 +18,7 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, UNLABELLED, VIDEO, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_fields, read_json, read_lines
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
 _ROLES = {"labels": "labels", "train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -119,7 +120,10 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     del sources  # as large as the table
     listed = files.keys() & {"train", "val", "test"}
-    return make_dataset(name, found.root, rows, {HEAD: names}, label_order="file", notes=notes, listed=listed)
+    reading = Reading(f"{kind.prefix}: numbered clips with label files", tuple(files.values()))
+    return make_dataset(
+        name, found.root, rows, {HEAD: names}, reading=reading, label_order="file", notes=notes, listed=listed
+    )
 
 
 def _labels(path: Path) -> list[str]:

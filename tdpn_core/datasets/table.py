@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tdpn_core.datasets.understanding import Reading, Understanding
 from tdpn_core.errors import DatasetError
 
 HEAD = "action"  # the head of every data set that has one label a clip
@@ -45,6 +46,9 @@ class Dataset:
     classes: dict[str, list[str]]
     """Class names of each head, in the order of the labels."""
 
+    reading: Reading
+    """How its files were read."""
+
     label_order: str
     """Where the order of the classes comes from: `file` (the data set's own class file), `sorted` or `cleaned` (see
     `DatasetOptions.label_order`), `numbers` (a list's bare numbers), or `list <name>` (a class list that was given)."""
@@ -58,6 +62,30 @@ class Dataset:
 
     absent: dict[str, list[str]] = field(default_factory=dict)
     """For each split that the data set's own annotations list: ids of listed clips of which nothing is on disk."""
+
+    @property
+    def understanding(self) -> Understanding:
+        """What was understood of the files: classes, splits, columns, counts and warnings."""
+        reading = {one.name: getattr(self.reading, one.name) for one in fields(Reading)}
+        counts = self.clips["split"].value_counts().to_dict()
+        found = {split: int(counts[split]) for split in SPLITS if split in counts}
+        missing = {split: len(clips) for split, clips in self.absent.items()}
+        listed = {split: found.get(split, 0) + missing.get(split, 0) for split in SPLITS if split in found | missing}
+        classes = {}
+        for head, names in self.classes.items():
+            labels = self.clips[_column(head)].to_numpy()
+            by_label = np.bincount(labels[labels >= 0], minlength=len(names)).tolist()
+            classes[head] = dict(zip(names, by_label, strict=True))
+        first = self.clips[_column(next(iter(self.classes)))]
+        return Understanding(
+            **reading,
+            classes=classes,
+            unlabelled=int((first < 0).sum()),
+            listed=listed,
+            found=found,
+            missing=missing,
+            notes=tuple(self.notes),
+        )
 
 
 @dataclass(frozen=True)
@@ -201,6 +229,7 @@ def make_dataset(
     rows: Rows,
     classes: dict[str, list[str]],
     *,
+    reading: Reading,
     label_order: str,
     notes: list[str],
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] | None = None,
@@ -214,7 +243,7 @@ def make_dataset(
     if not len(rows):
         raise DatasetError("no clips found", where=root, hint="; ".join(notes) or None)
     absent = rows.absent(listed)
-    return Dataset(name, root, rows.frame(), classes, label_order, notes, subsets or {}, absent)
+    return Dataset(name, root, rows.frame(), classes, reading, label_order, notes, subsets or {}, absent)
 
 
 def _column(head: str) -> str:

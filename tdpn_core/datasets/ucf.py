@@ -11,6 +11,7 @@ from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.table import HEAD, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.text import fault, read_lines
+from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
 HMDB_FILE = re.compile(r"(.+)_test_split([123])\.txt")
@@ -70,7 +71,10 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
     if both := sorted(groups["train"] & groups["val"]):
         notes.append(f"{len(both)} source groups are in both lists ({both[0]!r} for one): validation will flatter")
     classes, listed = {HEAD: names}, ("train", "val")
-    return make_dataset("ucf101", found.root, rows, classes, label_order="file", notes=notes, listed=listed)
+    reading = Reading(f"UCF101, official split {options.split}", tuple(files.values()))
+    return make_dataset(
+        "ucf101", found.root, rows, classes, reading=reading, label_order="file", notes=notes, listed=listed
+    )
 
 
 def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -100,7 +104,10 @@ def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
                 _add(f"{name}/{clip}", clip, split, label, files[name], line, rows, tally, sources, folder=name)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     classes, listed = {HEAD: names}, ("train", "val")
-    return make_dataset("hmdb51", found.root, rows, classes, label_order="sorted", notes=notes, listed=listed)
+    reading = Reading(f"HMDB51, official split {options.split}", tuple(files.values()))
+    return make_dataset(
+        "hmdb51", found.root, rows, classes, reading=reading, label_order="sorted", notes=notes, listed=listed
+    )
 
 
 def hmdb_files(texts: list[Path], split: int) -> dict[str, Path]:
