@@ -7,6 +7,7 @@ from pathlib import Path
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.network import Network
+from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.convert import import_weights
 from tdpn_core.weights.fetch import imagenet
 from tdpn_core.weights.rules import Report
@@ -16,10 +17,11 @@ IMAGENET = Path("imagenet")
 """In the place of a file: torchvision's ResNet of the network's depth."""
 
 
-def initialise(model: Network, path: Path) -> Report:
+def initialise(model: Network, path: Path, manifest: Manifest | None = None) -> Report:
     """Fill `model` from `path` with what fits; gives the account, to be shown.
 
-    `path` is a checkpoint of any of our networks, one of another project (`tdpn_core.weights`), or `IMAGENET`.
+    `path` is a checkpoint of any of our networks, one of another project (`tdpn_core.weights`), or `IMAGENET`. Rows of
+    its classifiers are taken by the names of classes, of which `manifest` has the model's; without it none are.
 
     Raises:
         CheckpointError: unreadable, of an unknown project, of another depth, or nothing in it fits.
@@ -29,5 +31,7 @@ def initialise(model: Network, path: Path) -> Report:
     if not path.is_file():
         raise CheckpointError("no such file of weights", where=path)
     if is_checkpoint(path):
-        return transfer(model, load_checkpoint(path).weights, str(path))
-    return start_from(model, import_weights(path))
+        checkpoint = load_checkpoint(path)
+        known, wanted = checkpoint.config.data.classes, manifest.classes if manifest else {}
+        return transfer(model, checkpoint.weights, str(path), known=known, wanted=wanted)
+    return start_from(model, import_weights(path), manifest)

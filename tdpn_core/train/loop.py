@@ -91,7 +91,7 @@ def train(
         if resume:
             trainer.restore(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
         elif init is not None:
-            progress.say(str(initialise(trainer.learner.model, init)))
+            progress.say(str(initialise(trainer.learner.model, init, clips.manifest)))
             trainer.learner.start_from_model()
         _preflight(runtime, config, trainer.state)
         if is_over(config.train, trainer.state):

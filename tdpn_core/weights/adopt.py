@@ -18,7 +18,8 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
-from tdpn_core.weights.facts import ORDERS, sampling_of
+from tdpn_core.weights.facts import sampling_of
+from tdpn_core.weights.names import own_names, usual_names
 
 HEAD = "action"
 
@@ -99,11 +100,11 @@ def settings_texts(meta: Mapping[str, Any]) -> list[str]:
 def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: Path | None) -> list[str]:
     count = imported.config.num_classes[HEAD]
     if classes is not None:
-        names = read_class_list(classes)
-        if len(names) != count:
-            raise UsageError(f"names {len(names)} classes, but the checkpoint has {count}", where=classes)
-        return names
-    own = _own_names(imported.meta)
+        given = read_class_list(classes)
+        if len(given) != count:
+            raise UsageError(f"names {len(given)} classes, but the checkpoint has {count}", where=classes)
+        return given
+    own = own_names(imported.meta)
     if len(own) == count:
         return own
     hint = "give --classes FILE, one name a line in the order of its outputs"
@@ -114,17 +115,9 @@ def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: P
         raise CheckpointError(
             f"has {count} classes, but {manifest.dataset} was prepared with {len(found)}", where=path, hint=hint
         )
-    if ORDERS.get(manifest.dataset) != manifest.label_order:
+    names = usual_names(manifest, HEAD, count)
+    if names is None:
         raise CheckpointError(
             f"does not say in which order it numbers the {count} classes of {manifest.dataset}", where=path, hint=hint
         )
-    return found
-
-
-def _own_names(meta: Mapping[str, Any]) -> list[str]:
-    """The class names that OpenMMLab's programs keep in a file."""
-    inner = meta.get("meta", {})
-    inner = inner if isinstance(inner, Mapping) else {}
-    nested = inner.get("dataset_meta", {})
-    found = inner.get("CLASSES") or (nested.get("classes") if isinstance(nested, Mapping) else None) or []
-    return [str(name) for name in found] if isinstance(found, (list, tuple)) else []
+    return names

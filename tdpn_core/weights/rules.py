@@ -50,6 +50,9 @@ class Report:
     unfilled: tuple[str, ...]
     """Entries of the network that keep their own start."""
 
+    notes: tuple[str, ...] = ()
+    """What else the user needs to know: which classes were matched, which weights of a file were taken."""
+
     def __str__(self) -> str:
         """A few lines for the user: counts, and reasons with how many entries each concerns."""
         total = len(self.filled) + len(self.unfilled)
@@ -60,6 +63,7 @@ class Report:
         kept = [name for name in self.unfilled if not name.endswith(COUNTER)]
         if kept:
             lines.append(f"  not in the file, start as new: {some(_parts(kept))}")
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
 

@@ -1,15 +1,22 @@
 """Networks that start from images, from single frames, and from other video networks."""
 
+import dataclasses
 import http.server
+import re
 import threading
 
 import pytest
 import torch
 
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config import DataConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.factory import create_model
+from tdpn_core.shards import load_manifest
+from tdpn_core.shards.manifest import classes_digest
 from tdpn_core.train.initialise import IMAGENET, initialise
 from tdpn_core.weights import fetch
+from tdpn_core.weights.names import match_classes
 from tdpn_core.weights.transfer import fitted, transfer
 
 SMALL = {"arch": "r50", "width": 0.25, "num_classes": 3, "num_frames": 2, "input_size": 64}
@@ -32,8 +39,11 @@ def model():
     return create_model("tdpn", **SMALL)
 
 
+NAMES = ["jump", "run", "sit"]
+
+
 def start(model, weights, **options):
-    return transfer(model, weights, "a file", **options)
+    return transfer(model, weights, "a file", **{"known": {"action": NAMES}, "wanted": {"action": NAMES}, **options})
 
 
 # images into clips
@@ -166,13 +176,150 @@ def test_tpn_starts_tdpn_with_its_backbone_and_what_fits_of_its_neck(model):
     assert "not in the file, start as new: backbone.layer4, temporal_difference.on_global" in text
 
 
-def test_a_classifier_of_other_classes_is_left_out():
-    source = create_model("slowonly", **SMALL).state_dict()
-    target = create_model("slowonly", **{**SMALL, "num_classes": 4})
-    report = start(target, source)
-    assert report.left_out == dict.fromkeys(
-        ("head.linear.action.weight", "head.linear.action.bias"), "a classifier of other classes"
+# classes by name
+
+
+def slow(classes=3):
+    return create_model("slowonly", **{**SMALL, "num_classes": classes})
+
+
+def test_classes_in_another_order_keep_their_scores():
+    source, target = slow().eval(), slow().eval()
+    report = start(target, source.state_dict(), wanted={"action": ["sit", "jump", "run"]})
+    clip = torch.rand(1, 3, 2, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(target(clip), source(clip)[:, [2, 0, 1]])
+    assert "action: 3 of 3 classes matched by name, in another order" in str(report)
+
+
+def test_classes_that_the_file_lacks_start_new_and_the_others_keep_their_rows():
+    source, target = slow(), slow(4)
+    fresh = target.head.linear["action"].weight.clone()
+    report = start(target, source.state_dict(), wanted={"action": ["walk", "Sit", "swim", "run"]})
+    rows, theirs = target.head.linear["action"].weight, source.head.linear["action"].weight
+    assert torch.equal(rows[[1, 3]], theirs[[2, 1]])
+    assert torch.equal(rows[[0, 2]], fresh[[0, 2]])
+    assert torch.equal(target.head.linear["action"].bias[[1, 3]], source.head.linear["action"].bias[[2, 1]])
+    assert "action: 2 of 4 classes matched by name, 2 start new" in str(report)
+
+
+def test_a_classifier_without_a_class_in_common_starts_new():
+    target = slow()
+    fresh = target.head.linear["action"].weight.clone()
+    report = start(target, slow().state_dict(), wanted={"action": ["a", "b", "c"]})
+    assert torch.equal(target.head.linear["action"].weight, fresh)
+    names = ("head.linear.action.weight", "head.linear.action.bias")
+    assert report.left_out == dict.fromkeys(names, "a classifier of other classes")
+    assert "action: 0 of 3 classes matched by name, 3 start new" in str(report)
+
+
+def test_a_classifier_whose_classes_have_no_names_starts_new():
+    target = slow()
+    fresh = target.head.linear["action"].weight.clone()
+    report = start(target, slow().state_dict(), known={})
+    assert torch.equal(target.head.linear["action"].weight, fresh)
+    assert "action: the file does not name its classes, all 3 start new" in str(report)
+
+
+def test_every_head_is_matched_by_its_own_names():
+    counts = {"verb": 2, "noun": 3}
+    source, target = slow(counts).eval(), slow(counts).eval()
+    known = {"verb": ["cut", "wash"], "noun": ["cup", "egg", "pan"]}
+    wanted = {"verb": ["wash", "cut"], "noun": ["pan", "cup", "egg"]}
+    start(target, source.state_dict(), known=known, wanted=wanted)
+    clip = torch.rand(1, 3, 2, 64, 64)
+    with torch.inference_mode():
+        ours, theirs = target(clip), source(clip)
+    torch.testing.assert_close(ours["verb"], theirs["verb"][:, [1, 0]])
+    torch.testing.assert_close(ours["noun"], theirs["noun"][:, [2, 0, 1]])
+
+
+def test_the_auxiliary_head_follows_the_order_too():
+    source, target = create_model("tpn", **SMALL), create_model("tpn", **SMALL)
+    start(target, source.state_dict(), wanted={"action": ["sit", "jump", "run"]})
+    rows = [model.state_dict()["auxiliary_head.head.linear.action.weight"] for model in (target, source)]
+    assert torch.equal(rows[0], rows[1][[2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "rows"),
+    [
+        (["a_b", "c"], ["A b", "c"], {0: 0, 1: 1}),
+        (["Cut", "cut"], ["cut", "x"], {0: 1}),
+        (["Cut", "CUT"], ["cut", "x"], {}),
+        (["a", "a"], ["a", "b"], {}),
+    ],
+)
+def test_names_match_exactly_first_then_by_spelling_and_never_in_doubt(theirs, ours, rows):
+    match = match_classes(theirs, ours)
+    assert dict(zip(match.ours, match.theirs, strict=True)) == rows
+
+
+def test_our_own_checkpoint_starts_a_run_on_data_of_another_order(prepared, tmp_path):
+    manifest = load_manifest(prepared)
+    names = manifest.classes["action"]
+    source, target = slow(len(names)).eval(), slow(len(names)).eval()
+    turned = {"action": names[::-1]}
+    config = RunConfig(
+        recipe="finetune",
+        model=source.config,
+        sampling=SamplingConfig(),
+        train=TrainConfig(),
+        data=DataConfig(
+            path="",
+            dataset="folder",
+            classes=turned,
+            classes_digest=classes_digest(turned),
+            digest="",
+            short_side=40,
+            encoding={},
+        ),
     )
+    whole = Checkpoint(config=config, state=TrainingState(), weights=source.state_dict(), optimiser={})
+    save_checkpoint(tmp_path / "best.pt", whole)
+    initialise(target, tmp_path / "best.pt", manifest)
+    clip = torch.rand(1, 3, 2, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(target(clip), source(clip).flip(1))
+
+
+@pytest.mark.parametrize(("order", "taken"), [("sorted", True), ("file", False)])
+def test_a_foreign_classifier_is_taken_where_every_project_has_the_datas_order(write, prepared, order, taken):
+    manifest = dataclasses.replace(load_manifest(prepared), dataset="kinetics400", label_order=order)
+    source = create_model("slowonly", arch="r18", num_classes=8)
+    target = create_model("slowonly", arch="r18", num_classes=8)
+    path = write({"state_dict": {mmaction2(name): value for name, value in source.state_dict().items()}})
+    report = initialise(target, path, manifest)
+    assert torch.equal(target.head.linear["action"].weight, source.head.linear["action"].weight) == taken
+    assert ("8 of 8 classes matched by name" in str(report)) == taken
+
+
+def test_a_foreign_file_with_names_is_matched_by_them(write, prepared):
+    manifest = load_manifest(prepared)
+    names = manifest.classes["action"]
+    source = create_model("slowonly", arch="r18", num_classes=8)
+    target = create_model("slowonly", arch="r18", num_classes=8)
+    state = {mmaction2(name): value for name, value in source.state_dict().items()}
+    report = initialise(target, write({"meta": {"CLASSES": names[::-1]}, "state_dict": state}), manifest)
+    rows = target.head.linear["action"].weight
+    assert torch.equal(rows, source.head.linear["action"].weight.flip(0))
+    assert "8 of 8 classes matched by name, in another order" in str(report)
+
+
+def mmaction2(name):
+    """Our entry of a SlowOnly under mmaction2's name."""
+    for pattern, new in (
+        (r"head\.linear\.action\.", "cls_head.fc_cls."),
+        (r"backbone\.conv1\.", "backbone.conv1.conv."),
+        (r"backbone\.bn1\.", "backbone.conv1.bn."),
+        (r"backbone\.(layer\d\.\d+)\.conv(\d)\.", r"backbone.\1.conv\2.conv."),
+        (r"backbone\.(layer\d\.\d+)\.bn(\d)\.", r"backbone.\1.conv\2.bn."),
+        (r"backbone\.(layer\d\.\d+)\.downsample\.0\.", r"backbone.\1.downsample.conv."),
+        (r"backbone\.(layer\d\.\d+)\.downsample\.1\.", r"backbone.\1.downsample.bn."),
+    ):
+        if re.match(pattern, name):
+            return re.sub(pattern, new, name, count=1)
+    return name
 
 
 def test_a_file_of_which_nothing_fits_is_refused_and_nothing_changes(model):

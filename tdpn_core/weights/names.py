@@ -1,0 +1,75 @@
+"""Names of a file's classes, and which rows of a classifier they put where."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tdpn_core.shards.manifest import Manifest
+from tdpn_core.weights.facts import ORDERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """Rows of one classifier that are taken from another, by the names of the classes."""
+
+    ours: tuple[int, ...]
+    """Rows that are filled."""
+
+    theirs: tuple[int, ...]
+    """Rows that they are filled from, as many."""
+
+    total: int
+    """Rows of our classifier."""
+
+    def describe(self, head: str) -> str:
+        """One line for the report."""
+        new = self.total - len(self.ours)
+        rest = f", {new} start new" if new else ", in another order" if self.ours != self.theirs else ""
+        return f"{head}: {len(self.ours)} of {self.total} classes matched by name{rest}"
+
+
+def match_classes(theirs: Sequence[str], ours: Sequence[str]) -> Match:
+    """Match classes by name: exactly, and the others by spelling without case, underscores and hyphens.
+
+    A name that several classes of one side have is matched with none.
+    """
+    pairs = _common(dict(enumerate(theirs)), dict(enumerate(ours)))
+    matched_theirs, matched_ours = set(pairs.values()), set(pairs)
+    pairs |= _common(
+        {row: _spelling(name) for row, name in enumerate(theirs) if row not in matched_theirs},
+        {row: _spelling(name) for row, name in enumerate(ours) if row not in matched_ours},
+    )
+    rows = sorted(pairs)
+    return Match(tuple(rows), tuple(pairs[row] for row in rows), len(ours))
+
+
+def _common(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int, int]:
+    """Our rows to theirs of the same text, where each side has it once."""
+    counts = (Counter(theirs.values()), Counter(ours.values()))
+    place = {name: row for row, name in theirs.items()}
+    return {row: place[name] for row, name in ours.items() if all(count[name] == 1 for count in counts)}
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
+
+
+def own_names(meta: Mapping[str, Any]) -> list[str]:
+    """The class names that OpenMMLab's programs store in a file."""
+    inner = meta.get("meta", {})
+    inner = inner if isinstance(inner, Mapping) else {}
+    nested = inner.get("dataset_meta", {})
+    found = inner.get("CLASSES") or (nested.get("classes") if isinstance(nested, Mapping) else None) or []
+    return [str(name) for name in found] if isinstance(found, (list, tuple)) else []
+
+
+def usual_names(manifest: Manifest, head: str, count: int) -> list[str] | None:
+    """The `count` classes of prepared data if it has as many, in the order in which every project numbers them."""
+    found = manifest.classes.get(head, [])
+    usual = len(found) == count and ORDERS.get(manifest.dataset) == manifest.label_order
+    return found if usual else None
