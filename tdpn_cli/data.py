@@ -104,7 +104,7 @@ def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: b
     if prepared.told.complaints:
         output.say(f"note: {prepared.told.complaints} clips are whole although their decoder complained about them")
     if not prepared.finished:
-        state = f"{prepared.owner} is at work here" if prepared.owner else "run the same tdpn prep command again"
+        state = prepared.owner or "run the same tdpn prep command again"
         output.say(f"note: this preparation has not come to its end; {state}")
     for line in [*prepared.damaged, *map(str, faults)]:
         output.say(f"bad: {line}")

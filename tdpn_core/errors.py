@@ -43,6 +43,10 @@ class DeviceError(UsageError):
     """A device was asked for that this machine does not have."""
 
 
+class InUseError(UsageError):
+    """A folder or file that another process is writing to."""
+
+
 class DatasetError(TdpnError):
     """A root folder or annotation file that cannot be read as the data set it should be."""
 

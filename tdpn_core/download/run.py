@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core import files
+from tdpn_core.claim import claimed
 from tdpn_core.download.archive import ArchiveLimits, extract, merge, plain_folder
 from tdpn_core.download.fetch import Fetched, Patience, fetch, in_gigabytes
 from tdpn_core.download.rar import require_rar
 from tdpn_core.download.sources import RemoteFile, listed, plan
-from tdpn_core.errors import Interrupted, TdpnError, UsageError
+from tdpn_core.errors import Interrupted, TdpnError
 from tdpn_core.progress import SILENT, Progress
 
 WORK = ".download"
@@ -81,7 +82,7 @@ def download(
     if any(remote.name.endswith(".rar") and not _is_own(root, remote) for remote in remotes):
         require_rar()
     work = root / WORK
-    with _locked(work):
+    with _alone(work):
         run = _Run(root, work, _Record.load(work / RECORD), keep_archives, limits, patience, progress)
         progress.say(_NO_DIGESTS)
         try:
@@ -265,21 +266,8 @@ def _is_own(root: Path, remote: RemoteFile) -> bool:
 
 
 @contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Keep a second download out; the lock is the system's, so that a killed process leaves none behind."""
-    import fcntl
-
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("a")
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=work, hint="choose another --root") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError("another process is downloading here", where=work.parent, hint="wait for it") from error
-        except OSError:  # a file system without locks
-            pass
+def _alone(work: Path) -> Iterator[None]:
+    """Keep a second download out."""
+    with claimed(work, "downloading", hint="wait for it, or choose another --root", option="--root"):
         files.sweep(work)
         yield

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tdpn_core.claim import holder
 from tdpn_core.errors import ShardError, UsageError
 from tdpn_core.inspect.told import Told
 from tdpn_core.prep.ledger import Ledger, Plan, block_name
-from tdpn_core.prep.lock import owner
 from tdpn_core.prep.place import LocalPlace
 from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, load_manifest
 
@@ -30,7 +30,7 @@ class Prepared:
     """The manifest is there and lists all that is recorded."""
 
     owner: str | None
-    """Who is preparing clips in it at this moment."""
+    """Who is preparing clips in it at this moment, since when; None: nobody."""
 
     damaged: list[str]
     """Records that cannot be read, and why; what they tell is missing from all that is said here."""
@@ -71,12 +71,12 @@ def open_folder(folder: Path) -> Prepared:
             raise
         if (folder / MANIFEST).exists():
             damaged.append(str(error))
-        return Prepared(folder, _so_far(plan, told, folder), told, False, owner(folder), damaged)
+        return Prepared(folder, _so_far(plan, told, folder), told, False, _owner(folder), damaged)
     recorded, listed = ({shard.file for shard in shards} for shards in (told.shards, manifest.shards))
     finished = plan is None or (recorded <= listed if damaged else recorded == listed)
     if not finished:
         manifest = replace(manifest, shards=told.shards)
-    return Prepared(folder, manifest, told, finished, owner(folder), damaged)
+    return Prepared(folder, manifest, told, finished, _owner(folder), damaged)
 
 
 def _plan(ledger: Ledger, damaged: list[str]) -> Plan | None:
@@ -85,6 +85,11 @@ def _plan(ledger: Ledger, damaged: list[str]) -> Plan | None:
     except ShardError as error:
         damaged.append(str(error))
         return None
+
+
+def _owner(folder: Path) -> str | None:
+    found = holder(folder)
+    return None if found is None else str(found)
 
 
 def _told(ledger: Ledger, damaged: list[str]) -> Told:

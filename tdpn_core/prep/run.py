@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdpn_core import __version__, files
+from tdpn_core.claim import claimed
 from tdpn_core.datasets import Dataset, read_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Stopped, UsageError
 from tdpn_core.prep.estimate import SAMPLE, check_room
 from tdpn_core.prep.ledger import BlockRecord, ClipRecord, Ledger, Plan
-from tdpn_core.prep.lock import locked
 from tdpn_core.prep.pack import Block, Job, pack_blocks
 from tdpn_core.prep.place import Place, open_place
 from tdpn_core.prep.plan import AGAIN, find_work
@@ -329,7 +329,7 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as temporary:
             yield Path(temporary)
         return
-    with locked(place.folder) as alone:
+    with claimed(place.folder, "preparing clips", hint="wait for it, or stop it") as alone:
         folder = place.folder / (_SCRATCH if alone else f"{_SCRATCH}-{uuid.uuid4().hex[:8]}")
         if alone:
             files.sweep(place.folder)

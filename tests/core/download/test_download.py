@@ -295,9 +295,9 @@ def test_a_second_download_into_one_root_is_refused(k400: Web, tmp_path: Path) -
     import fcntl
 
     (tmp_path / ".download").mkdir()
-    with (tmp_path / ".download/lock").open("w") as lock:
+    with (tmp_path / ".download/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another process is downloading here; wait for it"):
+        with pytest.raises(UsageError, match="another process is at work here; wait for it"):
             fetch_all(k400, tmp_path)
 
 

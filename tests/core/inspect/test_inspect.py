@@ -162,11 +162,13 @@ def test_a_flipped_bit_is_traced_to_the_clip_it_is_in(folder):
 
 def test_who_prepares_here_is_told_only_while_it_does(folder):
     with (folder / ".lock").open("w") as lock:
-        lock.write("process 7 on here")
+        lock.write('{"pid": 7, "host": "here", "since": "2026-01-31 12:30:05", "doing": "preparing clips"}')
         lock.flush()
         assert open_folder(folder).owner is None, "the text alone says nothing: its writer may have been killed"
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert open_folder(folder).owner == "process 7 on here"
+        assert open_folder(folder).owner == (
+            "process 7 on here has been preparing clips here since 2026-01-31 12:30:05"
+        )
 
 
 @pytest.mark.parametrize("packing", ["jpeg", "video", "flow"])

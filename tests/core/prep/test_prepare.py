@@ -378,7 +378,7 @@ def test_a_second_preparation_of_one_folder_is_refused_with_the_first_ones_name(
         while not (out / ".lock").exists() or not (out / ".lock").read_text():
             time.sleep(0.02)
         with pytest.raises(
-            UsageError, match=f"process {os.getpid()} on {socket.gethostname()} is preparing clips here"
+            UsageError, match=f"process {os.getpid()} on {socket.gethostname()} has been preparing clips here since "
         ):
             prepare("folder", source, out, settings=SMALL)
     finally:
