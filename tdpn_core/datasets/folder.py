@@ -46,7 +46,9 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
     for split, label, _ in (_place(path, by_split) or ("", "", "") for path in placed):
         splits.append(split)
         labels.append(spelled.setdefault(label, label))
-    set_aside(splits, lambda row: (_place(placed[row], by_split) or ("", "", ""))[2], labels, options.seed, notes)
+    groups = set_aside(
+        splits, lambda row: (_place(placed[row], by_split) or ("", "", ""))[2], labels, options.seed, notes
+    )
     names = sorted(spelled)
     number = {name: label for label, name in enumerate(names)}
     rows = Rows([HEAD])
@@ -57,7 +59,18 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
     notes += sources.left()
     del sources
     reading = Reading("a folder for each class, below folders of splits" if by_split else "a folder for each class")
-    return make_dataset("folder", found.root, rows, {HEAD: names}, reading=reading, label_order="sorted", notes=notes)
+    drawn = {placed[row]: group for row, group in groups.items() if placed[row] in rows}
+    return make_dataset(
+        "folder",
+        found.root,
+        rows,
+        {HEAD: names},
+        reading=reading,
+        label_order="sorted",
+        notes=notes,
+        groups=drawn,
+        seed=options.seed,
+    )
 
 
 def has_split_folders(paths: Sequence[str]) -> bool:
@@ -78,7 +91,7 @@ def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
 
 def set_aside(
     splits: list[str], within: Callable[[int], str], classes: Sequence[str], seed: int, notes: list[str]
-) -> None:
+) -> dict[int, str]:
     """Make a fifth of the training clips the validation split, if there is none.
 
     Args:
@@ -87,9 +100,12 @@ def set_aside(
         classes: of each clip.
         seed: of the draw.
         notes: get a line on what was done.
+
+    Returns:
+        The source group of each clip that was drawn, by its row; empty where the split was given.
     """
     if "val" in splits or "train" not in splits:
-        return
+        return {}
     pool = [row for row, split in enumerate(splits) if split == "train"]
     labels = [classes[row] for row in pool]
     grouping = find_groups([within(row) for row in pool], labels)
@@ -112,3 +128,4 @@ def set_aside(
         notes.append(
             f"{len(lonely)} classes have a single source group and no validation clip: {', '.join(lonely[:5])}"
         )
+    return dict(zip(pool, grouping.groups, strict=True))

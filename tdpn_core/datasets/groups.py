@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.datasets.scan import stem
+from tdpn_core.datasets.scan import stem, suffix
 from tdpn_core.randomness import derive_seed
 
 VAL_SHARE = 0.2
@@ -28,6 +28,17 @@ _HMDB = re.compile(r"_[fhul]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+
 _YOUTUBE = re.compile(r"([\w-]{11})_\d{6}_\d{6}")
 _TAKE = re.compile(r"[_\-. ]+(?:take|part|clip|cut|scene)?[_\-. ]?\(?\d{1,4}\)?$", re.IGNORECASE)
 _MIN_SOURCES = 4  # fewer, and what looked like a source's name is more likely a common prefix
+
+_CHANGES = (
+    "[hv]?[_-]?flipped|[hv]_?flip|mirror(?:ed)?|rotated?|rot\\d+|aug(?:mented|mentation)?|copy|copie|kopie|copia|"
+    "duplicated?|dup|bright(?:ness|ened)|darkened|contrast|grayscale|greyscale|noisy?|blur(?:red)?|jitter(?:ed)?"
+)
+_CONTAINER = re.compile(r"\.(?:mp4|m4v|mov|mkv|webm|avi|mpe?g|wmv|flv|mts|ts|3gp|gif)$", re.IGNORECASE)
+_CHANGED = re.compile(rf"[_\-. ]+(?:{_CHANGES})[_\-. ]?\d*(?:[_\-. ]*\(\d{{1,3}}\))?$", re.IGNORECASE)
+_BEFORE = re.compile(rf"^(?:copy of|flip|(?:{_CHANGES})\d*)[_\-. ]+", re.IGNORECASE)
+_NUMBERED = re.compile(r"[_\-. ]?\(\d{1,3}\)$")
+_WORDS = re.compile(r"[_\-. ]+(?=[A-Za-z])")
+_MOST_COPIES = 5  # of one name with suffixes that no list knows: more, and the name is a common prefix
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ def find_groups(files: Sequence[str], classes: Sequence[str]) -> Grouping:
         files: paths within their class folders, with `/` between folders.
         classes: the class folder of each file.
     """
-    stated = [_stated_group(stem(file), label) for file, label in zip(files, classes, strict=True)]
+    originals = find_originals(files, classes)
+    stated = [_stated_group(stem(file), label) for file, label in zip(originals, classes, strict=True)]
     members = defaultdict(list)
     for index, label in enumerate(classes):
         members[label].append(index)
@@ -56,14 +68,88 @@ def find_groups(files: Sequence[str], classes: Sequence[str]) -> Grouping:
     unknown = []
     for label, indices in sorted(members.items()):
         left = [index for index in indices if stated[index] is None]
-        guessed = _guessed_sources([files[index] for index in left])
+        guessed = _guessed_sources([originals[index] for index in left])
         if left and guessed is None:
             unknown.append(label)
         for index in indices:
-            groups[index] = stated[index] or f"file {label}/{files[index]}"
+            groups[index] = stated[index] or f"file {label}/{originals[index]}"
         for index, source in zip(left, guessed or (), strict=False):
             groups[index] = f"source {label}/{source}"
     return Grouping(groups, unknown)
+
+
+def find_originals(files: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The file that each file is a copy of, by its name; the file itself where its name says nothing.
+
+    `X_flipped.mp4`, `X.mp4.mp4`, `X - Copy.mp4`, `mirror_X.mp4` and `X_aug3.mp4` are copies of `X.mp4` of the same
+    class, whether that is there or not. `X(1).mp4` and `X_anything.mp4` are, where `X.mp4` is there and not more than
+    five files extend its name. Of several files of one name (in other folders, say those of the splits), a copy
+    belongs to that of its own folder, or else to the first.
+
+    Args:
+        files: paths with `/` between folders.
+        classes: the class of each file.
+    """
+    plain: dict[tuple[str, str], list[str]] = defaultdict(list)
+    bare = [_unchanged(stem(file)) for file in files]
+    for file, label, name in zip(files, classes, bare, strict=True):
+        if name == stem(file):
+            plain[label, name].append(file)
+    bases = [
+        next((short for short in _shorter(name) if (label, short) in plain), name)
+        for label, name in zip(classes, bare, strict=True)
+    ]
+    extensions = Counter((label, base) for label, name, base in zip(classes, bare, bases, strict=True) if base != name)
+    found = []
+    for file, label, name, base in zip(files, classes, bare, bases, strict=True):
+        original = base if extensions[label, base] <= _MOST_COPIES else name
+        known = plain.get((label, original), [])
+        found.append(file if original == stem(file) else _of_name(file, original, known))
+    return found
+
+
+def _of_name(copy: str, name: str, originals: Sequence[str]) -> str:
+    """The original of a copy among those of its name; where there is none, the name within the copy's folder."""
+    folder = copy[: copy.rfind("/") + 1]
+    same = [file for file in originals if file[: file.rfind("/") + 1] == folder]
+    return next(iter([*same, *originals]), f"{folder}{name}{suffix(copy)}")
+
+
+def _unchanged(name: str) -> str:
+    """A name without all that says how a clip was changed or copied."""
+    while True:
+        shorter = name
+        for pattern in (_CONTAINER, _CHANGED):
+            shorter = pattern.sub("", shorter) or shorter
+        if shorter == name:
+            return name
+        name = shorter
+
+
+def _shorter(name: str) -> Iterator[str]:
+    """Names that a name may extend: without a first word, without a number in brackets, without last words."""
+    for short in (_BEFORE.sub("", name), _NUMBERED.sub("", name)):
+        if short and short != name:
+            yield _unchanged(short)
+    for match in reversed(list(_WORDS.finditer(name))):
+        if match.start():
+            yield name[: match.start()]
+
+
+def merge(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
+    """Groups in which every pair of rows is together: joined groups have the first of their names."""
+    root: dict[str, str] = {}
+
+    def of(group: str) -> str:
+        while group in root:
+            group = root[group]
+        return group
+
+    for one, other in pairs:
+        first, second = sorted((of(groups[one]), of(groups[other])))
+        if first != second:
+            root[second] = first
+    return [of(group) for group in groups]
 
 
 def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share: float = VAL_SHARE) -> list[str]:

@@ -137,7 +137,8 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
         raise DatasetError("not one clip of the lists is on disk", where=found.root, hint="; ".join(notes))
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
-    set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
+    groups = set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
+    drawn = {clip: groups[row] for row, clip in enumerate(rows.ids) if row in groups}
     reading = Reading("list files: a clip a line", tuple(used))
     return make_dataset(
         "list",
@@ -148,6 +149,8 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
         label_order=names.order,
         notes=notes,
         listed=lists,
+        groups=drawn,
+        seed=options.seed,
     )
 
 

@@ -63,6 +63,12 @@ class Dataset:
     absent: dict[str, list[str]] = field(default_factory=dict)
     """For each split that the data set's own annotations list: ids of listed clips of which nothing is on disk."""
 
+    groups: dict[str, str] = field(default_factory=dict)
+    """Source group by clip id, where we drew the split between training and validation; empty where it was given."""
+
+    seed: int = 0
+    """Of that draw."""
+
     @property
     def understanding(self) -> Understanding:
         """What was understood of the files: classes, splits, columns, counts and warnings."""
@@ -122,6 +128,11 @@ class Rows:
     def split(self, clip: str) -> str:
         """The split of a clip that is there."""
         return self._text["split"][self._row[clip]]
+
+    @property
+    def ids(self) -> Iterable[str]:
+        """The column of ids."""
+        return self._row
 
     @property
     def splits(self) -> list[str]:
@@ -234,6 +245,8 @@ def make_dataset(
     notes: list[str],
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] | None = None,
     listed: Iterable[str] = (),
+    groups: dict[str, str] | None = None,
+    seed: int = 0,
 ) -> Dataset:
     """Put the clips in their order; `listed` are the splits that annotations list.
 
@@ -243,7 +256,9 @@ def make_dataset(
     if not len(rows):
         raise DatasetError("no clips found", where=root, hint="; ".join(notes) or None)
     absent = rows.absent(listed)
-    return Dataset(name, root, rows.frame(), classes, reading, label_order, notes, subsets or {}, absent)
+    return Dataset(
+        name, root, rows.frame(), classes, reading, label_order, notes, subsets or {}, absent, groups or {}, seed
+    )
 
 
 def _column(head: str) -> str:

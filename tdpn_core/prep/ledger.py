@@ -52,6 +52,8 @@ class ClipRecord:
     frames: int = 0
     seconds: float = 0.0
     bytes: int = 0
+    look: str = ""
+    """Of a packed clip, what `tdpn_core.prep.looks` makes of it; empty where that tells nothing."""
 
 
 @dataclass(frozen=True)

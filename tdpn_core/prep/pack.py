@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from tdpn_core.errors import ClipError, ClipRefused, ShardError
 from tdpn_core.prep.ledger import BlockRecord, ClipRecord, block_name
+from tdpn_core.prep.looks import look_of
 from tdpn_core.prep.place import Place, open_place
 from tdpn_core.prep.scratch import Scratch
 from tdpn_core.shards.manifest import Shard, classes_digest
@@ -175,7 +176,7 @@ def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scrat
     kept = scratch.kept(block.name, number, task.id, task.known.stamp if task.known else seen)
     if kept is not None:
         packed = replace(kept, source=task.source, labels=task.labels or kept.labels)
-        return Outcome(task.known or _done(packed, seen, ""), packed)
+        return Outcome(task.known or _done(packed, seen, "", job), packed)
     for attempt in range(1, _TRIES + 1):
         seen = stamp(task.video.path)
         items = scratch.items(block.name, number)
@@ -196,14 +197,15 @@ def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scrat
             clip.frames, clip.times, clip.fps, clip.width, clip.height,
         )  # fmt: skip
         scratch.keep(block.name, number, packed, seen)
-        return Outcome(_done(packed, seen, clip.note or ""), packed)
+        return Outcome(_done(packed, seen, clip.note or "", job), packed)
     raise AssertionError("unreachable")
 
 
-def _done(clip: PackedClip, seen: str, note: str) -> ClipRecord:
+def _done(clip: PackedClip, seen: str, note: str, job: Job) -> ClipRecord:
     seconds = clip.frames / clip.fps if clip.times is None else float(clip.times[-1]) + 1 / clip.fps
     size = int(clip.sizes.sum())
-    return ClipRecord(clip.id, clip.source, "done", note, seen, "", clip.frames, round(seconds, 3), size)
+    look = look_of(clip, job.origin.packing)
+    return ClipRecord(clip.id, clip.source, "done", note, seen, "", clip.frames, round(seconds, 3), size, look)
 
 
 def _packed(block: Block, outcomes: list[Outcome], job: Job, place: Place) -> BlockRecord:

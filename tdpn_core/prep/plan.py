@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,19 @@ class Work:
         return [task.video for task in self._tasks(chosen)]
 
     def _again(self, record: BlockRecord, rows: pd.Index[Any]) -> Block:
-        """A recorded block once more: what stands in it is kept, also clips that the table has no longer."""
+        """A recorded block once more: what stands in it is kept, also clips that the table has no longer.
+
+        Clips that belong to another split now are left out.
+        """
         positions = rows.get_indexer(pd.Index([clip.id for clip in record.clips]))
         lost = {shard.file for shard in record.shards} & set(self.lost)
         present = dict(zip(positions[positions >= 0], self._tasks(positions[positions >= 0]), strict=True))
+        splits = self.dataset.clips["split"].to_numpy()
         tasks = []
         for position, clip in zip(positions, record.clips, strict=True):
             task = present.get(position)
+            if task is not None and splits[position] != record.split:
+                continue
             if task is None:
                 if clip.status == "done" and clip.shard not in lost:
                     source = Source(Path(self.dataset.root, clip.source))
@@ -98,11 +104,12 @@ class Work:
             yield ClipTask(row.id, row.source, video, labels)
 
 
-def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int) -> Work:
+def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, movable: Collection[str] = ()) -> Work:
     """Compare the table with what is recorded.
 
     A fresh data set is cut into blocks of `block_clips` in the table's order. Recorded blocks keep their clips,
-    whatever is added to the table or taken from it later; what is new then comes in blocks of its own.
+    whatever is added to the table or taken from it later; what is new then comes in blocks of its own. So do `movable`
+    clips whose split is another now.
 
     Raises:
         ConfigError: a recorded clip belongs to another split now.
@@ -118,24 +125,25 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int) 
     for record in ledger.blocks():
         used.setdefault(record.split, set()).add(record.number)
         positions = rows.get_indexer(pd.Index([clip.id for clip in record.clips]))
-        known = positions >= 0
-        moved = [
-            clip.id for clip, p in zip(record.clips, positions, strict=True) if p >= 0 and splits[p] != record.split
-        ]
-        if moved:
-            what = f"{len(moved)} prepared clips, {moved[0]!r} for one, belong to another split now"
+        pairs = zip(record.clips, positions, strict=True)
+        away = {place: clip for clip, place in pairs if place >= 0 and splits[place] != record.split}
+        strange = [clip.id for clip in away.values() if clip.id not in movable]
+        if strange:
+            what = f"{len(strange)} prepared clips, {strange[0]!r} for one, belong to another split now"
             raise ConfigError(what, hint=AGAIN)
-        todo[positions[known]] = False
+        todo[[place for place in positions if place >= 0 and place not in away]] = False
         lost = [shard.file for shard in record.shards if there.get(shard.file) != shard.bytes]
         again = 0
         for clip, position in zip(record.clips, positions, strict=True):
+            if position in away:
+                continue
             work.gone += position < 0 and clip.status == "done"
             if position >= 0:
                 stands = _stands(clip, dataset.root / str(table["source"].iat[position]))
                 work.changed += clip.status == "done" and not stands
                 again += not stands or clip.shard in lost
         work.lost += lost
-        if again or lost:
+        if again or lost or away:
             work.redo.append((record.split, record.number))
             work.clips += again
     work.fresh = list(_blocks(splits, todo, used, block_clips))

@@ -12,9 +12,10 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,28 @@ from numpy.typing import NDArray
 from tdpn_core import __version__, files
 from tdpn_core.claim import claimed
 from tdpn_core.datasets import Dataset, read_dataset
-from tdpn_core.errors import ConfigError, DatasetError, Stopped, UsageError
+from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
 from tdpn_core.prep.estimate import SAMPLE, check_room
 from tdpn_core.prep.ledger import BlockRecord, ClipRecord, Ledger, Plan
 from tdpn_core.prep.pack import Block, Job, pack_blocks
 from tdpn_core.prep.place import Place, open_place
-from tdpn_core.prep.plan import AGAIN, find_work
+from tdpn_core.prep.plan import AGAIN, Work, find_work
 from tdpn_core.prep.ray import pack_on_ray
 from tdpn_core.prep.scratch import Scratch
 from tdpn_core.prep.settings import PrepConfig
+from tdpn_core.prep.twins import (
+    by_content,
+    by_look,
+    by_name,
+    load_seen,
+    moved,
+    pair_up,
+    recorded_splits,
+    save_seen,
+    together,
+)
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, is_shard_name
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
 from tdpn_core.shards.write import Origin
 from tdpn_core.video.child import Limits
 from tdpn_core.video.flow import flow_method
@@ -70,6 +82,9 @@ class PrepReport:
     """All that are left out."""
 
     notes: list[str]
+    twins: list[Twin]
+    """Clips that show what another one shows, those across the split first."""
+
     seconds: float
     bytes: int
     """Of all shards."""
@@ -116,29 +131,51 @@ def prepare(
         TdpnError: `out` is full or cannot be written.
         Stopped: SIGTERM came; what is finished is kept.
     """
+    table = read_dataset(dataset, root.absolute() if executor == "ray" else root, options=settings.dataset)
+    return pack_dataset(
+        table,
+        out,
+        settings=settings,
+        workers=workers,
+        ffmpeg=ffmpeg,
+        executor=executor,
+        ray_address=ray_address,
+        progress=progress,
+    )
+
+
+def pack_dataset(
+    table: Dataset,
+    out: Path | str | None = None,
+    *,
+    settings: PrepConfig = _DEFAULTS,
+    workers: int | None = None,
+    ffmpeg: str | Path | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
+    progress: Progress = SILENT,
+) -> PrepReport:
+    """Encode and pack the clips of a table that was read before; see `prepare`.
+
+    Where we drew the split between training and validation, clips that turn out to look alike come to one side of it
+    before the manifest is written.
+    """
     began = time.monotonic()
     program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
     method = flow_method(settings.encoding)
     if method is not None:  # recorded by its name, whatever a later run's machine would choose
         settings = replace(settings, encoding=replace(settings.encoding, flow_method=method))
-    if executor == "ray":
-        root = root.absolute()  # tasks start in another folder
-    table = read_dataset(dataset, root, options=settings.dataset)
-    place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
-    plan = Plan(
-        dataset=table.name,
-        classes=table.classes,
-        label_order=table.label_order,
-        settings=settings.recorded(),
-        subsets=table.subsets,
-        listed=_listed(table),
-    )
+    if executor == "ray":  # tasks start in another folder
+        table = replace(table, root=table.root.absolute())
     with ExitStack() as stack:
-        stack.enter_context(_stoppable())
+        stack.enter_context(_stoppable(progress))
+        equal, named = by_content(table), by_name(table)
+        drawn = together(table, equal)
+        place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
+        plan = _plan(drawn, settings)
         scratch = Scratch(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
         ledger = Ledger(place)
         _begin(ledger, plan, place)
-        work = find_work(table, ledger, place, settings.block_clips)
         job = Job(
             url=place.url,
             origin=Origin(table.name, settings.packing, table.classes, plan.settings),
@@ -147,38 +184,99 @@ def prepare(
             program=program,
             shard_bytes=settings.shard_bytes,
         )
-        if place.folder is not None and work.clips:
-            warning = check_room(place.folder, work.clips, work.sample(SAMPLE), settings.encoding, program)
-            if warning:
-                progress.say(f"note: {warning}")
-        tally = _Tally(progress)
-        progress.begin("prep", work.clips)
-        try:
-            count = workers or len(os.sched_getaffinity(0))
-            for record in _executed(executor, work.blocks(ledger), job, scratch, count, ray_address, tally.add):
-                ledger.record(record)
-        finally:
-            progress.end()
+        count = workers or len(os.sched_getaffinity(0))
+        execute = partial(_executed, executor, job=job, scratch=scratch, workers=count, ray_address=ray_address)
+        packing = _Packing(ledger, place, job, settings.block_clips, execute, _Tally(progress))
+        seen = load_seen(place, drawn.groups)
+        table = together(drawn, [*equal, *seen.pairs])
+        packing.run(table, seen.moved)
+        added, now = packing.tally.packed, by_look(ledger, seen)
+        if now is not seen:
+            final = together(drawn, [*equal, *now.pairs])
+            changed = moved(table, final)
+            seen = replace(now, moved=now.moved | changed)
+            save_seen(place, seen)
+            if changed:
+                table = final
+                packing.run(table, seen.moved)
         scratch.clear()
-        manifest, failures = _finished(plan, table, ledger, place, program.version)
+        twins = pair_up([*equal, *seen.pairs, *named], recorded_splits(ledger))
+        manifest, failures = _finished(_plan(table, settings), table, ledger, place, program.version, twins)
     if not manifest.shards:
         first = failures[0]
         what = f"not one of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
-        raise DatasetError(what, where=root)
-    notes = [*table.notes, *_notes(work.gone, work.changed, work.lost, root)]
+        raise DatasetError(what, where=table.root)
+    notes = [*table.notes, *packing.notes(table.root), *_empty_classes(table, ledger), *twin_notes(manifest)]
     return PrepReport(
         path=str(out) if out is not None else str(place.folder),
         dataset=table.name,
         clips=manifest.clips(),
         listed=manifest.listed,
-        added=tally.packed,
+        added=added,
         failures=failures,
         failed=sum(manifest.left_out.values()),
-        notes=notes + _empty_classes(table, ledger),
+        notes=notes,
+        twins=twins,
         seconds=time.monotonic() - began,
         bytes=sum(shard.bytes for shard in manifest.shards),
         digest=manifest.digest,
     )
+
+
+def _plan(table: Dataset, settings: PrepConfig) -> Plan:
+    return Plan(
+        dataset=table.name,
+        classes=table.classes,
+        label_order=table.label_order,
+        settings=settings.recorded(),
+        subsets=table.subsets,
+        listed=_listed(table),
+    )
+
+
+@dataclass
+class _Packing:
+    """The passes over a table's clips: one, and a second where clips come to another split."""
+
+    ledger: Ledger
+    place: Place
+    job: Job
+    block_clips: int
+    execute: Callable[[Iterator[Block], Callable[[ClipRecord], None]], Iterator[BlockRecord]]
+    tally: _Tally
+    gone: int = 0
+    changed: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    def run(self, table: Dataset, movable: Collection[str]) -> None:
+        """Do what the ledger lacks."""
+        work = find_work(table, self.ledger, self.place, self.block_clips, movable)
+        if self.place.folder is not None and work.clips:
+            sample = work.sample(SAMPLE)
+            warning = check_room(self.place.folder, work.clips, sample, self.job.encoding, self.job.program)
+            if warning:
+                self.tally.progress.say(f"note: {warning}")
+        self.gone = work.gone
+        self.changed += work.changed
+        self.lost += work.lost
+        self.tally.progress.begin("prep", work.clips)
+        try:
+            for record in self.execute(self._blocks(work), self.tally.add):
+                self.ledger.record(record)
+        finally:
+            self.tally.progress.end()
+
+    def _blocks(self, work: Work) -> Iterator[Block]:
+        """The blocks to pack; one that has lost all its clips is recorded as empty."""
+        for block in work.blocks(self.ledger):
+            if block.clips:
+                yield block
+            else:
+                self.ledger.record(BlockRecord(block.split, block.number, [], []))
+
+    def notes(self, root: Path) -> list[str]:
+        """What was found of an earlier run."""
+        return _notes(self.gone, self.changed, self.lost, root)
 
 
 @dataclass
@@ -200,11 +298,12 @@ class _Tally:
 def _executed(
     executor: str,
     blocks: Iterator[Block],
+    tell: Callable[[ClipRecord], None],
+    *,
     job: Job,
     scratch: Scratch,
     workers: int,
     ray_address: str | None,
-    tell: Callable[[ClipRecord], None],
 ) -> Iterator[BlockRecord]:
     if executor == "local":
         return pack_blocks(blocks, job, scratch, workers=workers, cancel=threading.Event(), tell=tell)
@@ -244,7 +343,7 @@ def _listed(table: Dataset) -> dict[str, int]:
 
 
 def _finished(
-    plan: Plan, table: Dataset, ledger: Ledger, place: Place, ffmpeg_version: str
+    plan: Plan, table: Dataset, ledger: Ledger, place: Place, ffmpeg_version: str, twins: list[Twin]
 ) -> tuple[Manifest, list[ClipRecord]]:
     """Write the manifest of all that is recorded, and remove the shards that no longer are."""
     shards: list[Shard] = []
@@ -271,6 +370,7 @@ def _finished(
         shards=shards,
         left_out=dict(left_out),
         listed={split: recorded[split] + len(clips) for split, clips in absent.items()},
+        twins=twins,
     )
     before = place.load(MANIFEST)
     content = manifest.to_json()
@@ -342,17 +442,29 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn SIGTERM into `Stopped`, so that children are ended and the last shard is either whole or absent."""
+def _stoppable(progress: Progress) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into errors, so that children are ended and the last shard is either whole or absent.
+
+    Ctrl-C is answered at once, since ending the children and the shard under way may take seconds.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(number: int, frame: object) -> None:
-        raise Stopped("stopped on request", hint="run the same tdpn prep command again to go on")
+    again = "run the same tdpn prep command again to continue"
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    def stop(number: int, frame: object) -> None:
+        raise Stopped("stopped on request", hint=again)
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        progress.say("stopping: the decoders are ended, and what is packed is kept")
+        raise Interrupted("interrupted", hint=again)
+
+    handlers = ((signal.SIGTERM, stop), (signal.SIGINT, interrupt))
+    previous = [(number, signal.signal(number, handler)) for number, handler in handlers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous:
+            signal.signal(number, handler)

@@ -16,6 +16,7 @@ _MIRROR = {
     "clockwise": "counterclockwise",
     "counterclockwise": "clockwise",
 }
+_INITIALS = {"l": "r", "r": "l"}
 # "pulling it right out": no side, unless another class is its mirror
 _ADVERB = re.compile(r"\bright (?=(?:after|away|back|before|out)\b)")
 _COUNTER = re.compile(r"\b(?:counter|anti) ?clockwise\b")
@@ -38,14 +39,19 @@ def flip_swaps(class_names: Sequence[str]) -> Flips:
     """Find the classes that swap under a horizontal flip.
 
     Names are read as words: `Swiping Left`, `swiping_left` and `SwipingLeft` are the same. Two classes with the same
-    words and a side in them cannot be told apart and are not flipped.
+    words and a side in them cannot be told apart and are not flipped. `l` and `r` for a word (`kick_l`, `R_kick`) are
+    sides only where both are there and no other letter is in their place, as in an alphabet.
     """
     words = [_words(name) for name in class_names]
+    letters = {(*name[:place], "", *name[place + 1 :]) for name in words for place, word in enumerate(name)
+               if len(word) == 1 and word.isalpha() and word not in _INITIALS}  # fmt: skip
     labels = {key: [label for label, other in enumerate(words) if other == key] for key in set(words)}
     swaps: dict[int, int] = {}
     unflippable: set[int] = set()
     for label, name in enumerate(words):
         mirror = tuple(_MIRROR.get(word, word) for word in name)
+        if mirror == name:
+            mirror = _mirrored_initials(name, letters)
         if mirror == name:
             continue
         partners = labels.get(mirror, [])
@@ -59,6 +65,13 @@ def flip_swaps(class_names: Sequence[str]) -> Flips:
 def _words(name: str) -> Words:
     spaced = _WORD_BOUNDARY.sub(" ", name).strip().lower()
     return tuple(_COUNTER.sub("counterclockwise", spaced).split())
+
+
+def _mirrored_initials(name: Words, letters: set[Words]) -> Words:
+    """`name` with `l` for `r`; as it is where no other word is in it, or where letters number the classes."""
+    if len(name) < 2 or any((*name[:place], "", *name[place + 1 :]) in letters for place in range(len(name))):
+        return name
+    return tuple(_INITIALS.get(word, word) for word in name)
 
 
 def _names_a_side(name: Words) -> bool:

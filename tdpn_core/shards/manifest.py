@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tdpn_core.config import from_dict
 from tdpn_core.errors import ConfigError, ShardError, UsageError
@@ -40,6 +40,30 @@ class Shard:
 
     clips: int
     frames: int
+
+
+Evidence = Literal["name", "bytes", "look", "mirror"]
+"""By what two clips are taken for one recording: their names, equal bytes, or looks, as they are or mirrored."""
+
+
+_MEANING = {"name": "by name", "bytes": "the same bytes", "look": "alike", "mirror": "mirrored"}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A clip that shows what another one shows."""
+
+    __pydantic_config__ = _STRICT
+
+    clip: str
+    """Its id."""
+
+    split: str
+    twin: str
+    """The id of the other: across the split if there is one; else an earlier one of the same split."""
+
+    twin_split: str
+    how: Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +99,13 @@ class Manifest:
     listed: dict[str, int] = field(default_factory=dict)
     """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
 
+    twins: list[Twin] = field(default_factory=list)
+    """Clips of which another one is a copy or nearly so; those across a split come first."""
+
+    def across(self, split: str) -> list[Twin]:
+        """Clips of `split` that have a twin in a split before it: `val` and `test` in `train`, `test` in `val`."""
+        return [twin for twin in self.twins if twin.split == split != twin.twin_split]
+
     @property
     def classes_digest(self) -> str:
         """sha256 of the class names in their order."""
@@ -99,6 +130,25 @@ class Manifest:
         """The content of its file."""
         values = {**asdict(self), "classes_digest": self.classes_digest, "digest": self.digest}
         return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
+
+
+def twin_notes(manifest: Manifest) -> list[str]:
+    """What is known about clips that show the same, in words."""
+    notes = []
+    clips = manifest.clips()
+    for split in clips:
+        across = manifest.across(split)
+        if across:
+            some = "; ".join(f"{twin.clip} and {twin.twin} ({_MEANING[twin.how]})" for twin in across[:3])
+            others = " or ".join(dict.fromkeys(twin.twin_split for twin in across))
+            what = f"{len(across)} of {clips[split]} {split} clips show what a {others} clip shows"
+            notes.append(f"{what}, so that scores on {split} are too high: {some}{'; …' if len(across) > 3 else ''}")
+    within = [twin for twin in manifest.twins if twin.split == twin.twin_split]
+    if within:
+        first = within[0]
+        some = f"{first.clip} and {first.twin} ({_MEANING[first.how]})"
+        notes.append(f"{len(within)} clips show what another clip of their split shows: {some}")
+    return notes
 
 
 def classes_digest(classes: Mapping[str, Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdpn_core.datasets.groups import find_groups, split_groups
+from tdpn_core.datasets.groups import find_groups, find_originals, merge, split_groups
 
 CLIPS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), min_size=1, max_size=60)
 
@@ -35,6 +35,55 @@ def groups_of(names: list[str], label: str = "c") -> list[set[str]]:
 )  # fmt: skip
 def test_names_of_one_recording_form_a_group(names, expected):
     assert groups_of(names) == sorted(({names[n] for n in group} for group in expected), key=sorted)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "X_flipped.mp4", "X_hflip.avi", "X_mirror.mp4", "X-mirrored.mp4", "X.mp4.mp4", "X(1).mp4", "X (1).mp4",
+        "X - Copy.mp4", "X - Copy (2).mp4", "X_copy.mp4", "X_copy2.mp4", "X_aug3.mp4", "X_rot90.mp4", "X_aug_2.mp4",
+        "X_flipped_aug1.mp4", "X_flip.mp4", "X_dark.mp4", "Copy of X.mp4", "flipped_X.mp4", "X_noise.mp4.mp4",
+    ],
+)  # fmt: skip
+def test_find_originals_copy_of_a_clip_returns_the_clip(copy):
+    files = ["X.mp4", "Y.mp4", copy]
+    assert find_originals(files, ["c"] * 3) == ["X.mp4", "Y.mp4", "X.mp4"]
+    assert groups_of([*files, "Z.mp4"]) == sorted([{"X.mp4", copy}, {"Y.mp4"}, {"Z.mp4"}], key=sorted)
+
+
+@pytest.mark.parametrize("name", ["X (1).mp4", "X_dark.mp4", "back_flip.mp4", "X_1.mp4", "X2.mp4", "Xflipped.mp4"])
+def test_find_originals_name_alone_is_its_own_original(name):
+    assert find_originals([name, "Y.mp4"], ["c", "c"]) == [name, "Y.mp4"]
+
+
+def test_find_originals_copies_without_their_original_share_one():
+    first, second = find_originals(["X_flipped.mp4", "X_aug1.mp4"], ["c", "c"])
+    assert first == second == "X.mp4"
+
+
+def test_find_originals_number_behind_a_name_that_is_there_is_a_take():
+    files = ["jump.mp4", *(f"jump_{n}.mp4" for n in range(3))]
+    assert find_originals(files, ["c"] * 4) == files
+
+
+def test_find_originals_many_extensions_of_one_name_are_no_copies():
+    files = ["download.mp4", *(f"download ({n}).mp4" for n in range(1, 9))]
+    assert find_originals(files, ["c"] * 9) == files
+
+
+def test_find_originals_copy_belongs_to_its_own_folder_first():
+    files = ["train/c/1.mp4", "val/c/1.mp4", "val/c/1_flipped.mp4", "val/c/2_flipped.mp4", "train/c/2.mp4"]
+    found = find_originals(files, ["c"] * 5)
+    assert found[2:4] == ["val/c/1.mp4", "train/c/2.mp4"]
+
+
+def test_find_originals_same_name_in_another_class_is_another_clip():
+    assert find_originals(["1.mp4", "1_flipped.mp4"], ["a", "b"]) == ["1.mp4", "1.mp4"]
+    assert len(set(find_groups(["1.mp4", "1_flipped.mp4"], ["a", "b"]).groups)) == 2
+
+
+def test_merge_joins_groups_by_pairs_of_rows():
+    assert merge(["b", "a", "c", "d", "b"], [(0, 1), (2, 1)]) == ["a", "a", "a", "d", "a"]
 
 
 def test_a_person_is_one_group_in_all_classes_and_a_ucf_number_is_not():

@@ -30,6 +30,10 @@ def test_a_side_swaps_with_the_other_side():
         ("spinning clockwise", "spinning anti clockwise"),
         ("spinning anticlockwise", "spinning clockwise"),
         ("pulling right out", "pulling left out"),
+        ("kick_l", "kick_r"),
+        ("L_punch", "R_punch"),
+        ("KickL", "KickR"),
+        ("lunge-l-deep", "lunge-r-deep"),
     ],
 )
 def test_a_pair_is_found_in_every_spelling(one, other):
@@ -39,6 +43,13 @@ def test_a_pair_is_found_in_every_spelling(one, other):
 @pytest.mark.parametrize("name", ["turning left", "right hook", "moving clockwise", "raise left hand", "turn right"])
 def test_a_side_without_its_mirror_cannot_be_flipped(name):
     assert flip_swaps(["standing", name]) == ({}, frozenset({1}))
+
+
+@pytest.mark.parametrize(
+    "names", [["L", "R"], ["kick_l", "kick"], ["letter_a", "letter_l", "letter_r"], ["grade R", "grade C", "grade L"]]
+)
+def test_flip_swaps_single_letters_that_are_no_sides_keep_their_labels(names):
+    assert flip_swaps(names) == ({}, frozenset())
 
 
 def test_two_classes_of_the_same_words_cannot_be_flipped():

@@ -1,0 +1,120 @@
+"""What `prep` understood of a data set, before anything is decoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tdpn_core.datasets import Dataset, Understanding
+from tdpn_core.datasets.folder import SPLIT_FOLDERS
+from tdpn_core.datasets.table import SPLITS
+from tdpn_core.prep.twins import by_content, by_name, labels_of, pair_up, together
+from tdpn_core.sampling.flips import flip_swaps
+from tdpn_core.shards.manifest import Twin
+
+_NAMED = 5
+_OWN = ("folder", "list")  # data sets of people's own, whose classes are not known beforehand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A data set as it was understood."""
+
+    dataset: str
+    root: str
+    read: Understanding
+    """Files, columns, classes and counts."""
+
+    drawn: bool
+    """Whether we drew the split between training and validation."""
+
+    per_class: dict[str, dict[str, int]]
+    """Clips of each class of the first head, by split."""
+
+    flip_pairs: list[tuple[str, str]]
+    """Classes that swap under a horizontal flip."""
+
+    unflippable: list[str]
+    """Classes that name a side and have no mirror: their clips are not flipped in training."""
+
+    twins: list[Twin]
+    """Clips that are probably another one's copies, by name or content, those across the split first."""
+
+    nonsense: list[str]
+    """What can hardly be meant: packing asks before it goes on."""
+
+    doubts: list[str]
+    """What may be meant, and is worth a look."""
+
+
+def overview(table: Dataset) -> tuple[Overview, Dataset]:
+    """What was understood of a table, and the table with twins on one side of a split that we drew."""
+    pairs = by_content(table)
+    drawn = together(table, pairs)
+    ids, splits = drawn.clips["id"].tolist(), drawn.clips["split"].tolist()
+    labels = labels_of(drawn)
+    counts = Counter(zip(labels, splits, strict=True))
+    there = [split for split in SPLITS if split in set(splits)]
+    first = next(iter(drawn.classes.values()))
+    per_class = {name: {split: counts[name, split] for split in there} for name in first}
+    swapped, alone = _flips(drawn)
+    seen = Overview(
+        dataset=drawn.name,
+        root=str(drawn.root),
+        read=drawn.understanding,
+        drawn=bool(drawn.groups),
+        per_class=per_class,
+        flip_pairs=swapped,
+        unflippable=alone,
+        twins=pair_up([*pairs, *by_name(drawn)], dict(zip(ids, splits, strict=True))),
+        nonsense=_nonsense(drawn, first),
+        doubts=_doubts(per_class),
+    )
+    return seen, drawn
+
+
+def plain_values(seen: Overview) -> dict[str, Any]:
+    """An overview for `--json`."""
+    values = asdict(seen)
+    read = values.pop("read")
+    read["annotations"] = [str(path) for path in seen.read.annotations]
+    read["odd_lines"] = [str(line) for line in seen.read.odd_lines]
+    return {**values, **read}
+
+
+def _flips(table: Dataset) -> tuple[list[tuple[str, str]], list[str]]:
+    pairs, alone = [], []
+    for names in table.classes.values():
+        flips = flip_swaps(names)
+        pairs += [(names[one], names[other]) for one, other in flips.swaps.items() if one < other]
+        alone += [names[label] for label in sorted(flips.unflippable)]
+    return pairs, alone
+
+
+def _nonsense(table: Dataset, names: Sequence[str]) -> list[str]:
+    if table.name not in _OWN:
+        return []
+    found = []
+    called = [name for name in names if name.lower() in SPLIT_FOLDERS]
+    if called:
+        found.append(f"{_some(called)}: a class with the name of a split; a class folder lies within the split's folder")
+    if len(names) == 1 and len(table.classes) == 1:
+        found.append(f"there is one class only, {names[0]!r}: there is nothing to tell apart")
+    return found
+
+
+def _doubts(per_class: dict[str, dict[str, int]]) -> list[str]:
+    found = []
+    single = [name for name, counts in per_class.items() if sum(counts.values()) == 1]
+    if single:
+        found.append(f"{len(single)} of {len(per_class)} classes have a single clip: {_some(single)}")
+    untrained = [name for name, counts in per_class.items() if sum(counts.values()) and not counts.get("train")]
+    if untrained:
+        found.append(f"{len(untrained)} of {len(per_class)} classes have no training clip: {_some(untrained)}")
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
