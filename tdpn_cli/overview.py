@@ -70,7 +70,11 @@ def _twins(seen: Overview) -> str:
     by = {"name": "by name", "bytes": "same bytes"}
     some = [f"{twin.clip} and {twin.twin} ({by.get(twin.how, twin.how)})" for twin in seen.twins[:_TWINS]]
     more = f"; and {len(seen.twins) - _TWINS} more" if len(seen.twins) > _TWINS else ""
-    what = f"{len(seen.twins)} possible, {len(across)} of them across the split" if across else f"{len(seen.twins)} possible"
+    what = (
+        f"{len(seen.twins)} possible, {len(across)} of them across the split"
+        if across
+        else f"{len(seen.twins)} possible"
+    )
     return f"{what}: {'; '.join(some)}{more}"
 
 

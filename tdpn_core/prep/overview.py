@@ -99,7 +99,9 @@ def _nonsense(table: Dataset, names: Sequence[str]) -> list[str]:
     found = []
     called = [name for name in names if name.lower() in SPLIT_FOLDERS]
     if called:
-        found.append(f"{_some(called)}: a class with the name of a split; a class folder lies within the split's folder")
+        found.append(
+            f"{_some(called)}: a class with the name of a split; a class folder lies within the split's folder"
+        )
     if len(names) == 1 and len(table.classes) == 1:
         found.append(f"there is one class only, {names[0]!r}: there is nothing to tell apart")
     return found
