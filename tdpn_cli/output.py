@@ -86,6 +86,18 @@ class Bar:
             self._bar.remove_task(self._task)
             self._task = None
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Print on stdout meanwhile: where both are terminals, the bar is off the screen."""
+        covered = self._task is not None and stdout.is_terminal and stderr.is_terminal
+        if covered:
+            self._bar.stop()
+        try:
+            yield
+        finally:
+            if covered:
+                self._bar.start()
+
     def say(self, line: str) -> None:
         """A line above the bar."""
         say(line)

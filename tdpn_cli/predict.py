@@ -28,8 +28,8 @@ def predict(
     clips: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp:// addresses; "
-            "before them the network may stand, as with --checkpoint.",
+            help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp:// addresses. "
+            "The first argument may be the network instead, as with --checkpoint.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +37,7 @@ def predict(
         Path | None,
         typer.Option(
             "--checkpoint",
-            help="A checkpoint, or a file of tdpn export (default: the newest best.pt under runs/).",
+            help="Checkpoint, file of tdpn export, run folder or run name (default: the newest run's best.pt).",
             show_default=False,
         ),
     ] = None,
@@ -60,8 +60,29 @@ def predict(
         typer.Option("--stride", help="Seconds between windows (default: half a window).", show_default=False),
     ] = None,
     threshold: Annotated[
-        float, typer.Option("--threshold", help="Leave moments out of the timeline below this probability.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Leave moments out of the timeline below this probability (default: 0).",
+            show_default=False,
+        ),
+    ] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            "--smooth",
+            help="Seconds over which a timeline's probabilities are averaged (default: one window; 0: off).",
+            show_default=False,
+        ),
+    ] = None,
+    min_length: Annotated[
+        float | None,
+        typer.Option(
+            "--min-length",
+            help="Shortest segment of a timeline in seconds; shorter ones join a neighbour (default: 1; 0: off).",
+            show_default=False,
+        ),
+    ] = None,
     start: Annotated[
         float | None, typer.Option("--start", help="Look at the video from this second on.", show_default=False)
     ] = None,
@@ -80,13 +101,17 @@ def predict(
         Path | None,
         typer.Option(
             "--overlay",
-            help="Write the video with labels and bars drawn in: an .mp4 file, or a folder for several.",
+            help="Write the video with labels and bars under the picture: an .mp4 file, or a folder for several.",
             show_default=False,
         ),
     ] = None,
     explain: Annotated[
         Path | None,
-        typer.Option("--explain", help="Write a video of what the network looked at, likewise.", show_default=False),
+        typer.Option(
+            "--explain",
+            help="Write a video of where the network found evidence and motion: an .mp4 file, or a folder.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace output files that are there.")] = False,
     gpus: options.Gpus = None,
@@ -94,20 +119,23 @@ def predict(
 ) -> None:
     """Name what happens in videos. One that fails is reported, the others go on; the exit code is 1 then."""
     from tdpn_core.files import write_text
-    from tdpn_core.predict import PredictOptions, Windowing, predict
+    from tdpn_core.predict import SHORTEST, PredictOptions, Windowing, predict
     from tdpn_core.predict.outputs import new_file
     from tdpn_core.predict.table import plain, to_csv
+    from tdpn_core.progress import SILENT
     from tdpn_core.runtime import set_up
+    from tdpn_core.weights.resolve import split_weights
 
+    in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
     wanted = PredictOptions(
         views=views,
         classes=classes,
         trusted=trust,
         topk=topk,
-        timeline=Windowing(seconds=window, stride=stride)
-        if timeline or window is not None or stride is not None
-        else None,
-        threshold=threshold,
+        timeline=Windowing(seconds=window, stride=stride) if in_time else None,
+        threshold=threshold or 0.0,
+        smooth=smooth,
+        min_length=SHORTEST if min_length is None else min_length,
         webcam=webcam,
         fps=fps,
         start=start,
@@ -119,17 +147,20 @@ def predict(
     if table is not None:
         new_file(table, option="--csv", force=force)
     predictions = []
-    told = _Told(silent=as_json)
-    model, words = _model_first(checkpoint, clips or [])
+    model, words = (checkpoint, clips or []) if checkpoint is not None else split_weights(clips or [])
     ended = False
-    try:
-        for prediction in predict(words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=told.tell):
-            predictions.append(prediction)
-            if not as_json:
-                show(prediction, told=told.name == prediction.name)
-    except KeyboardInterrupt:  # how a live stream ends; what was answered is kept
-        ended = True
-        predictions += told.unfinished(predictions)
+    with output.progress() as bar:
+        shown = _Shown(bar, silent=as_json)
+        progress = SILENT if as_json else bar
+        found = predict(
+            words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=shown.segment, progress=progress
+        )
+        try:
+            for prediction in found:
+                predictions.append(prediction)
+                shown.prediction(prediction)
+        except KeyboardInterrupt:  # how a live stream ends; what was answered is kept
+            ended = True
     if table is not None:
         write_text(table, to_csv(predictions))
     if as_json:
@@ -140,50 +171,33 @@ def predict(
         raise typer.Exit(1)
 
 
-def _model_first(checkpoint: Path | None, words: list[str]) -> tuple[Path | None, list[str]]:
-    """The network and the clips: without --checkpoint, a file of weights in the first place is the network."""
-    from tdpn_core.predict.models import SUFFIXES
+class _Shown:
+    """Prints segments as soon as they are known, and each clip once it is done."""
 
-    first = Path(words[0]) if words else Path()
-    if checkpoint is None and first.suffix.lower() in SUFFIXES and not first.is_dir():
-        return first, words[1:]
-    return checkpoint, words
+    def __init__(self, bar: output.Bar, *, silent: bool) -> None:
+        self._bar, self._silent = bar, silent
+        self._name: str | None = None
+        """The clip whose segments have been printed."""
 
-
-class _Told:
-    """Prints segments as soon as they are known."""
-
-    def __init__(self, *, silent: bool) -> None:
-        self.silent = silent
-        self.name: str | None = None
-        """The clip whose segments have been told."""
-
-        self.segments: list[Segment] = []
-        """Those of that clip."""
-
-    def tell(self, name: str, segment: Segment) -> None:
+    def segment(self, name: str, segment: Segment) -> None:
         """One segment on stdout, below the name of its clip."""
-        if self.name != name:
-            self.name, self.segments = name, []
-            if not self.silent:
+        if self._silent:
+            return
+        with self._bar.aside():
+            if self._name != name:
+                self._name = name
                 _print_name(name)
-        self.segments.append(segment)
-        if not self.silent:
             show_segment(segment)
 
-    def unfinished(self, finished: list[Prediction]) -> list[Prediction]:
-        """What is known of a clip under way, as a clip that failed."""
-        from tdpn_core.errors import ClipError
-        from tdpn_core.predict import Prediction
-
-        if self.name is None or any(prediction.name == self.name for prediction in finished):
-            return []
-        error = ClipError("interrupted", where=self.name)
-        return [Prediction(name=self.name, segments=self.segments, seconds=self.segments[-1].end, error=error)]
+    def prediction(self, prediction: Prediction) -> None:
+        """One clip, without the segments that have been printed."""
+        if not self._silent:
+            show(prediction, told=self._name == prediction.name)
+            self._name = None
 
 
 def show(prediction: Prediction, *, told: bool = False) -> None:
-    """One clip's classes on stdout, unless they have been told, and its error on stderr."""
+    """One clip's classes on stdout, unless its segments have been printed, and its error on stderr."""
     from rich.markup import escape
 
     if prediction.heads and not told:
@@ -198,7 +212,7 @@ def show(prediction: Prediction, *, told: bool = False) -> None:
         for name, probability in ranking:
             output.stdout.print(f"  {probability:7.2%}  {escape(name)}", soft_wrap=True)
     if prediction.segments is None and (prediction.seconds or 0) > LONG:
-        output.say(f"one answer for {clock(prediction.seconds or 0)}; --timeline tells what happens when")
+        output.say(f"one answer for {clock(prediction.seconds or 0)}; --timeline shows what happens when")
     if prediction.error:
         output.print_error(prediction.error)
 

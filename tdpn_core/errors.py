@@ -59,6 +59,10 @@ class ClipRefused(ClipError):  # noqa: N818 - a decision, not a fault
     """A clip that may be whole, but is larger or longer than the limits that were set."""
 
 
+class ClipTooLong(ClipRefused):
+    """A clip of more frames than the limit that was set."""
+
+
 class ToolError(TdpnError):
     """An outside program (ffmpeg) is missing, too old or broken."""
 

@@ -11,7 +11,7 @@ from tdpn_core.config import RunConfig, to_dict
 from tdpn_core.predict.exported import INPUT
 
 
-def describe(config: RunConfig, *, int8: bool = False) -> dict[str, Any]:
+def describe(config: RunConfig, *, epoch: int | None = None, int8: bool = False) -> dict[str, Any]:
     """Labels, input and sampling as JSON values."""
     model, sampling = config.model, config.sampling
     frames = model.num_frames * model.frames_per_step
@@ -32,6 +32,7 @@ def describe(config: RunConfig, *, int8: bool = False) -> dict[str, Any]:
             "short_side": sampling.short_side,
         },
         "weights": "int8" if int8 else "float32",
+        "epoch": epoch,
         "config": to_dict(config),
         "made_with": {"tdpn": __version__, "torch": torch.__version__},
     }

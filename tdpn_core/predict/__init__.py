@@ -1,7 +1,7 @@
 """Naming what happens in videos that nobody prepared."""
 
-from tdpn_core.predict.result import Prediction, Segment
-from tdpn_core.predict.run import PredictOptions, predict
+from tdpn_core.predict.result import NetworkInfo, Prediction, Segment
+from tdpn_core.predict.run import SHORTEST, PredictOptions, predict
 from tdpn_core.predict.windows import Windowing
 
-__all__ = ["PredictOptions", "Prediction", "Segment", "Windowing", "predict"]
+__all__ = ["SHORTEST", "NetworkInfo", "PredictOptions", "Prediction", "Segment", "Windowing", "predict"]

@@ -1,4 +1,4 @@
-"""Labels and bars, drawn as a strip that is laid over a video."""
+"""Labels, bars and scales, drawn as strips above and below a picture."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
     from tdpn_core.predict.ranking import Ranking
 
-_PAPER, _INK, _BAR, _SECOND = (12, 14, 18, 190), (255, 255, 255, 255), (64, 150, 255, 235), (170, 180, 190, 235)
+_PAPER, _INK, _BAR, _SECOND = (12, 14, 18), (255, 255, 255), (64, 150, 255), (170, 180, 190)
 
 
 def caption_height(width: int, rows: int) -> int:
@@ -23,11 +26,11 @@ def caption_height(width: int, rows: int) -> int:
 
 
 def draw_caption(width: int, rows: int, ranking: Ranking) -> Image:
-    """The likeliest classes with a bar for each, as RGBA; transparent where nothing is named."""
+    """The likeliest classes with a bar for each, as RGB; empty where nothing is named."""
     from PIL import Image, ImageDraw
 
     height = caption_height(width, rows)
-    strip = Image.new("RGBA", (width, height), _PAPER if ranking else (0, 0, 0, 0))
+    strip = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(strip)
     row, margin = _row(width), _row(width) // 3
     font = _font(round(row * 0.62))
@@ -51,9 +54,27 @@ def draw_title(width: int, height: int, text: str) -> Image:
     """One line of text on dark ground, (height x width) RGB."""
     from PIL import Image, ImageDraw
 
-    strip = Image.new("RGB", (width, height), _PAPER[:3])
+    strip = Image.new("RGB", (width, height), _PAPER)
     font = _font(round(height * 0.6))
     ImageDraw.Draw(strip).text((height * 0.3, height * 0.14), fitted(text, font, width - height * 0.6), font=font)
+    return strip
+
+
+def draw_scale(width: int, height: int, colours: npt.NDArray[np.floating], low: str, high: str) -> Image:
+    """A scale of colours (K, 3), lowest first, between the names of its ends, (height x width) RGB."""
+    from PIL import Image, ImageDraw
+
+    strip = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(strip)
+    font, margin = _font(round(height * 0.5)), round(height * 0.3)
+    left = margin + round(font.getlength(low)) + margin
+    right = max(left + 1, width - 2 * margin - round(font.getlength(high)))
+    for column in range(left, right):
+        place = (column - left) * (len(colours) - 1) // max(1, right - left - 1)
+        red, green, blue = (round(float(value)) for value in colours[place])
+        draw.line((column, height * 0.25, column, height * 0.75), fill=(red, green, blue))
+    draw.text((margin, height * 0.2), low, font=font, fill=_INK)
+    draw.text((right + margin, height * 0.2), high, font=font, fill=_INK)
     return strip
 
 

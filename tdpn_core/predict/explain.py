@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from tdpn_core.config import RunConfig
-from tdpn_core.predict.captions import caption_height, draw_caption, draw_title, merged
+from tdpn_core.predict.captions import caption_height, draw_caption, draw_scale, draw_title, merged
 from tdpn_core.predict.heat import Heat, heat_of
 from tdpn_core.predict.ranking import rank
 from tdpn_core.predict.score import Scorer
@@ -34,6 +34,7 @@ _LONGEST_GAP = 300.0  # seconds; times that jump by more are broken
 _FAINTEST = 0.05  # a response below this never fills the scale
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
 _COLOURS = np.stack([np.interp(np.arange(256), np.linspace(0, 255, 5), _STOPS[:, c]) for c in range(3)], 1)
+_ACTIVATION = "class activation"
 _TITLES = {"global": "global difference", "local": "local difference"}
 
 Picture = npt.NDArray[np.uint8]
@@ -52,7 +53,8 @@ def explain(
     frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, out: Path, program: Program, *, name: str
 ) -> None:
     """Write a video of panels, each of what the network saw (its centre crop): the class-activation map of the
-    likeliest class, and the responses of the global and the local difference modules where the network has them.
+    likeliest class, and the responses of the global and the local difference modules where the network has them. A
+    title above each panel names it, a scale below it says what its colours mean.
 
     Windows slide over the frames; each frame is shown by the window whose middle is nearest, and from its own time on,
     however uneven the times are. Responses are scaled by the largest so far.
@@ -121,10 +123,10 @@ class _Painter:
         self.kinds = kinds
         self.config = config
         self.width = self.side * (1 + len(kinds))
-        self.size = (_TITLE + self.side + caption_height(self.width, _ROWS), self.width)
+        self.size = (2 * _TITLE + self.side + caption_height(self.width, _ROWS), self.width)
         self.fps, self.each = 25.0, 1
         self.largest = dict.fromkeys(kinds, _FAINTEST)
-        titles = ["class activation", *(_TITLES[kind] for kind in kinds)]
+        titles = [_ACTIVATION, *(_TITLES[kind] for kind in kinds)]
         self.title = np.concatenate([np.asarray(draw_title(self.side, _TITLE, text)) for text in titles], 1)
 
     def pictures(self, seen: Iterator[_Seen]) -> Iterator[tuple[float, bytes]]:
@@ -148,13 +150,18 @@ class _Painter:
             self.largest[kind] = max(self.largest[kind], float(seen.heat.motion[kind].max()))
         scores = {head: values.numpy() for head, values in seen.heat.scores.items()}
         ranking = merged(list(rank(scores, self.config.data.classes, _ROWS).values()))
-        caption = np.asarray(draw_caption(self.width, _ROWS, ranking).convert("RGB"))
+        foot = np.concatenate([self._legend(), np.asarray(draw_caption(self.width, _ROWS, ranking))])
         clip = WindowClip(seen.window, self.config.data, "")
         for number, frame in enumerate(seen.window.frames):
             if start <= frame.seconds < end:
                 step = int(np.abs(seen.sampled - number).argmin())
-                picture = np.concatenate([self.title, self._panels(clip, number, seen.heat, step), caption])
+                picture = np.concatenate([self.title, self._panels(clip, number, seen.heat, step), foot])
                 yield frame.seconds, picture.tobytes()
+
+    def _legend(self) -> Picture:
+        """Below each panel what its colours mean: evidence for the class, or the share of motion."""
+        ends = [("no evidence", "most"), *(("motion 0%", f"{self.largest[kind]:.0%}") for kind in self.kinds)]
+        return np.concatenate([np.asarray(draw_scale(self.side, _TITLE, _COLOURS, *pair)) for pair in ends], 1)
 
     def _panels(self, clip: WindowClip, number: int, heat: Heat, step: int) -> Picture:
         decoded = pixels.decode(clip, 0, np.array([number]))

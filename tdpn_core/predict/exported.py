@@ -48,6 +48,8 @@ class ExportedModel:
     """Of the checkpoint behind it: labels and sampling are those, but that a view is the middle of a frame."""
 
     path: Path
+    epoch: int | None = None
+    """Epochs that the checkpoint behind it was trained for; None where the file does not say."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes), from uint8 views (V, C, F, S, S).
@@ -82,14 +84,14 @@ def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> Exporte
     """
     if kind == "onnx":
         session = open_session(path)
-        config = _config(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+        config, epoch = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
         _check_graph(session, config, path)
-        return ExportedModel(session_runner(session), config, path)
-    config = _config((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
+        return ExportedModel(session_runner(session), config, path, epoch)
+    config, epoch = _described((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
     if not trusted:
         what = "torch's format of .pt2 files can make it run code while it reads them"
         raise UsageError(what, where=path, hint="add --trust if you made this file, or export to ONNX")
-    return ExportedModel(run_program(path, tuple(config.model.num_classes)), config, path)
+    return ExportedModel(run_program(path, tuple(config.model.num_classes)), config, path, epoch)
 
 
 def open_session(path: Path) -> Any:
@@ -148,13 +150,16 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(what, where=path, hint="the file is damaged or cut: export it again") from error
 
 
-def _config(described: str | None, path: Path) -> RunConfig:
+def _described(described: str | None, path: Path) -> tuple[RunConfig, int | None]:
+    """The settings and the epoch that a file's description holds."""
     if not described:
         what = "tells neither labels nor sampling: not a file of tdpn export"
         raise CheckpointError(what, where=path, hint="export a checkpoint with tdpn export")
     try:
-        return _of_one_size(from_dict(RunConfig, json.loads(described)["config"]))
-    except (ConfigError, ValueError, KeyError, TypeError) as error:
+        values = json.loads(described)
+        epoch = values.get("epoch")
+        return _of_one_size(from_dict(RunConfig, values["config"])), epoch if isinstance(epoch, int) else None
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         told = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its description is damaged"
         hint = "export the checkpoint again, with this version"
         raise CheckpointError(f"made by another version, or changed ({told})", where=path, hint=hint) from error

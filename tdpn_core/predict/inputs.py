@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tdpn_core.errors import ClipError, TdpnError, UsageError
+from tdpn_core.numbered import pattern_of
 from tdpn_core.video.address import Address, camera, network_address
 from tdpn_core.video.source import Source
 
@@ -43,7 +44,7 @@ def find_inputs(
 
     Args:
         words: files, folders, `frames/%05d.jpg`, `clips/*.mp4`, `https://…`, `rtsp://…`. Successive numbered pictures
-            of one folder, as a shell makes of `frames/*.jpg`, are one clip.
+            of one folder, as a shell makes of `frames/*.jpg`, are one clip of exactly these.
         webcam: number or device of a camera, taken as well.
         fps: of numbered pictures; 25 unless given.
         start: first second of the part of a video file to look at.
@@ -113,15 +114,13 @@ def _globbed(pattern: str) -> Iterator[Input]:
 
 
 def _pictures(names: list[str]) -> Input:
-    """Numbered pictures of one folder as one clip, from the lowest number to the highest."""
-    from tdpn_core.datasets.sources import picture_pattern
-
+    """Exactly these numbered pictures of one folder as one clip, by ascending number."""
     folder = Path(names[0]).parent
-    found = picture_pattern((Path(name).name for name in names), "")
-    assert found is not None  # they have numbers
-    pattern, first = found
-    last = max(int(re.findall(r"\d+", Path(name).stem)[-1]) for name in names)
-    return Input(name=str(folder / pattern), source=Source(folder, "frames", pattern, first, last))
+    try:
+        pattern, numbers = pattern_of([Path(name).name for name in names])
+    except ValueError as error:
+        return Input(name=names[0], error=ClipError(str(error), where=folder, hint="rename them, as in 001.jpg"))
+    return Input(name=str(folder / pattern), source=Source(folder, "frames", pattern, numbers=numbers))
 
 
 def _below(folder: Path) -> Iterator[Input]:

@@ -17,9 +17,6 @@ from tdpn_core.predict.exported import open_exported
 from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.kinds import exported_format
 
-SUFFIXES = (".pt", ".pth", ".pyth", ".safetensors", ".onnx", ".pt2")
-"""Of files that hold a network, as they are usually named."""
-
 
 class Model(Protocol):
     """What prediction asks of a network in whatever form."""
@@ -27,6 +24,10 @@ class Model(Protocol):
     @property
     def config(self) -> RunConfig:
         """Classes, sampling, and how the frames of its data were made."""
+
+    @property
+    def epoch(self) -> int | None:
+        """Epochs that it was trained for; None where the file does not say."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
@@ -45,6 +46,7 @@ class TrainedModel:
 
     network: Network
     config: RunConfig
+    epoch: int | None = None
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
@@ -72,7 +74,7 @@ def open_model(path: Path, *, device: torch.device, classes: Path | None = None,
     kind = exported_format(path)
     if kind is None:
         loaded = open_checkpoint(path, classes=classes)
-        return TrainedModel(loaded.build(device), loaded.config)
+        return TrainedModel(loaded.build(device), loaded.config, loaded.state.epoch or None)
     if classes is not None:
         raise UsageError("an exported file knows its own classes", where="--classes")
     return open_exported(path, kind, trusted=trusted)

@@ -1,4 +1,4 @@
-"""`--overlay`: the video itself, with what was named drawn into it."""
+"""`--overlay`: the video itself, with what was named in a strip under the picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
-from tdpn_core.predict.captions import draw_caption, merged, png
+from tdpn_core.predict.captions import caption_height, draw_caption, merged, png
 from tdpn_core.predict.clip import FileClip
 from tdpn_core.predict.ranking import Ranking
 from tdpn_core.predict.result import Prediction
@@ -21,19 +21,20 @@ _ROWS = 3
 
 
 def overlay_video(prediction: Prediction, source: Source, out: Path, program: Program) -> None:
-    """Draw a prediction into a video file, at its own size and with its sound.
+    """Write a video file with a prediction under its picture, which keeps its size, and with its sound.
 
     Raises:
         ClipError: the file cannot be read.
     """
     _, width = shown_size(source.path, program)
-    overlay_file(source, _strips(prediction, width), RATE, out, program)
+    overlay_file(source, _strips(prediction, width), caption_height(width, _ROWS), RATE, out, program)
 
 
 def overlay_clip(prediction: Prediction, clip: FileClip, out: Path, program: Program) -> None:
-    """Draw a prediction into numbered pictures, at the size in which the network's data was prepared."""
-    strips = _strips(prediction, clip.clip.width)
-    overlay_pictures(clip.items, clip.clip.fps, strips, RATE, out, program)
+    """Write numbered pictures with a prediction under them, at the size of the network's data."""
+    width = clip.clip.width
+    height = caption_height(width, _ROWS)
+    overlay_pictures(clip.items, clip.clip.fps, _strips(prediction, width), height, RATE, out, program)
 
 
 def _strips(prediction: Prediction, width: int) -> Iterator[bytes]:

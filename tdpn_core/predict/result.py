@@ -8,6 +8,31 @@ from tdpn_core.errors import TdpnError
 from tdpn_core.predict.ranking import Ranking
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkInfo:
+    """Which network answered, and how it was asked."""
+
+    checkpoint: str
+    """Its file, a checkpoint or an exported one."""
+
+    dataset: str
+    """Name of the data set it was trained on; of another project's checkpoint, the project."""
+
+    data: str
+    """Folder of that prepared data set, as the checkpoint has it; empty where it has none."""
+
+    epoch: int | None
+    """Epochs it was trained for; None where the file does not say."""
+
+    views: str
+    """Test views, clips x crops, of the clip or of each window."""
+
+    def __str__(self) -> str:
+        place = f" ({self.data})" if self.data else ""
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}; views {self.views}"
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of a clip, and what happens in it."""
@@ -38,3 +63,6 @@ class Prediction:
     """Length of the clip, as far as it was read."""
 
     error: TdpnError | None = None
+
+    network: NetworkInfo | None = None
+    """Which network answered; None where the clip was not reached."""

@@ -49,7 +49,7 @@ class Scorer:
     def windows(self, windows: Iterable[Window], name: str, *, batch: bool = True) -> Iterator[Answer]:
         """Score windows in their order, several at a time unless `batch` is false.
 
-        An error of the stream comes after the answers to all windows before it.
+        An error of the stream, and Ctrl-C while it is read, come after the answers to all windows before it.
         """
         times, crops = parse_views(self.config.sampling.views)
         size = max(1, _VIEWS_AT_ONCE // (times * crops)) if batch else 1
@@ -64,14 +64,14 @@ class Scorer:
 
 
 class _Held:
-    """A stream that ends at an error and keeps it for later."""
+    """A stream that ends at an error, or at Ctrl-C, and keeps it for later."""
 
     def __init__(self, windows: Iterable[Window]) -> None:
         self._windows = windows
-        self.error: TdpnError | None = None
+        self.error: TdpnError | KeyboardInterrupt | None = None
 
     def __iter__(self) -> Iterator[Window]:
         try:
             yield from self._windows
-        except TdpnError as error:
+        except (TdpnError, KeyboardInterrupt) as error:
             self.error = error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
 from typing import Any
 
 from tdpn_core.predict.ranking import Ranking
-from tdpn_core.predict.result import Prediction, Segment
+from tdpn_core.predict.result import NetworkInfo, Prediction, Segment
 
-COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error")
+NETWORK = tuple(field.name for field in fields(NetworkInfo))
+COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error", *NETWORK)
 
 
 def plain(prediction: Prediction) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def plain(prediction: Prediction) -> dict[str, Any]:
         "seconds": None if prediction.seconds is None else round(prediction.seconds, 3),
         "heads": _heads(prediction.heads),
         "error": str(prediction.error) if prediction.error else None,
+        "network": asdict(prediction.network) if prediction.network else None,
     }
     if prediction.segments is not None:
         values["segments"] = [plain_segment(segment) for segment in prediction.segments]
@@ -32,13 +35,22 @@ def plain_segment(segment: Segment) -> dict[str, Any]:
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """A row for each class that was named, of each segment where there are segments, and one for each error."""
+    """A row for each class that was named, of each segment where there are segments, and one for each error.
+
+    The last columns say which network answered.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for prediction in predictions:
-        writer.writerows(_rows(prediction))
+        network = _network(prediction.network)
+        writer.writerows((*row, *network) for row in _rows(prediction))
     return out.getvalue()
+
+
+def _network(network: NetworkInfo | None) -> list[object]:
+    values = asdict(network) if network else {}
+    return ["" if values.get(name) is None else values[name] for name in NETWORK]
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[object, ...]]:

@@ -13,7 +13,7 @@ from tdpn_core.files import atomic_path
 from tdpn_core.video.child import Limits, run_child
 from tdpn_core.video.command import PICTURE, compiled, open_video
 from tdpn_core.video.encoding import Encoding
-from tdpn_core.video.log import complaints, no_frames, read_header
+from tdpn_core.video.log import Header, complaints, no_frames, read_header
 from tdpn_core.video.program import Program
 from tdpn_core.video.scratch import disk_full, tells_full_disk
 from tdpn_core.video.source import Source
@@ -29,20 +29,37 @@ def shown_size(path: Path, program: Program) -> tuple[int, int]:
     Raises:
         ClipError: it cannot be read.
     """
-    output = ffmpeg.output(open_video(Encoding())[PICTURE], "pipe:1", c="copy", format="null", **{"frames:v": 1})
-    log = run_child(compiled(output, program, path), Limits(), where=path).log
-    header = read_header(log)
+    log, header = _header(path, program)
     if header is None or not header.width:
         raise no_frames(log, path, Encoding().max_pixels)
     return header.height, header.width
 
 
-def overlay_file(source: Source, strips: Iterable[bytes], rate: float, out: Path, program: Program) -> None:
-    """Lay strips over the foot of a video file, or of a part of it; size, frames and sound stay as they are.
+def video_seconds(path: Path, program: Program) -> float | None:
+    """Length of a video file as its header has it; None where it has none.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    _, header = _header(path, program)
+    return (header.video_seconds or header.seconds) if header is not None else None
+
+
+def _header(path: Path, program: Program) -> tuple[str, Header | None]:
+    output = ffmpeg.output(open_video(Encoding())[PICTURE], "pipe:1", c="copy", format="null", **{"frames:v": 1})
+    log = run_child(compiled(output, program, path), Limits(), where=path).log
+    return log, read_header(log)
+
+
+def overlay_file(
+    source: Source, strips: Iterable[bytes], height: int, rate: float, out: Path, program: Program
+) -> None:
+    """Put strips under a video file, or a part of it; its pictures, their times and its sound stay as they are.
 
     Args:
         source: a video file.
         strips: PNG files, one after the other, of the video's width; without an end, for the video ends with them.
+        height: of a strip in pixels, even.
         rate: strips a second.
         out: the MP4 file to write, atomically.
         program: ffmpeg.
@@ -51,17 +68,17 @@ def overlay_file(source: Source, strips: Iterable[bytes], rate: float, out: Path
     until = {} if source.stop != source.stop else {"to": f"{source.stop:.6f}"}
     video = open_video(Encoding(), **seek, **until)
     options = {"c:a": "aac", "fps_mode": "vfr", "map_metadata": -1, **_OUTPUT}
-    laid = _laid(video[PICTURE], rate)
+    laid = _laid(video[PICTURE], height, rate)
     output = ffmpeg.output(laid, video["a?"], "fd:", fd=1, **options)
     _run(compiled(output, program, source.path), strips, out, source.path)
 
 
 def overlay_pictures(
-    items: Path, fps: float, strips: Iterable[bytes], rate: float, out: Path, program: Program
+    items: Path, fps: float, strips: Iterable[bytes], height: int, rate: float, out: Path, program: Program
 ) -> None:
-    """The same over a file of JPEGs, one after the other."""
+    """The same under a file of JPEGs, one after the other."""
     video = ffmpeg.input(f"file:{items}", format="mjpeg", framerate=repr(fps), threads=1)
-    output = ffmpeg.output(_laid(video, rate), "fd:", fd=1, **_OUTPUT)
+    output = ffmpeg.output(_laid(video, height, rate), "fd:", fd=1, **_OUTPUT)
     _run(_plain(output, program), strips, out, items)
 
 
@@ -78,10 +95,11 @@ def write_pictures(
     _run(_plain(ffmpeg.output(video, "fd:", fd=1, **_OUTPUT), program), pictures, out, where)
 
 
-def _laid(video: Any, rate: float) -> Any:
+def _laid(video: Any, height: int, rate: float) -> Any:
     captions = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(rate))
-    laid = ffmpeg.overlay(video, captions, x=0, y="H-h", shortest=1)
-    return laid.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
+    even = video.filter("crop", "trunc(iw/2)*2", "trunc(ih/2)*2", 0, 0)
+    room = even.filter("pad", "iw", f"ih+{height}", 0, 0)
+    return ffmpeg.overlay(room, captions, x=0, y="H-h", shortest=1)
 
 
 def _plain(output: Any, program: Program) -> list[str]:

@@ -14,7 +14,7 @@ import tarfile
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from tdpn_core.errors import ClipError, ClipRefused
+from tdpn_core.errors import ClipError, ClipRefused, ClipTooLong
 from tdpn_core.numbered import parts_of
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.source import Source
@@ -54,7 +54,7 @@ class Picture:
 class Frames:
     """The frames of a clip, while their folder or archive is open."""
 
-    def __init__(self, source: Source, numbers: range, read: Reader, note: str, max_pixels: int) -> None:
+    def __init__(self, source: Source, numbers: Sequence[int], read: Reader, note: str, max_pixels: int) -> None:
         self.source, self.numbers, self.read, self.note, self.max_pixels = source, numbers, read, note, max_pixels
 
     def __iter__(self) -> Iterator[Picture]:
@@ -118,13 +118,17 @@ class Frames:
 
 @contextmanager
 def open_frames(source: Source, encoding: Encoding) -> Iterator[Frames]:
-    """The frames from `source.first` to `source.last`.
+    """The frames that `source.numbers` lists, or those from `source.first` to `source.last`.
 
     Raises:
         ClipError: there is no such folder or archive, it has no such frames, or too many.
     """
     opened = _open_folder(source.path) if source.kind == "frames" else _open_tar(source.path)
     with opened as (names, read, note):
+        if source.numbers:
+            _check_count(len(source.numbers), source, encoding)
+            yield Frames(source, source.numbers, read, note, encoding.max_pixels)
+            return
         first, last = source.first, source.last
         if first < 0 or last < 0:
             there = _numbers(names(), source.pattern)
@@ -133,9 +137,13 @@ def open_frames(source: Source, encoding: Encoding) -> Iterator[Frames]:
             first, last = min(there) if first < 0 else first, max(there) if last < 0 else last
         if last < first:
             raise ClipError(f"no frames: the last, {last}, comes before the first, {first}", where=source.path)
-        if last - first + 1 > encoding.max_frames:
-            raise ClipRefused(f"more than {encoding.max_frames} frames", where=source.path)
+        _check_count(last - first + 1, source, encoding)
         yield Frames(source, range(first, last + 1), read, note, encoding.max_pixels)
+
+
+def _check_count(frames: int, source: Source, encoding: Encoding) -> None:
+    if frames > encoding.max_frames:
+        raise ClipTooLong(f"more than {encoding.max_frames} frames", where=source.path)
 
 
 def _numbers(names: Iterator[str], pattern: str) -> list[int]:

@@ -28,6 +28,9 @@ class Source:
     last: int = -1
     """Number of the last frame, inclusive; -1: the last there is."""
 
+    numbers: tuple[int, ...] = ()
+    """Exactly these frames by number, in this order; empty: every one from `first` to `last`."""
+
     fps: float = math.nan
     """Frames a second of numbered frames, where it is known."""
 

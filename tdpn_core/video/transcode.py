@@ -18,7 +18,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from tdpn_core.errors import ClipError, ClipRefused, Stopped, UsageError
+from tdpn_core.errors import ClipError, ClipTooLong, Stopped, UsageError
 from tdpn_core.video.child import LIMITS, Finished, Limits, run_child
 from tdpn_core.video.command import CLOCK, PICTURE, compiled, open_video, pictures_command, video_command
 from tdpn_core.video.encoding import ENCODING, EncodedClip, Encoding
@@ -218,7 +218,7 @@ class _Run:
         if len(table) == 0:
             raise no_frames(finished.log, path, encoding.max_pixels)
         if len(table) > encoding.max_frames:
-            raise ClipRefused(f"more than {encoding.max_frames} frames", where=path)
+            raise ClipTooLong(f"more than {encoding.max_frames} frames", where=path)
         came, told = file.seek(0, 2), int(table[:, 1].sum())
         if encoding.codec == "video":
             return np.array([came], np.int64), table[:, 0] / CLOCK

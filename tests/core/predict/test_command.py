@@ -7,14 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from tdpn_cli.app import app
-from tdpn_core.predict import Prediction, Segment
+from tdpn_core.video.program import Program
 
 
 def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +37,10 @@ def test_a_timeline_is_printed_and_written_and_failures_are_told(place: Path) ->
     words = ["predict", "clips", "--timeline", "--window", 0.4, "--csv", "out.csv"]
     result = tdpn(*words, cwd=place)
     assert result.returncode == 1, result.stderr
-    assert result.stderr.strip() == "error clips/broken.mp4: not a video: no known container or damaged header"
+    network, error = result.stderr.splitlines()
+    assert network.startswith("network runs/a/best.pt: trained on ")
+    assert network.endswith("views 1x1")
+    assert error == "error clips/broken.mp4: not a video: no known container or damaged header"
     lines = result.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == ["clips/0.mp4", "clips/1.mp4"]
     assert all(line.startswith("  00:0") and "%  " in line for line in lines if line.startswith(" "))
@@ -60,6 +60,38 @@ def test_json_holds_all_clips_with_their_segments(place: Path) -> None:
     clip, missing = json.loads(result.stdout)
     assert (clip["error"], clip["segments"][0]["start"], len(clip["heads"]["action"])) == (None, 0.0, 2)
     assert missing["error"] == "none.mp4: no such file"
+    assert (clip["network"]["checkpoint"], clip["network"]["views"]) == ("runs/a/best.pt", "1x1")
+    assert missing["network"] is None
+
+
+@pytest.mark.parametrize("network", ["runs/a", "a", "runs/a/best.pt"])
+def test_a_run_folder_or_name_stands_for_its_best_checkpoint(network: str, place: Path) -> None:
+    newer = place / "runs" / "b"
+    newer.mkdir(exist_ok=True)
+    shutil.copy(place / "runs" / "a" / "best.pt", newer / "best.pt")
+    for words in ([network, "clips/0.mp4"], ["clips/0.mp4", "--checkpoint", network]):
+        result = tdpn("predict", *words, "--json", cwd=place)
+        (clip,) = json.loads(result.stdout)
+        assert (clip["clip"], clip["network"]["checkpoint"]) == ("clips/0.mp4", "runs/a/best.pt")
+    shutil.rmtree(newer)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("runs/aa", "runs/aa: no such checkpoint or run hint did you mean runs/a?"),
+        ("besst.pt", "besst.pt: no such checkpoint or run hint did you mean runs/a/best.pt"),
+        ("my-run", "my-run: no such checkpoint or run hint runs here: runs/a"),
+        ("runs", "runs: a folder of several runs hint name one: runs/a"),
+        ("empty-run", "empty-run: this run has no best.pt yet hint name empty-run/last.pt to use its last state"),
+    ],
+)
+def test_a_network_that_is_not_found_is_an_error_and_no_other_answers(first: str, message: str, place: Path) -> None:
+    (place / "empty-run").mkdir(exist_ok=True)
+    (place / "empty-run" / "last.pt").touch()
+    result = tdpn("predict", first, "clips/0.mp4", cwd=place)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert message in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -92,26 +124,54 @@ def test_a_table_that_cannot_be_written_is_told_after_the_answers(place: Path) -
     assert "clips/0.mp4/out.csv: cannot write: File exists" in result.stderr
 
 
-def test_what_was_told_before_ctrl_c_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A live stream has no other end."""
-    done = Prediction(name="a.mp4", heads={"action": [("left", 0.9)]}, seconds=1.0)
-    part = Segment(0.0, 2.5, {"action": [("right", 0.75)]})
-
-    def stopped(*_: object, tell: Callable[[str, Segment], None], **__: object) -> Iterator[Prediction]:
-        yield done
-        tell("webcam 0", part)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tdpn_core.predict.predict", stopped)
-    words = ["predict", "a.mp4", "--webcam", "0", "--json", "--csv", str(place / "stopped.csv")]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 130
-    first, second = json.loads(result.stdout)
-    assert (first["clip"], first["error"]) == ("a.mp4", None)
-    assert (second["clip"], second["error"], second["seconds"]) == ("webcam 0", "webcam 0: interrupted", 2.5)
-    assert [segment["end"] for segment in second["segments"]] == [2.5]
+def test_ctrl_c_in_a_timeline_writes_the_segment_that_grows(place: Path, program: Program) -> None:
+    """One class from the start on, so that no segment is complete when Ctrl-C comes."""
+    long = place / "long.mkv"
+    drawn = "color=gray:size=64x48:rate=25:duration=3600"
+    command = [
+        program.path,
+        "-loglevel",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        drawn,
+        "-preset",
+        "ultrafast",
+        "-g",
+        "250",
+        long,
+    ]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    words = ["predict", "long.mkv", "--timeline", "--window", "2", "--csv", "stopped.csv", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    script = f"""
+import os, signal, sys
+from tdpn_core.predict.score import Scorer
+windows, count = Scorer.windows, 0
+def counted(*words, **options):
+    global count
+    for answer in windows(*words, **options):
+        count += 1
+        yield answer
+        if count == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+Scorer.windows = counted
+sys.argv = ["tdpn", *{words!r}]
+from tdpn_cli.app import main
+main()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=place, env=environment, **pipes) as process:
+        out, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    (clip,) = json.loads(out)
+    assert clip["error"] == "long.mkv: interrupted"
+    (segment,) = clip["segments"]
+    assert (segment["start"], segment["end"]) == (0.0, 6.0)
     rows = list(csv.DictReader((place / "stopped.csv").read_text().splitlines()))
-    assert [(row["clip"], row["class"]) for row in rows] == [("a.mp4", "left"), ("webcam 0", "right"), ("webcam 0", "")]
+    assert {(row["start"], row["end"]) for row in rows if row["class"]} == {("0.000", "6.000")}
+    long.unlink()
 
 
 def test_ctrl_c_in_a_long_list_ends_with_130_and_leaves_nothing(place: Path) -> None:

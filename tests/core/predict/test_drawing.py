@@ -16,7 +16,7 @@ from tdpn_core.errors import UsageError
 from tdpn_core.model.factory import create_model
 from tdpn_core.model.tdpn import TDPN
 from tdpn_core.predict import Prediction, PredictOptions, Segment, Windowing, predict
-from tdpn_core.predict.captions import caption_height, draw_caption
+from tdpn_core.predict.captions import caption_height, draw_caption, draw_scale
 from tdpn_core.predict.explain import film_rate, paced
 from tdpn_core.predict.heat import heat_of
 from tdpn_core.predict.overlay import overlay_video
@@ -55,19 +55,19 @@ def _streams(path: Path, program: Program) -> str:
     ).stderr
 
 
-def test_labels_are_drawn_at_their_time_and_the_rest_stays(video: Path, program: Program, tmp_path: Path) -> None:
+def test_labels_are_drawn_under_the_picture_at_their_time(video: Path, program: Program, tmp_path: Path) -> None:
     segments = [Segment(1.0, 2.0, {"action": [("one", 0.9)]}), Segment(3.0, 4.0, {"action": [("two", 0.1)]})]
     out = tmp_path / "out.mp4"
     overlay_video(Prediction(name="x", segments=segments), Source(video), out, program)
     pictures = _frames(out, program)
-    assert pictures.shape == (40, 100, 240, 3)
-    assert "Audio: aac" in _streams(out, program)
     height = caption_height(240, 3)
+    assert pictures.shape == (40, 100 + height, 240, 3)
+    assert "Audio: aac" in _streams(out, program)
     shown = {frame: pictures[frame] for frame in (5, 15, 25, 35)}
-    assert all(np.abs(picture[: 100 - height - 8] - 127).max() <= 4 for picture in shown.values())
-    feet = {frame: picture[100 - height :] for frame, picture in shown.items()}
-    assert max(np.abs(feet[frame] - 127).mean() for frame in (5, 25)) < 4
-    assert min(np.abs(feet[frame] - 127).mean() for frame in (15, 35)) > 20
+    assert all(np.abs(picture[:96] - 127).max() <= 4 for picture in shown.values()), "nothing covers the picture"
+    feet = {frame: picture[102:] for frame, picture in shown.items()}
+    assert max(feet[frame].max() for frame in (5, 25)) < 40, "an empty strip where nothing is named"
+    assert min(feet[frame].max() for frame in (15, 35)) > 150
     blue = {frame: (feet[frame][..., 2] - feet[frame][..., 0] > 60).sum() for frame in (15, 35)}
     assert blue[15] > 4 * blue[35] > 0, "the bar is as long as the class is probable"
 
@@ -76,18 +76,31 @@ def test_a_part_is_drawn_as_a_part_with_one_label(video: Path, program: Program,
     source = Source(video, start=1.0, stop=2.5)
     overlay_video(Prediction(name="x", heads={"action": [("one", 0.9)]}), source, tmp_path / "o.mp4", program)
     pictures = _frames(tmp_path / "o.mp4", program)
-    assert pictures.shape == (15, 100, 240, 3)
+    assert pictures.shape == (15, 100 + caption_height(240, 3), 240, 3)
     assert np.abs(pictures[0] - pictures[14]).mean() < 2
 
 
 def test_a_long_label_is_cut_and_any_script_is_drawn() -> None:
     short = np.asarray(draw_caption(320, 1, [("x" * 300, 0.5)]))
-    assert short.shape == (caption_height(320, 1), 320, 4)
+    assert short.shape == (caption_height(320, 1), 320, 3)
     bar_left = 320 - round(320 * 0.28) - 10
-    assert (short[:, 5 : bar_left - 6, :3] > 200).any()
-    assert not (short[2:-2, bar_left - 4 : bar_left - 1, :3] > 200).any(), "the label keeps clear of the bar"
-    assert np.asarray(draw_caption(320, 3, [("прыжок → ✓", 1.0)])).any()
-    assert not np.asarray(draw_caption(320, 3, [])).any()
+    assert (short[:, 5 : bar_left - 6] > 200).any()
+    assert not (short[2:-2, bar_left - 4 : bar_left - 1] > 200).any(), "the label keeps clear of the bar"
+    assert (np.asarray(draw_caption(320, 3, [("прыжок → ✓", 1.0)])) > 200).any()
+    assert np.asarray(draw_caption(320, 3, [])).max() < 40
+
+
+def test_a_scale_runs_from_its_low_end_to_its_high_end() -> None:
+    colours = np.linspace([0, 0, 255], [255, 0, 0], 256)
+    scale = np.asarray(draw_scale(224, 26, colours, "motion 0%", "37%")).astype(int)
+    assert scale.shape == (26, 224, 3)
+    balance = scale[13, :, 0] - scale[13, :, 2]  # red minus blue: rises along the scale
+    coloured = np.flatnonzero(np.abs(scale[13]).max(1) > 100)
+    ramp = balance[(scale[13, :, 1] == 0)]
+    assert len(ramp) > 60
+    assert (np.diff(ramp) >= 0).all()
+    assert (ramp[0], ramp[-1]) == (-255, 255)
+    assert coloured[0] < 30, "the name of the low end is at the left"
 
 
 def test_the_activation_map_is_the_classifiers_evidence_at_each_place(config: RunConfig, checkpoint: Path) -> None:
@@ -144,7 +157,7 @@ def test_explanations_show_every_frame_with_three_panels(
     (prediction,) = predict([video], checkpoint=checkpoint, runtime=CPU, options=options)
     assert prediction.error is None
     out = tmp_path / "e" / "grey.mp4"
-    assert _frames(out, program).shape == (80, 26 + 224 + caption_height(672, 3), 672, 3)
+    assert _frames(out, program).shape == (80, 26 + 224 + 26 + caption_height(672, 3), 672, 3)
     assert "20 fps" in _streams(out, program)
     assert len(_frames(tmp_path / "o.mp4", program)) == 40
     assert {path.name for path in tmp_path.iterdir()} == {"e", "o.mp4"}

@@ -35,9 +35,30 @@ def test_a_folder_of_pictures_is_one_clip_however_it_is_named(tmp_path: Path) ->
         assert found.source is not None
         assert (found.source.kind, found.source.path, found.source.pattern) == ("frames", folder, "img_%03d.png")
         assert found.source.fps == 12.0
-    (chosen,) = find_inputs([folder / "img_005.png", folder / "img_006.png"])
-    assert chosen.source is not None
-    assert (chosen.source.first, chosen.source.last) == (5, 6)
+        assert found.source.numbers in ((), tuple(range(3, 13)))
+
+
+def test_named_pictures_are_exactly_the_frames_of_the_clip(tmp_path: Path) -> None:
+    folder = _plant(tmp_path / "b", *(f"{number:03}.png" for number in range(1, 41)))
+    (globbed,) = find_inputs([f"{folder}/*0.png"])
+    (listed,) = find_inputs([folder / name for name in ("010.png", "005.png", "006.png")])
+    assert globbed.source is not None
+    assert listed.source is not None
+    assert (globbed.source.pattern, globbed.source.numbers) == ("%03d.png", (10, 20, 30, 40))
+    assert (listed.source.pattern, listed.source.numbers) == ("%03d.png", (5, 6, 10))
+
+
+def test_pictures_without_leading_zeros_are_ordered_by_number(tmp_path: Path) -> None:
+    folder = _plant(tmp_path / "b", *(f"flow_x_{number}.jpg" for number in (1, 2, 9, 10, 100)))
+    (found,) = find_inputs([f"{folder}/*.jpg"])
+    assert found.source is not None
+    assert (found.source.pattern, found.source.numbers) == ("flow_x_%d.jpg", (1, 2, 9, 10, 100))
+
+
+def test_pictures_numbered_in_two_widths_are_refused(tmp_path: Path) -> None:
+    folder = _plant(tmp_path / "b", "01.png", "0002.png")
+    ((_, error),) = _what(find_inputs([f"{folder}/*.png"]))
+    assert "numbers are written in several widths, as in 01.png and 0002.png; rename them" in error
 
 
 def test_a_glob_that_the_shell_left_is_expanded(tmp_path: Path) -> None:

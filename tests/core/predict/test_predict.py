@@ -87,7 +87,7 @@ def test_source_files_get_the_probabilities_of_their_prepared_clips(
 
 def test_a_timeline_covers_the_video_without_gaps(checkpoint: Path, long_video: Path) -> None:
     told: list[str] = []
-    options = PredictOptions(timeline=Windowing(seconds=2.0, stride=1.0))
+    options = PredictOptions(timeline=Windowing(seconds=2.0, stride=1.0), smooth=0, min_length=0)
     (prediction,) = predict(
         [long_video], checkpoint=checkpoint, runtime=CPU, options=options, tell=lambda name, _: told.append(name)
     )
@@ -143,6 +143,8 @@ def test_numbered_pictures_are_predicted_like_the_video_they_come_from(
     assert pictures.seconds == pytest.approx(2.0)
     assert dict(pictures.heads["action"]) == pytest.approx(dict(video.heads["action"]), abs=0.02)
     assert _one(tmp_path, checkpoint, fps=20.0, timeline=Windowing(seconds=1.0)).segments
+    few = _one(f"{tmp_path}/*0.png", checkpoint, fps=20.0)
+    assert few.seconds == pytest.approx(4 / 20), "0010, 0020, 0030 and 0040"
     (tmp_path / "0007.png").unlink()
     assert "frame 7 of 1..40 is missing" in str(_one(tmp_path, checkpoint).error)
 
@@ -251,6 +253,10 @@ def test_tables_have_a_row_for_each_class_and_error(checkpoint: Path, long_video
     cut = _one(long_video, checkpoint, topk=2, timeline=Windowing(seconds=4.0))
     missing = _one("none.mp4", checkpoint)
     rows = list(csv.DictReader(io.StringIO(to_csv([whole, cut, missing]))))
+    assert {(row["checkpoint"], row["dataset"], row["data"], row["epoch"]) for row in rows[:-1]} == {
+        (str(checkpoint), config.data.dataset, config.data.path, "")
+    }
+    assert (rows[0]["views"], rows[3]["views"], rows[-1]["checkpoint"]) == (config.sampling.views, "1x1", "")
     assert len(rows) == 3 + 2 * len(cut.segments or []) + 1
     assert [(row["rank"], row["class"], float(row["probability"])) for row in rows[:3]] == [
         (str(place), name, pytest.approx(value, abs=1e-6))

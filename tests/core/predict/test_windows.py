@@ -1,5 +1,6 @@
 """Windows slide over frames without leaving any out, and their answers become segments without gaps."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import UsageError
-from tdpn_core.predict.timeline import Answer, Stretch, cells, merge
+from tdpn_core.predict.timeline import Answer, Stretch, cells, lengthen, merge, smooth
 from tdpn_core.predict.windows import Window, Windowing, measured_rate, slide
 from tdpn_core.video.stream import StreamedFrame
 
@@ -101,3 +102,95 @@ def test_a_segment_has_the_mean_of_its_windows() -> None:
     (joined,) = merge(Stretch(float(i), i + 1.0, {"action": values}) for i, values in enumerate(scores))
     assert (joined.start, joined.end, joined.windows) == (0.0, 5.0, 5)
     assert joined.scores["action"] == pytest.approx(np.mean(scores, axis=0))
+
+
+def _answers(scores: list[list[float]], length: float = 2.0) -> list[Answer]:
+    """Windows that start a second apart."""
+    return [
+        Answer(Window([], float(start), start + length), {"action": np.array(values)})
+        for start, values in enumerate(scores)
+    ]
+
+
+@given(
+    values=st.lists(st.floats(0, 1), max_size=20),
+    seconds=st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0, 4.0, 7.0, 100.0])),
+)
+def test_smoothing_is_the_mean_of_windows_within_half_the_span(values: list[float], seconds: float | None) -> None:
+    answers = _answers([[value, 1 - value] for value in values])
+    found = list(smooth(iter(answers), seconds))
+    reach = int((2.0 if seconds is None else seconds) / 2)  # windows to either side: their middles are 1 s apart
+    for place, answer in enumerate(found):
+        near = values[max(0, place - reach) : place + reach + 1]
+        assert answer.scores["action"] == pytest.approx([np.mean(near), 1 - np.mean(near)])
+        assert answer.window.start == place
+    assert len(found) == len(values)
+
+
+def test_smoothing_gives_each_answer_as_soon_as_it_is_known() -> None:
+    taken = 0
+
+    def counted() -> Iterator[Answer]:
+        nonlocal taken
+        for answer in _answers([[0.5, 0.5]] * 9):
+            taken += 1
+            yield answer
+
+    next(smooth(counted()))
+    assert taken == 3, "the first window, the next one, and one that is too far"
+
+
+def _stretches(parts: list[tuple[str, float]]) -> list[Stretch]:
+    """Neighbours by class and length; "-" is a gap."""
+    start, made = 0.0, []
+    for label, seconds in parts:
+        scores = np.full(3, 0.1)
+        if label != "-":
+            scores["abc".index(label)] = 0.8
+            made.append(Stretch(start, start + seconds, {"action": scores}))
+        start += seconds
+    return made
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([("a", 3), ("b", 0.4), ("a", 2)], [("a", 0, 5.4)]),
+        ([("a", 3), ("b", 0.4), ("c", 2)], [("a", 0, 3.4), ("c", 3.4, 5.4)]),
+        ([("b", 0.4), ("a", 3)], [("a", 0, 3.4)]),
+        ([("a", 3), ("b", 0.4)], [("a", 0, 3.4)]),
+        ([("a", 3), ("-", 1), ("b", 0.4), ("-", 1), ("a", 3)], [("a", 0, 3), ("b", 4, 4.4), ("a", 5.4, 8.4)]),
+        ([("a", 3), ("-", 0.2), ("a", 3)], [("a", 0, 3), ("a", 3.2, 6.2)]),
+        ([("b", 0.4)], [("b", 0, 0.4)]),
+        ([("a", 0.4), ("b", 0.4), ("a", 0.4), ("b", 5)], [("a", 0, 1.2), ("b", 1.2, 6.2)]),
+        ([("a", 1.0), ("b", 1.0)], [("a", 0, 1), ("b", 1, 2)]),
+        ([], []),
+    ],
+)
+def test_short_stretches_go_to_a_neighbour(
+    parts: list[tuple[str, float]], expected: list[tuple[str, float, float]]
+) -> None:
+    found = [("abc"[s.label[0]], s.start, s.end) for s in lengthen(_stretches(parts), 1.0)]
+    assert found == [(label, pytest.approx(start), pytest.approx(end)) for label, start, end in expected]
+
+
+def test_a_short_stretch_goes_where_its_windows_agree_more() -> None:
+    parts = _stretches([("a", 3), ("b", 0.4), ("c", 2)])
+    parts[1] = replace(parts[1], scores={"action": np.array([0.1, 0.5, 0.4])})
+    assert [(s.start, s.end) for s in lengthen(parts, 1.0)] == [(0.0, 3.0), (3.0, pytest.approx(5.4))]
+
+
+@given(parts=st.lists(st.tuples(st.sampled_from("abc-"), st.floats(0.1, 3)), max_size=12), shortest=st.floats(0, 3))
+def test_no_moment_is_lost_and_no_neighbours_agree(parts: list[tuple[str, float]], shortest: float) -> None:
+    given_ = list(merge(_stretches(parts)))
+    given_ = [one for n, one in enumerate(given_) if not n or given_[n - 1].end <= one.start]
+    found = list(lengthen(given_, shortest))
+    covered = [(one.start, one.end) for one in given_]
+    assert sum(s.end - s.start for s in found) == pytest.approx(sum(end - start for start, end in covered))
+    for before, after in pairwise(found):
+        assert before.end <= after.start
+        assert before.end < after.start or before.label != after.label
+    for place, one in enumerate(found):
+        touches = [other for other in (found[place - 1 : place] + found[place + 1 : place + 2])
+                   if other.end == one.start or other.start == one.end]  # fmt: skip
+        assert one.seconds >= shortest or not touches

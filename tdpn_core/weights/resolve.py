@@ -1,0 +1,116 @@
+"""Find the weights that a user names: a file, a run's folder, or a run's name.
+
+A name that cannot be resolved is an error; no other network takes its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tdpn_core.checkpoint import is_checkpoint
+from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, scan
+from tdpn_core.errors import CheckpointError, TdpnError
+from tdpn_core.runs import BEST, LAST, RUNS
+
+_WEIGHTS = re.compile(r".*\.(?:pt|pth|pyth|ckpt|pkl|safetensors|onnx|pt2|(?:pt|pth)\.tar)", re.IGNORECASE | re.DOTALL)
+_PATTERN = re.compile(r"[*?\[%]|[A-Za-z][A-Za-z0-9+.-]*://")
+_RECORD = ("config.json", "metrics.csv")
+_SHOWN = 5  # runs that a message lists
+_NEAR = 0.5  # likeness of a name that is proposed
+
+
+def find_weights(named: Path) -> Path:
+    """The file that `named` stands for: itself, the `best.pt` of a run's folder, or that of a run under `runs/`.
+
+    Raises:
+        CheckpointError: it stands for none; the nearest names are in the hint.
+    """
+    if named.is_file():
+        return named
+    if named.is_dir():
+        return _best(named)
+    if len(named.parts) == 1 and _is_run(RUNS / named):
+        return _best(RUNS / named)
+    raise CheckpointError("no such checkpoint or run", where=named, hint=_proposal(named))
+
+
+def split_weights(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The weights named before the clips, and the clips; None where the first word is a clip already.
+
+    Raises:
+        CheckpointError: the first word is no clip, and no weights are found by it.
+    """
+    if not words or _names_clips(words[0]):
+        return None, list(words)
+    return find_weights(Path(words[0])), list(words[1:])
+
+
+def _names_clips(word: str) -> bool:
+    """Whether a word is meant as clips: by what is there, and by its form where nothing is."""
+    path = Path(word)
+    if path.is_file():
+        return not (_WEIGHTS.fullmatch(path.name) or is_checkpoint(path))
+    if path.is_dir():
+        return not _is_run(path) and not _holds_runs(path)
+    if path.is_symlink() or path.exists() or _PATTERN.search(word):
+        return True
+    known = path.suffix.lower() in VIDEO_SUFFIXES or PICTURE.fullmatch(path.name) is not None
+    return known and not _is_run(RUNS / path)
+
+
+def _is_run(folder: Path) -> bool:
+    states = any((folder / name).is_file() for name in (BEST, LAST))
+    return states or all((folder / name).is_file() for name in _RECORD)
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether a folder has runs right below it, and no videos."""
+    if not any(folder.glob(f"*/{BEST}")):
+        return False
+    try:
+        found = scan(folder)
+    except TdpnError:
+        return True
+    return not found.videos and not found.folders
+
+
+def _best(folder: Path) -> Path:
+    best, last = folder / BEST, folder / LAST
+    if best.is_file():
+        return best
+    if last.is_file():
+        raise CheckpointError(f"this run has no {BEST} yet", where=folder, hint=f"name {last} to use its last state")
+    below = sorted(path.parent for path in folder.glob(f"*/{BEST}"))
+    if below:
+        raise CheckpointError("a folder of several runs", where=folder, hint=f"name one: {_listed(below)}")
+    raise CheckpointError(f"a folder without {BEST}", where=folder, hint="name a checkpoint, or a run's folder")
+
+
+def _proposal(named: Path) -> str:
+    """The names nearest to one that is not there."""
+    runs = sorted({path.parent for path in RUNS.glob(f"**/{BEST}")})
+    beside = [path for path in _entries(named.parent) if not path.name.startswith(".")]
+    keys = {str(path): path for path in beside} | {str(path): path for path in runs}
+    by_name = {path.name: path for path in [*beside, *runs]}
+    near = [keys[key] for key in difflib.get_close_matches(str(named), keys, 2, _NEAR)]
+    near += [by_name[name] for name in difflib.get_close_matches(named.name, by_name, 2, _NEAR)]
+    if near:
+        return f"did you mean {' or '.join(str(path) for path in dict.fromkeys(near))}?"
+    if runs:
+        return f"runs here: {_listed(runs)}"
+    return "`tdpn train` writes runs under runs/"
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(map(str, paths[:_SHOWN])) + more
