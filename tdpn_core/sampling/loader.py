@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler, default_collate
+from torch.utils.data import Sampler
 
 from tdpn_core.errors import DatasetError
 from tdpn_core.randomness import derive
 from tdpn_core.sampling.balance import BalancedOrder
 from tdpn_core.sampling.dataset import Sample, TrainingClips, ViewClips
+from tdpn_core.sampling.transport import stack
 from tdpn_core.sampling.workers import WorkerLoader
 
 WORKER_TIMEOUT = 300.0
@@ -167,6 +168,5 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
 def collate(samples: Sequence[Sample]) -> Batch:
     """Items joined to a batch."""
     clips, labels, numbers, visits = zip(*samples, strict=True)
-    # default_collate stacks straight into shared memory in a worker
-    joined = default_collate(list(clips)), default_collate(list(labels))
-    return Batch(*joined, torch.tensor(numbers), torch.tensor(visits))
+    joined = {head: torch.tensor([item[head] for item in labels]) for head in labels[0]}
+    return Batch(stack(clips), joined, torch.tensor(numbers), torch.tensor(visits))

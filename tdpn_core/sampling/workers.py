@@ -1,40 +1,73 @@
-"""PyTorch's `DataLoader`, with errors that are ours, name the clip and come where a batch is asked for."""
+"""Batches made by worker processes, in an exact order, with errors that are ours and name the clip.
+
+PyTorch's `DataLoader` needs room in /dev/shm for its batches and even for its locks, of which containers have 64 MB or
+nothing. These workers have a socket each and no lock: batches travel by `transport`.
+"""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import itertools
+import mmap
+import multiprocessing
+import os
 import signal
-import threading
+import struct
+import traceback
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import connection
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from tdpn_core.descriptors import ensure_descriptors
 from tdpn_core.errors import ClipError, TdpnError
+from tdpn_core.sampling import transport
 
-POLL_SECONDS = 5.0
-"""How often a wait for a batch looks whether the workers are alive."""
+AHEAD = 2
+"""Batches that each worker is asked for in advance."""
 
-IDLE = -1
+ORPHAN_SECONDS = 5.0
+"""How often a worker that waits for work checks that its parent is alive."""
 
-_SHARED = "/dev/shm"  # noqa: S108 - where workers leave their batches
+_IDLE = -1
+_POSITION = struct.Struct("<q")
 
 Item = TypeVar("Item")
+ItemOut = TypeVar("ItemOut", covariant=True)
 Collated = TypeVar("Collated")
 
 
-class WorkerLoader(Generic[Item, Collated]):
-    """Batches of `dataset` in the order of `batches`, lists of keys: clip numbers or (epoch, clip).
+class Items(Protocol[ItemOut]):
+    """A data set: an item for each key."""
 
-    `ids` are the clips' names. It can be iterated again, by the same workers; after an error it is used up.
+    def __getitem__(self, key: Any, /) -> ItemOut:
+        """The item of a clip number or (visit, clip)."""
+
+
+class _Failure(NamedTuple):
+    """What a worker sends in place of a batch."""
+
+    error: Exception
+
+
+class WorkerLoader(Generic[Item, Collated]):
+    """Batches of `dataset` in the order of `batches`, lists of keys: clip numbers or (visit, clip).
+
+    `ids` are the clips' names. It can be iterated again, by the same workers, which end with the loader or at an error.
+    With `pin`, tensors come in page-locked memory. `timeout` is the longest wait for a batch, in seconds.
+
+    Raises:
+        TdpnError: this process may not open enough files.
     """
 
     def __init__(
         self,
-        dataset: Dataset[Item],
+        dataset: Items[Item],
         ids: Sequence[str],
         batches: Iterable[list[Any]],
         collate: Callable[[Sequence[Item]], Collated],
@@ -43,130 +76,246 @@ class WorkerLoader(Generic[Item, Collated]):
         pin: bool,
         timeout: float,
     ) -> None:
+        ensure_descriptors(workers)
+        self._dataset = dataset
         self._ids = ids
+        self._batches = batches
+        self._collate = collate
+        self._count = workers
+        self._pin = _Pinning() if pin else None
         self._timeout = timeout
-        self._poll = min(POLL_SECONDS, timeout) if workers else 0
-        self._watched = _Watched(dataset, workers)
-        self._loader: DataLoader[Any] | None = DataLoader(
-            self._watched,
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=_ErrorOr(collate),
-            pin_memory=pin,
-            persistent_workers=workers > 0,
-            timeout=self._poll,
-            worker_init_fn=_own_signals,
-            generator=torch.Generator(),  # else every epoch would draw from the global one
-        )
+        self._workers: list[_Worker] = []
 
     def __iter__(self) -> Iterator[Collated]:
-        assert self._loader is not None
-        batches: Iterator[Any] | None = None
-        waited = 0.0
-        while True:
-            fault: TdpnError | None = None
-            try:
-                batches = batches or self._started(self._loader)
-                batch = next(batches)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:
-                if not self._from_a_worker(error):
-                    raise
-                waited += self._poll
-                if "timed out" in str(error) and waited < self._timeout:
-                    continue
-                fault = self._lost(error)
-            else:
-                fault = batch if isinstance(batch, TdpnError) else None
-            if fault is not None:
-                # the workers end with the last reference to them: none may hang on the exception's frames
-                self._loader = None
-                del batches
-                raise fault
-            waited = 0.0
+        if self._count == 0:
+            for keys in self._batches:
+                batch = self._collate([self._dataset[key] for key in keys])
+                yield self._pin.now(batch) if self._pin else batch
+            return
+        try:
+            yield from self._received()
+        except GeneratorExit:
+            raise  # an epoch left in the middle: the workers go on with the next
+        except BaseException:
+            self._end()
+            raise
+
+    def _received(self) -> Iterator[Collated]:
+        """The batches of one epoch, each from the worker whose turn it is."""
+        if not self._workers:
+            self._start()
+        for worker in self._workers:
+            worker.forget()
+        keys, turns = iter(self._batches), itertools.cycle(self._workers)
+        order: deque[_Worker] = deque()
+
+        def ask() -> None:
+            if (batch := next(keys, None)) is not None:
+                order.append(next(turns))
+                with self._watched(order[-1]):
+                    order[-1].ask(batch)
+
+        def take() -> Collated:
+            batch = self._next(order.popleft())
+            ask()
+            return batch
+
+        for _ in range(AHEAD * self._count):
+            ask()
+        pinned: Future[Collated] | None = None
+        while order or pinned:
+            batch = pinned.result() if pinned else self._pin.now(take()) if self._pin else take()
+            pinned = self._pin.begin(take()) if self._pin and order and order[0].ready() else None
             yield batch
 
-    @staticmethod
-    def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-        """The loader's iterator; one that lives on waits here until its workers have heard of the new epoch."""
-        with _no_error_out_of_the_blue():
-            return iter(loader)
+    def _next(self, worker: _Worker) -> Collated:
+        """The oldest batch that `worker` was asked for in this epoch."""
+        while True:
+            wanted = worker.wanted.popleft()
+            with self._watched(worker):
+                answer = worker.answer(self._timeout)
+            if isinstance(answer, _Failure) and wanted:
+                raise answer.error
+            if wanted:
+                batch: Collated = answer
+                return batch
 
-    def _from_a_worker(self, error: Exception) -> bool:
-        """Whether a worker's end or silence made the error; one raised in a worker says so in its own words."""
-        lost_connection = isinstance(error, (OSError, EOFError)) and not str(error).startswith("Caught")
-        return self._poll > 0 and (lost_connection or str(error).startswith("DataLoader"))
-
-    def _lost(self, error: Exception) -> TdpnError:
-        clips = ", ".join(self._ids[clip] for clip in self._watched.unfinished())
-        room = shutil.disk_usage(_SHARED).total / 2**20
-        hint = (
-            "--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size "
-            f"({_SHARED} has {room:.0f} MiB; docker --shm-size gives more)"
-        )
-        return ClipError(
-            f"a loader worker died or hangs ({str(error).strip() or type(error).__name__})",
-            where=clips or None,
-            hint=hint,
-        )
-
-
-def _own_signals(worker: int) -> None:
-    """A worker inherits the handlers of its parent. Ctrl-C is the parent's affair; SIGTERM ends even a hung worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-class _Watched(Dataset[Item | TdpnError]):
-    """A data set in worker processes: it hands errors over, and tells which clip each worker is at.
-
-    An error is returned as an item, since raised in a worker it would lose its fields.
-    """
-
-    def __init__(self, dataset: Dataset[Item], workers: int) -> None:
-        self._dataset = dataset
-        self._at: Tensor = torch.full((max(workers, 1),), IDLE).share_memory_()
-
-    def __getitem__(self, key: Any) -> Item | TdpnError:
-        info = get_worker_info()
-        worker = info.id if info else 0
-        self._at[worker] = key[-1] if isinstance(key, tuple) else key
+    @contextlib.contextmanager
+    def _watched(self, worker: _Worker) -> Iterator[None]:
+        """Turn the loss of `worker` into an error that names the clip it was at."""
         try:
-            return self._dataset[key]
-        except TdpnError as error:
-            return error
-        finally:
-            self._at[worker] = IDLE
+            yield
+        except (OSError, EOFError) as error:
+            clip = worker.clip()
+            raise ClipError(
+                f"a loader worker died or hangs ({worker.fate(error)})",
+                where=self._ids[clip] if clip is not None else None,
+                hint="--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size",
+            ) from error
 
-    def unfinished(self) -> list[int]:
-        """The clips that workers have begun and not ended."""
-        return [clip for clip in self._at.tolist() if clip != IDLE]
+    def _start(self) -> None:
+        for number in range(self._count):
+            earlier = [worker.connection for worker in self._workers]
+            self._workers.append(_Worker(number, self._dataset, self._collate, earlier))
+        weakref.finalize(self, _end_all, self._workers, os.getpid())
 
-
-class _ErrorOr(Generic[Item, Collated]):
-    """Collates a batch, or passes on its first error. A class, so that it can be sent to a spawned worker."""
-
-    def __init__(self, collate: Callable[[Sequence[Item]], Collated]) -> None:
-        self._collate = collate
-
-    def __call__(self, items: Sequence[Item | TdpnError]) -> Collated | TdpnError:
-        good: list[Item] = []
-        for item in items:
-            if isinstance(item, TdpnError):
-                return item
-            good.append(item)
-        return self._collate(good)
+    def _end(self) -> None:
+        _end_all(self._workers, os.getpid())
 
 
-@contextmanager
-def _no_error_out_of_the_blue() -> Iterator[None]:
-    """Take back the SIGCHLD handler that PyTorch installs as workers start.
+class _Worker:
+    """A worker process as its parent has it."""
 
-    It raises in the main thread wherever that is when a worker dies: within a step, or while a checkpoint is saved.
-    The death is noticed anyway, at the next batch.
-    """
-    before = signal.getsignal(signal.SIGCHLD)
-    yield
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
+    def __init__(
+        self, number: int, dataset: Items[Any], collate: Callable[[Any], Any], earlier: list[connection.Connection]
+    ) -> None:
+        self.connection, theirs = multiprocessing.Pipe()
+        self.wanted: deque[bool] = deque()
+        """Of each batch that it was asked for and has not sent: whether it is of the epoch under way."""
+        self._position = mmap.mmap(-1, _POSITION.size)
+        _POSITION.pack_into(self._position, 0, _IDLE)
+        # forked: the data set is shared as it is, and nothing has to be imported again
+        self.process = multiprocessing.get_context("fork").Process(
+            target=_serve,
+            args=(theirs, [*earlier, self.connection], os.getpid(), dataset, collate, self._position),
+            name=f"tdpn-loader-{number}",
+            daemon=True,
+        )
+        self.process.start()
+        theirs.close()
+
+    def ask(self, keys: list[Any]) -> None:
+        self.connection.send(keys)
+        self.wanted.append(True)
+
+    def forget(self) -> None:
+        """What it is still to send is of an epoch that was left."""
+        self.wanted = deque(False for _ in self.wanted)
+
+    def ready(self) -> bool:
+        """Whether its next batch, of this epoch, has arrived."""
+        return self.wanted[0] and self.connection.poll()
+
+    def answer(self, timeout: float) -> Any:
+        """Its next answer.
+
+        Raises:
+            EOFError, OSError: it died.
+            TimeoutError: it has not answered in time.
+        """
+        if not connection.wait([self.connection, self.process.sentinel], timeout):
+            raise TimeoutError(f"no batch within {timeout:.0f} s")
+        return transport.receive(self.connection)
+
+    def clip(self) -> int | None:
+        """The clip that it has begun and not ended."""
+        (clip,) = _POSITION.unpack_from(self._position)
+        return int(clip) if clip != _IDLE else None
+
+    def fate(self, error: Exception) -> str:
+        """Why it does not answer."""
+        if isinstance(error, TimeoutError):
+            return str(error)
+        self.process.join(1.0)
+        code = self.process.exitcode
+        if code is None:
+            return str(error) or type(error).__name__
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+
+def _end_all(workers: list[_Worker], owner: int) -> None:
+    """End worker processes, hung ones too: they have nothing to save. Only the process that started them does."""
+    if os.getpid() != owner:
+        return
+    for worker in workers:
+        worker.connection.close()
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(2.0)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+        worker.process.close()
+    workers.clear()
+
+
+def _serve(
+    own: connection.Connection,
+    inherited: list[connection.Connection],
+    parent: int,
+    dataset: Items[Any],
+    collate: Callable[[Any], Any],
+    position: mmap.mmap,
+) -> None:
+    """A worker's life: batches for keys, until its parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends even a hung worker
+    torch.set_num_threads(1)
+    transport.in_worker = True
+    for other in inherited:
+        other.close()  # else the parent's end would not be noticed
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            while not own.poll(ORPHAN_SECONDS):
+                if os.getppid() != parent:
+                    return
+            _send(own, _made(own.recv(), dataset, collate, position))
+
+
+def _made(keys: list[Any], dataset: Items[Any], collate: Callable[[Any], Any], position: mmap.mmap) -> Any:
+    """A batch, or the failure of its first bad item."""
+    try:
+        items = []
+        for key in keys:
+            _POSITION.pack_into(position, 0, key[-1] if isinstance(key, tuple) else key)
+            items.append(dataset[key])
+        return collate(items)
+    except Exception as error:
+        if not isinstance(error, TdpnError):
+            error.add_note(f"In a loader worker:\n{traceback.format_exc()}")
+        return _Failure(error)
+    finally:
+        _POSITION.pack_into(position, 0, _IDLE)
+
+
+def _send(own: connection.Connection, answer: Any) -> None:
+    try:
+        transport.send(own, answer)
+    except ConnectionError:
+        raise
+    except Exception as error:  # an error that cannot be pickled, for example
+        text = f"a loader worker's answer cannot be sent ({type(error).__name__}: {error}): {answer!r:.2000}"
+        transport.send(own, _Failure(RuntimeError(text)))
+
+
+class _Pinning:
+    """Copies batches into page-locked memory, in a thread where the batch is not needed at once."""
+
+    def __init__(self) -> None:
+        device = torch.cuda.current_device() if torch.cuda.is_available() else None
+        self._thread = ThreadPoolExecutor(1, "tdpn-pin", _settle, (device,))
+
+    def now(self, batch: Any) -> Any:
+        return _pinned(batch)
+
+    def begin(self, batch: Any) -> Future[Any]:
+        return self._thread.submit(_pinned, batch)
+
+
+def _settle(device: int | None) -> None:
+    torch.set_num_threads(1)
+    if device is not None:
+        torch.cuda.set_device(device)  # a thread begins on GPU 0
+
+
+def _pinned(value: Any) -> Any:
+    """`value` with its tensors in page-locked memory; containers as they are."""
+    if isinstance(value, Tensor):
+        return value.pin_memory()
+    if isinstance(value, dict):
+        return {name: _pinned(inner) for name, inner in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_pinned, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_pinned, value))
+    return value

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tdpn_core.config import ModelConfig, SamplingConfig
 from tdpn_core.errors import ClipError, DatasetError, ShardError
 from tdpn_core.sampling import dataset, loader
-from tdpn_core.sampling import workers as workers_module
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 
 MODEL = ModelConfig(num_frames=2, input_size=32, num_classes={"action": 3})
@@ -196,13 +195,12 @@ def test_a_worker_that_dies_during_a_step_is_noticed_at_the_next_batch_and_not_b
         list(batches)
 
 
-def test_a_slow_batch_is_waited_for_up_to_the_timeout(memory_clips, monkeypatch):
+def test_a_slow_batch_is_waited_for_up_to_the_timeout(memory_clips):
     class Slow(memory_clips):
         def read(self, clip, frames):
             time.sleep(0.5)
             return super().read(clip, frames)
 
-    monkeypatch.setattr(workers_module, "POLL_SECONDS", 0.1)
     views = dataset.ViewClips(Slow([5] * 2), MODEL, SAMPLING)
     numbers = [batch.indices.item() for batch in loader.view_batches(views, workers=1, timeout=60)]
     assert numbers == [0, 1]
@@ -233,15 +231,6 @@ def test_a_worker_that_died_between_two_epochs_is_an_error_and_no_crash(memory_c
         worker.join()
     with pytest.raises(ClipError, match="a loader worker died or hangs"):
         list(batches.epoch(1))
-
-
-def test_a_worker_without_shared_memory_is_told_with_what_there_is(memory_clips):
-    class Starved(memory_clips):
-        def read(self, clip, frames):
-            os.kill(os.getpid(), signal.SIGBUS)  # what a write beyond the room of /dev/shm ends in
-
-    with pytest.raises(ClipError, match=r"clip-\d.*use fewer --workers .*/dev/shm has \d+ MiB"):
-        list(training(Starved([5] * 2), workers=1).epoch(0))
 
 
 def parts_of(source, world: int, batch_size: int, epoch: int = 0, workers: int = 0) -> list[list[list[int]]]:
