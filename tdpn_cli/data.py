@@ -85,6 +85,7 @@ def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified:
         "label_order": manifest.label_order,
         "splits": {split: asdict(found) for split, found in summary.splits.items()},
         "classes": summary.classes,
+        "twins": [asdict(twin) for twin in manifest.twins],
         "left_out": [asdict(reason) for reason in told.reasons],
         "complaints": told.complaints,
         "verified": verified,
@@ -95,6 +96,8 @@ def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified:
 
 def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> None:
     """The facts on stdout; what is wrong on stderr."""
+    from tdpn_core.shards.manifest import twin_notes
+
     _print_splits(prepared, summary)
     met = [split for split, found in summary.splits.items() if found.clips or found.left_out]
     for head, classes in summary.classes.items():
@@ -103,6 +106,8 @@ def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: b
         _print_reasons(prepared)
     if prepared.told.complaints:
         output.say(f"note: {prepared.told.complaints} clips are whole although their decoder complained about them")
+    for note in twin_notes(prepared.manifest):
+        output.say(f"note: {note}")
     if not prepared.finished:
         state = prepared.owner or "run the same tdpn prep command again"
         output.say(f"note: this preparation has not come to its end; {state}")

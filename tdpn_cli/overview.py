@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tdpn_core.prep.overview import Overview
 
-_WIDTH, _INDENT = 80, 10
+_WIDTH, _INDENT = 80, 12
 _CLASSES = 6
 _TWINS = 3
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,10 +15,11 @@ from tdpn_cli import options, output
 
 if TYPE_CHECKING:
     from tdpn_core.prep import PrepReport
+    from tdpn_core.prep.overview import Overview
 
 EXAMPLES = options.epilog(
     "tdpn prep folder --root my_clips",
-    "tdpn prep auto --root /data/unknown",
+    "tdpn prep auto --root /data/unknown --dry-run",
     "tdpn prep kinetics400 --root /data/kinetics400 --download",
     "tdpn prep epic100 --root /data/EPIC-KITCHENS --codec video",
     "tdpn prep kinetics400 --root /shared/k400 --out s3://bucket/k400 --executor ray",
@@ -125,12 +129,23 @@ def prep(
             "--ffmpeg", help="Use this ffmpeg instead of the bundled one.", show_default=False, rich_help_panel=RUN
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is understood and stop.", rich_help_panel=RUN)
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Pack also what can hardly be meant.", rich_help_panel=RUN)
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Pack a data set into HDF5 shards. Run again, it continues where it stopped."""
+    """Pack a data set into HDF5 shards. Run again, it continues where it stopped.
 
-    from tdpn_core.datasets import DatasetOptions, detect
-    from tdpn_core.prep import PrepConfig, prepare
+    What is understood of the files is shown first: classes, splits, columns, missing clips, probable copies.
+    """
+
+    from tdpn_cli import overview as words
+    from tdpn_core.datasets import DatasetOptions, detect, read_dataset
+    from tdpn_core.prep import PrepConfig, pack_dataset
+    from tdpn_core.prep.overview import overview, plain_values
     from tdpn_core.video.encoding import Encoding
 
     settings = PrepConfig(
@@ -162,9 +177,16 @@ def prep(
             found = detect(root, options=settings.dataset)
             output.say(found.sentence())
             dataset = found.name
-        report = prepare(
-            dataset,
-            root,
+        table = read_dataset(dataset, root, options=settings.dataset)
+        seen = overview(table)
+        if dry_run:
+            _print_overview(plain_values(seen) if as_json else words.lines(seen))
+            return
+        for line in words.lines(seen):
+            output.say(line)
+        _ask(seen, yes=yes)
+        report = pack_dataset(
+            table,
             out,
             settings=settings,
             workers=workers,
@@ -184,21 +206,47 @@ def prep(
                 "failed": report.failed,
                 "failures": [{"source": f.source, "status": f.status, "reason": f.reason} for f in report.failures],
                 "notes": report.notes,
+                "twins": [asdict(twin) for twin in report.twins],
+                "understood": plain_values(seen),
                 "seconds": round(report.seconds, 3),
                 "bytes": report.bytes,
                 "digest": report.digest,
             }
         )
     else:
-        show(report)
+        show(report, said=table.notes)
 
 
-def show(report: PrepReport) -> None:
-    """What lies where on stdout; what was left out, and why, on stderr."""
+def _print_overview(seen: dict[str, Any] | list[str]) -> None:
+    if isinstance(seen, dict):
+        output.print_json(seen)
+        return
+    for line in seen:
+        output.stdout.print(line, markup=False, soft_wrap=True)
+
+
+def _ask(seen: Overview, *, yes: bool) -> None:
+    """Go on with what can hardly be meant only when a person says so.
+
+    Raises:
+        DatasetError: nobody did.
+    """
+    from tdpn_core.errors import DatasetError
+
+    if not seen.nonsense or yes:
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Pack it all the same?", err=True):
+        return
+    raise DatasetError(seen.nonsense[0], where=seen.root, hint="--yes packs it all the same")
+
+
+def show(report: PrepReport, said: Sequence[str] = ()) -> None:
+    """The result on stdout; what was left out, and why, on stderr, without the notes that were `said` before."""
     from rich.markup import escape
 
     for note in report.notes:
-        output.say(f"note: {note}")
+        if note not in said:
+            output.say(f"note: {note}")
     if report.failed:
         output.say(f"left out ({report.failed}):")
         for failure in report.failures[:20]:

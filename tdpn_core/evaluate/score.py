@@ -25,7 +25,7 @@ from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared
-from tdpn_core.shards.manifest import MANIFEST
+from tdpn_core.shards.manifest import MANIFEST, across_notes
 from tdpn_core.train.stop import StopRequest, stop_requests
 from tdpn_core.weights.adopt import open_checkpoint
 from tdpn_core.weights.read import read_weights
@@ -204,6 +204,7 @@ class _Job:
                 split=self.split,
                 views=self.views,
                 coverage=coverage,
+                notes=across_notes(manifest, self.split),
                 subsets=manifest.subsets,
                 settings=json.loads(json.dumps(to_dict(self.config))),
             ),

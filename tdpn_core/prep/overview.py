@@ -49,8 +49,8 @@ class Overview:
     """What may be meant, and is worth a look."""
 
 
-def overview(table: Dataset) -> tuple[Overview, Dataset]:
-    """What was understood of a table, and the table with twins on one side of a split that we drew."""
+def overview(table: Dataset) -> Overview:
+    """What was understood of a table; its splits with twins on one side, where we draw them."""
     pairs = by_content(table)
     drawn = together(table, pairs)
     ids, splits = drawn.clips["id"].tolist(), drawn.clips["split"].tolist()
@@ -60,7 +60,7 @@ def overview(table: Dataset) -> tuple[Overview, Dataset]:
     first = next(iter(drawn.classes.values()))
     per_class = {name: {split: counts[name, split] for split in there} for name in first}
     swapped, alone = _flips(drawn)
-    seen = Overview(
+    return Overview(
         dataset=drawn.name,
         root=str(drawn.root),
         read=drawn.understanding,
@@ -72,7 +72,6 @@ def overview(table: Dataset) -> tuple[Overview, Dataset]:
         nonsense=_nonsense(drawn, first),
         doubts=_doubts(per_class),
     )
-    return seen, drawn
 
 
 def plain_values(seen: Overview) -> dict[str, Any]:

@@ -132,17 +132,20 @@ class Manifest:
         return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
+def across_notes(manifest: Manifest, split: str) -> list[str]:
+    """A line on the clips of `split` that show what one of a split before it shows; none where there are none."""
+    across = manifest.across(split)
+    if not across:
+        return []
+    some = "; ".join(f"{twin.clip} and {twin.twin} ({_MEANING[twin.how]})" for twin in across[:3])
+    others = " or ".join(dict.fromkeys(twin.twin_split for twin in across))
+    what = f"{len(across)} of {manifest.clips()[split]} {split} clips show what a {others} clip shows"
+    return [f"{what}, so that scores on {split} are too high: {some}{'; …' if len(across) > 3 else ''}"]
+
+
 def twin_notes(manifest: Manifest) -> list[str]:
     """What is known about clips that show the same, in words."""
-    notes = []
-    clips = manifest.clips()
-    for split in clips:
-        across = manifest.across(split)
-        if across:
-            some = "; ".join(f"{twin.clip} and {twin.twin} ({_MEANING[twin.how]})" for twin in across[:3])
-            others = " or ".join(dict.fromkeys(twin.twin_split for twin in across))
-            what = f"{len(across)} of {clips[split]} {split} clips show what a {others} clip shows"
-            notes.append(f"{what}, so that scores on {split} are too high: {some}{'; …' if len(across) > 3 else ''}")
+    notes = [note for split in manifest.clips() for note in across_notes(manifest, split)]
     within = [twin for twin in manifest.twins if twin.split == twin.twin_split]
     if within:
         first = within[0]
