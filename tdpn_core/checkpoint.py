@@ -33,7 +33,7 @@ Purpose = Literal["run", "trace", "train"]
 """What a network is built for."""
 
 SCHEMA = 1
-RUNNING = ("loss", "correct", "clips", "seconds", "waiting")
+RUNNING = ("loss", "objective", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
 _MODEL, _OPTIMISER = "model.", "optimiser."
 _FILLERS = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, init.normal_, init.uniform_}

@@ -204,6 +204,10 @@ class SamplingConfig:
     short_side: int = 256
     """Frames are resized to this short side, in pixels, before a centre or side crop."""
 
+    side_crops: Literal["short_side", "input"] = "short_side"
+    """Side in pixels of the three crops of `10x3`: of `short_side`, the published protocols' (the network then sees
+    larger pictures than in training), or of the network's input, as in training."""
+
     crop: Literal["area", "jitter"] = "area"
     """Training crops: `area` is a rectangle of random area and ratio (Szegedy et al. 2015), `jitter` a square out of
     frames of a random short side (Simonyan and Zisserman 2015)."""
@@ -305,7 +309,8 @@ class TrainConfig:
     """SGD with Nesterov momentum is the papers'; AdamW learns small networks from nothing in far fewer steps."""
 
     lr: float = 0.01
-    """Peak learning rate, already scaled to `batch_size`."""
+    """Peak learning rate at `batch_size`. Unless it is given, a changed batch scales it: linearly for SGD, with the
+    square root of the batch for AdamW."""
 
     momentum: float = 0.9
     """Of SGD with Nesterov's form."""
@@ -319,14 +324,15 @@ class TrainConfig:
     schedule: Literal["step", "cosine", "plateau"] = "step"
     """`step` and `plateau` divide the rate by 10, at `milestones` or when validation top-1 stands still."""
 
-    milestones: tuple[int, ...] = (85, 105)
-    """Epochs after which `step` divides."""
+    milestones: tuple[float, ...] = (85, 105)
+    """Epochs after which `step` divides; one with a fraction falls within an epoch. Unless they are given, changed
+    `epochs` move them in proportion."""
 
     patience: int = 5
-    """Epochs without a better validation top-1 after which `plateau` divides."""
+    """`plateau` divides at the end of this many epochs in a row without a better validation top-1."""
 
     warmup_epochs: float = 0.0
-    """The rate rises linearly to its peak over these epochs."""
+    """The rate rises linearly to its peak over these epochs; changed `epochs` cut it to a quarter of the run."""
 
     stop_after: int = 0
     """Epochs without a better validation result after which the run ends; 0: it never ends early."""
@@ -382,6 +388,8 @@ class TrainConfig:
             raise ConfigError(f"explosion must not be negative, not {self.explosion}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ConfigError(f"--lr must be a positive number, not {self.lr}")
+        if self.patience < 1:
+            raise ConfigError(f"patience must be at least 1, not {self.patience}")
         if self.clip_norm <= 0:
             raise ConfigError(f"clip_norm must be positive, not {self.clip_norm}")
         if self.seed < 0:
@@ -461,6 +469,10 @@ def from_dict(kind: type[Settings], values: object) -> Settings:
         given = f", not {first['input']!r}" if wrong else ""
         where = place if kind is RunConfig else f"{kind.__name__}.{place}"
         raise ConfigError(f"{first['msg']}{given}", where=where) from error
+
+
+VALIDATION_VIEWS = "1x1"
+"""Test views of the validation after each epoch: one centre crop of each clip."""
 
 
 def parse_views(views: str) -> tuple[int, int]:

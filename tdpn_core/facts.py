@@ -1,9 +1,10 @@
-"""What a recipe may look at: the training clips, the device, and the weights that a run starts from."""
+"""What a recipe may look at: training clips, device, the weights a run starts from, and what the user asked for."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from tdpn_core.config import Arch, ModelConfig
 
@@ -20,7 +21,7 @@ class Pixels:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """About one run to be; the defaults say that nothing is known."""
+    """What is known of a run before it starts; the defaults say that nothing is."""
 
     per_class: tuple[int, ...] = ()
     """Training clips of each class of the first head."""
@@ -30,6 +31,9 @@ class Facts:
 
     side: int = 256
     """Median short side of a training clip in pixels, as it is stored."""
+
+    aspect: float = 16 / 9
+    """Median ratio of the long side of a training clip to its short one."""
 
     device: Literal["cpu", "cuda"] = "cpu"
 
@@ -48,7 +52,18 @@ class Facts:
     network: ModelConfig | None = None
     """The network of those weights, where they are a checkpoint of ours."""
 
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the user set, by path: `{"train.batch_size": 8}`."""
+
     @property
     def clips(self) -> int:
         """Training clips with a label of the first head."""
         return sum(self.per_class)
+
+    def steps(self, batch: int, *, balanced: bool = False) -> int:
+        """Optimiser steps of an epoch with batches of `batch` clips, as the loader forms them: at least one."""
+        clips = self.clips
+        if balanced:  # every class has as many clips as the mean class
+            classes = sum(count > 0 for count in self.per_class)
+            clips = -(-clips // max(1, classes)) * classes
+        return max(1, clips // max(1, min(batch, self.clips or batch)))

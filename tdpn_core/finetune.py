@@ -1,7 +1,8 @@
 """The recipe that sets itself: from the size of the clips, their number, the device and the start, with its reasons.
 
-Every rule is one `Choice`: what it sets, and why. The numbers of the rules were set by hand, from the two ends that are
-known: a few hundred clips on two CPU cores, and Kinetics on GPUs.
+Every rule is one `Choice`: what it sets, and why. What the user asked for (`Facts.asked`) enters the rules that depend
+on it, so that rate and average are those of the batch that runs. The numbers of the rules were set by hand, from the
+two ends that are known: a few hundred clips on two CPU cores, and Kinetics on GPUs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.facts import Facts
+from tdpn_core.rates import BASES, Optimiser, average_decay, usual
 
 FEW, MANY = 2_000, 20_000
 """Clips below which a network from nothing is the smallest, and from which it is the paper's."""
@@ -36,7 +38,7 @@ def finetune(data: DataConfig, facts: Facts) -> RunConfig:
     config = RunConfig(
         recipe="finetune",
         model=_network(data, facts),
-        sampling=SamplingConfig(views="2x3"),
+        sampling=SamplingConfig(views="1x1", side_crops="input"),
         train=TrainConfig(schedule="cosine", milestones=()),
         data=data,
     )
@@ -59,30 +61,49 @@ def choices(facts: Facts, network: ModelConfig) -> Iterator[Choice]:
     yield _frames(facts, network)
     size = _size(facts, network)
     yield size
-    batch, accumulate = _batch(facts, size.settings["model.input_size"])
-    yield accumulate
-    epochs = _epochs(facts)
-    yield epochs
+    network = replace(network, **{"input_size": size.settings["model.input_size"]})
+    batch, parts = _batch(facts, network.input_size)
+    yield parts
+    yield _epochs(facts)
     yield _rate(facts, batch)
+    sampling = SamplingConfig()
     if facts.start == "nothing" and facts.clips < FEW:
-        yield Choice(
-            {
-                "sampling.crop_area": (0.5, 1.0),
-                "sampling.colour": (0.2, 0.2, 0.2, 0.05),
-                "train.label_smoothing": 0.1,
-            },
-            "few clips are learned by heart: colours and labels are blurred, crops stay large",
-        )
-    steps = max(1, facts.clips // batch)
-    decay = round(1 - 1 / max(10, 2 * steps), 4)
-    yield Choice({"train.ema": decay}, "validated and kept is the average of the weights over two epochs")
-    if facts.per_class and max(facts.per_class) > 3 * max(1, min(facts.per_class)):
+        blurred = {
+            "sampling.crop_area": (0.5, 1.0),
+            "sampling.colour": (0.2, 0.2, 0.2, 0.05),
+            "train.label_smoothing": 0.1,
+        }
+        yield Choice(blurred, "few clips are learned by heart: colours and labels are blurred, crops stay large")
+        sampling = SamplingConfig(crop_area=(0.5, 1.0))
+    yield Choice(
+        {"sampling.views": "1x1", "sampling.short_side": short_side(sampling, network.input_size, facts)},
+        "tested as validated: one crop of the training size, things as large as in training crops",
+    )
+    uneven = bool(facts.per_class) and max(facts.per_class) > 3 * max(1, min(facts.per_class))
+    steps = facts.steps(batch, balanced=facts.asked.get("train.balanced", uneven))
+    span = f"{2 * steps} steps, two epochs" if steps > 1 else "two steps, two epochs"
+    yield Choice(
+        {"train.ema": average_decay(2 * steps)}, f"validated and kept is the average of the weights over {span}"
+    )
+    if uneven:
         spread = f"{min(facts.per_class)} to {max(facts.per_class)} clips a class"
         yield Choice({"train.balanced": True}, f"{spread}: all classes are seen equally often")
 
 
+def short_side(sampling: SamplingConfig, input_size: int, facts: Facts) -> int:
+    """The short side of test frames, in pixels, at which things are as large as in the crops that train.
+
+    Training crops are those of `sampling`, but for what the user asked for.
+    """
+    from tdpn_core.sampling.pixels import trained_short_side  # torch, which a recipe's other values do not need
+
+    fields = ("crop", "crop_area", "crop_ratio", "jitter")
+    asked = {field: facts.asked[f"sampling.{field}"] for field in fields if f"sampling.{field}" in facts.asked}
+    return trained_short_side(replace(sampling, **asked), input_size, facts.aspect)
+
+
 def explain(facts: Facts, config: RunConfig) -> list[str]:
-    """What was chosen and why, as lines of a table; of what the user set otherwise, that it was asked for."""
+    """What was chosen and why, as lines of a table; of what the user asked for (`facts.asked`), that it was."""
     kind = "weights to start from" if facts.start != "nothing" else "no weights to start from (--init)"
     device = f"a GPU of {facts.memory:.0f} GiB" if facts.device == "cuda" else "a CPU"
     head = (
@@ -94,8 +115,12 @@ def explain(facts: Facts, config: RunConfig) -> list[str]:
     for settings, why in choices(facts, own.model):
         values = {path: (_get(config, path), _get(own, path)) for path in settings}
         shown = ", ".join(f"{path.partition('.')[2]} {_text(value)}" for path, (value, _) in values.items())
-        asked = [path.partition(".")[2] for path, (value, chosen) in values.items() if value != chosen]
-        rows.append((shown, f"{', '.join(asked)} as asked for" if asked else why))
+        asked = [path.partition(".")[2] for path in settings if path in facts.asked]
+        reasons = [f"{', '.join(asked)} as asked for"] if asked else []
+        if len(asked) < len(settings):
+            followed = not asked and any(value != chosen for value, chosen in values.values())
+            reasons.append("follows from what was asked for" if followed else why)
+        rows.append((shown, "; ".join(reasons)))
     width = min(60, max(len(shown) for shown, _ in rows))
     return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows)]
 
@@ -149,18 +174,22 @@ def _size(facts: Facts, network: ModelConfig) -> Choice:
         wanted, why = 112, "a quarter of the papers' pixels: fast, and enough for few clips"
     if facts.network is None and stored < wanted:
         wanted, why = stored, f"no more than the {facts.side} pixels of the clips give"
-    return Choice({"model.input_size": wanted, "sampling.short_side": round(wanted * 8 / 7)}, why)
+    wanted = facts.asked.get("model.input_size", wanted)
+    return Choice({"model.input_size": wanted}, why)
 
 
 def _batch(facts: Facts, size: int) -> tuple[int, Choice]:
+    """The batch that runs, and what is chosen of it."""
     most = 16 if facts.device == "cpu" or facts.start != "nothing" or facts.clips >= MANY else 32
     batch = max(1, min(most, max(4, 2 ** int(math.log2(max(1, facts.clips / 8)))), facts.clips or most))
     why = "at least eight steps an epoch" if batch < most else "a usual one"
+    if "train.batch_size" in facts.asked:
+        batch, why = facts.asked["train.batch_size"], "computed whole"
     parts = 1
     if facts.device == "cuda" and facts.memory:
         fitting = max(1, int(0.8 * facts.memory / (_CLIP_GIB * (size / 224) ** 2)))
-        parts = -(-batch // fitting)
-        why += f", in parts that should fit into {facts.memory:.0f} GiB" if parts > 1 else ""
+        parts = min(batch, -(-batch // fitting))
+        why = f"{why}, in parts that should fit into {facts.memory:.0f} GiB" if parts > 1 else why
     return batch, Choice({"train.batch_size": batch, "train.accumulate": parts}, why)
 
 
@@ -171,16 +200,22 @@ def _epochs(facts: Facts) -> Choice:
         epochs = max(10, epochs // 2)
     why = f"{epochs * facts.clips:,} clips are seen"
     why += ", half as many as from nothing" if facts.start != "nothing" else ""
-    return Choice({"train.epochs": epochs, "train.warmup_epochs": max(1.0, epochs / 15)}, why)
+    if "train.epochs" in facts.asked:
+        epochs, why = facts.asked["train.epochs"], "a fifteenth of the run, at least an epoch, at most a quarter"
+    return Choice({"train.epochs": epochs, "train.warmup_epochs": min(max(1.0, epochs / 15), epochs / 4)}, why)
 
 
 def _rate(facts: Facts, batch: int) -> Choice:
-    if facts.start == "nothing":
-        lr = round(0.002 * math.sqrt(batch / 16), 6)
-        settings = {"train.optimiser": "adamw", "train.lr": lr, "train.weight_decay": 0.02}
-        return Choice(settings, "AdamW learns from nothing in few steps; 0.002 at batch 16, with its root")
-    settings = {"train.optimiser": "sgd", "train.lr": 0.1 * 1.5625e-4 * batch, "train.weight_decay": 1e-4}
-    return Choice(settings, "a tenth of the papers' 0.01 at batch 64, in proportion")
+    optimiser: Optimiser = facts.asked.get("train.optimiser", "adamw" if facts.start == "nothing" else "sgd")
+    base, share = BASES[optimiser], 1.0 if facts.start == "nothing" else 0.1
+    settings = {
+        "train.optimiser": optimiser,
+        "train.lr": usual(optimiser, batch, share=share),
+        "train.weight_decay": base.weight_decay,
+    }
+    learns = "AdamW learns from nothing in few steps; " if optimiser == "adamw" and facts.start == "nothing" else ""
+    tenth = ", a tenth of its usual one to start from weights" if share < 1 else ""
+    return Choice(settings, f"{learns}the rate is {share * base.lr:g} at batch {base.batch}, {base.words}{tenth}")
 
 
 def _get(config: RunConfig, path: str) -> Any:

@@ -1,15 +1,16 @@
 """Named configurations: each is a function from a prepared data set to a whole `RunConfig`; `adjust` changes one.
 
-Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64) and scale linearly with the batch.
+`configure` does both for a run. Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64); how they follow
+the batch is in `rates.py`.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from tdpn_core.config import (
     Arch,
@@ -26,10 +27,13 @@ from tdpn_core.config import (
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.facts import Facts
 from tdpn_core.families import FAMILIES, NEUTRAL
-from tdpn_core.finetune import finetune
+from tdpn_core.finetune import explain, finetune, short_side
+from tdpn_core.rates import BASES, describe_rate, scaled, usual
+from tdpn_core.setting_names import nearest_setting
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
-"""From the data and what is known of its clips, the device and the start; all but `finetune` look at the data only."""
+"""From the data and what is known of its clips, the device and the start. All but `finetune` look at the data only, and
+`small` at the shape of the frames, which decides the scale of its test views."""
 
 
 NOTHING_KNOWN = Facts()
@@ -90,16 +94,18 @@ def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     starts at zero only delays a network without a past: on the demo's clips SGD with zero-initialised laterals stayed
     at chance for ten epochs, where this reached nine in ten.
     """
+    size = facts.asked.get("model.input_size", 112)
+    sampling = SamplingConfig(mode="segments", crop_area=(0.5, 1.0), side_crops="input")
     return RunConfig(
         recipe="small",
-        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=112, width=0.5, local_fusion="mean"),
-        sampling=SamplingConfig(mode="segments", short_side=128, crop_area=(0.5, 1.0)),
+        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=size, width=0.5, local_fusion="mean"),
+        sampling=replace(sampling, short_side=short_side(sampling, size, facts)),
         train=TrainConfig(
             epochs=30,
             batch_size=16,
             optimiser="adamw",
-            lr=0.002,
-            weight_decay=0.02,
+            lr=usual("adamw", 16),
+            weight_decay=BASES["adamw"].weight_decay,
             schedule="cosine",
             milestones=(),
             warmup_epochs=2,
@@ -154,6 +160,92 @@ FLOW_DEVIATION = 0.226
 """Of a byte of flow in [0, 1], as TSN takes it: the mean of ImageNet's."""
 
 
+OPTIONS: dict[str, str] = {
+    "model": "model.name",
+    "arch": "model.arch",
+    "modality": "model.modality",
+    "frames": "model.num_frames",
+    "interval": "sampling.interval",
+    "size": "model.input_size",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "accumulate": "train.accumulate",
+    "lr": "train.lr",
+    "compile": "train.compile",
+    "seed": "train.seed",
+    "views": "sampling.views",
+}
+"""The setting that each option of `adjust` is short for."""
+
+
+class Configured(NamedTuple):
+    """The settings of a run, and what its user should know of how they came about."""
+
+    config: RunConfig
+    notes: list[str]
+
+
+def configure(name: str, data: DataConfig, facts: Facts, **adjustments: Any) -> Configured:
+    """The settings of a run by the recipe `name` and the user's `adjustments`, which are those of `adjust`.
+
+    Raises:
+        UsageError: no such recipe, or a batch was asked for that is larger than the training clips.
+        ConfigError: a value that its field does not allow.
+    """
+    recipe = find(name)
+    first = adjust(_with_pixels(recipe(data, facts), facts), **adjustments)  # what was asked for, checked and typed
+    facts = replace(facts, asked={path: _get(first, path) for path in asked_paths(adjustments)})
+    own = _with_pixels(recipe(data, facts), facts)
+    config = adjust(own, **adjustments)
+    notes = explain(facts, config) if name == "finetune" else []
+    fitting, note = _fitting(config, facts)
+    return Configured(fitting, [*notes, *note, *_followed(own, fitting, facts)])
+
+
+def asked_paths(adjustments: Mapping[str, Any]) -> set[str]:
+    """The paths of the settings that `adjustments`, options of `adjust`, set themselves."""
+    given = {path for option, path in OPTIONS.items() if adjustments.get(option) is not None}
+    return given | set(adjustments.get("settings") or {})
+
+
+def _fitting(config: RunConfig, facts: Facts) -> tuple[RunConfig, list[str]]:
+    """`config` with a batch of at most all training clips, and the rate of that batch; with a line about it.
+
+    Raises:
+        UsageError: the user asked for a larger one.
+    """
+    train, clips = config.train, facts.clips
+    if not clips or train.batch_size <= clips:
+        return config, []
+    if "train.batch_size" in facts.asked:
+        what = f"a batch of {train.batch_size} clips is larger than the training set, {clips} clips"
+        raise UsageError(what, where="--batch-size", hint=f"choose {clips} at most; smaller ones learn in more steps")
+    lr = train.lr if "train.lr" in facts.asked else scaled(train.lr, train.optimiser, train.batch_size, clips)
+    note = f"batch {clips}, all training clips: the recipe's {train.batch_size} is more than there are"
+    cut = replace(train, batch_size=clips, accumulate=min(train.accumulate, clips), lr=lr)
+    return replace(config, train=cut), [note]
+
+
+def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
+    """A line for each setting that followed what the user asked for."""
+    before, after = own.train, config.train
+    if after.lr != before.lr and "train.lr" not in facts.asked:
+        recipes = f"the recipe's {before.lr:g} is for {before.optimiser} at batch {before.batch_size}"
+        yield f"{describe_rate(after)}: {recipes}"
+    if after.milestones != before.milestones and "train.milestones" not in facts.asked:
+        places = ", ".join(f"{milestone:g}" for milestone in after.milestones)
+        yield f"the rate drops after epochs {places} of {after.epochs}, in proportion"
+    if after.warmup_epochs != before.warmup_epochs and "train.warmup_epochs" not in facts.asked:
+        yield f"the rate rises over {after.warmup_epochs:g} of {after.epochs} epochs"
+
+
+def _with_pixels(config: RunConfig, facts: Facts) -> RunConfig:
+    """`config` with pixels normalised as those were that the weights to start from know."""
+    if facts.pixels is None:
+        return config
+    return replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
+
+
 def adjust(
     config: RunConfig,
     *,
@@ -174,29 +266,71 @@ def adjust(
 ) -> RunConfig:
     """`config` with what the user asked for; None leaves a value as it is.
 
-    A changed batch scales the learning rate with it unless `lr` is given; changed epochs move the milestones in
-    proportion; a changed size keeps the short side's ratio to it; a changed model is `with_model`'s. `settings` sets
-    any field by its path: `{"model.flow": "parallel"}`.
+    `settings` sets any field by its path, `{"model.flow": "parallel"}`, and goes before an option for the same field.
+    What was not asked for follows what was, however that was set: the learning rate follows batch and optimiser
+    (`rates.py`), milestones and warm-up the epochs, the short side the size; a changed model is `with_model`'s.
 
     Raises:
         ConfigError: a value that its field does not allow.
     """
-    config = config if model is None else with_model(config, model)
-    network, sampling, train = config.model, config.sampling, config.train
-    if batch_size is not None:
-        train = replace(train, batch_size=batch_size, lr=train.lr * batch_size / train.batch_size)
-    if epochs is not None:
-        milestones = tuple(round(milestone * epochs / train.epochs) for milestone in train.milestones)
-        train = replace(train, epochs=epochs, milestones=milestones, warmup_epochs=min(train.warmup_epochs, epochs / 4))
-    if size is not None:
-        short_side = round(sampling.short_side * size / network.input_size)
-        network, sampling = replace(network, input_size=size), replace(sampling, short_side=short_side)
-    network = replace(network, **_given(arch=arch, num_frames=frames))
-    sampling = replace(sampling, **_given(interval=interval, views=views))
-    train = replace(train, **_given(accumulate=accumulate, lr=lr, compile=compile, seed=seed))
-    adjusted = replace(config, model=network, sampling=sampling, train=train)
-    adjusted = adjusted if modality is None else with_modality(adjusted, modality)
-    return set_fields(adjusted, settings) if settings else adjusted
+    before = config if model is None else with_model(config, model)
+    network = replace(before.model, **_given(arch=arch, num_frames=frames, input_size=size))
+    sampling = replace(before.sampling, **_given(interval=interval, views=views))
+    given = _given(epochs=epochs, accumulate=accumulate, lr=lr, compile=compile, seed=seed)
+    if batch_size is not None:  # together: a batch must have as many clips as parts
+        given |= {
+            "batch_size": batch_size,
+            "accumulate": given.get("accumulate", min(batch_size, before.train.accumulate)),
+        }
+    changed = replace(before, model=network, sampling=sampling, train=replace(before.train, **given))
+    changed = changed if modality is None else with_modality(changed, modality)
+    changed = set_fields(changed, settings) if settings else changed
+    options = {"size": size, "lr": lr, "settings": settings}
+    return _consistent(before, changed, asked_paths(options))
+
+
+def _consistent(before: RunConfig, after: RunConfig, asked: set[str]) -> RunConfig:
+    """`after`, what the user made of `before`, with what depends on changed settings and was not `asked` for."""
+    train = _with_rate(before.train, _with_epochs(before.train, after.train, asked), asked)
+    sampling, size = after.sampling, after.model.input_size
+    if size != before.model.input_size and "sampling.short_side" not in asked:
+        sampling = replace(sampling, short_side=round(sampling.short_side * size / before.model.input_size))
+    return replace(after, sampling=sampling, train=train)
+
+
+def _with_rate(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
+    """The rate follows the batch; another optimiser has its own rate and weight decay."""
+    if after.optimiser != before.optimiser:
+        rate, decay = usual(after.optimiser, after.batch_size), BASES[after.optimiser].weight_decay
+        return replace(
+            after,
+            lr=after.lr if "train.lr" in asked else rate,
+            weight_decay=after.weight_decay if "train.weight_decay" in asked else decay,
+        )
+    if "train.lr" in asked:
+        return after
+    return replace(after, lr=scaled(after.lr, after.optimiser, before.batch_size, after.batch_size))
+
+
+def _with_epochs(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
+    """Milestones keep their share of the run, within an epoch where need be; the warm-up is a quarter at most.
+
+    Raises:
+        ConfigError: milestones that were asked for do not rise, or are not within the run.
+    """
+    if "train.milestones" in asked and after.schedule == "step":
+        ends = (0.0, *after.milestones, float(after.epochs))
+        if any(first >= second for first, second in pairwise(ends)):
+            what = f"milestones must rise between 0 and the {after.epochs} epochs, not {after.milestones}"
+            raise ConfigError(what, where="train.milestones")
+    if after.epochs == before.epochs:
+        return after
+    if "train.milestones" not in asked:
+        share = after.epochs / before.epochs
+        after = replace(after, milestones=tuple(round(milestone * share, 3) for milestone in after.milestones))
+    if "train.warmup_epochs" not in asked:
+        after = replace(after, warmup_epochs=min(after.warmup_epochs, after.epochs / 4))
+    return after
 
 
 def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
@@ -252,18 +386,14 @@ def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:
     for path, text in settings.items():
         section, _, field = path.partition(".")
         if section not in ("model", "sampling", "train") or field not in values[section]:
-            raise ConfigError(f"no setting {path!r}", where="--set", hint=_nearest_setting(path, values))
+            raise ConfigError(f"no setting {path!r}", where="--set", hint=nearest_setting(path))
         values[section][field] = _parsed(text, like=values[section][field])
     return from_dict(RunConfig, values)
 
 
-def _nearest_setting(path: str, values: dict[str, Any]) -> str:
-    names = [f"{section}.{field}" for section in ("model", "sampling", "train") for field in values[section]]
-    by_field = {name.partition(".")[2]: name for name in names}
-    near = difflib.get_close_matches(path, names, 1) or difflib.get_close_matches(path.rpartition(".")[2], by_field, 1)
-    if not near:
-        return "for example --set model.flow=parallel"
-    return f"did you mean {by_field.get(near[0], near[0])}?"
+def _get(config: RunConfig, path: str) -> Any:
+    section, _, field = path.partition(".")
+    return getattr(getattr(config, section), field)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tdpn_core.config import Flow, ModelConfig, SamplingConfig, Temporal, TrainConfig
 from tdpn_core.errors import UsageError
+from tdpn_core.setting_names import SYNONYMS
 
 SECTIONS = {"model": ModelConfig, "sampling": SamplingConfig, "train": TrainConfig}
 
@@ -104,7 +105,9 @@ def setting_path(name: str) -> str:
     if found:
         raise UsageError(f"{name!r} may be {' or '.join(found)}", where="--vary", hint="give the whole name")
     known = [*_SHORT, *paths, *(path.partition(".")[2] for path in paths)]
-    raise UsageError(f"no setting {name!r}", where="--vary", hint=_did_you_mean(name, known))
+    meant = SYNONYMS.get(name.rpartition(".")[2])
+    hint = f"did you mean {meant!r}?" if meant else _did_you_mean(name, known)
+    raise UsageError(f"no setting {name!r}", where="--vary", hint=hint)
 
 
 def check_level(factor: Factor, value: str, reason: str) -> UsageError:

@@ -19,6 +19,9 @@ from tdpn_core.config import SamplingConfig
 from tdpn_core.sampling.indices import Indices
 from tdpn_core.sampling.source import ClipSource
 
+_FRAME, _DRAWS = 1024, 1000
+"""Short side of a frame, and training crops drawn from it, to find their mean magnification: to within 1 %."""
+
 
 class Crop(NamedTuple):
     """A rectangle of a frame, in pixels."""
@@ -104,16 +107,32 @@ def resize(frames: Tensor, height: int, width: int) -> Tensor:
 def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size: int) -> list[Tensor]:
     """The test crops of every frame, each (D, 3, S, S), from frames resized to `short_side`.
 
-    One crop: S = `input_size`, in the middle. Three: S = `short_side`, at the start, middle and end of the longer side.
-    Frames of a shorter side are enlarged.
+    One crop: S = `input_size`, in the middle. Three: S = `short_side` or `input_size`, as `side_crops` says, at the
+    start, middle and end of the longer side, in the middle of the other. Frames of a shorter side are enlarged.
     """
-    short = sampling.short_side if crops == 3 else max(sampling.short_side, input_size)
-    frames = _of_short_side(frames, short)
+    published = crops == 3 and sampling.side_crops == "short_side"
+    side = sampling.short_side if published else input_size
+    frames = _of_short_side(frames, max(sampling.short_side, side))
     height, width = frames.shape[2:]
     if crops == 1:
-        return [cut(frames, _middle(height, width, input_size, input_size))]
-    places = [0.0, 0.5, 1.0]
-    return [cut(frames, Crop(int((height - short) * p), int((width - short) * p), short, short)) for p in places]
+        return [cut(frames, _middle(height, width, side, side))]
+    top, left = height - side, width - side
+    if width >= height:
+        return [cut(frames, Crop(top // 2, int(left * place), side, side)) for place in (0.0, 0.5, 1.0)]
+    return [cut(frames, Crop(int(top * place), left // 2, side, side)) for place in (0.0, 0.5, 1.0)]
+
+
+def trained_short_side(sampling: SamplingConfig, input_size: int, aspect: float) -> int:
+    """The short side of test frames at which things are as large as in training, in pixels, at least `input_size`.
+
+    Training crops are resized to `input_size`, whatever part of the frame they are: the mean magnification over
+    their draws, of frames of the ratio `aspect` of long to short side, is what a test frame gets (Touvron et al. 2019).
+    """
+    height, width = _FRAME, round(_FRAME * aspect)
+    rng = np.random.default_rng(0)
+    crops = [random_crop(height, width, input_size, sampling, rng) for _ in range(_DRAWS)]
+    logarithm = float(np.mean([math.log(crop.height * crop.width) / 2 for crop in crops]))
+    return max(input_size, round(input_size * height / math.exp(logarithm)))
 
 
 def whole(frames: Tensor, sampling: SamplingConfig, input_size: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from tdpn_core.config import DataConfig, RunConfig
 from tdpn_core.distributed.endings import VARIABLE, remember, remembered, why_restarted
 from tdpn_core.distributed.place import restarts
 from tdpn_core.errors import ConfigError, UsageError
-from tdpn_core.finetune import explain
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.rates import describe_rate
 from tdpn_core.runs import LAST, must_be_new, new_folder, newest_checkpoint
 from tdpn_core.runtime import SILENT_SECONDS, Runtime, joined
 from tdpn_core.sampling.loader import loader_workers
@@ -126,20 +126,19 @@ def plan(
 ) -> RunConfig:
     """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`.
 
-    Where the recipe chose by the data, `progress` hears what and why. Data that is packed as optical flow makes a
-    network over flow. Pixels are normalised as those were that the weights of `init` know.
+    `progress` hears what the recipe chose by the data and why, and what followed the adjustments. Data that is packed
+    as optical flow makes a network over flow. Pixels are normalised as those were that the weights of `init` know.
+
+    Raises:
+        UsageError, ConfigError: see `recipes.configure`.
     """
     data = data_config(folder)
     if adjustments.get("modality") is None:
         adjustments["modality"] = data.encoding.get("modality", "rgb")
     facts = look(ClipStore(folder, "train"), runtime, init)
-    config = recipes.find(recipe or recipes.choose(data))(data, facts)
-    if facts.pixels is not None:
-        config = replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
-    config = recipes.adjust(config, **adjustments)
-    if config.recipe == "finetune":
-        for line in explain(facts, config):
-            progress.say(line)
+    config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, **adjustments)
+    for note in notes:
+        progress.say(note)
     return config
 
 
@@ -163,7 +162,7 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     """What is about to be trained, in one line."""
     model, sampling, train = config.model, config.sampling, config.train
     frames = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
-    rate = f"lr {train.lr:g} ({train.lr / train.batch_size:.3g} a clip)"
+    rate = describe_rate(train)
     return (
         f"{model.name} {model.arch}, {frames} at {model.input_size} pixels, on {config.data.dataset}; recipe "
         f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, {rate}; {runtime}; into {folder}"

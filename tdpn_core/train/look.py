@@ -28,11 +28,12 @@ def look(clips: ClipSource, runtime: Runtime, init: Path | None = None) -> Facts
     head = next(iter(clips.classes))
     labels = clips.labels[head]
     step = max(1, len(clips) // _SIZES_LOOKED_AT)
-    sides = [min(clips.size(clip)) for clip in range(0, len(clips), step)]
+    sizes = np.array([sorted(clips.size(clip)) for clip in range(0, len(clips), step)])
     return Facts(
         per_class=tuple(np.bincount(labels[labels >= 0], minlength=len(clips.classes[head])).tolist()),
         frames=int(np.median(clips.counts)),
-        side=int(np.median(sides)),
+        side=int(np.median(sizes[:, 0])),
+        aspect=float(np.median(sizes[:, 1] / sizes[:, 0])),
         device=runtime.device_type,
         memory=_memory(runtime),
         **(_start(init) if init else {}),

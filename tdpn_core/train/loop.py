@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
-from tdpn_core.config import RunConfig, to_dict
+from tdpn_core.config import VALIDATION_VIEWS, RunConfig, to_dict
 from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import Probabilities, score_split
@@ -233,6 +233,7 @@ class Trainer:
             "step": state.step,
             "lr": self._rate(len(self.loader) - 1),
             "loss": running["loss"] / running["clips"],
+            "objective": running["objective"] / running["clips"],
             "top1": running["correct"] / running["clips"],
             "clips_per_second": running["clips"] / running["seconds"],
             "waiting": running["waiting"] / running["seconds"],
@@ -310,7 +311,7 @@ class Trainer:
             self.learner.scored,
             clips,
             self.config,
-            views="1x1",
+            views=VALIDATION_VIEWS,
             workers=self.workers,
             rank=self.runtime.rank,
             world=self.runtime.world,
@@ -333,7 +334,8 @@ class Trainer:
     def _count(self, outcome: Outcome, seconds: float, waiting: float) -> None:
         """One more batch is done."""
         state = self.state
-        sums = (outcome.loss * outcome.clips, outcome.correct, outcome.clips, seconds, waiting)
+        losses = (outcome.loss * outcome.clips, outcome.objective * outcome.clips)
+        sums = (*losses, outcome.correct, outcome.clips, seconds, waiting)
         running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
         self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 
@@ -342,7 +344,8 @@ class Trainer:
         state, rate = self.state, self._rate(self.state.batch - 1)
         steps = self.config.train.epochs * len(self.loader)
         progress.advance(1, **shown(state, lr=rate, steps=steps, device=self.runtime.device))
-        self.record.step(state, {"loss": outcome.loss, "lr": rate, "gradient_norm": outcome.norm})
+        numbers = {"loss": outcome.loss, "objective": outcome.objective, "lr": rate, "gradient_norm": outcome.norm}
+        self.record.step(state, numbers)
         if not self.advised:
             line = advice(state.running, state.batch, workers=self.workers, cores=len(os.sched_getaffinity(0)))
             if line is not None:
@@ -365,7 +368,7 @@ class Trainer:
 
     def _plateau(self, improved: bool) -> dict[str, int]:
         stale = 0 if improved else self.state.stale_epochs + 1
-        if stale > self.config.train.patience:
+        if stale >= self.config.train.patience:
             return {"stale_epochs": 0, "drops": self.state.drops + 1}
         return {"stale_epochs": stale, "drops": self.state.drops}
 
@@ -383,4 +386,5 @@ class _Alive(Silent):
 
 def _describe(row: dict[str, float], epochs: int) -> str:
     validation = f", validation top-1 {row['val_top1']:.1%} (loss {row['val_loss']:.3f})" if "val_top1" in row else ""
-    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}, top-1 {row['top1']:.1%}{validation}"
+    lowered = f" (objective {row['objective']:.3f})" if abs(row["objective"] - row["loss"]) > 5e-4 else ""
+    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{lowered}, top-1 {row['top1']:.1%}{validation}"

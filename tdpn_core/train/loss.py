@@ -36,6 +36,24 @@ def mean_cross_entropy(
     return torch.stack(losses).mean()
 
 
+def plain_loss(
+    logits: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    *,
+    mix: Mix | None = None,
+    counts: Mapping[str, float] | None = None,
+) -> Tensor:
+    """What validation measures too: the cross entropy alone, without label smoothing and auxiliary head, a scalar.
+
+    Of clips joined by `mix` it is against both labels, weighted by their shares.
+    """
+    loss = mean_cross_entropy(logits, labels, counts=counts)
+    if mix is None:
+        return loss
+    others = mean_cross_entropy(logits, mix.partners_labels(labels), counts=counts)
+    return mix.share * loss + (1 - mix.share) * others
+
+
 def objective(
     logits: Mapping[str, Tensor],
     auxiliary: Mapping[str, Tensor],

@@ -26,7 +26,7 @@ from tdpn_core.train.agree import together
 from tdpn_core.train.average import Average
 from tdpn_core.train.compiler import compiler_fault
 from tdpn_core.train.freeze import freeze, frozen_stages
-from tdpn_core.train.loss import guessing_loss, label_counts, objective
+from tdpn_core.train.loss import guessing_loss, label_counts, objective, plain_loss
 from tdpn_core.train.memory import largest_that_fits, out_of_memory, too_few
 from tdpn_core.train.optimiser import create_optimiser, optimiser_tensors, restore_optimiser
 from tdpn_core.train.precision import choose_precision
@@ -49,8 +49,11 @@ _SCALE, _GROWTH = "scaler.scale", "scaler.growth_tracker"
 class Outcome(NamedTuple):
     """What one step saw."""
 
+    objective: float
+    """What the step lowers: the batch's mean loss, with label smoothing and the auxiliary head's share."""
+
     loss: float
-    """The batch's mean loss, auxiliary share included."""
+    """The batch's mean cross entropy alone, which validation measures, too."""
 
     correct: float
     """Clips that were right, the mean over heads; of mixed clips the share of the class that was right."""
@@ -176,9 +179,9 @@ class Learner:
         scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
         # the one time that a step waits for the device
-        loss, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
-        outcome = self._outcome(loss, correct, len(batch.indices), norm)
-        together(self.runtime, StopRequest(), lambda: self._check(loss, outcome, batch, number))
+        lowered, plain, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
+        outcome = self._outcome(lowered, plain, correct, len(batch.indices), norm)
+        together(self.runtime, StopRequest(), lambda: self._check(lowered, outcome, batch, number))
         scaler.step(self.optimiser)
         scaler.update()
         if self.average is not None and math.isfinite(outcome.norm):
@@ -186,7 +189,7 @@ class Learner:
         return outcome
 
     def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
-        """Add the gradient of `part`, whose losses are means over `counts`; gives its loss and correct clips, (2,)."""
+        """Add the gradient of `part`, whose losses are means over `counts`; gives objective, loss and hits, (3,)."""
         settings, sampling = self.config.train, self.config.sampling
         labels = {head: values.to(self.device) for head, values in part.labels.items()}  # in the loop they are there
         clips = part.clips.to(self.device)
@@ -206,12 +209,14 @@ class Learner:
                 counts=counts,
                 smoothing=settings.label_smoothing,
             )
+        with torch.no_grad():
+            plain = plain_loss(output.logits, labels, mix=mix, counts=counts)
         self.runtime.mark()  # who hangs in the forward pass has not come here
         self.precision.scaler.scale(loss).backward()
         correct = _correct(output.logits, labels)
         if mix is not None:
             correct = mix.share * correct + (1 - mix.share) * _correct(output.logits, mix.partners_labels(labels))
-        return torch.stack([loss.detach(), correct])
+        return torch.stack([loss.detach(), plain.to(loss.dtype), correct])
 
     def _path(self, number: int) -> tuple[int, ...]:
         """Of the random draws of a step: rank 0 has those of a process that is alone, the others have their own."""
@@ -224,18 +229,19 @@ class Learner:
         sums = self.runtime.sums([float(count) for count in counts.values()])
         return dict(zip(counts, (value / self.runtime.world for value in sums), strict=True))
 
-    def _outcome(self, loss: float, correct: float, clips: int, norm: float) -> Outcome:
-        loss, correct, total = self.runtime.sums([loss, correct, float(clips)])
-        return Outcome(loss / self.runtime.world, correct, int(total), norm)
+    def _outcome(self, lowered: float, plain: float, correct: float, clips: int, norm: float) -> Outcome:
+        lowered, plain, correct, total = self.runtime.sums([lowered, plain, correct, float(clips)])
+        world = self.runtime.world
+        return Outcome(lowered / world, plain / world, correct, int(total), norm)
 
     def _check(self, loss: float, outcome: Outcome, batch: Batch, number: int) -> None:
-        """Nothing, or the error of this process; `loss` is its own."""
+        """Nothing, or the error of this process; `loss` is its own objective."""
         fault = ""
         if not (math.isfinite(loss) and (math.isfinite(outcome.norm) or self.precision.may_overflow())):
             fault = f"loss {loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
-        elif outcome.loss > self.highest_loss:
-            fault = f"loss {outcome.loss:.3g} is over {self.config.train.explosion:g} times that of guessing"
-        if fault and (math.isfinite(outcome.loss) or not math.isfinite(loss)):
+        elif outcome.objective > self.highest_loss:
+            fault = f"loss {outcome.objective:.3g} is over {self.config.train.explosion:g} times that of guessing"
+        if fault and (math.isfinite(outcome.objective) or not math.isfinite(loss)):
             names = ", ".join(self.ids[index] for index in batch.indices.tolist())
             raise TrainingError(
                 f"{fault} at step {number}",

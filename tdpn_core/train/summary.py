@@ -17,6 +17,12 @@ from tdpn_core.train.tracking import flat
 CURVES, SUMMARY = "curves.png", "summary.html"
 Row = dict[str, float]
 
+_LOSSES = (
+    "Both lines of the first chart are the cross-entropy of the main classifier, without label smoothing and auxiliary "
+    "head. The training line is the mean over an epoch's batches, of augmented clips and with dropout; the validation "
+    "line is measured at its end. The number that training lowers is the column objective."
+)
+
 
 def write_summary(folder: Path, config: RunConfig, state: TrainingState) -> None:
     """`curves.png` and `summary.html` of a run with at least one finished epoch."""
@@ -36,7 +42,7 @@ def chance(config: RunConfig) -> float:
 
 
 def curves(history: list[Row]) -> bytes:
-    """Loss, top-1 and rate over the epochs, as PNG."""
+    """Cross-entropy, top-1 and rate over the epochs, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,7 +94,7 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
         name,
         [
             Section("Result", [headline, note(_caution(config, validated=validated))]),
-            Section("Curves", [grid(charts)]),
+            Section("Curves", [grid(charts), note(_LOSSES)]),
             Section("Epochs", [details("Every epoch", [table("Epochs", columns, rows)])]),
             Section("Settings", [details("Every setting", [facts(settings)])]),
         ],
@@ -112,7 +118,7 @@ def _caution(config: RunConfig, *, validated: bool) -> str:
 
 def _panels() -> dict[str, dict[str, str]]:
     return {
-        "loss": {"loss": "training", "val_loss": "validation"},
+        "cross-entropy": {"loss": "training", "val_loss": "validation"},
         "top-1": {"top1": "training", "val_top1": "validation"},
         "learning rate": {"lr": "learning rate"},
     }

@@ -48,8 +48,15 @@ def test_a_few_hundred_clips_on_a_cpu_get_the_small_network_and_forty_epochs() -
         ({"per_class": (10, 290)}, {"train.balanced": True}),
         ({"frames": 300}, {"sampling.mode": "dense", "sampling.interval": 8, "model.num_frames": 8}),
         ({"frames": 7}, {"sampling.mode": "segments", "model.num_frames": 4}),
-        ({"side": 88}, {"model.input_size": 64, "sampling.short_side": 73}),
+        ({"side": 88}, {"model.input_size": 64, "sampling.short_side": 64}),
         ({"side": 20}, {"model.input_size": 32}),
+        ({"asked": {"train.batch_size": 16}}, {"train.lr": 0.002, "train.ema": 1 - 1 / 36}),
+        ({"asked": {"train.batch_size": 64}}, {"train.lr": 0.004, "train.ema": 1 - 1 / 8}),
+        ({"asked": {"train.batch_size": 300}}, {"train.ema": 0.5}),
+        ({"per_class": (30, 30), "asked": {"train.batch_size": 16}}, {"train.lr": 0.002, "train.ema": 1 - 1 / 6}),
+        ({"per_class": (10, 290), "asked": {"train.balanced": False}}, {"train.ema": 1 - 1 / 36}),
+        ({"asked": {"train.epochs": 1}}, {"train.epochs": 1, "train.warmup_epochs": 0.25}),
+        ({"asked": {"train.optimiser": "sgd"}}, {"train.lr": 0.0025, "train.weight_decay": 1e-4}),
         (GPU, {"model.arch": "r18", "model.width": 0.5, "train.epochs": 100, "train.batch_size": 32}),
         ({**GPU, "per_class": (4000,) * 2}, {"model.arch": "r18", "model.width": 1.0, "model.input_size": 160}),
         ({**GPU, "per_class": (40_000,) * 2}, {"model.arch": "r50", "model.input_size": 224, "train.epochs": 30}),
@@ -115,7 +122,18 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
     assert "arch r18, width 0.5, local_fusion mean" in text
     assert "no more than the 40 pixels of the clips give" in text
     (epochs,) = (line for line in lines if line.startswith("  epochs 3"))
-    assert epochs.endswith("epochs, warmup_epochs as asked for")
+    assert "  epochs as asked for; " in epochs
+    assert text.count("as asked for") == 1
+    lines.clear()
+    config = plan(prepared, runtime=CPU, progress=Listener(), settings={"train.batch_size": "16"})
+    (rate,) = (line for line in lines if "optimiser adamw, lr 0.002, " in line)
+    assert config.train.lr == 0.002
+    assert "as asked for" not in rate
+    assert "0.002 at batch 16, with the square root of the batch" in rate
+    lines.clear()
+    plan(prepared, runtime=CPU, progress=Listener(), lr=0.1)
+    (rate,) = (line for line in lines if "optimiser adamw, lr 0.1, " in line)
+    assert "lr as asked for; " in rate
     lines.clear()
     plan(prepared, runtime=CPU, recipe="small", progress=Listener())
     assert not lines

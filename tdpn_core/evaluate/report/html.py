@@ -191,7 +191,7 @@ def _training(path: Path) -> list[Markup]:
         return []
     charts = []
     for caption, names, percent in (
-        ("Loss by epoch", {"training": "loss", "validation": "val_loss"}, False),
+        ("Cross-entropy by epoch", {"training": "loss", "validation": "val_loss"}, False),
         ("Top-1 by epoch", {"training": "top1", "validation": "val_top1"}, True),
         ("Learning rate by epoch", {"learning rate": "lr"}, False),
     ):

@@ -154,6 +154,30 @@ def test_three_test_crops_stand_at_the_start_middle_and_end_of_the_longer_side(u
     assert [int(crop[0, across, -1, -1]) for crop in crops] == [47, 47, 47]
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_three_test_crops_of_the_input_size_are_centred_across_the_frame(upright):
+    frames = ramp(100, 48) if upright else ramp(48, 100)
+    along, across = (0, 1) if upright else (1, 0)
+    crops = pixels.view_crops(frames, 3, SamplingConfig(short_side=48, side_crops="input"), 32)
+    assert [tuple(crop.shape) for crop in crops] == [(1, 3, 32, 32)] * 3
+    assert [int(crop[0, along, 0, 0]) for crop in crops] == [0, 34, 68]
+    assert [int(crop[0, across, 0, 0]) for crop in crops] == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("crop", "aspect", "zoom"),
+    [
+        ({"crop_area": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}, 1.0, 1.0),
+        ({"crop_area": (0.25, 0.25), "crop_ratio": (1.0, 1.0)}, 1.0, 2.0),
+        ({"crop_area": (0.25, 0.25), "crop_ratio": (1.0, 1.0)}, 16 / 9, 1.5),
+        ({"crop_area": (1.0, 1.0)}, 16 / 9, 1.0),
+        ({"crop": "jitter", "jitter": (280, 280)}, 16 / 9, 1.25),
+    ],
+)
+def test_trained_short_side_is_the_input_times_the_mean_magnification_of_training_crops(crop, aspect, zoom):
+    assert pixels.trained_short_side(SamplingConfig(**crop), 224, aspect) == pytest.approx(224 * zoom, abs=2)
+
+
 @given(st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3]), st.integers(8, 64), st.integers(8, 64))
 def test_test_crops_are_square_at_every_frame_size(height, width, crops, short_side, input_size):
     views = pixels.view_crops(ramp(height, width), crops, SamplingConfig(short_side=short_side), input_size)

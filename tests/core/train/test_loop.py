@@ -242,10 +242,12 @@ def test_a_loss_that_is_not_finite_names_the_clips_and_saves_nothing(
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
 
 
-def test_the_plateau_schedule_divides_the_rate_when_validation_stands_still(config: RunConfig, tmp_path: Path) -> None:
-    frozen = replace(config.train, schedule="plateau", patience=0, epochs=3, lr=1e-12, warmup_epochs=0.0)
+def test_plateau_divides_the_rate_after_patience_epochs_without_a_better_validation(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    frozen = replace(config.train, schedule="plateau", patience=2, epochs=4, lr=1e-12, warmup_epochs=0.0)
     result = _train(replace(config, train=frozen), tmp_path / "run")
-    assert [row["lr"] for row in result.state.history] == pytest.approx([1e-12, 1e-12, 1e-13])
+    assert [row["lr"] for row in result.state.history] == pytest.approx([1e-12, 1e-12, 1e-12, 1e-13])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tdpn_core import recipes
 from tdpn_core.config import DataConfig, RunConfig
@@ -97,12 +98,29 @@ def test_a_step_is_the_formula(tiny: dict[str, str]) -> None:
     loss = objective(output.logits, output.auxiliary, batch.labels, weight=0.5)
     gradients = torch.autograd.grad(loss, list(before.values()))
     outcome = learner.step(batch, number=0, lr=0.1)
-    assert outcome.loss == pytest.approx(loss.item())
+    assert outcome.objective == pytest.approx(loss.item())
+    assert outcome.loss == pytest.approx(F.cross_entropy(output.logits["action"], batch.labels["action"]).item())
     assert outcome.norm == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in gradients)), rel=1e-5)
     hits = output.logits["action"].argmax(1) == batch.labels["action"]
     assert outcome.correct == hits.sum().item()
     for (name, value), gradient in zip(before.items(), gradients, strict=True):
         assert torch.allclose(learner.names[name], value - 0.1 * gradient, atol=1e-6)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("accumulate", ["1", "2"])
+def test_step_loss_is_the_plain_cross_entropy_whatever_is_lowered(tiny: dict[str, str], accumulate: str) -> None:
+    settings = {"train__label_smoothing": "0.3", "train__auxiliary_weight": "0.7", "train__accumulate": accumulate}
+    learner = _learner(_config(tiny, **settings))
+    batch = _batch()
+    with torch.no_grad():
+        output = learner.model(normalise(batch.clips, learner.config.sampling))
+    logits, labels = output.logits["action"], batch.labels["action"]
+    outcome = learner.step(batch, number=0, lr=0.1)
+    assert outcome.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    lowered = F.cross_entropy(logits, labels, label_smoothing=0.3)
+    lowered += 0.7 * F.cross_entropy(output.auxiliary["action"], labels, label_smoothing=0.3)
+    assert outcome.objective == pytest.approx(lowered.item(), rel=1e-5)
 
 
 def test_the_average_follows_the_weights_by_its_decay_and_is_what_is_kept(tiny: dict[str, str]) -> None:
