@@ -12,13 +12,15 @@ from tdpn_cli import options, output, ranks
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core.evaluate.run import Evaluation
+    from tdpn_core.evaluate.run import Comparison, Evaluation
     from tdpn_core.runtime import Runtime
 
 EXAMPLES = options.epilog(
-    "tdpn eval runs/folder-tdpn-r18/best.pt",
+    "tdpn eval",
+    "tdpn eval runs/folder-tdpn-r18",
     "tdpn eval best.pt --views 10x3 --json",
     "tdpn eval eval-val-10x3/scores.safetensors --topk 1,2,5",
+    "tdpn eval a.pt b.pt",
     "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
     "tdpn eval best.pt --split test --submission out.zip",
 )
@@ -26,11 +28,13 @@ EXAMPLES = options.epilog(
 
 def evaluate(
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            help="Checkpoints, ours or another project's, or files of scores that tdpn eval left.", show_default=False
+            help="Checkpoints (tdpn's or another project's), run folders, or files of scores; several are compared "
+            "(default: the newest best.pt under runs/).",
+            show_default=False,
         ),
-    ],
+    ] = None,
     views: options.EvalViews = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Which clips: val, train or test (default: val).", show_default=False)
@@ -39,7 +43,9 @@ def evaluate(
     fuse: Annotated[
         str | None,
         typer.Option(
-            "--fuse", help="Weight of each file, such as 1,1.5; or search (default: equal).", show_default=False
+            "--fuse",
+            help="Score the weighted mean of all files: equal, search, or a weight for each, such as 1,1.5.",
+            show_default=False,
         ),
     ] = None,
     search_on: Annotated[
@@ -51,7 +57,11 @@ def evaluate(
     ] = "half",
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Prepared data set (default: that of the checkpoint).", show_default=False),
+        typer.Option(
+            "--data",
+            help="Prepared data set; other data than the checkpoint's is reported as such (default: the checkpoint's).",
+            show_default=False,
+        ),
     ] = None,
     classes: options.Classes = None,
     annotations: Annotated[
@@ -71,6 +81,13 @@ def evaluate(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Score frames of another size or rate than trained on.")
     ] = False,
+    only_shared: Annotated[
+        bool,
+        typer.Option(
+            "--only-shared-classes",
+            help="Where the data has a part of the checkpoint's classes: predict only these (default: over all).",
+        ),
+    ] = False,
     submission: Annotated[
         Path | None,
         typer.Option("--submission", help="Write the EPIC-KITCHENS-100 challenge's zip.", show_default=False),
@@ -83,14 +100,16 @@ def evaluate(
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score checkpoints, or take scores again: top-1, top-5, mean class accuracy, and a report beside it."""
+    """Score checkpoints, or measure saved scores again: top-1, top-5, mean class accuracy, and a report."""
     from tdpn_core.evaluate import run
+    from tdpn_core.evaluate.inputs import find_inputs
     from tdpn_core.evaluate.options import ScoreOptions
     from tdpn_core.evaluate.report import summary, write_report
     from tdpn_core.evaluate.scorefile import is_scores
 
     ks = options.parse_numbers(topk, where="--topk")
-    weights, searched = _fusion(fuse, search_on)
+    paths = find_inputs(files or [])
+    weights, searched = _fusion(fuse, search_on, len(paths))
     levels = _levels(sls)
     if submission is not None:
         from tdpn_core.evaluate.submission import check_submission_path, write_submission
@@ -98,28 +117,41 @@ def evaluate(
         check_submission_path(submission)
     if ranks.started(gpus, processes):
         return
-    from_scores = all(is_scores(path) for path in files)
+    wanted = ScoreOptions(
+        data=data,
+        split=split,
+        views=views,
+        workers=workers,
+        classes=classes,
+        allow_missing=allow_missing,
+        allow_mismatch=allow_mismatch,
+        only_shared=only_shared,
+    )
+    from_scores = all(is_scores(path) for path in paths)
+    compares = len(paths) > 1 and fuse is None
+    if compares and submission is not None:
+        raise UsageError("one model is submitted", where="--submission", hint="name one file, or add --fuse")
     with _alone() if from_scores else _joined(ranks.device(gpus, processes)) as runtime, output.progress() as progress:
-        result = run.evaluate_files(
-            files,
-            runtime=runtime,
-            options=ScoreOptions(
-                data=data,
-                split=split,
-                views=views,
-                workers=workers,
-                classes=classes,
-                allow_missing=allow_missing,
-                allow_mismatch=allow_mismatch,
-            ),
-            topk=ks,
-            weights=weights,
-            search_on=searched,
-            annotations=annotations,
-            out=out,
-            progress=progress,
-        )
+        if compares:
+            comparison = run.compare_files(
+                paths, runtime=runtime, options=wanted, topk=ks, annotations=annotations, out=out, progress=progress
+            )
+        else:
+            result = run.evaluate_files(
+                paths,
+                runtime=runtime,
+                options=wanted,
+                topk=ks,
+                weights=weights,
+                search_on=searched,
+                annotations=annotations,
+                out=out,
+                progress=progress,
+            )
     if not ranks.is_first():
+        return
+    if compares:
+        _finish_comparison(comparison, as_json=as_json)
         return
     report = write_report(result, out)
     if as_json:
@@ -134,7 +166,7 @@ def evaluate(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluate.report.text import apart, covered, is_partial
+    from tdpn_core.evaluate.report.text import apart, cautions, covered, is_partial, validated
 
     if result.epic:
         _show_epic(result)
@@ -144,10 +176,40 @@ def show(result: Evaluation) -> None:
         output.stdout.print(f"{result.clips} clips of {result.scores.origin.dataset} scored; none has a label.")
     if result.scores.origin.fused:
         output.say(f"fused: {result.scores.origin.checkpoint}")
+    if own := validated(result):
+        output.say(own)
+    for line in cautions(result):
+        output.say(f"note: {line}")
     if is_partial(result):
         output.say(f"note: {covered(result)}")
     if lacking := apart(result):
         output.say(f"note: {lacking}")
+
+
+def _finish_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Leave each model's report and the comparison, and print both."""
+    from rich.table import Table
+
+    from tdpn_core.evaluate.report import compared, comparison_rows, write_comparison, write_report
+
+    reports = [write_report(evaluation) for evaluation in comparison.evaluations]
+    path = write_comparison(comparison)
+    if as_json:
+        values = compared(comparison)
+        models = [model | {"report": str(report)} for model, report in zip(values["models"], reports, strict=True)]
+        output.print_json(values | {"models": models, "report": str(path)})
+        return
+    for evaluation in comparison.evaluations:
+        show(evaluation)
+    head, *rows = comparison_rows(comparison)
+    table = Table(title="Compared with the first, on the same clips", title_justify="left")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="left" if number < 2 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    output.stdout.print(table)
+    for report in (*reports, path):
+        output.stdout.print(f"[dim]report[/]  {report}", soft_wrap=True)
 
 
 def _alone() -> AbstractContextManager[None]:
@@ -194,13 +256,18 @@ def _show_epic(result: Evaluation) -> None:
 
 
 def _title(result: Evaluation) -> str:
-    return f"{result.scores.origin.dataset}, {result.split}, {result.views} views"
+    from rich.markup import escape
+
+    origin = result.scores.origin
+    return escape(f"{origin.checkpoint} on {origin.data}, {result.split}, {result.views} views")
 
 
-def _fusion(fuse: str | None, search_on: str) -> tuple[list[float] | None, str | list[Path] | None]:
+def _fusion(fuse: str | None, search_on: str, count: int) -> tuple[list[float] | None, str | list[Path] | None]:
     """Weights, and where they are searched."""
     if fuse is None:
         return None, None
+    if fuse == "equal":
+        return [1.0] * count, None
     if fuse == "search":
         paths = [Path(part) for part in search_on.split(",")]
         return None, paths if any(path.suffix for path in paths) else search_on
@@ -208,7 +275,9 @@ def _fusion(fuse: str | None, search_on: str) -> tuple[list[float] | None, str |
         return [float(part) for part in fuse.split(",")], None
     except ValueError:
         hint = "for example --fuse 1,1.5"
-        raise UsageError(f"{fuse!r} is neither a list of weights nor search", where="--fuse", hint=hint) from None
+        raise UsageError(
+            f"{fuse!r} is neither a list of weights nor equal nor search", where="--fuse", hint=hint
+        ) from None
 
 
 def _levels(text: str) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.evaluate.paired import sign_flip_test
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
@@ -73,27 +75,6 @@ def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[
         gmac=some["gmac"],
         clips_per_second=statistics.fmean(result["clips_per_second"] for result in results.values()),
     )
-
-
-def sign_flip_test(gains: npt.NDArray[np.int64]) -> float:
-    """Two-sided p-value of the exact paired permutation test on `gains` (clips,), whole numbers.
-
-    A clip's gain is how often it is recognised in a row minus how often in the first, over seeds and heads. If the two
-    rows were alike, every clip's gain were as likely to have the other sign: the p-value is the share of all 2^clips
-    sign patterns whose sum is as far from 0 as that observed. The clip is the unit, not (clip, seed): a clip that is
-    hard is hard for every seed. With one seed this is McNemar's exact test. What it cannot tell is how other seeds
-    would have come out: for that look at the deviation over seeds.
-    """
-    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
-    distribution = np.ones(1)  # of the sum, over -reach .. reach
-    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        coin = np.zeros(2 * size + 1)
-        coin[[0, -1]] = 0.5
-        for _ in range(count):
-            distribution = np.convolve(distribution, coin)
-    reach = len(distribution) // 2
-    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(gains.sum()))
-    return min(1.0, float(distribution[far].sum()))
 
 
 def rows_of(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -74,6 +74,8 @@ def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
         views=", ".join(dict.fromkeys(part.origin.views for part in parts)),
         coverage=_coverage([part.origin.coverage for part in parts], len(parts[0].ids)),
         fused=dict(zip(names, map(float, weights), strict=True)),
+        training=max((part.origin.training for part in parts), key=lambda known: known.clips if known else -1),
+        validation={},
     )
     return dataclasses.replace(parts[0], logits=logits, origin=origin)
 

@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdpn_core.errors import UsageError
-from tdpn_core.evaluate.options import ScoreOptions, default_folder
+from tdpn_core.evaluate.options import SCORES, ScoreOptions, default_folder
 from tdpn_core.evaluate.scorefile import Scores, is_scores, read_scores
 from tdpn_core.progress import Progress
+from tdpn_core.runs import BEST, newest_checkpoint
 
 if TYPE_CHECKING:
     from tdpn_core.runtime import Runtime
+
+
+def find_inputs(paths: Sequence[Path]) -> list[Path]:
+    """`paths`, where a run's folder stands for its `best.pt` and an evaluation's for its scores.
+
+    No path stands for the newest `best.pt` under `runs/`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not paths:
+        return [newest_checkpoint()]
+    return [next((path / name for name in (BEST, SCORES) if (path / name).is_file()), path) for path in paths]
 
 
 class Inputs:
@@ -46,11 +60,17 @@ class Inputs:
             assert self._runtime is not None
             forget(path, scores, self._runtime)
 
-    def folder_of(self, scores: Scores) -> Path:
-        """Where the report of a single file goes."""
-        (path,) = self.paths
-        beside = path.parent if is_scores(path) else default_folder(path, scores.origin.split, scores.origin.views)
-        return self._out or beside
+    def folders_of(self, scores: Sequence[Scores]) -> list[Path]:
+        """Where the report of each file goes, given the scores of each: beside it, or below `out`."""
+        pairs = list(zip(self.paths, scores, strict=True))
+        if self._out is None:
+            return [
+                path.parent if is_scores(path) else default_folder(path, part.origin.split, part.origin.views)
+                for path, part in pairs
+            ]
+        if len(pairs) == 1:
+            return [self._out]
+        return [self._out / f"{number}-{path.parent.name}-{path.stem}" for number, (path, _) in enumerate(pairs, 1)]
 
     def _read(self, path: Path) -> Scores:
         scores = read_scores(path)

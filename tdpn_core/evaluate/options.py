@@ -40,6 +40,9 @@ class ScoreOptions:
     allow_mismatch: bool = False
     """Frames may have been prepared otherwise than those that were trained on."""
 
+    only_shared: bool = False
+    """Where the data has a part of the checkpoint's classes: compare only these, an easier task."""
+
 
 DEFAULTS = ScoreOptions()
 

@@ -16,9 +16,10 @@ from tdpn_core.config import RunConfig, from_dict
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluate.epic import EPIC_100, EpicRow, is_epic, measure_epic
 from tdpn_core.evaluate.fuse import align, check_weights, fuse
-from tdpn_core.evaluate.inputs import Inputs
+from tdpn_core.evaluate.inputs import Inputs, find_inputs
 from tdpn_core.evaluate.metrics import Metrics, measure
 from tdpn_core.evaluate.options import DEFAULTS, SCORES, ScoreOptions
+from tdpn_core.evaluate.paired import Paired, compare_scores
 from tdpn_core.evaluate.scorefile import Scores, is_scores, read_scores, write_scores
 from tdpn_core.evaluate.search import search_weights, split_in_half
 from tdpn_core.files import make_folder
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
 
 HALF = "half"
 """In place of a split to search weights on: half of the reported split's clips, the other half being reported."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Several models on the same clips."""
+
+    evaluations: list[Evaluation]
+    """Of each, over all clips that it scored."""
+
+    paired: list[dict[str, Paired]]
+    """By head, each but the first compared with the first on the clips that all scored."""
+
+    folder: Path
+    """Where the comparison is written; each evaluation has a folder of its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +128,8 @@ def evaluate_files(
 ) -> Evaluation:
     """Score the checkpoints among `paths`, read the files of scores, fuse what is more than one, and measure.
 
+    A run's folder stands for its `best.pt`, and no path for the newest one under `runs/`.
+
     Args:
         paths: checkpoints and files of scores, in any mixture.
         runtime: where checkpoints are scored; None will do for files of scores.
@@ -134,8 +151,8 @@ def evaluate_files(
         ShardError, ClipError: a clip cannot be read; there is no result without it, unless missing ones are allowed.
         Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
-    if min(topk, default=0) < 1:
-        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+    _check_topk(topk)
+    paths = find_inputs(paths)
     _check_call(paths, weights, search_on)
     lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
@@ -144,7 +161,7 @@ def evaluate_files(
     job = Inputs(paths, runtime, options, out, progress)
     if len(paths) == 1:
         scores = job.scores(options.split)[0]
-        folder = job.folder_of(scores)
+        (folder,) = job.folders_of([scores])
     else:
         scores = _fused(job, weights, search_on, options, progress)
         folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
@@ -154,6 +171,44 @@ def evaluate_files(
     if annotations is not None and lists is not None:
         scores = _apart(scores, annotations, lists)
     return measure_scores(scores, folder=folder, topk=topk, seconds=time.perf_counter() - began)
+
+
+def compare_files(
+    paths: Sequence[Path],
+    *,
+    runtime: Runtime | None,
+    options: ScoreOptions = DEFAULTS,
+    topk: tuple[int, ...] = (1, 5),
+    annotations: Path | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Score each of `paths` as `evaluate_files` does with one, and compare all with the first on the same clips.
+
+    Raises:
+        UsageError: `topk` has a number below 1.
+        TdpnError: see `evaluate_files`; models of other classes, or scores of other clips, are not compared.
+    """
+    _check_topk(topk)
+    paths = find_inputs(paths)
+    lists = None if annotations is None else _lists(annotations)
+    if out is not None:
+        make_folder(out)
+    job = Inputs(paths, runtime, options, out, progress)
+    scores = job.scores(options.split)
+    first, *others = align(scores, allow_missing=options.allow_missing, progress=progress)
+    paired = [compare_scores(first, other) for other in others]
+    folders = job.folders_of(scores)
+    job.forget()
+    if annotations is not None and lists is not None:
+        scores = [_apart(part, annotations, lists) for part in scores]
+    return Comparison(
+        evaluations=[
+            measure_scores(part, folder=folder, topk=topk) for part, folder in zip(scores, folders, strict=True)
+        ],
+        paired=paired,
+        folder=out or paths[0].parent / f"compared-{first.origin.split}",
+    )
 
 
 def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 5), seconds: float = 0.0) -> Evaluation:
@@ -170,6 +225,11 @@ def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 
     if is_epic(list(scores.classes)) and len(heads) == 2:
         epic = measure_epic(probabilities, scores.labels, scores.ids, scores.origin.subsets, scores.origin.split)
     return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, epic=epic)
+
+
+def _check_topk(topk: tuple[int, ...]) -> None:
+    if min(topk, default=0) < 1:
+        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
 
 
 def _lists(annotations: Path) -> Mapping[str, Path]:

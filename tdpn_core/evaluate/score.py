@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,12 @@ import torch
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.config import RunConfig, parse_views, to_dict
 from tdpn_core.errors import ClipError, Interrupted, ShardError, Stopped, UsageError
-from tdpn_core.evaluate.match import Columns, check_frames, class_columns, reordered
+from tdpn_core.evaluate.match import check_data, check_frames, match_classes, reordered
 from tdpn_core.evaluate.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
 from tdpn_core.evaluate.partial import PartialScores
 from tdpn_core.evaluate.scorefile import Coverage, Origin, Scores, write_scores
 from tdpn_core.evaluate.scores import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
+from tdpn_core.evaluate.trained import overlap
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.dataset import ViewClips
@@ -63,6 +65,17 @@ def score_checkpoint(
     with stop_requests() as stop:
         job.run(listener, stop)
     return job.finish(keep=keep)
+
+
+def _validated(checkpoint: Checkpoint) -> dict[str, float]:
+    """What the run's own validation found at the end of the epoch that these weights are of."""
+    row = checkpoint.state.history[-1] if checkpoint.state.history else {}
+    top1 = row.get("val_top1", math.nan)
+    return (
+        {"epoch": float(row["epoch"]), "top1": float(top1)}
+        if math.isfinite(top1) and checkpoint.state.batch == 0
+        else {}
+    )
 
 
 def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
@@ -114,8 +127,14 @@ class _Job:
             raise UsageError(f"the split {self.split!r} has no clips", where=self.data, hint="choose another --split")
         if not options.allow_mismatch:
             check_frames(self.config.data, self.clips.manifest, where=path)
-        self.columns: Columns = class_columns(
-            self.config.data.classes, self.clips.classes, where=path, owner=self.clips.manifest.dataset
+        if options.data is None:
+            check_data(self.config.data, self.clips.manifest, self.data, where=path)
+        self.matched = match_classes(
+            self.config.data.classes,
+            self.clips.classes,
+            where=path,
+            owner=self.clips.manifest.dataset,
+            only_shared=options.only_shared,
         )
         self.views_at_once = options.views_at_once or VIEWS_AT_ONCE[runtime.device_type]
         self.weights = weights_digest(checkpoint)
@@ -123,8 +142,9 @@ class _Job:
         self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
 
     def announce(self, progress: Progress) -> None:
-        for head in reordered(self.columns):
-            progress.say(f"{head}: the data has its classes in another order than the checkpoint; matched by name")
+        for head in reordered(self.matched.columns):
+            if head not in self.matched.subsets:
+                progress.say(f"{head}: the data has its classes in another order than the checkpoint; matched by name")
 
     def run(self, progress: Progress, stop: StopRequest) -> None:
         """Score what is not scored yet and is this process's part."""
@@ -191,9 +211,9 @@ class _Job:
         rows = np.array(scored.clips)
         return Scores(
             ids=[store.ids[clip] for clip in scored.clips],
-            classes=store.classes,
+            classes=self.matched.classes,
             labels={head: labels[rows] for head, labels in store.labels.items()},
-            logits={head: scored.logits[head][:, :, self.columns[head]] for head in store.classes},
+            logits={head: scored.logits[head][:, :, self.matched.columns[head]] for head in store.classes},
             origin=Origin(
                 checkpoint=str(self.path),
                 weights=self.weights,
@@ -207,6 +227,10 @@ class _Job:
                 notes=across_notes(manifest, self.split),
                 subsets=manifest.subsets,
                 settings=json.loads(json.dumps(to_dict(self.config))),
+                trained_on=self.config.data.digest,
+                training=overlap(self.config.data, self.path.parent, store, rows),
+                parts=self.matched.subsets,
+                validation=_validated(self.checkpoint),
             ),
         )
 

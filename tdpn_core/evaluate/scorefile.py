@@ -49,6 +49,20 @@ class Coverage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """How many of the scored clips a run was trained on."""
+
+    __pydantic_config__ = _STRICT
+
+    clips: int
+    """By name or by content."""
+
+    by_id: int
+    by_content: int
+    """Those whose stored pixels are the same to the last bit, under any name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where scores come from."""
 
@@ -81,6 +95,18 @@ class Origin:
 
     fused: dict[str, float] = dataclasses.field(default_factory=dict)
     """Weight of each file that was fused."""
+
+    trained_on: str = ""
+    """Digest of the data that the network was trained on; empty where it is not known."""
+
+    training: Overlap | None = None
+    """How many of the scored clips the network was trained on; None where it is not known."""
+
+    parts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """Of each head whose classes the data has only a part of: how many, and how many the checkpoint has."""
+
+    validation: dict[str, float] = dataclasses.field(default_factory=dict)
+    """The run's own validation of these weights: `epoch` and `top1`."""
 
     notes: list[str] = dataclasses.field(default_factory=list)
     """What a reader of the numbers should know."""

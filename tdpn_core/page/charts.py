@@ -17,10 +17,13 @@ Points = Sequence[tuple[float, float]]
 _SMALLEST_RANGE = 1e-11  # below, an axis has one tick: the digits of a label cannot tell two apart
 _LEVELS = 10
 _LABELLED_ROWS = 24
-"""Classes up to which the rows of a matrix have their names beside them."""
+"""Classes up to which the rows of a matrix have their names next to them."""
+
+_NUMBERED = 20
+"""Classes up to which the columns of a matrix are named and its cells have numbers: beyond, they cannot be read."""
 
 _NAMED_CELLS = 40
-"""Classes up to which each cell of a matrix tells its numbers when pointed at: beyond, the page would be megabytes."""
+"""Classes up to which each cell of a matrix shows its share when pointed at: beyond, the page would be megabytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +67,18 @@ def line_chart(title: str, series: Mapping[str, Points], *, x: str, y: str, perc
     return block("figure", caption=title, drawing=drawing, legend=list(shown) if len(shown) > 1 else [])
 
 
-def matrix_chart(title: str, shares: npt.NDArray[np.floating], names: Sequence[str], *, verb: str) -> Markup:
+def matrix_chart(
+    title: str,
+    shares: npt.NDArray[np.floating],
+    names: Sequence[str],
+    *,
+    verb: str,
+    counts: npt.NDArray[np.integer] | None = None,
+) -> Markup:
     """A square matrix of shares in [0, 1], the darker the higher; rows and columns are `names`.
 
-    Where they are few, pointing at a cell tells "<row> <verb> <column>: <share>".
+    Up to `_NUMBERED` names, columns are named as rows are, and each cell shows its number of `counts`. Up to
+    `_NAMED_CELLS`, pointing at a cell shows "<row> <verb> <column>: <share>".
     """
     size = len(names)
     level = np.ceil(np.nan_to_num(shares) * _LEVELS).astype(int)
@@ -87,8 +98,21 @@ def matrix_chart(title: str, shares: npt.NDArray[np.floating], names: Sequence[s
     longest = max(map(len, labels), default=0)
     letter = 0.036 * size  # high; the widest letters are as wide
     left = round(min(0.62 * letter * longest + 0.4 * letter, 0.6 * size), 2)
-    frame = {"left": left if labels else 0, "letter": round(letter, 3)}
-    drawing = block("matrix", title=title, size=size, levels=levels, cells=cells, labels=labels, frame=frame)
+    numbered = size <= _NUMBERED
+    frame = {
+        "left": left if labels else 0,
+        "top": left if numbered else 0,
+        "letter": round(letter, 3),
+        "digit": round(min(letter, 0.9 / max(1, len(str(int(counts.max()))))), 3) if counts is not None else 0,
+    }
+    numbers = []
+    if numbered and counts is not None:
+        dark = level > _LEVELS // 2
+        cells_with = np.argwhere(counts > 0).tolist()
+        numbers = [(column, row, int(counts[row, column]), bool(dark[row, column])) for row, column in cells_with]
+    drawing = block(
+        "matrix", title=title, size=size, levels=levels, cells=cells, labels=labels, frame=frame, numbers=numbers
+    )
     return block("figure", caption=title, drawing=drawing, legend=[])
 
 

@@ -65,6 +65,8 @@ class ClipStore:
         self._sizes = np.stack([self._column(indices, "height"), self._column(indices, "width")], axis=1)
         self._sources = [os.fsdecode(name) for name in self._column(indices, "source")]
         self.ids: list[str] = [os.fsdecode(name) for name in self._column(indices, "id")]
+        self.digests: list[str] = [digest.decode() for digest in self._column(indices, "sha256")]
+        """(N,) sha256 of each clip's items: clips of the same digest have the same pixels."""
         self.counts: NDArray[np.int64] = self._column(indices, "frames").astype(np.int64)
         """(N,) frames of each clip."""
         self.fps: NDArray[np.float64] = self._column(indices, "fps")

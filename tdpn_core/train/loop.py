@@ -18,6 +18,7 @@ from tdpn_core.config import VALIDATION_VIEWS, RunConfig, to_dict
 from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import Probabilities, score_split
+from tdpn_core.evaluate.trained import write_training_clips
 from tdpn_core.failpoints import failpoint
 from tdpn_core.progress import SILENT, Progress, Silent
 from tdpn_core.runs import BEST, LAST
@@ -97,6 +98,8 @@ def train(
         if is_over(config.train, trainer.state):
             progress.say(f"{folder} is finished: {trainer.state.epoch} epochs; nothing is left to train")
         with record.running(trainer.state):  # the folder is written to from here on
+            if runtime.is_main:
+                write_training_clips(folder, clips)
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
 

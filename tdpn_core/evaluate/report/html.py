@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from tdpn_core.errors import ShardError, TdpnError
+from tdpn_core.errors import TdpnError
 from tdpn_core.evaluate.metrics import Metrics
-from tdpn_core.evaluate.report.previews import preview
+from tdpn_core.evaluate.report.previews import Films
 from tdpn_core.evaluate.report.published import published_rows
 from tdpn_core.evaluate.report.text import (
     apart,
+    cautions,
     confused_rows,
     covered,
     epic_rows,
@@ -23,31 +24,38 @@ from tdpn_core.evaluate.report.text import (
     met_classes,
     title,
     unmet,
+    validated,
 )
 from tdpn_core.evaluate.run import Evaluation
 from tdpn_core.page import Section, render_page
 from tdpn_core.page.charts import line_chart, matrix_chart
 from tdpn_core.page.parts import Cell, Clip, Share, Tile, clips, details, facts, grid, note, table, text, tiles, warning
-from tdpn_core.shards import ClipStore
-from tdpn_core.video.program import find_ffmpeg
 
 _EXTREMES = 10
 """Classes in each of the tables of the best and the worst."""
 
 _WRONG = 8
-"""Clips that are shown, of each head."""
+"""Confident errors that are shown, of each head."""
+
+_PAIRS = 6
+"""Classes of which a right and a wrong clip are shown, of each head."""
+
+CONFIDENT = 0.5
+"""Probability from which an error is a confident one: above all other classes together."""
 
 
 def html(evaluation: Evaluation) -> str:
     """The whole page, with everything in it."""
     origin = evaluation.scores.origin
     sections = [Section("Result", _result(evaluation))]
+    films = Films(Path(origin.data), evaluation.split)
     for head, metrics in evaluation.heads.items():
         of = f", {head}" if len(evaluation.heads) > 1 else ""
         sections += [
             Section(f"Classes{of}", _classes(metrics)),
             Section(f"Confusion{of}", _confusion(metrics)),
-            Section(f"Confidently wrong{of}", _wrong(evaluation, head)),
+            Section(f"Confidently wrong{of}", _wrong(evaluation, head, films)),
+            Section(f"Right and wrong by class{of}", _pairs(evaluation, head, films)),
             Section(f"Calibration{of}", [_calibration(metrics)]),
         ]
     sections += [
@@ -59,7 +67,8 @@ def html(evaluation: Evaluation) -> str:
 
 
 def _result(evaluation: Evaluation) -> list[Markup]:
-    blocks = [note(line) for line in evaluation.scores.origin.notes]
+    blocks = [warning(f"{line}.") for line in cautions(evaluation)]
+    blocks += [note(line) for line in evaluation.scores.origin.notes]
     if not evaluation.heads:
         return [*blocks, text("No clip has a label: there are scores, and nothing to measure them by.")]
     if is_partial(evaluation):
@@ -71,6 +80,8 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         blocks += [note(line) for line in filter(None, [apart(evaluation)])]
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
+    if own := validated(evaluation):
+        blocks.append(note(own))
     for name, (top, *rows) in published_rows(evaluation).items():
         blocks.append(table(name, top, rows))
     return blocks
@@ -119,11 +130,13 @@ def _confusion(metrics: Metrics) -> list[Markup]:
     met = np.flatnonzero(metrics.confusion.sum(axis=0) + metrics.confusion.sum(axis=1))
     counts = metrics.confusion.sum(axis=1, keepdims=True)
     shares = (metrics.confusion / np.maximum(counts, 1))[np.ix_(met, met)]
+    numbers = metrics.confusion[np.ix_(met, met)]
     names = [row.name for row in met_classes(metrics)]
     caption = (
-        "Each row is a class, each column what its clips were taken for; the stronger the colour, the larger the share"
+        "Each row is a class, each column what its clips were predicted as; the stronger the colour, the larger the "
+        "share of the row"
     )
-    blocks = [matrix_chart(caption, shares, names, verb="taken for")] if len(names) > 1 else []
+    blocks = [matrix_chart(caption, shares, names, verb="taken for", counts=numbers)] if len(names) > 1 else []
     top, *rows = confused_rows(metrics)
     if rows:
         cells: list[list[Cell]] = [[true, guess, int(count)] for true, guess, count in rows]
@@ -131,39 +144,57 @@ def _confusion(metrics: Metrics) -> list[Markup]:
     return [*blocks, note("No clip was taken for another class.")]
 
 
-def _wrong(evaluation: Evaluation, head: str) -> list[Markup]:
-    """The clips that were taken for another class with the highest probability, as films."""
+def _wrong(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
+    """The clips that were predicted as another class with the highest probability, of `CONFIDENT` at least."""
     probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
     guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero((labels >= 0) & (guess != labels))
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:_WRONG].tolist()
-    if not chosen:
+    if not len(wrong):
         return [note("No clip was taken for another class.")]
+    confident = wrong[sure[wrong] >= CONFIDENT]
+    blocks = []
+    if few := len(wrong) - len(confident):
+        blocks.append(note(f"{few} of {len(wrong)} errors have a probability below {CONFIDENT:.0%} and are not shown."))
+    chosen = confident[np.argsort(-sure[confident], kind="stable")][:_WRONG].tolist()
+    return [*blocks, *_shown(evaluation, head, chosen, films, "Most confident errors")]
+
+
+def _pairs(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
+    """Of the classes of lowest accuracy that have both, a recognised clip next to one that was not recognised."""
+    probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
+    guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    rows = [(row.accuracy, label) for label, row in enumerate(evaluation.heads[head].classes) if row.accuracy]
+    mixed = [label for accuracy, label in sorted(rows) if accuracy < 1][:_PAIRS]
+    chosen = []
+    for label in mixed:
+        own = labels == label
+        for rows_of in (np.flatnonzero(own & (guess == label)), np.flatnonzero(own & (guess != label))):
+            chosen.append(int(rows_of[np.argmax(sure[rows_of])]))
+    return _shown(evaluation, head, chosen, films, "A right and a wrong clip of each class") if chosen else []
+
+
+def _shown(evaluation: Evaluation, head: str, chosen: list[int], films: Films, caption: str) -> list[Markup]:
+    """Some clips as films with their predictions, or as a table where they cannot be shown."""
+    probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
+    guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     names = evaluation.scores.classes[head]
-    films, failed = [], ""
+    shown, failed = [], ""
     try:
-        store, program = ClipStore(Path(evaluation.scores.origin.data), evaluation.split), find_ffmpeg()
-        row = {name: number for number, name in enumerate(store.ids)}
         for number in chosen:
-            name = evaluation.ids[number]
-            if name not in row:
-                raise ShardError("is not in the prepared data", where=name)
-            own = probabilities[number, labels[number]]
-            lines = [
-                f"{sure[number]:.0%} {names[guess[number]]}",
-                f"{own:.0%} {names[labels[number]]} (true)",
-                name,
-            ]
-            films.append(Clip(name, preview(store, row[name], program), lines))
+            name, true = evaluation.ids[number], names[labels[number]]
+            first = f"{sure[number]:.0%} {names[guess[number]]}"
+            right = guess[number] == labels[number]
+            second = "right" if right else f"{probabilities[number, labels[number]]:.0%} {true} (true)"
+            shown.append(Clip(name, films.of(name), [first, second, name]))
     except TdpnError as error:
         failed = str(error)
-    blocks = [clips(films)] if films else []
+    blocks = [clips(shown)] if shown else []
     if failed:
         cells = [
             [evaluation.ids[number], names[labels[number]], names[guess[number]], Share(float(sure[number]))]
             for number in chosen
         ]
-        blocks.append(table("Most confident errors", ["clip", "true", "predicted", "probability"], cells))
+        blocks.append(table(caption, ["clip", "true", "predicted", "probability"], cells))
         blocks.append(note(f"Not all can be shown: {failed}"))
     return blocks
 

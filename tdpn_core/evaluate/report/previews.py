@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.errors import ClipError
+from tdpn_core.errors import ClipError, ShardError
 from tdpn_core.shards import ClipStore
 from tdpn_core.video.child import Limits, run_child
-from tdpn_core.video.program import Program
+from tdpn_core.video.program import Program, find_ffmpeg
 
 SIDE = 128
 """Pixels of a film's shorter side, at most."""
@@ -25,6 +26,33 @@ MOST_BYTES = 150_000
 
 _LIMITS = Limits(seconds=60.0, output_bytes=64 << 20)
 _COARSER = (30, 38, 46)
+
+
+class Films:
+    """Films of the clips of a split by name, each made once."""
+
+    def __init__(self, data: Path, split: str) -> None:
+        self._data, self._split = data, split
+        self._made: dict[str, bytes] = {}
+
+    def of(self, name: str) -> bytes:
+        """See `preview`.
+
+        Raises:
+            ShardError: the data or the clip is no longer there, or damaged.
+            ClipError: the clip cannot be read or encoded.
+        """
+        if name not in self._made:
+            store, rows, program = self._opened
+            if name not in rows:
+                raise ShardError("is not in the prepared data", where=name)
+            self._made[name] = preview(store, rows[name], program)
+        return self._made[name]
+
+    @cached_property
+    def _opened(self) -> tuple[ClipStore, dict[str, int], Program]:
+        store = ClipStore(self._data, self._split)
+        return store, {name: row for row, name in enumerate(store.ids)}, find_ffmpeg()
 
 
 def preview(store: ClipStore, clip: int, program: Program) -> bytes:

@@ -37,6 +37,8 @@ def published_rows(evaluation: Evaluation) -> dict[str, list[Row]]:
     classes = {head: len(names) for head, names in evaluation.scores.classes.items()}
     if CLASSES.get(origin.dataset) != classes or origin.split == "train" or origin.fused or model.get("width", 1) != 1:
         return {}
+    if origin.parts:
+        return {}  # the data has some of the classes only
     own = next((rows for name, rows in PUBLISHED.items() if name == model.get("name")), ())
     tables = {}
     for head, metrics in evaluation.heads.items():

@@ -30,7 +30,12 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "rejected": coverage.on_disk - coverage.decoded,
         "coverage": dataclasses.asdict(coverage),
         "fused": origin.fused,
-        "notes": origin.notes,
+        "same_data": origin.trained_on == origin.data_digest if origin.trained_on else None,
+        "trained_on_digest": origin.trained_on,
+        "training_clips": None if origin.training is None else dataclasses.asdict(origin.training),
+        "class_subsets": {head: list(counts) for head, counts in origin.parts.items()},
+        "run_validation": origin.validation,
+        "notes": [*origin.notes, *cautions(evaluation)],
         "seconds": round(evaluation.seconds, 3),
         "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()},
         "epic": [dataclasses.asdict(row) for row in evaluation.epic],
@@ -45,20 +50,22 @@ def markdown(evaluation: Evaluation) -> str:
         f"{covered(evaluation)} {origin.views} views (clips in time x crops), {evaluation.seconds:.1f} s.",
         f"Checkpoint `{origin.checkpoint}` (weights `{origin.weights[:16]}`), data `{origin.data}` "
         f"(digest `{origin.data_digest[:16]}`).",
+        *filter(None, [validated(evaluation)]),
         *origin.notes,
+        *(f"**Note:** {line}." for line in cautions(evaluation)),
     ]
     if not evaluation.heads:
         parts.append("No clip has a label: there are scores, and nothing to measure them by.")
     if evaluation.epic:
-        parts += ["## EPIC-KITCHENS", _table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
+        parts += ["## EPIC-KITCHENS", markdown_table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
     for name, rows in published_rows(evaluation).items():
-        parts += [f"## {name}", _table(rows)]
+        parts += [f"## {name}", markdown_table(rows)]
     for head, metrics in evaluation.heads.items():
-        parts += [f"## {head}", _table(headline(metrics)), "### Classes", _table(class_rows(metrics))]
+        parts += [f"## {head}", markdown_table(headline(metrics)), "### Classes", markdown_table(class_rows(metrics))]
         parts += filter(None, [unmet(metrics)])
         confused = confused_rows(metrics)
         if len(confused) > 1:
-            parts += ["### Most confused", _table(confused)]
+            parts += ["### Most confused", markdown_table(confused)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,6 +95,39 @@ def covered(evaluation: Evaluation) -> str:
     if unlabelled and evaluation.heads:
         parts.append(f"{unlabelled} of the scored have no label")
     return "; ".join(parts) + "."
+
+
+def cautions(evaluation: Evaluation) -> list[str]:
+    """What makes the numbers other than a run's own result: other data, clips that it was trained on, other classes."""
+    origin = evaluation.scores.origin
+    lines = []
+    if origin.trained_on and origin.trained_on != origin.data_digest:
+        lines.append(f"{origin.data} is not the data that the checkpoint was trained on (its digest differs)")
+    if (known := origin.training) is not None and known.clips:
+        lines.append(
+            f"{known.clips} of the {origin.coverage.scored} scored clips are in the run's training split: "
+            f"{known.by_id} by name, {known.by_content} by content"
+        )
+    elif known is None and origin.trained_on and origin.trained_on != origin.data_digest:
+        lines.append("which clips the checkpoint was trained on is not known, so some of these may be among them")
+    for head, (present, count) in origin.parts.items():
+        among = f"predictions are over all {count}"
+        if len(evaluation.scores.classes[head]) == present:
+            among = f"predictions are restricted to these {present}, which is an easier task"
+        lines.append(f"the data has {present} of the checkpoint's {count} {head} classes; {among}")
+    return lines
+
+
+def validated(evaluation: Evaluation) -> str | None:
+    """The run's own validation of these weights, and why it may differ; None where there is none to compare with."""
+    origin = evaluation.scores.origin
+    if not origin.validation or origin.split != "val" or not evaluation.heads:
+        return None
+    found = origin.validation
+    text = f"The run's own validation after epoch {found['epoch']:g}: top-1 {found['top1']:.2%} at 1x1 views"
+    reasons = [f"this score is at {origin.views}"] if origin.views != "1x1" else []
+    reasons += ["this score is on other data"] if origin.trained_on != origin.data_digest else []
+    return f"{text}; {' and '.join(reasons)}." if reasons else f"{text}."
 
 
 def is_partial(evaluation: Evaluation) -> bool:
@@ -185,7 +225,8 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.2%} to {interval[1]:.2%}"
 
 
-def _table(rows: list[Row]) -> str:
+def markdown_table(rows: list[Row]) -> str:
+    """A heading and rows as a Markdown table."""
     head, *body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (head, rule, *body))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tdpn_core.ablate.compare import Row, compare, rows_of, sign_flip_test
+from tdpn_core.ablate.compare import Row, compare, rows_of
 from tdpn_core.ablate.plot import write_plot
 from tdpn_core.ablate.run import Ablation
 from tdpn_core.ablate.tables import cells, columns, csv_table, latex_table, markdown_table
+from tdpn_core.evaluate.paired import sign_flip_test
 
 
 def row(name: str, paper: float | None = None) -> Row:

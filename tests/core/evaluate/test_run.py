@@ -383,9 +383,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
         evaluate(path, runtime=CPU, workers=0)
 
 
-def test_a_run_folder_and_what_is_no_checkpoint_are_told(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=rf"a folder, not a checkpoint; name {checkpoint.parent}/best\.pt"):
-        evaluate(checkpoint.parent, runtime=CPU)
+def test_evaluate_of_what_is_no_checkpoint_is_refused(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a folder, not a checkpoint; name a checkpoint in it"):
         evaluate(tmp_path, runtime=CPU)
     (tmp_path / "metrics.csv").write_text("epoch,loss\n")

@@ -133,3 +133,14 @@ def test_a_matrix_of_many_classes_stays_small() -> None:
     sparse = charts.matrix_chart("m", np.eye(400), names, verb="taken for")
     assert sparse.count("h1v1h-1z") == 400
     assert len(sparse) < 20_000
+
+
+def test_matrix_of_few_classes_names_columns_and_shows_counts() -> None:
+    counts = np.array([[12, 3], [0, 5]])
+    made = charts.matrix_chart("m", counts / counts.sum(axis=1, keepdims=True), ["a", "b"], verb="as", counts=counts)
+    assert re.findall(r"rotate\(-90\)[^>]*>(\w+)</text>", made) == ["a", "b"]
+    assert re.findall(r'class="count[^>]*>(\d+)</text>', made) == ["12", "3", "5"]
+    names = [str(number) for number in range(21)]
+    many = charts.matrix_chart("m", np.eye(21), names, verb="as", counts=np.eye(21, dtype=int))
+    assert "rotate" not in many
+    assert 'class="count' not in many
