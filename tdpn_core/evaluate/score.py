@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import signal
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
+from tdpn_core.claim import claimed
 from tdpn_core.config import RunConfig, parse_views, to_dict
-from tdpn_core.errors import ClipError, Interrupted, ShardError, Stopped, UsageError
+from tdpn_core.errors import ClipError, Interrupted, InUseError, ShardError, Stopped, UsageError
 from tdpn_core.evaluate.match import check_data, check_frames, match_classes, reordered
 from tdpn_core.evaluate.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
 from tdpn_core.evaluate.partial import PartialScores
@@ -54,6 +56,7 @@ def score_checkpoint(
         CheckpointError: damaged, or trained on other classes or otherwise prepared frames than the data has.
         UsageError: the split is empty.
         ShardError, ClipError: a clip cannot be read.
+        InUseError: another process scores into the same folder.
         Stopped: SIGINT or SIGTERM came; what was scored is saved.
     """
     foreign = path.is_file() and not is_checkpoint(path)
@@ -62,9 +65,10 @@ def score_checkpoint(
     job = _Job(path, checkpoint, options, runtime, folder)
     listener = progress if runtime.is_main else SILENT
     job.announce(listener)
-    with stop_requests() as stop:
-        job.run(listener, stop)
-    return job.finish(keep=keep)
+    with job.claim():
+        with stop_requests() as stop:
+            job.run(listener, stop)
+        return job.finish(keep=keep)
 
 
 def _validated(checkpoint: Checkpoint) -> dict[str, float]:
@@ -82,7 +86,9 @@ def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
     """Remove what `score_checkpoint` kept of the checkpoint at `path`, for which it gave `scores`."""
     runtime.barrier()
     if runtime.is_main:
-        PartialScores(default_folder(path, scores.origin.split, scores.origin.views) / _PARTIAL, "").remove()
+        folder = default_folder(path, scores.origin.split, scores.origin.views)
+        with suppress(InUseError), _claimed(folder):  # another evaluation that began since removes its own
+            PartialScores(folder / _PARTIAL, "").remove()
 
 
 def _prepared(path: Path, data: Path | None) -> Path:
@@ -102,6 +108,11 @@ def weights_digest(checkpoint: Checkpoint) -> str:
         hasher.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
+
+
+def _claimed(folder: Path) -> AbstractContextManager[bool]:
+    """The claim on an evaluation's folder."""
+    return claimed(folder, "evaluating", hint="wait until it has finished, or choose another --out")
 
 
 class _Job:
@@ -140,6 +151,14 @@ class _Job:
         self.weights = weights_digest(checkpoint)
         self.folder = folder or default_folder(path, self.split, self.views)
         self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
+
+    def claim(self) -> AbstractContextManager[object]:
+        """Held by the main process while partial scores are written and removed.
+
+        Raises:
+            InUseError: another evaluation works in the folder.
+        """
+        return _claimed(self.folder) if self.runtime.is_main else nullcontext()
 
     def announce(self, progress: Progress) -> None:
         for head in reordered(self.matched.columns):

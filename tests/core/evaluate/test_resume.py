@@ -15,7 +15,8 @@ import torch
 from scored import CPU, fresh
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.errors import Stopped
+from tdpn_core.claim import claimed
+from tdpn_core.errors import InUseError, Stopped
 from tdpn_core.evaluate import partial, score
 from tdpn_core.evaluate.options import ScoreOptions
 from tdpn_core.evaluate.partial import PartialScores
@@ -222,4 +223,21 @@ def test_a_clip_that_was_missing_is_tried_again(checkpoint: Path, whole: bytes, 
     job.run(score.SILENT, score.StopRequest())
     scores = job.finish()
     assert scores.origin.coverage.missing == {}
+    assert (tmp_path / "scores.safetensors").read_bytes() == whole
+
+
+def test_second_evaluation_of_a_checkpoint_is_refused_and_leaves_the_firsts_parts(
+    checkpoint: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 3)
+        with pytest.raises(OSError, match="gone"):
+            score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
+    parts = sorted(path.name for path in (tmp_path / "partial").iterdir())
+    with claimed(tmp_path, "evaluating", hint="wait"):
+        message = rf"process {os.getpid()} on .* has been evaluating here since .*; wait until it has finished"
+        with pytest.raises(InUseError, match=message):
+            score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
+        assert sorted(path.name for path in (tmp_path / "partial").iterdir()) == parts
+    score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
     assert (tmp_path / "scores.safetensors").read_bytes() == whole
