@@ -1,11 +1,12 @@
 """The table of a GPU: TDPN-R50 and R101, 8 and 32 frames of 224², bf16, training and inference.
 
-    python benchmarks/gpu.py [--data PREPARED] [--batch-size 8] [--rounds 10] [--only r50]
+    python benchmarks/gpu.py [--batch-size 8] [--rounds 10] [--only r50] [--seconds 100] [--rehearse]
 
 For each network: the plain form (NCTHW, 3D convolutions) under the same autocast, channels-last 3D convolutions, frames
 folded into 2D convolutions, and the faster of the two through torch.compile; clips/s, share of the GPU's dense bf16
-peak, memory, ratio to the plain form. With --data it then trains the last network for some steps on prepared clips and
-prints the share of the time that it waits for them. Without a GPU it says so, and measures nothing.
+peak, memory, ratio to the plain form. Compiling takes longest and comes last; after --seconds nothing more is begun.
+`gpu_step.py` has a profile of a step and the share of waiting for clips. Without a GPU it says so, and measures
+nothing; --rehearse runs all of it on the CPU with a tiny network.
 """
 
 from __future__ import annotations
@@ -13,33 +14,57 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 
 from tdpn_core.bench.compute import Bench, bench_inference, bench_training
-from tdpn_core.bench.device import measure_peak, wait
+from tdpn_core.bench.device import Peak, measure_peak
 from tdpn_core.bench.subject import Subject, choose_subject
 from tdpn_core.model import layout
 from tdpn_core.runtime import set_up
-from tdpn_core.sampling.dataset import TrainingClips
-from tdpn_core.sampling.loader import TrainingLoader, loader_workers
-from tdpn_core.shards import ClipStore
 
-AIM_PEAK, AIM_RATIO, AIM_WAITING = 0.45, 1.5, 0.02
+AIM_PEAK, AIM_RATIO = 0.45, 1.5
+TINY = {"arch": "r18", "width": 0.125, "size": 32}
+BENCH: dict[str, Callable[..., Bench]] = {"train": bench_training, "infer": bench_inference}
 
 
-def forms(subject: Subject, what: str, rounds: int) -> None:
-    """A line for each layout, and one for the fastest compiled."""
-    bench = bench_training if what == "train" else bench_inference
-    peak = measure_peak(subject.runtime)
-    results: dict[layout.Layout, Bench] = {}
-    for name in ("channels_last", "folded"):
-        layout.DECISION["cuda", what == "train"] = name
-        results[name] = bench(subject, rounds=rounds, peak=peak)
-        line(subject, what, name, results[name])
-    layout.DECISION["cuda", what == "train"] = fastest = max(results, key=lambda name: results[name].ratio)
-    line(subject, what, f"{fastest}, compiled", bench(subject, rounds=rounds, peak=peak, compiled=True))
+@dataclass
+class Table:
+    """Measures forms as long as there is time; a form that fails is a line like the others."""
+
+    peak: Peak
+    rounds: int
+    until: float
+    fastest: dict[tuple[str, str], tuple[float, layout.Layout]] = field(default_factory=dict)
+
+    def measure(self, subject: Subject, what: str, form: layout.Layout, *, compiled: bool = False) -> None:
+        """A line for a layout, and with the first of a network one for its plain form."""
+        name = f"{form}{', compiled' if compiled else ''}"
+        if time.monotonic() > self.until:
+            print(f"{subject.name:32}{what:7}{name:24}not measured: no time left", flush=True)
+            return
+        layout.DECISION[subject.runtime.device_type, what == "train"] = form
+        try:
+            result = BENCH[what](subject, rounds=self.rounds, peak=self.peak, compiled=compiled)
+        except Exception as error:  # one form must not cost the others
+            print(f"{subject.name:32}{what:7}{name:24}{type(error).__name__}: {str(error)[:200]}", flush=True)
+            return
+        key = (subject.name, what)
+        if key not in self.fastest:
+            plain(subject, what, result)
+        self.fastest[key] = max(self.fastest.get(key, (0.0, form)), (result.ratio, form))
+        line(subject, what, name, result)
+
+
+def plain(subject: Subject, what: str, result: Bench) -> None:
+    step, memory = result.plain.step, (result.plain.memory or 0) / 2**30
+    share = result.operations / step / result.peak.operations
+    print(
+        f"{subject.name:32}{what:7}{'plain':24}{result.batch / step:9.1f} clips/s{share:7.1%} of peak{memory:7.1f} GiB",
+        flush=True,
+    )
 
 
 def line(subject: Subject, what: str, form: str, result: Bench) -> None:
@@ -51,49 +76,35 @@ def line(subject: Subject, what: str, form: str, result: Bench) -> None:
     )
 
 
-def waiting(subject: Subject, data: Path, steps: int = 50) -> None:
-    """The share of a training step that is spent waiting for prepared clips."""
-    dataset = TrainingClips(ClipStore(data, "train"), subject.config.model, subject.config.sampling, seed=0)
-    loader = TrainingLoader(dataset, batch_size=subject.batch, seed=0, workers=loader_workers("cuda"), pin=True)
-    model, device = subject.build().train(), subject.runtime.device
-    batches, waited, began = iter(loader.epoch(0)), 0.0, time.perf_counter()
-    for number in range(steps):
-        asked = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            break
-        waited += (time.perf_counter() - asked) if number else 0
-        began = began if number else time.perf_counter()
-        clips = batch.clips.to(device, non_blocking=True).float() / 255
-        with torch.autocast("cuda", torch.bfloat16):
-            loss = sum(logits.square().mean() for logits in model(clips).logits.values())
-        loss.backward()
-        wait(device)
-    share = waited / (time.perf_counter() - began)
-    print(f"{subject.name}: {share:.1%} of the time waiting for clips of {data} (aim: under {AIM_WAITING:.0%})")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", default="", help="only networks whose name contains this")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="begin nothing after so long")
+    parser.add_argument("--rehearse", action="store_true", help="a tiny network on the CPU")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
+    if not (torch.cuda.is_available() or options.rehearse):
         sys.exit("no CUDA GPU here: nothing was measured")
-    runtime = set_up(1)
-    print(f"{runtime}, torch {torch.__version__}; aims: {AIM_PEAK:.0%} of peak, {AIM_RATIO} x plain")
-    subject = None
-    for arch in ("r50", "r101"):
-        for frames in (8, 32):
+    until = time.monotonic() + options.seconds
+    runtime = set_up(0 if options.rehearse else 1)
+    print(f"{runtime}, torch {torch.__version__}; aims: {AIM_PEAK:.0%} of peak, {AIM_RATIO} x plain", flush=True)
+    table = Table(measure_peak(runtime), 1 if options.rehearse else options.rounds, until)
+    kinds = [TINY] if options.rehearse else [{"arch": "r50"}, {"arch": "r101"}]
+    subjects = []
+    for kind in kinds:
+        for frames in (2,) if options.rehearse else (8, 32):
             batch = max(1, options.batch_size * 8 // frames)
-            subject = choose_subject(batch=batch, runtime=runtime, arch=arch, frames=frames)
-            if options.only in subject.name:
-                for what in ("infer", "train"):
-                    forms(subject, what, options.rounds)
-    if options.data and subject is not None:
-        waiting(subject, options.data)
+            subjects.append(choose_subject(batch=batch, runtime=runtime, frames=frames, **kind))
+    subjects = [subject for subject in subjects if options.only in subject.name]
+    for subject in subjects:
+        for what in BENCH:
+            for form in ("channels_last", "folded"):
+                table.measure(subject, what, form)
+    for subject in subjects[:1] + subjects[2:3]:
+        for what in BENCH:
+            if (subject.name, what) in table.fastest:
+                table.measure(subject, what, table.fastest[subject.name, what][1], compiled=True)
 
 
 if __name__ == "__main__":

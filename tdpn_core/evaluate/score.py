@@ -188,6 +188,7 @@ class _Job:
                 workers=loader_workers(self.runtime.device_type) if workers is None else workers,
                 views_at_once=self.views_at_once,
                 tolerant=self.options.allow_missing,
+                precision=self.config.train.precision,
             ):
                 self.partial.add(scored)
                 progress.advance(len(scored.clips) + len(scored.missing))

@@ -27,6 +27,7 @@ from tdpn_core.sampling.loader import WORKER_TIMEOUT
 from tdpn_core.sampling.pixels import normalise
 from tdpn_core.sampling.source import ClipSource
 from tdpn_core.sampling.workers import WorkerLoader
+from tdpn_core.train.precision import Asked, scoring_precision
 
 Probabilities = dict[str, npt.NDArray[np.float64]]
 """For each head, an array (clips, classes) whose rows sum to one."""
@@ -80,7 +81,7 @@ def score_split(
     progress.begin(f"scoring, {views} views", len(dataset))
     try:
         own = batch_clips(len(dataset), views)[rank::world]
-        for batch in score_clips(model, dataset, own, workers=workers):
+        for batch in score_clips(model, dataset, own, workers=workers, precision=config.train.precision):
             for head, logits in batch.logits.items():
                 result[head][batch.clips] = mean_probabilities(logits)
             progress.advance(len(batch.clips))
@@ -104,10 +105,12 @@ def score_clips(
     workers: int,
     views_at_once: int = VIEWS_AT_ONCE["cpu"],
     tolerant: bool = False,
+    precision: Asked = "auto",
 ) -> Iterator[ScoredClips]:
     """Score `batches` of clips, one after the other. The model is put into eval mode and back.
 
-    With `tolerant`, a clip that cannot be read is among the missing; else it is an error.
+    With `tolerant`, a clip that cannot be read is among the missing; else it is an error. `precision` is that of the
+    run: a GPU scores under autocast unless it is float32.
 
     Raises:
         ShardError, ClipError: a clip cannot be read; its name is in the message.
@@ -123,43 +126,53 @@ def score_clips(
         for items in loader:
             read = [item for item in items if isinstance(item, Sample)]
             missing = {item.number: item.reason for item in items if isinstance(item, _Unread)}
-            logits = _by_shape([item.clip for item in read], model, dataset.sampling, views_at_once)
+            logits = _by_shape([item.clip for item in read], model, dataset.sampling, views_at_once, precision)
             _check_finite(logits, [ids[item.number] for item in read])
             yield ScoredClips([item.number for item in read], logits, missing)
 
 
 @torch.inference_mode()
 def view_logits(
-    model: Network, views: Tensor, sampling: SamplingConfig, views_at_once: int = VIEWS_AT_ONCE["cpu"]
+    model: Network,
+    views: Tensor,
+    sampling: SamplingConfig,
+    views_at_once: int = VIEWS_AT_ONCE["cpu"],
+    precision: Asked = "auto",
 ) -> dict[str, Tensor]:
     """Scores of each view by head: float32 (V, classes) on the CPU, from uint8 views (V, 3, T, H, W) of any clips.
 
-    The model must be in eval mode.
+    The model must be in eval mode. A GPU computes under autocast unless `precision` is float32.
     """
     device = next(model.parameters()).device
+    autocast = scoring_precision(precision, device).autocast
     parts: dict[str, list[Tensor]] = {}
     for chunk in views.split(views_at_once):
-        logits = model(normalise(chunk.to(device, non_blocking=True), sampling))
+        clips = normalise(chunk.to(device, non_blocking=True), sampling)
+        with autocast():
+            logits = model(clips)
         by_head = logits if isinstance(logits, Mapping) else dict.fromkeys(model.config.num_classes, logits)
         for head, values in by_head.items():
             parts.setdefault(head, []).append(values)
     return {head: torch.cat(values).float().cpu() for head, values in parts.items()}
 
 
-def view_probabilities(model: Network, views: Tensor, sampling: SamplingConfig) -> dict[str, Tensor]:
+def view_probabilities(
+    model: Network, views: Tensor, sampling: SamplingConfig, precision: Asked = "auto"
+) -> dict[str, Tensor]:
     """Softmax of `view_logits`: float64 (V, classes) on the CPU."""
-    return {head: values.double().softmax(dim=1) for head, values in view_logits(model, views, sampling).items()}
+    logits = view_logits(model, views, sampling, precision=precision)
+    return {head: values.double().softmax(dim=1) for head, values in logits.items()}
 
 
 def _by_shape(
-    clips: list[Tensor], model: Network, sampling: SamplingConfig, views_at_once: int
+    clips: list[Tensor], model: Network, sampling: SamplingConfig, views_at_once: int, precision: Asked
 ) -> dict[str, npt.NDArray[np.floating]]:
     """Scores (n, views, classes) of clips (views, 3, T, H, W), those of one size together."""
     rows: dict[str, dict[int, npt.NDArray[np.floating]]] = {}
     for shape in dict.fromkeys(clip.shape for clip in clips):
         same = [number for number, clip in enumerate(clips) if clip.shape == shape]
         views = torch.cat([clips[number] for number in same])
-        for head, values in view_logits(model, views, sampling, views_at_once).items():
+        for head, values in view_logits(model, views, sampling, views_at_once, precision).items():
             rows.setdefault(head, {}).update(zip(same, values.unflatten(0, (len(same), -1)).numpy(), strict=True))
     return {head: np.stack([values[number] for number in range(len(clips))]) for head, values in rows.items()}
 

@@ -50,7 +50,7 @@ class TrainedModel:
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
-        return view_probabilities(self.network, views, self.config.sampling)
+        return view_probabilities(self.network, views, self.config.sampling, self.config.train.precision)
 
     def inside(self) -> Network:
         """The network."""

@@ -114,7 +114,7 @@ def erase(clip: Tensor, erasing: Erasing) -> Tensor:
     """A copy of `clip` (3, T, H, W) with the same rectangle of every frame replaced."""
     top, left, height, width = erasing.place
     clip = clip.clone()
-    clip[..., top : top + height, left : left + width] = erasing.noise.to(clip.device)
+    clip[..., top : top + height, left : left + width] = erasing.noise.to(clip.device, non_blocking=True)
     return clip
 
 

@@ -36,6 +36,9 @@ class Batch(NamedTuple):
     visits: Tensor
     """How often each clip was seen before, int64 (N,): the epoch, unless classes are balanced; 0 in testing."""
 
+    counts: dict[str, int] | None = None
+    """Clips with a label, by head, where they were counted before the labels went to a device; None: count them."""
+
 
 class TrainingLoader:
     """The batches of any epoch, from any batch on. Workers live as long as the loader.

@@ -28,7 +28,7 @@ class Mix(NamedTuple):
 
     def clips(self, clips: Tensor) -> Tensor:
         """Normalised clips (N, 3, T, H, W), joined; a new tensor."""
-        others = clips[self.partners.to(clips.device)]
+        others = clips[self.partners.to(clips.device, non_blocking=True)]
         if self.box is None:
             return torch.lerp(others, clips, self.share)
         top, left, height, width = self.box
@@ -39,7 +39,7 @@ class Mix(NamedTuple):
 
     def partners_labels(self, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """For each head the partners' labels, (N,)."""
-        return {head: values[self.partners.to(values.device)] for head, values in labels.items()}
+        return {head: values[self.partners.to(values.device, non_blocking=True)] for head, values in labels.items()}
 
 
 def draw_mix(count: int, height: int, width: int, sampling: SamplingConfig, rng: np.random.Generator) -> Mix | None:

@@ -187,6 +187,6 @@ def _moved(clip: Tensor, across: tuple[float, float, float], down: tuple[float, 
     columns = np.floor(across[0] * x + (across[1] * y + across[2])).astype(np.int64)
     rows = np.floor(down[0] * x + (down[1] * y + down[2])).astype(np.int64)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    places = torch.from_numpy(np.where(inside, rows * width + columns, 0).ravel()).to(clip.device)
+    places = torch.from_numpy(np.where(inside, rows * width + columns, 0).ravel()).to(clip.device, non_blocking=True)
     moved: Tensor = clip.flatten(-2).index_select(-1, places).view_as(clip)
-    return moved.masked_fill_(torch.from_numpy(~inside).to(clip.device), FILL)
+    return moved.masked_fill_(torch.from_numpy(~inside).to(clip.device, non_blocking=True), FILL)

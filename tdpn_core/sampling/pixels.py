@@ -8,6 +8,7 @@ makes the clip (3, T, H, W) of them.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -161,9 +162,16 @@ def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
     C is 3, or 2 of optical flow, for which the first two values of mean and deviation count.
     """
     channels = clips.shape[-4]
-    mean = torch.tensor(sampling.mean[:channels], device=clips.device).view(-1, 1, 1, 1)
-    std = torch.tensor(sampling.std[:channels], device=clips.device).view(-1, 1, 1, 1)
+    mean = _on_device(sampling.mean[:channels], clips.device)
+    std = _on_device(sampling.std[:channels], clips.device)
     return clips.to(torch.float32).sub_(255 * mean).div_(255 * std)
+
+
+@lru_cache(maxsize=16)
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(C, 1, 1, 1) constants, copied to a device once: each such copy waits for all that the device has to do."""
+    with torch.inference_mode(False):  # for training and evaluation alike
+        return torch.tensor(values, device=device).view(-1, 1, 1, 1)
 
 
 def _of_short_side(frames: Tensor, short: int) -> Tensor:

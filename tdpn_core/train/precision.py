@@ -10,6 +10,9 @@ import torch
 from tdpn_core.errors import ConfigError
 
 Format = Literal["float32", "bf16", "fp16"]
+Asked = Literal["auto", "float32", "bf16", "fp16"]
+"""A run's `train.precision`."""
+
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 SMALLEST_SCALE = 1.0
@@ -36,7 +39,15 @@ class Precision:
         return self.scaler.is_enabled() and self.scaler.get_scale() > SMALLEST_SCALE
 
 
-def choose_precision(asked: Literal["auto"] | Format, device: torch.device) -> Precision:
+def scoring_precision(asked: Asked, device: torch.device) -> Precision:
+    """The format in which a network that was trained in `asked` scores clips on `device`.
+
+    float32 stays float32; the half formats are whichever the device has, which may not be the one of training.
+    """
+    return choose_precision("float32" if asked == "float32" or device.type != "cuda" else "auto", device)
+
+
+def choose_precision(asked: Asked, device: torch.device) -> Precision:
     """The format for `device`: `asked`, or with `auto` the fastest that trains well.
 
     bf16 has float32's range and needs no scaling. On a CPU both half formats are 10 to 100 times slower than float32

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from tdpn_core.sampling.loader import Batch
+from tdpn_core.train.loss import label_counts
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
@@ -38,12 +39,13 @@ class SideStream:
 
     def begin(self, batch: Batch) -> tuple[Batch, torch.cuda.Event]:
         """Begin to copy `batch`, which is in page-locked memory; gives the copy, and what tells that it is there."""
+        counts = label_counts(batch.labels)  # once they are on the device, to count them is to wait for it
         with torch.cuda.stream(self._stream):
             clips = batch.clips.to(self._device, non_blocking=True)
             labels = {head: values.to(self._device, non_blocking=True) for head, values in batch.labels.items()}
             copied = torch.cuda.Event()
             copied.record(self._stream)
-        return batch._replace(clips=clips, labels=labels), copied
+        return batch._replace(clips=clips, labels=labels, counts=counts), copied
 
     def end(self, copy: tuple[Batch, torch.cuda.Event]) -> Batch:
         """Let the computation that follows wait for the copy on the device; the CPU does not wait."""

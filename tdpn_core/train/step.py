@@ -171,7 +171,7 @@ class Learner:
             group["lr"] = lr
         self._clear()
         mixing = derive(settings.seed, *path, _MIX)
-        counts = self._counts(batch.labels)
+        counts = self._counts(batch)
         *parts, last = _parts(batch, settings.accumulate)
         with self.runtime.apart(self.network):  # gradients are exchanged once, with the last part's
             results = [self._learn(part, counts, mixing) for part in parts]
@@ -191,8 +191,9 @@ class Learner:
     def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
         """Add the gradient of `part`, whose losses are means over `counts`; gives objective, loss and hits, (3,)."""
         settings, sampling = self.config.train, self.config.sampling
-        labels = {head: values.to(self.device) for head, values in part.labels.items()}  # in the loop they are there
-        clips = part.clips.to(self.device)
+        # in the loop they are there
+        labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
+        clips = part.clips.to(self.device, non_blocking=True)
         clips = normalise(
             augment(clips, part.indices.tolist(), part.visits.tolist(), sampling, settings.seed), sampling
         )
@@ -223,9 +224,9 @@ class Learner:
         rank = self.runtime.rank
         return (_STEP, number, _RANK, rank) if rank else (_STEP, number)
 
-    def _counts(self, labels: Mapping[str, Tensor]) -> dict[str, float]:
+    def _counts(self, batch: Batch) -> dict[str, float]:
         """By head, what losses are means over, so that the mean over the processes is the mean over all clips."""
-        counts = label_counts(labels)
+        counts = label_counts(batch.labels) if batch.counts is None else batch.counts
         sums = self.runtime.sums([float(count) for count in counts.values()])
         return dict(zip(counts, (value / self.runtime.world for value in sums), strict=True))
 

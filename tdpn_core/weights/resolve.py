@@ -19,7 +19,7 @@ _WEIGHTS = re.compile(r".*\.(?:pt|pth|pyth|ckpt|pkl|safetensors|onnx|pt2|(?:pt|p
 _PATTERN = re.compile(r"[*?\[%]|[A-Za-z][A-Za-z0-9+.-]*://")
 _RECORD = ("config.json", "metrics.csv")
 _SHOWN = 5  # runs that a message lists
-_NEAR = 0.5  # likeness of a name that is proposed
+_NEAR = 0.6  # likeness of a name that is proposed
 
 
 def find_weights(named: Path) -> Path:
@@ -94,7 +94,7 @@ def _proposal(named: Path) -> str:
     runs = sorted({path.parent for path in RUNS.glob(f"**/{BEST}")})
     beside = [path for path in _entries(named.parent) if not path.name.startswith(".")]
     keys = {str(path): path for path in beside} | {str(path): path for path in runs}
-    by_name = {path.name: path for path in [*beside, *runs]}
+    by_name = {path.name: path for path in [*beside, *(run / BEST for run in runs), *runs]}
     near = [keys[key] for key in difflib.get_close_matches(str(named), keys, 2, _NEAR)]
     near += [by_name[name] for name in difflib.get_close_matches(named.name, by_name, 2, _NEAR)]
     if near:
