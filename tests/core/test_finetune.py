@@ -14,6 +14,8 @@ from tdpn_core.facts import Facts, Pixels
 from tdpn_core.model.factory import build_model
 from tdpn_core.progress import Silent
 from tdpn_core.runtime import Runtime
+from tdpn_core.sampling.dataset import TrainingClips
+from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.shards import ClipStore
 from tdpn_core.train.launch import plan
 from tdpn_core.train.look import look
@@ -80,6 +82,26 @@ def test_every_combination_gives_a_network_that_can_be_built() -> None:
                     assert config.train.batch_size <= max(1, facts.clips) or not facts.clips
                     with torch.device("meta"):
                         build_model(config.model)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("batch", [1, 4, 5, 24])
+def test_steps_of_an_epoch_are_those_of_the_loader(prepared: Path, batch: int, balanced: bool) -> None:
+    clips = ClipStore(prepared, "train")
+    config = recipes.small(DATA)
+    dataset = TrainingClips(clips, config.model, config.sampling, seed=0)
+    loader = TrainingLoader(dataset, batch_size=batch, seed=0, workers=0, balanced=balanced)
+    assert look(clips, CPU).steps(batch, balanced=balanced) == len(loader)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "batch", "balanced", "steps"),
+    [((150, 150), 16, False, 18), ((10, 290), 16, True, 18), ((3, 0, 5), 3, True, 2), ((5, 5), 64, False, 1)],
+)
+def test_steps_are_whole_batches_of_the_classes_that_have_clips(
+    per_class: tuple[int, ...], batch: int, balanced: bool, steps: int
+) -> None:
+    assert Facts(per_class=per_class).steps(batch, balanced=balanced) == steps
 
 
 def test_the_network_of_a_checkpoint_is_kept_with_its_frames_and_size() -> None:

@@ -171,7 +171,7 @@ def test_what_an_exported_file_cannot_do_is_refused(exported: Path, clip: Path, 
             list(predict([clip], checkpoint=exported, runtime=CPU, options=PredictOptions(**options)))  # type: ignore[arg-type]
 
     refused(r"onnx: an exported file does not show what it looks at; give the checkpoint", explain=tmp_path / "e.mp4")
-    refused(r"model\.onnx: takes pictures of 32 x 32 pixels only, not of 36 x 36; --views 1x1", views="2x3")
+    refused(r"model\.onnx: takes pictures of 32 x 32 pixels only, not of 36 x 36; --views 1x1", views="full")
     refused("--classes: an exported file knows its own classes", classes=tmp_path / "names.txt")
     assert not list(tmp_path.iterdir())
 
