@@ -75,6 +75,14 @@ def prep(
         Literal["auto", "videos", "frames"],
         typer.Option("--sources", help="What to read where videos and frames are both there.", rich_help_panel=DATA),
     ] = "auto",
+    ignore_segments: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-segments",
+            help="Pack entire videos although the list has start and end columns.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
     seed: Annotated[
         int,
         typer.Option("--seed", help="Of the split, where the data set has none.", min=0, rich_help_panel=DATA),
@@ -165,6 +173,7 @@ def prep(
             class_list=class_list,
             annotations=tuple(annotations) if annotations else None,
             sources=sources,
+            ignore_segments=ignore_segments,
         ),
     )
     with output.progress() as progress:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdpn_core.datasets import diving48, epic, something, ucf
-from tdpn_core.datasets.folder import has_split_folders
+from tdpn_core.datasets.folder import has_split_folders, wrapper_of
 from tdpn_core.datasets.kinetics_rows import SIZES, is_annotation, read_rows, stated_size
 from tdpn_core.datasets.lists import find_lists
 from tdpn_core.datasets.options import DatasetOptions
@@ -99,18 +99,23 @@ def _kinetics(found: Found, texts: list[Path]) -> Iterator[Candidate]:
 def _lists(found: Found, texts: list[Path], options: DatasetOptions) -> str:
     """The names of the lists; which of several to take is a question for when they are read."""
     try:
-        return ", ".join(path.name for path in find_lists(found, texts, options).values())
+        names = (str(path.relative_to(found.root)) if path.is_relative_to(found.root) else path.name
+                 for path in find_lists(found, texts, options))  # fmt: skip
+        return ", ".join(names)
     except DatasetError as error:
         return error.what
 
 
 def _folders(found: Found) -> Iterator[Candidate]:
     paths = found.videos + found.folders
+    wrapper = wrapper_of(paths)
+    paths = [path.removeprefix(wrapper) for path in paths]
+    where = f"{wrapper} holds the clips; " if wrapper else ""
     if has_split_folders(paths):
-        yield Candidate("folder", "class folders lie in a folder of training clips")
+        yield Candidate("folder", f"{where}class folders are in a folder of training clips")
     elif any("/" in path for path in paths):
         classes = len({path.partition("/")[0] for path in paths if "/" in path})
-        yield Candidate("folder", f"{classes} folders of clips, taken for classes")
+        yield Candidate("folder", f"{where}{classes} folders of clips, taken for classes")
 
 
 def _first(texts: list[Path], prefix: str) -> str:

@@ -1,23 +1,26 @@
-"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`, of videos or of folders of pictures."""
+"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`, of videos or of folders of pictures.
+
+A folder that holds all of these (`root/videos/train/<class>/...`) is passed through.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from os.path import commonpath
+from pathlib import Path
 
 from tdpn_core.datasets.groups import find_groups, split_groups
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.spelling import unify
+from tdpn_core.datasets.splits import merged_names, split_of_folder
 from tdpn_core.datasets.table import HEAD, Dataset, Rows, make_dataset
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
-SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training", "train_256", "videos_train", "rawframes_train"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "val_256", "videos_val", "rawframes_val"), "val"),
-    **dict.fromkeys(("test", "testing", "test_256", "videos_test", "rawframes_test"), "test"),
-}
+_LAYOUT = "a class folder is a folder of clips of one class"
 
 
 def read_folder(found: Found, options: DatasetOptions) -> Dataset:
@@ -26,40 +29,52 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
     Without a validation folder, a fifth of the training clips becomes one, by source group (`groups`).
 
     Raises:
-        DatasetError: no class folders with clips.
+        DatasetError: no class folders with clips, or folders of splits with clips but without class folders.
     """
     notes = found.notes()
     sources = Sources(found, options.sources, key=lambda path, _: path)
     paths = sources.unused()
-    by_split = has_split_folders(paths)
-    placed = [path for path in paths if _place(path, by_split) is not None]
+    wrapper = wrapper_of(paths)
+    if wrapper:
+        notes.append(f"all clips are in {wrapper}: it is read as the root")
+    inner = [path.removeprefix(wrapper) for path in paths]
+    by_split = has_split_folders(inner)
+    if by_split:
+        notes += merged_names(path.partition("/")[0] for path in inner)
+    else:
+        _refuse_flat_splits(inner, found.root)
+    places = [_place(path, by_split) for path in inner]
+    placed = [(path, *place) for path, place in zip(paths, places, strict=True) if place is not None]
     if not placed:
         root = found.root
         hint = f"expected {root}/<class>/<video>, or {root}/train/<class>/<video>"
         raise DatasetError("no class folders with videos", where=root, hint=hint)
     if len(paths) > len(placed):
+        left = sorted({path.rpartition("/")[0] for path, place in zip(inner, places, strict=True) if place is None})
         where = "in no class folder" + (" of a split" if by_split else "")
-        notes.append(f"{len(paths) - len(placed)} videos lie {where}")
-    del paths
-    spelled: dict[str, str] = {}  # one string a class, not one a clip
-    splits, labels = [], []
-    for split, label, _ in (_place(path, by_split) or ("", "", "") for path in placed):
-        splits.append(split)
-        labels.append(spelled.setdefault(label, label))
-    groups = set_aside(
-        splits, lambda row: (_place(placed[row], by_split) or ("", "", ""))[2], labels, options.seed, notes
-    )
-    names = sorted(spelled)
+        notes.append(
+            f"{len(paths) - len(placed)} videos are {where}: {', '.join(one or 'the root' for one in left[:5])}"
+        )
+    del paths, inner, places
+    met: dict[str, set[str]] = {}
+    for _, split, label, _ in placed:
+        met.setdefault(label, set()).add(split)
+    class_of, spelled = unify(met)
+    notes += spelled
+    splits = [split for _, split, _, _ in placed]
+    labels = [class_of[label] for _, _, label, _ in placed]
+    groups = set_aside(splits, lambda row: placed[row][3], labels, options.seed, notes)
+    names = sorted(set(labels))
     number = {name: label for label, name in enumerate(names)}
     rows = Rows([HEAD])
-    for path, label, split in zip(placed, labels, splits, strict=True):
+    for (path, *_), label, split in zip(placed, labels, splits, strict=True):
         source = sources.find(path)
         if source is not None:
             rows.add(path, split, [number[label]], source)
     notes += sources.left()
     del sources
-    reading = Reading("a folder for each class, below folders of splits" if by_split else "a folder for each class")
-    drawn = {placed[row]: group for row, group in groups.items() if placed[row] in rows}
+    layout = "a folder for each class" + (", below folders of splits" if by_split else "")
+    reading = Reading(layout + (f", in {wrapper}" if wrapper else ""))
     return make_dataset(
         "folder",
         found.root,
@@ -68,23 +83,51 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
         reading=reading,
         label_order="sorted",
         notes=notes,
-        groups=drawn,
+        groups={placed[row][0]: group for row, group in groups.items() if placed[row][0] in rows},
         seed=options.seed,
     )
 
 
+def wrapper_of(paths: Iterable[str]) -> str:
+    """The folders above all class folders and folders of splits, with a trailing `/`; "" if there are none.
+
+    They hold all clips, and no clip directly: a folder with clips in it is one of a class.
+    """
+    folders = {path.rpartition("/")[0] for path in paths} - {""}
+    shared = commonpath(folders) if folders else ""
+    if not shared:
+        return ""
+    names = shared.split("/")
+    split = next((place for place, name in enumerate(names) if split_of_folder(name)), None)
+    if split is None and shared in folders:
+        return ""
+    return "".join(f"{name}/" for name in names[:split])
+
+
 def has_split_folders(paths: Sequence[str]) -> bool:
-    """Whether clips lie in class folders below a training folder."""
-    return any("/" in path[path.find("/") + 1 :] and SPLIT_FOLDERS.get(path[: path.find("/")].lower()) == "train"
+    """Whether clips are in class folders below a training folder."""
+    return any("/" in path[path.find("/") + 1 :] and split_of_folder(path[: path.find("/")]) == "train"
                for path in paths)  # fmt: skip
 
 
+def _refuse_flat_splits(paths: Sequence[str], root: Path) -> None:
+    """Raise where folders of splits hold clips directly: they would be read as classes."""
+    tops = sorted({path.partition("/")[0] for path in paths if "/" in path})
+    flat = [top for top in tops if split_of_folder(top)]
+    if flat:
+        what = (
+            f"{', '.join(flat)} would be {'a class' if len(flat) == 1 else 'classes'}, and the name is that of a split"
+        )
+        hint = f"{_LAYOUT}: {root}/{flat[0]}/<class>/<video>; or name the classes in a list file and use prep list"
+        raise DatasetError(what, where=root, hint=hint)
+
+
 def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
-    """(split, class, what follows it) of a path; None if it lies in no class folder. Without splits, all is train."""
+    """(split, class, what follows it) of a path; None if it is in no class folder. Without splits, all is train."""
     split = "train"
     if by_split:
         folder, _, path = path.partition("/")
-        split = SPLIT_FOLDERS.get(folder.lower(), "")
+        split = split_of_folder(folder) or ""
     label, slash, rest = path.partition("/")
     return (split, label, rest) if slash and split else None
 

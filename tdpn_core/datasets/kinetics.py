@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from tdpn_core.datasets.classes import normal
-from tdpn_core.datasets.kinetics_rows import SPLIT_NAMES, annotation_files, read_rows
+from tdpn_core.datasets.kinetics_rows import annotation_files, read_rows
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.sources import Sources
+from tdpn_core.datasets.splits import split_of_folder
 from tdpn_core.datasets.table import HEAD, UNLABELLED, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.text import fault
 from tdpn_core.datasets.understanding import Reading
@@ -148,7 +149,7 @@ def _read_class_folders(
 
 def _split_of(path: str) -> str | None:
     """The split whose folder a file lies in."""
-    return next((SPLIT_NAMES[part.lower()] for part in path.split("/")[:-1] if part.lower() in SPLIT_NAMES), None)
+    return next((split for part in path.split("/")[:-1] if (split := split_of_folder(part))), None)
 
 
 def _is_of(split: str, path: str) -> bool:
@@ -158,6 +159,6 @@ def _is_of(split: str, path: str) -> bool:
 def _class_of(path: str) -> str | None:
     """The class folder of a file: its own folder, unless that is a split's or a container of all."""
     folders = path.split("/")[:-1]
-    if not folders or folders[-1].lower() in SPLIT_NAMES or _is_replacement(path):
+    if not folders or split_of_folder(folders[-1]) or _is_replacement(path):
         return None
     return folders[-1]

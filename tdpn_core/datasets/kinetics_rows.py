@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tdpn_core.datasets.folder import SPLIT_FOLDERS
+from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.text import fault, read_columns, read_header, read_json, shorten
 from tdpn_core.errors import DatasetError
 
 SIZES = (400, 600, 700)
 YOUTUBE_ID = "youtube_id"
-SPLIT_NAMES = {**SPLIT_FOLDERS, "validate": "val"}
 
 _SIZE = re.compile(r"(?:k|kinetics)[-_]?(400|600|700)", re.IGNORECASE)
 _JSON = re.compile(r'\s*\{\s*"[^"]+"\s*:\s*\{.*?"annotations"\s*:\s*\{', re.DOTALL)
@@ -62,7 +61,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     Raises:
         DatasetError: a row is no annotation.
     """
-    stated = next((split for name, split in SPLIT_NAMES.items() if name in path.stem.lower()), None)
+    stated = split_of_file(path.stem)
     for line, (video, start, end, split, label) in _rows(path):
         if not video:
             raise fault(path, line, "is no annotation: youtube_id is empty")
@@ -70,7 +69,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
             name = f"{video}_{int(float(start)):06d}_{int(float(end)):06d}"
         except (ValueError, OverflowError, TypeError) as error:
             raise fault(path, line, f"is no annotation: {error}") from error
-        known = SPLIT_NAMES.get(split.lower()) if split else stated
+        known = split_of_folder(split) if split else stated
         if known is None:
             raise (
                 fault(path, line, "is no annotation, there is no such split", split)

@@ -1,7 +1,7 @@
 """List files: a clip a line, in the dialects of the field's code bases.
 
-A line is a path and then numbers; it is split from the right, for paths may hold the separator. What the numbers mean
-is told by how many there are, and by a look at the clips:
+`list_file` tells which fields of a line are path, numbers, class name and split. What the numbers behind the path of a
+list without a header mean is told by how many there are, and by a look at the clips:
 
 - `path`;
 - `path label`, and `path,class name`;
@@ -15,89 +15,114 @@ is told by how many there are, and by a look at the clips:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from tdpn_core.datasets.classes import read_class_list
+from tdpn_core.datasets.columns import LABEL, SPLIT
 from tdpn_core.datasets.folder import set_aside
+from tdpn_core.datasets.list_file import LARGEST_CLASS, MOST_NUMBERS, Grammar, Line, ListFile, grammar_of
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suffix
 from tdpn_core.datasets.sources import Sources
-from tdpn_core.datasets.table import FRAMES, HEAD, UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
-from tdpn_core.datasets.text import fault, read_fields, read_lines
-from tdpn_core.datasets.understanding import Reading
+from tdpn_core.datasets.spelling import unify
+from tdpn_core.datasets.splits import split_of_file, split_of_folder
+from tdpn_core.datasets.table import (
+    FRAMES,
+    HEAD,
+    SPLITS,
+    UNLABELLED,
+    VIDEO,
+    Dataset,
+    Rows,
+    Source,
+    Tally,
+    make_dataset,
+)
+from tdpn_core.datasets.text import encoding_of, fault, read_fields, read_lines
+from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.numbered import parts_of
 
-_SPLIT_WORD = re.compile(
-    r"(?<![a-z])(train|val|test)(?:ing|idation|id)?(?![a-z])|(?<![a-z])(train|val|test)list", re.IGNORECASE
-)
 _SPLIT_NUMBER = re.compile(r"(?:split|list)_?0?([123])(?!\d)", re.IGNORECASE)
 _CLASS_FILE = re.compile(
     r"(?:.*[_-])?(?:classes|class[_-]?list|class[_-]?names|classind|category|categories|categroies|labels?|label[_-]?list|"
     r"label[_-]?map(?:[_-]\w+)?|labels[_-]to[_-]id)\.(?:txt|csv|json|list)", re.IGNORECASE,
 )  # fmt: skip
 _ENDINGS = (".txt", ".csv", ".list", ".tsv")
-_SEPARATORS = ("\t", "::", ";", ",", " ")
-_NUMBER = re.compile(r"-?\d+")
-_SAMPLE = 500  # lines that tell the dialect
+_SAMPLE = 500  # lines that tell what numbers mean
 _LOOKED_AT = 20  # clips of these that are looked for on disk
-_MOST_NUMBERS = 4
 _FRAME_HEADER = ("original_vido_id", "video_id", "frame_id", "path", "labels")
-_PATH_NAMES = ("path", "video_path", "video", "filename", "file", "name", "clip", "id", "video_id", "video_name")
-_LABEL_NAMES = ("label", "labels", "class", "class_id", "label_id", "target", "category", "action")
+_FRAME_COLUMNS = {"clip": "original_vido_id", "path": "path", "label": "labels"}
 
 
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    path: str
-    values: tuple[int, ...]
-    label: str | None = None
-    """A class by name."""
+def find_lists(found: Found, texts: list[Path], options: DatasetOptions) -> list[Path]:
+    """The list files: those of the splits, else one whose own column states the split, else a lone one that was named.
 
-
-@dataclass(frozen=True)
-class _Dialect:
-    separator: str
-    numbers: int
-    """Behind the path."""
-
-    named: bool = False
-    """The last field is a class's name."""
-
-    header: tuple[int, int] | None = None
-    """Columns of path and label, where the first line names columns."""
-
-
-def find_lists(found: Found, texts: list[Path], options: DatasetOptions) -> dict[str, Path]:
-    """The list file of each split; a lone file that was named and whose name says no split is `train`.
-
-    Files that nobody named must say their split, and name clips that are on disk. Of several for one split, that of
-    `options.split` is taken, then that of the wanted sources.
+    The split of a list stands in its name, or else in that of a folder it lies in. Files that nobody named must name
+    clips that are on disk. Of several for one split, that of `options.split` is taken, then that of the wanted sources.
 
     Raises:
         DatasetError: several files could be the list of one split.
     """
-    return _find_lists(texts, options, _Finder(found, options))
+    return [path for path, _, _ in _find_lists(found, texts, options, _Finder(found, options))]
 
 
-def _find_lists(texts: list[Path], options: DatasetOptions, finder: _Finder) -> dict[str, Path]:
-    by_split: dict[str, list[Path]] = {}
+_List = tuple[Path, str | None, Grammar | None]
+"""A list file, the split that its name states, and its grammar; None: a frame a line."""
+
+
+def _find_lists(found: Found, texts: list[Path], options: DatasetOptions, finder: _Finder) -> list[_List]:
     named = options.annotation_paths()
+    by_split: dict[str, list[_List]] = {}
+    own_splits: list[_List] = []
+    loose: list[_List] = []
     for path in texts:
-        if path.suffix.lower() in _ENDINGS and not _CLASS_FILE.fullmatch(path.name):
-            split = _split_of(path)
-            if split or (path in named and len(named) == 1):
-                by_split.setdefault(split or "train", []).append(path)
-    lists = {}
-    for split in ("train", "val", "test"):
-        paths = [path for path in by_split.get(split, ()) if path in named or _is_list(path, finder)]
-        if paths:
-            lists[split] = _one(paths, split, options)
-    return lists
+        if path.suffix.lower() not in _ENDINGS or (one := _as_list(path, found, path in named, finder)) is None:
+            continue
+        _, split, grammar = one
+        if split:
+            by_split.setdefault(split, []).append(one)
+        elif grammar and SPLIT in grammar.columns:
+            own_splits.append(one)
+        elif (path in named and len(named) == 1) or (grammar and grammar.header and LABEL in grammar.columns):
+            loose.append(one)
+    if by_split:
+        return [one for split in SPLITS if split in by_split for one in _one(by_split[split], split, options)]
+    if own_splits:
+        return _one(own_splits, "entire", options)
+    return _one(loose, "entire", options) if loose else []
+
+
+def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List | None:
+    """A file as a list of clips, of which some are on disk if nobody named it; None: something else."""
+    class_file = _CLASS_FILE.fullmatch(path.name) is not None
+    split = split_of_file(path.stem) or next(
+        (split for folder in _folders_of(path, found.root) if (split := split_of_folder(folder))), None
+    )
+    try:
+        if _is_frame_list(path):
+            return path, split, None
+        grammar = grammar_of(path, lambda written: finder.find(written, path) is not None)
+        if class_file and not grammar.header:
+            return None
+        if is_named and not class_file:
+            return path, split, grammar
+        sample = islice(ListFile(path, grammar, split, segments=False).lines(), _LOOKED_AT)
+        return (path, split, grammar) if any(finder.find(line.path, path) for line in sample) else None
+    except DatasetError:
+        if is_named and not class_file:
+            raise
+        return None  # some other file
+
+
+def _folders_of(path: Path, root: Path) -> Iterator[str]:
+    """The folders that a file lies in, the innermost first, up to the root."""
+    if path.is_relative_to(root):
+        yield from reversed(path.relative_to(root).parts[:-1])
 
 
 def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -107,186 +132,134 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
         DatasetError: no lists, several for one split, no clips, or a fault in a list.
     """
     finder, tally = _Finder(found, options), Tally()
-    lists = _find_lists(texts, options, finder)
+    lists = _find_lists(found, texts, options, finder)
     if not lists:
-        hint = "expected train and val lists (train.txt, val.list, …) under the root; else name them as annotations"
+        hint = "expected train and val lists (train.txt, val.list, …) under the root; else name them with --annotations"
         raise DatasetError("no list files whose clips are on disk", where=found.root, hint=hint)
-    frame_lists = {split: path for split, path in lists.items() if _is_frame_list(path)}
-    dialects = {split: _dialect(path, finder) for split, path in lists.items() if split not in frame_lists}
-    widest = max((dialect.numbers for dialect in dialects.values()), default=1)
-    heads = ["verb", "noun"] if widest == _MOST_NUMBERS else [HEAD]
-    by_name = sorted({line.label for split, dialect in dialects.items() if dialect.named
-                      for line in _lines(lists[split], dialect) if line.label is not None})  # fmt: skip
+    files = [ListFile(path, grammar, split, segments=not options.ignore_segments)
+             for path, split, grammar in lists if grammar]  # fmt: skip
+    four = any(file.grammar.numbers == MOST_NUMBERS for file in files)
+    heads = ["verb", "noun"] if four else [HEAD]
+    class_of, by_name, notes = _named_classes(files)
     label_of = {name: label for label, name in enumerate(by_name)}
-    builder = _Builder(heads, finder, tally)
-    for split, path in lists.items():
-        if split in frame_lists:
-            builder.add_frame_list(path, split)
-        else:
-            alike = [one for one, dialect in dialects.items() if dialect.numbers == dialects[split].numbers]
-            meaning = _meaning([(lists[one], dialects[one]) for one in alike], finder)
-            builder.add_list(path, split, dialects[split], meaning, label_of)
+    builder = _Builder(heads, finder, tally, apart=len({path.parent for path, *_ in lists}) > 1)
+    meanings = {
+        numbers: _meaning([file for file in files if file.grammar.numbers == numbers], finder)
+        for numbers in {file.grammar.numbers for file in files}
+    }
+    for file in files:
+        builder.add_list(file, meanings[file.grammar.numbers], {one: label_of[name] for one, name in class_of.items()})
+    for path, split, grammar in lists:
+        if grammar is None:
+            builder.add_frame_list(path, split or "train")
+    paths = [path for path, *_ in lists]
     names = _class_names(
-        builder, by_name, [*texts, *_beside(lists), *(found.root / text for text in found.texts)], options
+        builder, by_name, [*texts, *_beside(paths), *(found.root / text for text in found.texts)], options
     )
-    used = [*lists.values(), *([names.file] if names.file else [])]
-    notes = found.notes(used) + tally.notes() + finder.notes() + names.notes
-    rows = builder.rows
+    used = [*paths, *([names.file] if names.file else [])]
+    odd = tuple(line for file in files for line in file.odd)
+    notes = (
+        found.notes(used) + _encodings(paths) + notes + tally.notes() + finder.notes() + names.notes + _oddities(files)
+    )
+    if options.ignore_segments:
+        notes += _segments_ignored(files)
+    rows, listed = builder.rows, builder.listed
     del builder, finder  # as large as the table
     if not len(rows):
-        raise DatasetError("not one clip of the lists is on disk", where=found.root, hint="; ".join(notes))
+        hint = "; ".join([*notes, f"paths are looked for below {found.root} and beside the lists"])
+        raise DatasetError("not one clip of the lists is on disk", where=found.root, hint=hint)
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
     groups = set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
     drawn = {clip: groups[row] for row, clip in enumerate(rows.ids) if row in groups}
-    reading = Reading("list files: a clip a line", tuple(used))
     return make_dataset(
         "list",
         found.root,
         rows,
         names.classes,
-        reading=reading,
+        reading=_reading(lists, files, used, odd),
         label_order=names.order,
         notes=notes,
-        listed=lists,
+        listed=listed,
         groups=drawn,
         seed=options.seed,
     )
 
 
-# --- which files, and what their lines mean
+def _reading(lists: list[_List], files: list[ListFile], used: list[Path], odd: tuple[OddLine, ...]) -> Reading:
+    columns: dict[str, str] = {}
+    for file in files:
+        for role, column in file.grammar.columns_used().items():
+            columns.setdefault(role, column)
+    ignored = dict.fromkeys(name for file in files for name in file.grammar.columns_ignored())
+    if not files:
+        columns = dict(_FRAME_COLUMNS)
+    layout = "list files with a header" if any(file.grammar.header for file in files) else "list files"
+    if any(grammar is None for *_, grammar in lists):
+        layout = "list files: a frame a line"
+    return Reading(layout, tuple(used), columns, tuple(ignored), odd)
 
 
-def _split_of(path: Path) -> str | None:
-    match = _SPLIT_WORD.search(path.stem)
-    return (match[1] or match[2]).lower() if match else None
+def _encodings(paths: Iterable[Path]) -> list[str]:
+    encodings = {path: encoding_of(path) for path in paths}
+    return [f"{path.name} is read as {encoding}: check the names" for path, encoding in encodings.items()
+            if encoding in ("cp1252", "latin-1")]  # fmt: skip
 
 
-def _one(paths: list[Path], split: str, options: DatasetOptions) -> Path:
-    """The list of a split among several."""
-    if len(paths) > 1:
-        numbered = [path for path in paths if (m := _SPLIT_NUMBER.search(path.stem)) and int(m[1]) == options.split]
-        paths = numbered or paths
-    if len(paths) > 1:
+def _oddities(files: list[ListFile]) -> list[str]:
+    return [f"{file.path.name}: {file.odd_count} lines are left out: "
+            + "; ".join(f"line {odd.line} {odd.reason.removesuffix(', left out')}: {odd.text}" for odd in file.odd[:3])
+            for file in files if file.odd_count]  # fmt: skip
+
+
+def _segments_ignored(files: list[ListFile]) -> list[str]:
+    columns = {
+        role: name for file in files for role, name in file.grammar.columns_used().items() if role in ("start", "end")
+    }
+    what = " and ".join(columns.values())
+    return [f"{what} are ignored: entire videos are packed, not the parts that they give"] if columns else []
+
+
+def _named_classes(files: list[ListFile]) -> tuple[dict[str, str], list[str], list[str]]:
+    """(class of each spelling, sorted classes, notes) of lists that give classes by name.
+
+    Raises:
+        DatasetError: one list has names and another numbers.
+    """
+    by_name = [file for file in files if file.by_name]
+    numbered = [file for file in files if not file.by_name and (LABEL in file.grammar.columns or file.grammar.numbers)]
+    if by_name and numbered:
+        what = f"labels are names, but those of {numbered[0].path.name} are numbers"
+        raise DatasetError(what, where=by_name[0].path, hint="give both lists the same kind of label")
+    met: dict[str, set[str]] = {}
+    for file in by_name:
+        for line in file.lines():
+            if line.label is not None:
+                met.setdefault(line.label, set()).add(line.split or file.split or "train")
+    class_of, notes = unify(met)
+    return class_of, sorted(set(class_of.values())), notes
+
+
+# --- which files
+
+
+def _one(lists: list[_List], split: str, options: DatasetOptions) -> list[_List]:
+    """The list of a split among several; all of them where they lie in folders of their own splits."""
+    if len(lists) > 1:
+        numbered = [one for one in lists if (m := _SPLIT_NUMBER.search(one[0].stem)) and int(m[1]) == options.split]
+        lists = numbered or lists
+    if len(lists) > 1:
         word = "frame" if options.sources == "frames" else "video"
-        paths = [path for path in paths if word in path.stem.lower()] or paths
-    if len(paths) > 1 and len({path.read_bytes() for path in paths}) > 1:
-        names = ", ".join(path.name for path in paths[:4])
-        raise DatasetError(f"{len(paths)} lists could be the {split} split: {names}", hint="name those to read")
-    return paths[0]
-
-
-def _is_list(path: Path, finder: _Finder) -> bool:
-    """Whether a file that nobody named is a list of clips, of which some are on disk."""
-    try:
-        if _is_frame_list(path):
-            return True
-        lines = [text for _, text in islice(read_lines(path), _SAMPLE)]
-        dialect = _guess(lines)
-        if dialect is None:
-            return False
-        sample = islice(_lines(path, _settled(dialect, lines, path, finder)), _LOOKED_AT)
-        return any(finder.find(line.path, path) is not None for line in sample)
-    except DatasetError:  # some other file
-        return False
+        lists = [one for one in lists if word in one[0].stem.lower()] or lists
+    if len(lists) > 1 and len({path.read_bytes() for path, *_ in lists}) > 1:
+        names = ", ".join(path.name for path, *_ in lists[:4])
+        raise DatasetError(f"{len(lists)} lists could be the {split} split: {names}", hint="name those to read")
+    return lists[:1]
 
 
 def _is_frame_list(path: Path) -> bool:
     first = next((text for _, text in read_lines(path)), "")
     return tuple(first.split()) == _FRAME_HEADER
-
-
-def _guess(lines: list[str]) -> _Dialect | None:
-    """The dialect of the first lines by their looks alone; None if they are no list."""
-    if not lines:
-        return None
-    for separator in _SEPARATORS:
-        counts = [_trailing_numbers(line, separator) for line in lines]
-        if min(counts) > 0:
-            return _Dialect(separator, min(counts))
-        if len(lines) > 1 and counts[0] == 0 and min(counts[1:]) > 0:
-            header = [field.strip().lower() for field in lines[0].split(separator)]
-            if places := _columns(header):
-                return _Dialect(separator, 1, header=places)
-    for separator in _SEPARATORS[:-1]:
-        fields = [line.split(separator) for line in lines]
-        if all(len(each) >= 2 for each in fields):
-            places = _columns([field.strip().lower() for field in fields[0]])
-            return _Dialect(separator, 1, named=True, header=places) if places else _Dialect(separator, 1, named=True)
-    return _Dialect("\n", 0)
-
-
-def _columns(header: list[str]) -> tuple[int, int] | None:
-    path = next((header.index(name) for name in _PATH_NAMES if name in header), None)
-    label = next((header.index(name) for name in _LABEL_NAMES if name in header), None)
-    return None if path is None or label is None else (path, label)
-
-
-def _trailing_numbers(line: str, separator: str) -> int:
-    """How many fields from the right are numbers; the first field is the path."""
-    fields = line.split(separator) if separator != " " else line.split()
-    count = 0
-    for field in reversed(fields[1:]):
-        if count == _MOST_NUMBERS or not _NUMBER.fullmatch(field.strip()):
-            break
-        count += 1
-    return count
-
-
-def _dialect(path: Path, finder: _Finder) -> _Dialect:
-    """What the lines of a list mean."""
-    lines = [text for _, text in islice(read_lines(path), _SAMPLE)]
-    guess = _guess(lines)
-    if guess is None:
-        raise DatasetError("is empty", where=path)
-    return _settled(guess, lines, path, finder)
-
-
-def _settled(guess: _Dialect, lines: list[str], path: Path, finder: _Finder) -> _Dialect:
-    """The guess, corrected by what is on disk: a path could itself end in a number."""
-    if guess.separator != " " or guess.header or guess.named:
-        return guess
-    sample = lines[:: max(1, len(lines) // _LOOKED_AT)]
-    hits = {
-        numbers: sum(finder.find(_rest(line, " ", numbers)[0], path) is not None for line in sample)
-        for numbers in range(guess.numbers, -1, -1)
-    }
-    return _Dialect(" ", max(hits, key=lambda numbers: hits[numbers]))
-
-
-def _rest(line: str, separator: str, numbers: int) -> tuple[str, list[str]]:
-    """The path of a line and the `numbers` fields behind it."""
-    if not numbers:
-        return line, []
-    parts = line.rsplit(separator if separator != " " else None, numbers)
-    return parts[0].strip().strip('"'), [part.strip() for part in parts[1:]]
-
-
-def _lines(path: Path, dialect: _Dialect) -> Iterator[_Line]:
-    """The lines of a list in its dialect."""
-    if dialect.header:
-        rows = read_fields(path, dialect.separator)
-        next(rows, None)
-        for number, fields in rows:
-            if len(fields) <= max(dialect.header):
-                raise fault(path, number, "has fewer fields than the header", dialect.separator.join(fields))
-            name, label = (fields[place] for place in dialect.header)
-            yield _line(path, number, name, [label], dialect)
-        return
-    for number, text in read_lines(path):
-        name, values = _rest(text, dialect.separator, dialect.numbers)
-        if len(values) < dialect.numbers or not name:
-            raise fault(path, number, f"is not a path and {dialect.numbers} fields", text)
-        yield _line(path, number, name, values, dialect)
-
-
-def _line(path: Path, number: int, name: str, values: list[str], dialect: _Dialect) -> _Line:
-    if dialect.named:
-        return _Line(number, name, (), values[-1].strip('"'))
-    for value in values:
-        if not _NUMBER.fullmatch(value):
-            raise fault(path, number, "is no number", value)
-    return _Line(number, name, tuple(map(int, values)))
 
 
 # --- from lines to rows
@@ -308,37 +281,62 @@ class _Part:
 class _Builder:
     """Rows from lines, and where each label was met first."""
 
-    def __init__(self, heads: list[str], finder: _Finder, tally: Tally) -> None:
+    def __init__(self, heads: list[str], finder: _Finder, tally: Tally, *, apart: bool) -> None:
+        """Start without rows; `apart`: the lists are in several folders, so that what they write is no id."""
         self.rows = Rows(heads)
         self.met: dict[tuple[str, int], tuple[Path, int]] = {}
+        self.names: dict[int, tuple[str, Path, int]] = {}
+        """Class names that stand beside the numbers, and where."""
+
+        self.listed: set[str] = set()
         self._finder = finder
         self._tally = tally
+        self._apart = apart
 
-    def add_list(self, path: Path, split: str, dialect: _Dialect, meaning: _Meaning, label_of: dict[str, int]) -> None:
+    def add_list(self, file: ListFile, meaning: _Meaning, label_of: dict[str, int]) -> None:
         """Add the clips of a list that are on disk."""
-        for line in _lines(path, dialect):
-            part = meaning(line) if line.label is None else _Part(0, None, (label_of[line.label],))
+        path, numbers = file.path, file.grammar.numbers
+        for line in file.lines():
+            split = line.split or file.split or "train"
+            if line.label is not None and not line.values:
+                part = _Part(0, None, (label_of[line.label],))
+            else:
+                part = meaning(line)
+                self._name(path, line)
+            self.listed.add(split)
             source = self._finder.find(line.path, path, split)
             clip = line.path.removeprefix("./")
-            if source is not None and line.path.startswith("/"):
+            if source is None and self._apart:
+                clip = self._finder.place(clip, path)
+            elif source is not None and (self._apart or line.path.startswith("/") or "\\" in line.path):
                 clip = source.source
-            if dialect.numbers >= 3:
+            if numbers >= 3:
                 clip = f"{clip}:{line.values[0]}-{line.values[1]}"
             if source is None:
                 self._met(path, line.number, part.labels)
                 self._lack(clip, split, line.path)
                 continue
-            if source.kind == VIDEO and (part.first > 1 or dialect.numbers == _MOST_NUMBERS):
+            if source.kind == VIDEO and (part.first > 1 or numbers == MOST_NUMBERS):
                 what = "a part of a video is given in frames, whose rate is not known"
                 raise fault(path, line.number, what, line.path, hint="lists of parts are for folders of pictures")
             if clip == source.source:
                 clip = source.source  # one string, not two that are equal
             self._add(clip, split, part, source, path, line.number)
 
+    def _name(self, path: Path, line: Line) -> None:
+        """Note the class name beside a number."""
+        if line.label is None:
+            return
+        known, where, first = self.names.setdefault(line.values[-1], (line.label, path, line.number))
+        if known != line.label:
+            what = f"class {line.values[-1]} is {known!r} in line {first} of {where.name}"
+            raise fault(path, line.number, what, line.label, "a number has one name")
+
     def add_frame_list(self, path: Path, split: str) -> None:
         """Add the clips of a list that has a line a frame, in order."""
         for line, clip, folder, pattern, part in _frame_clips(path):
             source = self._finder.find(folder, path, split)
+            self.listed.add(split)
             if source is None:
                 self._met(path, line, part.labels)
                 self._lack(clip, split, clip)
@@ -351,7 +349,7 @@ class _Builder:
 
     def _met(self, path: Path, line: int, labels: tuple[int, ...]) -> None:
         for head, label in zip(self.rows.heads, labels, strict=False):
-            if label < UNLABELLED:
+            if not UNLABELLED <= label < LARGEST_CLASS:
                 raise fault(path, line, "is no label", label)
             self.met.setdefault((head, label), (path, line))
 
@@ -372,15 +370,15 @@ class _Builder:
             self.rows.add(clip, split, labels, source, first=base + part.first, last=last)
 
 
-_Meaning = Callable[[_Line], _Part]
+_Meaning = Callable[[Line], _Part]
 
 
-def _meaning(lists: list[tuple[Path, _Dialect]], finder: _Finder) -> _Meaning:
-    """What the numbers of a line mean in these lists of one dialect."""
-    numbers = lists[0][1].numbers
+def _meaning(files: list[ListFile], finder: _Finder) -> _Meaning:
+    """What the numbers of a line mean in these lists, which have the same count of them."""
+    numbers = files[0].grammar.numbers
     if numbers < 2:
         return lambda line: _Part(0, None, line.values or (UNLABELLED,))
-    sample = [(path, line) for path, dialect in lists for line in islice(_lines(path, dialect), _SAMPLE)]
+    sample = [(file.path, line) for file in files for line in islice(file.lines(), _SAMPLE)]
     starts = [line.values[0] for _, line in sample]
     if numbers == 2:
         if all(line.values[1] == -1 for _, line in sample):  # path start total, of whole videos
@@ -437,14 +435,16 @@ class _Finder:
 
     def __init__(self, found: Found, options: DatasetOptions) -> None:
         self._root = found.root
-        self._sources = Sources(found, options.sources)
+        self._sources = Sources(found, options.sources, key=lambda _, name: _composed(name))
 
     def find(self, written: str, path: Path, split: str | None = None) -> Source | None:
         """The source of `written` in the list `path`.
 
         A path of which only the last parts are there counts as found if these tell the clip.
         """
-        wanted = written.removeprefix("./").rstrip("/")
+        if "\\" in written and not (path.parent / written).exists():
+            written = written.replace("\\", "/")  # written on Windows
+        wanted = _composed(written.removeprefix("./").rstrip("/"))
         name = name_of(wanted)
         ending = suffix(name)
         key = name[: -len(ending)] if ending in VIDEO_SUFFIXES or ending == ".tar" else name
@@ -452,8 +452,8 @@ class _Finder:
         if not paths:
             return self._outside(written, path)
         bare = wanted[: len(wanted) - len(name)] + key
-        places = [_relative(self._root, path.parent / bare), bare.removeprefix(f"{self._root}/")]
-        tails = {one: self._without_ending(one) for one in paths}
+        places = [_composed(_relative(self._root, path.parent / bare)), bare.removeprefix(f"{self._root}/")]
+        tails = {one: _composed(self._without_ending(one)) for one in paths}
         exact = [one for one in paths if tails[one] in places]
         if not exact:
             near = [
@@ -469,7 +469,11 @@ class _Finder:
         same = [one for one in exact if suffix(one) == ending] or exact
         return self._sources.find(key, lambda one: one == same[0]) if same else self._outside(written, path)
 
-    def agree(self, sample: list[tuple[Path, _Line]], count: Callable[[_Line], int]) -> bool:
+    def place(self, written: str, path: Path) -> str:
+        """Where a clip that is not on disk would be."""
+        return _relative(self._root, path.parent / written)
+
+    def agree(self, sample: list[tuple[Path, Line]], count: Callable[[Line], int]) -> bool:
         """Whether the folders of the sampled lines hold as many pictures as `count` says."""
         looked = 0
         for path, line in sample:
@@ -511,6 +515,11 @@ class _Finder:
         return path[: -len(ending)] if ending in VIDEO_SUFFIXES or ending == ".tar" else path
 
 
+def _composed(text: str) -> str:
+    """Unicode's composed form: lists and file systems differ in it."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def _relative(root: Path, place: Path) -> str:
     """A path relative to the root, or absolute where it lies outside."""
     if ".." in place.parts:
@@ -529,8 +538,8 @@ class _Names:
     notes: list[str]
 
 
-def _beside(lists: dict[str, Path]) -> list[Path]:
-    return sorted({path for one in lists.values() for path in one.parent.iterdir() if path.is_file()})
+def _beside(lists: list[Path]) -> list[Path]:
+    return sorted({path for one in lists for path in one.parent.iterdir() if path.is_file()})
 
 
 def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], options: DatasetOptions) -> _Names:
@@ -542,6 +551,8 @@ def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], optio
     numbers = {head: [str(label) for label in range(count + 1)] for head, count in most.items()}
     if len(heads) > 1:
         return _Names(numbers, "numbers", None, ["the classes of the list have no names"])
+    if builder.names and not options.class_list:
+        return _beside_numbers(builder.names, numbers[HEAD])
     if options.class_list:
         given = read_class_list(options.class_list)
         _check(given, options.class_list, most[HEAD], builder)
@@ -565,6 +576,16 @@ def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], optio
     path, names = next(iter(read.items()))
     _check(names, path, most[HEAD], builder)
     return _Names({HEAD: names}, "file", path, [*notes, f"classes are named by {path.name}"])
+
+
+def _beside_numbers(named: dict[int, tuple[str, Path, int]], numbers: list[str]) -> _Names:
+    """The names that stand in the list beside the numbers; a number without one stays a number."""
+    numbers_of: dict[str, int] = {}
+    for number, (name, path, line) in sorted(named.items()):
+        if (other := numbers_of.setdefault(name, number)) != number:
+            raise fault(path, line, f"names class {number} as class {other} is named", name, "a name has one number")
+    names = [named[number][0] if number in named else text for number, text in enumerate(numbers)]
+    return _Names({HEAD: names}, "file", None, ["classes are named by the column beside their numbers"])
 
 
 def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:

@@ -38,6 +38,9 @@ class DatasetOptions:
     sources: SourceChoice = "auto"
     """What to read where a clip is there both as a video and as frames; `auto` takes the video."""
 
+    ignore_segments: bool = False
+    """Pack entire videos where a list has columns of start and end, instead of refusing it."""
+
     def __post_init__(self) -> None:
         for name, allowed in (("label_order", get_args(LabelOrder)), ("sources", get_args(SourceChoice))):
             if getattr(self, name) not in allowed:

@@ -16,14 +16,18 @@ from pathlib import Path
 
 from tdpn_core.errors import DatasetError
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .wmv .asf .flv .ogv .3gp".split()  # noqa: SIM905 - reads better
-)
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".flv", ".mkv", ".webm", ".avi", ".divx",
+    ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".ogv", ".mxf", ".gif",
+))  # fmt: skip
+"""Suffixes of videos, in lower case; docs/data.md lists them."""
+
 TEXT_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".txt", ".list"))
 PICTURE = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
 """Name of a numbered picture: what stands before the number, the number, the suffix."""
 
 _IGNORED = ("__MACOSX",)
+_MOST_LINKED = 10_000  # folders that are read a second time
 _TEXT_DEPTH = 4  # folders above an annotation file; beyond, a text is a clip's own
 _PEEK = 256  # entries that tell whether a folder holds pictures
 
@@ -47,7 +51,10 @@ class Found:
     """Number of other regular files, by suffix."""
 
     special: list[str] = field(default_factory=list)
-    """What would hang or fail when opened: pipes, sockets, devices, links to nowhere."""
+    """What would hang or fail when opened: pipes, sockets, devices, links to nowhere or to a folder above them."""
+
+    linked: list[str] = field(default_factory=list)
+    """Links to folders that are read under a path of their own as well."""
 
     def notes(self, used: Collection[Path] = ()) -> list[str]:
         """What was passed over, in words; `used` are the annotation files that were not."""
@@ -59,6 +66,9 @@ class Found:
             lines.append(f"{sum(others.values())} files are not videos ({kinds})")
         if self.special:
             lines.append(f"{len(self.special)} entries are no regular files: {', '.join(self.special[:5])}")
+        if self.linked:
+            what = "links lead to folders that are read under another path as well"
+            lines.append(f"{len(self.linked)} {what}: {', '.join(self.linked[:5])}")
         return lines
 
 
@@ -82,7 +92,7 @@ def suffix(path: str) -> str:
 
 
 def scan(root: Path) -> Found:
-    """Walk through `root`, following links but no folder twice.
+    """Walk through `root`, following links unless they lead to a folder above them.
 
     Raises:
         DatasetError: `root` is not a folder, or it or a folder below cannot be read.
@@ -94,7 +104,7 @@ def scan(root: Path) -> Found:
         _walk(found)
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}", where=error.filename or root) from error
-    for paths in (found.videos, found.folders, found.tars, found.texts, found.special):
+    for paths in (found.videos, found.folders, found.tars, found.texts, found.special, found.linked):
         paths.sort()
     return found
 
@@ -104,14 +114,20 @@ _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device",
 
 def _walk(found: Found) -> None:
     seen: set[tuple[int, int]] = set()
-    waiting = [""]
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]  # a folder, and those above it
     while waiting:
-        prefix = waiting.pop()
+        prefix, above = waiting.pop()
         folder = os.path.join(found.root, prefix)  # noqa: PTH118 - a million of them
         state = os.stat(folder)  # noqa: PTH116
-        if (state.st_dev, state.st_ino) in seen:  # links that lead in a circle
+        this = (state.st_dev, state.st_ino)
+        if this in above:
+            found.special.append(f"{prefix[:-1]} (link to a folder above it)")
             continue
-        seen.add((state.st_dev, state.st_ino))
+        if this in seen:
+            found.linked.append(prefix[:-1])
+            if len(found.linked) > _MOST_LINKED:  # links of links multiply
+                continue
+        seen.add(this)
         videos, pictures, below = len(found.videos), 0, []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -130,7 +146,8 @@ def _walk(found: Found) -> None:
         if below and _hold_pictures(folder, sorted(below)):
             found.folders += [prefix + name for name in below]
         else:
-            waiting += [f"{prefix}{name}/" for name in sorted(below, reverse=True)]
+            inside = (*above, this)
+            waiting += [(f"{prefix}{name}/", inside) for name in sorted(below, reverse=True)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

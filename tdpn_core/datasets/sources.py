@@ -46,6 +46,7 @@ class Sources:
         self._kinds: dict[str, dict[str, str]] = {}
         self._more: dict[tuple[str, str], list[str]] = {}
         self._used: set[str] = set()
+        self._taken: set[str] = set()  # paths whose key others share
         paths = {VIDEO: found.videos, FRAMES: found.folders, TAR: found.tars}
         self.left_out = sum(len(paths[kind]) for kind in paths if kind not in _ORDER[choice])
         for kind in _ORDER[choice]:
@@ -75,6 +76,8 @@ class Sources:
             if paths:
                 path = next(filter(prefer, paths), paths[0]) if prefer and len(paths) > 1 else paths[0]
                 self._used.add(name)
+                if len(paths) > 1:
+                    self._taken.add(path)
                 return self.describe(path, kind)
         return None
 
@@ -101,12 +104,16 @@ class Sources:
     def left(self) -> list[str]:
         """The part of `notes` that is not about annotations: copies, and what the choice of sources leaves."""
         lines = []
-        copies = sum(len(self.paths(name)) - 1 for name in self._used)
+        copies = sum(self._copies(name) for name in self._used)
         if copies:
             lines.append(f"{copies} further copies of clips (other containers, folders or frames) are not used")
         if self.left_out:
             lines.append(f"{self.left_out} files or folders are of the kind that `sources` leaves out")
         return lines
+
+    def _copies(self, name: str) -> int:
+        paths = self.paths(name)
+        return len(paths) - max(1, sum(path in self._taken for path in paths)) if len(paths) > 1 else 0
 
     def _of(self, kind: str, name: str) -> list[str]:
         first = self._kinds[kind].get(name)

@@ -1,16 +1,23 @@
-"""Read annotation files as they come: with a byte order mark or without, CRLF, quotes; a fault names file and line."""
+"""Read annotation files as they come: any usual encoding, CRLF, quotes; a fault names file and line.
+
+UTF-8 and UTF-16 are told by byte order mark or content; what is neither is read as Windows-1252 (a superset of the
+printable characters of Latin-1).
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tdpn_core.errors import DatasetError
 
 _SHOWN = 60  # characters of a value in a message
+_HEAD = 4096  # bytes that tell UTF-16 by its zeros
+_CHUNK = 1 << 20
 
 
 def fault(path: Path, line: int, what: str, value: object = None, hint: str | None = None) -> DatasetError:
@@ -25,6 +32,41 @@ def shorten(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
+def encoding_of(path: Path) -> str:
+    """The encoding of a text file: `utf-8-sig` (UTF-8 with or without a mark), `utf-16…`, `cp1252` or `latin-1`.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as source:
+            head = source.read(_HEAD)
+            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                return "utf-16"
+            if b"\0" in head and not head.startswith(codecs.BOM_UTF8):  # Latin text in UTF-16: every other byte is 0
+                zeros = (head[0::2].count(0), head[1::2].count(0))
+                if max(zeros) * 2 > len(head) // 2:
+                    return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+            for encoding in ("utf-8-sig", "cp1252"):
+                source.seek(0)
+                if _decodes(source, encoding):
+                    return encoding
+            return "latin-1"
+    except OSError as error:
+        raise DatasetError(f"cannot be read: {error}", where=path) from error
+
+
+def _decodes(source: BinaryIO, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while part := source.read(_CHUNK):
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(number, line without surrounding blanks) of every line that is not blank.
 
@@ -32,11 +74,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         DatasetError: the file cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig") as source:
+        with path.open(encoding=encoding_of(path)) as source:
             for number, line in enumerate(source, 1):
                 if line := line.strip():
                     yield number, line
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise DatasetError(f"cannot be read: {error}", where=path) from error
 
 
@@ -47,12 +89,17 @@ def read_fields(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
         DatasetError: the file cannot be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as source:
-            reader = csv.reader(source, delimiter=separator)
+        with path.open(newline="", encoding=encoding_of(path)) as source:
+            if len(separator) > 1:
+                for number, line in enumerate(source, 1):
+                    if line.strip():
+                        yield number, [field.strip().strip('"') for field in line.split(separator)]
+                return
+            reader = csv.reader(source, delimiter=separator, skipinitialspace=separator != " ")
             for fields in reader:
                 if any(field.strip() for field in fields):
                     yield reader.line_num, [field.strip() for field in fields]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise DatasetError(f"cannot be read: {error}", where=path) from error
 
 
@@ -92,6 +139,6 @@ def read_json(path: Path) -> Any:
         DatasetError: the file cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding=encoding_of(path)))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"cannot be read: {error}", where=path) from error

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tdpn_core.datasets import Dataset, Understanding
-from tdpn_core.datasets.folder import SPLIT_FOLDERS
+from tdpn_core.datasets.splits import split_of_folder
 from tdpn_core.datasets.table import SPLITS
 from tdpn_core.prep.twins import by_content, by_name, labels_of, pair_up, together
 from tdpn_core.sampling.flips import flip_swaps
@@ -96,7 +96,7 @@ def _nonsense(table: Dataset, names: Sequence[str]) -> list[str]:
     if table.name not in _OWN:
         return []
     found = []
-    called = [name for name in names if name.lower() in SPLIT_FOLDERS]
+    called = [name for name in names if split_of_folder(name)]
     if called:
         found.append(
             f"{_some(called)}: a class with the name of a split; a class folder lies within the split's folder"

@@ -60,9 +60,12 @@ def test_a_test_folder_stays_a_test_set(tmp_path):
     assert counts == {"train": 8, "val": 2, "test": 1}
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    dataset = read_dataset("folder", plant(tmp_path, "train/1.mp4", "train/2.mp4", "bus/1.mp4", "bus/2.mp4"))
-    assert dataset.classes == {"action": ["bus", "train"]}
+@pytest.mark.parametrize("folder", ["train", "Validation", "dev", "test"])
+def test_folder_named_like_a_split_with_clips_directly_in_it_is_refused(folder, tmp_path):
+    plant(tmp_path, f"{folder}/1.mp4", f"{folder}/2.mp4", "bus/1.mp4", "bus/2.mp4")
+    with pytest.raises(DatasetError, match=f"{folder} would be a class, and the name is that of a split") as error:
+        read_dataset("folder", tmp_path)
+    assert "a class folder is a folder of clips of one class" in error.value.hint
 
 
 def test_a_class_with_one_recording_is_noted(tmp_path):
@@ -85,7 +88,7 @@ def test_other_files_are_counted_and_special_ones_are_not_opened(tmp_path):
     assert "5 entries are no regular files" in notes
     assert "a/pipe.mp4 (pipe)" in notes
     assert "a/zero.mp4 (device)" in notes
-    assert "1 videos lie in no class folder" in notes
+    assert "1 videos are in no class folder: the root" in notes
 
 
 def test_links_to_files_and_folders_are_followed_and_circles_left(tmp_path):

@@ -194,7 +194,6 @@ def test_several_lists_for_a_split(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (f"{A}.mp4 0\n{C}.mp4 x\n", r"train\.txt: line 2: is no number: 'x'"),
         (f"{A}.mp4 0\n{C}.mp4 -2\n", "line 2: is no label: -2"),
         (f"{A}.mp4 0\n\n{C}.mp4 7\n", r"line 3: label is not one of the 3 of classes\.txt: 7"),
         (f"{A}.mp4 0\n{C}.mp4 1\n{A}.mp4 2\n", "line 3: clip is there twice, with two labels"),
@@ -206,9 +205,6 @@ def test_a_faulty_line_is_named(text, fault, tmp_path):
     videos(tmp_path)
     write(tmp_path, "classes.txt", "abseiling\nair drumming\nzumba\n")
     path = write(tmp_path, "train.txt", text)
-    if "x\n" in text:  # the sample that tells the dialect is longer than this list
-        write(tmp_path, "train.txt", f"{A}.mp4 0\n" * 600 + f"{C}.mp4 x\n")
-        fault = fault.replace("line 2", "line 601")
     with pytest.raises(DatasetError, match=fault):
         read_dataset("list", tmp_path, options=DatasetOptions(annotations=path))
 

@@ -1,0 +1,44 @@
+"""Names of splits: one table for folders, list files and the values of a split column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+SYNONYMS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validate", "validation", "dev", "devel", "development", "eval", "evaluation"),
+    "test": ("test", "testing", "tst"),
+}
+"""Each split's synonyms, in lower case; folders and files may add to them: `videos_train`, `val_256`, `testlist01`."""
+
+_SPLIT_OF = {name: split for split, names in SYNONYMS.items() for name in names}
+_ATTACHED = re.compile(
+    r"(?:videos?|rawframes?|frames|clips)[_-]|[_-](?:\d+|set|split|videos?|frames|clips|data)|set\d*"
+)
+_TOKEN = re.compile(r"[a-z]+")
+_ENDING = re.compile(r"(?:list|set|split|data|file)s?$")
+
+
+def split_of_folder(name: str) -> str | None:
+    """The split that a folder's name or a value of a split column states, if any."""
+    plain = name.strip().lower()
+    return _SPLIT_OF.get(plain) or _SPLIT_OF.get(_ATTACHED.sub("", plain))
+
+
+def split_of_file(stem: str) -> str | None:
+    """The split that a word of a file's name states: `kinetics400_train_list_videos`, `testlist01`."""
+    words = _TOKEN.findall(stem.lower())
+    return next(
+        (split for word in words if (split := _SPLIT_OF.get(word) or _SPLIT_OF.get(_ENDING.sub("", word)))), None
+    )
+
+
+def merged_names(names: Iterable[str]) -> list[str]:
+    """A note for each split that several folders are read as."""
+    spelled: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        if split := split_of_folder(name):
+            spelled.setdefault(split, []).append(name)
+    return [f"{' and '.join(several)} are both read as the split {split}"
+            for split, several in spelled.items() if len(several) > 1]  # fmt: skip
