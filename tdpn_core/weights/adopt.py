@@ -49,6 +49,8 @@ def open_checkpoint(
     imported = import_weights(path).complete()
     manifest = load_manifest(data) if data is not None else None
     names = {HEAD: _names(imported, path, manifest, classes)}
+    for note in imported.report.notes:
+        progress.say(note)
     model, sampling, told = _sampled(imported)
     dense = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     progress.say(

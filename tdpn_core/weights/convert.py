@@ -114,6 +114,7 @@ def account(
         filled={ours: prefix + theirs for ours, theirs in sources.items()},
         left_out={**{prefix + name: reason for name, reason in left_out.items()}, **contents.left_out},
         unfilled=tuple(name for name in names if name not in sources),
+        notes=contents.notes,
     )
 
 

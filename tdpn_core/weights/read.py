@@ -1,12 +1,11 @@
 """The one place that opens files of other programs: tensors come out, and no code in them runs.
 
 What a file is, its first bytes tell, never its name. `torch.load` stands here and nowhere else, with
-`weights_only=True`: beyond tensors, containers and numbers it builds nothing.
+`weights_only=True`: it builds tensors, containers and numbers, and for the types of `inert` plain data.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import re
@@ -16,30 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tdpn_core.errors import CheckpointError
+from tdpn_core.weights.inert import STAND_INS
 from tdpn_core.weights.kinds import exported_format
+from tdpn_core.weights.locate import locate
 
 LARGEST_HEADER = 25_000_000
 """Bytes of a safetensors header that are parsed; that of a network of 1,000 tensors has 0.1 million."""
-
-STATES = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "module", "params", "weights")
-"""Names under which programs keep the network's tensors, the likeliest first."""
-
-_SCALAR: Any = np.float64(0).__reduce__()[0]  # what builds a saved number; its home moved in numpy 2
-
-_PLAIN: tuple[Any, ...] = (
-    argparse.Namespace,  # the options that many training scripts save beside the weights
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    (_SCALAR, "numpy.core.multiarray.scalar"),  # numpy 1's name, in most published files
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
-)
-"""Types without behaviour that are let through beside torch's own: the scores and options that scripts save."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,9 +42,14 @@ class Contents:
     meta: dict[str, Any]
     """Plain values that the file keeps beside its tensors (`meta`, `arch`, `epoch`, ...)."""
 
+    notes: tuple[str, ...] = ()
+    """Which of several sets of weights were taken."""
 
-def read_weights(path: Path) -> Contents:
+
+def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
     """Read `path`: PyTorch's zip or older format, or safetensors.
+
+    `ema` takes averaged weights, or raw ones, where it has both; None: those that the file's program evaluates.
 
     Raises:
         CheckpointError: missing, damaged, of another format, or not to be read without running code from it.
@@ -72,9 +63,9 @@ def read_weights(path: Path) -> Contents:
         start = file.read(512)
         if start[:4] == b"PK\x03\x04":
             _check_zip(file, path)
-            return _contents(_load(file, path), path)
+            return _contents(_load(file, path), path, ema)
         if start[:1] == b"\x80":  # protocol 2 or later, what torch wrote before 1.6
-            return _contents(_load(file, path), path)
+            return _contents(_load(file, path), path, ema)
         if start[257:262] == b"ustar":
             raise CheckpointError(
                 "torch's tar format of before 2017 cannot be read without running code from it",
@@ -88,7 +79,7 @@ def _load(file: BinaryIO, path: Path) -> Any:
     """The object that torch saved, if it is made of tensors, containers and plain values only."""
     file.seek(0)
     try:
-        with torch.serialization.safe_globals(list(_PLAIN)):
+        with torch.serialization.safe_globals(list(STAND_INS)):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file can make the parser fail in any way
         raise _refusal(error, path) from error
@@ -114,6 +105,9 @@ def _check_zip(file: BinaryIO, path: Path) -> None:
         entries = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"not readable ({error})", where=path, hint="the file is cut: get it again") from error
+    if any(entry.filename.rpartition("/")[2] == "constants.pkl" for entry in entries):
+        hint = "load it with torch.jit.load where you trust its source, and save the state_dict()"
+        raise CheckpointError("a TorchScript archive, which is a program, not weights", where=path, hint=hint)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise CheckpointError("a compressed archive, which no torch writes", where=path)
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
@@ -140,36 +134,20 @@ def _safetensors(path: Path, start: bytes) -> Contents:
     return Contents(path=path, tensors=_uniform(tensors, path), left_out={}, meta=meta)
 
 
-def _contents(saved: Any, path: Path) -> Contents:
+def _contents(saved: Any, path: Path, ema: bool | None) -> Contents:
     if not isinstance(saved, Mapping):
         raise CheckpointError(f"holds a {type(saved).__name__}, not a dictionary of tensors", where=path)
-    name, state = _state(saved, path)
-    tensors = {str(key): value.detach() for key, value in state.items() if isinstance(value, Tensor)}
-    left_out = {str(key): "not a tensor" for key, value in state.items() if not isinstance(value, Tensor)}
-    meta: dict[str, Any] = {}
-    if name is not None:
-        beside = {str(key): value for key, value in saved.items() if key != name}
-        left_out |= dict.fromkeys(beside, "training state or notes, no weights")
-        meta = {key: value for key, value in beside.items() if isinstance(value, (str, int, float, Mapping))}
-    return Contents(path=path, tensors=_uniform(tensors, path), left_out=left_out, meta=meta)
-
-
-def _state(saved: Mapping[Any, Any], path: Path) -> tuple[str | None, Mapping[Any, Any]]:
-    """The mapping of names to tensors, and the entry that it stands under (None: it is the file's whole content)."""
-    if any(isinstance(value, Tensor) and value.ndim for value in saved.values()):
-        return None, saved
-    found = {
-        str(key): value
-        for key, value in saved.items()
-        if isinstance(value, Mapping) and any(isinstance(entry, Tensor) for entry in value.values())
-    }
-    chosen = next((name for name in STATES if name in found), None) or (next(iter(found)) if len(found) == 1 else None)
-    if chosen is None:
+    found = locate(saved, ema)
+    if found is None:
         names = ", ".join(str(key) for key in list(saved)[:8])
         raise CheckpointError(f"holds no dictionary of tensors under a known name, only {names}", where=path)
-    inner = found[chosen]
-    nested = [name for name in STATES if isinstance(inner.get(name), Mapping)]
-    return (chosen, inner[nested[0]]) if nested else (chosen, inner)
+    left_out, meta = dict(found.left_out), {}
+    if found.place:
+        beside = {str(key): value for key, value in saved.items() if key != found.place[0]}
+        left_out |= dict.fromkeys(beside, "training state or notes, no weights")
+        meta = {key: value for key, value in beside.items() if isinstance(value, (str, int, float, Mapping))}
+    notes = (found.note,) if found.note else ()
+    return Contents(path=path, tensors=_uniform(found.tensors, path), left_out=left_out, meta=meta, notes=notes)
 
 
 def _uniform(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 """Files of weights from anywhere: what is read, and what is refused before it can do anything."""
 
 import argparse
+import collections
+import datetime
 import io
 import os
 import pickle
@@ -8,8 +10,9 @@ import struct
 import sys
 import tarfile
 import types
+import warnings
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ import tdpn_core
 from tdpn_core.errors import CheckpointError
 from tdpn_core.train.initialise import initialise
 from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.convert import unwrapped
 from tdpn_core.weights.read import read_weights
 
 STATE = {"conv1.weight": torch.arange(12.0).view(4, 3, 1, 1), "bn1.num_batches_tracked": torch.tensor(3)}
@@ -102,6 +106,182 @@ def test_the_scores_and_options_that_scripts_save_are_no_hindrance(tmp_path):
 def test_entries_that_are_no_tensors_are_named(tmp_path):
     contents = read_weights(saved(tmp_path / "a.pth", {**STATE, "version": 3}))
     assert contents.left_out == {"version": "not a tensor"}
+
+
+# files as training programs leave them
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A class of a program that is not there any more when the file is read."""
+
+    def make(module, name, bases=(object,), **members):
+        kind = type(name, bases, {"__module__": module, **members})
+        parts = module.split(".")
+        for number in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:number]), types.ModuleType(".".join(parts[:number])))
+        setattr(sys.modules[module], name, kind)
+        return kind
+
+    return make
+
+
+def forget(*modules):
+    for module in modules:
+        for name in [name for name in sys.modules if name.split(".")[0] == module]:
+            del sys.modules[name]
+
+
+BESIDE = {
+    "rng_state": torch.zeros(5056, dtype=torch.uint8),
+    "best_acc1": torch.tensor(51.5),
+    "class_weights": torch.ones(10),
+}
+
+
+@pytest.mark.parametrize("beside", [*BESIDE, "all"])
+def test_tensors_beside_the_state_do_not_become_the_weights(tmp_path, beside):
+    more = BESIDE if beside == "all" else {beside: BESIDE[beside]}
+    contents = read_weights(saved(tmp_path / "a.pth", {**more, "state_dict": STATE}))
+    assert set(contents.tensors) == set(STATE)
+    assert set(contents.left_out) == set(more)
+
+
+@pytest.mark.parametrize(
+    "places", [("model", "state_dict"), ("model", "model_state"), ("checkpoint", "net"), ("a", "b", "c")]
+)
+def test_a_state_deep_in_a_file_is_found(tmp_path, places):
+    file = STATE
+    for place in reversed(places):
+        file = {place: file, "epoch": 3}
+    assert set(read_weights(saved(tmp_path / "a.pth", file)).tensors) == set(STATE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        collections.defaultdict(list, a=[1]),
+        collections.Counter("aab"),
+        collections.OrderedDict(a=1),
+        Path("/data/kinetics"),
+        PureWindowsPath("data"),
+        datetime.datetime(2024, 5, 6),
+        datetime.timedelta(seconds=3),
+        torch.Size((2, 3)),
+        torch.float16,
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.ones((2, 3), np.float16)),
+        np.array(["a", "b"]),
+        np.array([{"a": 1}], dtype=object),
+        np.random.default_rng(0).bytes(4),
+        np.random.RandomState(0).get_state(),
+        *(np.dtype(kind).type(1) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
+        np.complex128(1j),
+        np.str_("text"),
+        {1, 2},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("older", [False, True])
+def test_plain_values_of_any_kind_are_no_hindrance(tmp_path, value, older):
+    file = {"state_dict": STATE, "notes": {"value": value}}
+    contents = read_weights(saved(tmp_path / "a.pth", file, _use_new_zipfile_serialization=not older))
+    assert set(contents.tensors) == set(STATE)
+    assert set(contents.left_out) == {"notes"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_lightning.utilities.parsing.AttributeDict",
+        "lightning.fabric.utilities.data.AttributeDict",
+        "mmengine.config.config.ConfigDict",
+        "yacs.config.CfgNode",
+        "easydict.EasyDict",
+    ],
+)
+def test_dictionaries_of_other_programs_are_read_as_dictionaries(tmp_path, elsewhere, name):
+    module, _, kind = name.rpartition(".")
+    made = elsewhere(module, kind, (dict,))(lr=0.1)
+    path = saved(tmp_path / "a.pth", {"state_dict": STATE, "hyper_parameters": made})
+    forget(module.split(".")[0])
+    assert read_weights(path).meta["hyper_parameters"] == {"lr": 0.1}
+
+
+def test_mmengines_history_is_read_as_its_fields(tmp_path, elsewhere):
+    history = elsewhere("mmengine.logging.history_buffer", "HistoryBuffer", mean=lambda self: 0)
+    history.mean.__qualname__, history.mean.__module__ = "HistoryBuffer.mean", history.__module__
+    buffer = history()
+    buffer.__dict__ |= {"_log_history": np.arange(3.0), "_max_length": 9, "statistics_methods": {"mean": history.mean}}
+    hub = {"log_scalars": {"train/loss": buffer}, "runtime_info": {"iter": 3}}
+    path = saved(tmp_path / "a.pth", {"meta": {"epoch": 1}, "state_dict": STATE, "message_hub": hub})
+    forget("mmengine")
+    contents = read_weights(path)
+    assert set(contents.tensors) == set(STATE)
+    assert contents.meta["message_hub"]["log_scalars"]["train/loss"]["_max_length"] == 9
+
+
+def test_a_state_of_numpy_arrays_is_read(tmp_path):
+    arrays = {name: value.numpy() for name, value in STATE.items()}
+    contents = read_weights(saved(tmp_path / "a.pth", {"state_dict": arrays}))
+    assert torch.equal(contents.tensors["conv1.weight"], STATE["conv1.weight"])
+
+
+AVERAGED = {name: value + 1 for name, value in STATE.items()}
+
+
+@pytest.mark.parametrize("ema", [None, True, False])
+@pytest.mark.parametrize(
+    ("raw", "averaged"), [("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model_state", "ema")]
+)
+def test_averaged_weights_are_the_default_of_programs_that_keep_both(tmp_path, raw, averaged, ema):
+    file = {raw: STATE, averaged: {"n_averaged": torch.tensor(3), **{f"module.{k}": v for k, v in AVERAGED.items()}}}
+    contents = read_weights(saved(tmp_path / "a.pth", file), ema=ema)
+    if ema is False:
+        assert torch.equal(contents.tensors["conv1.weight"], STATE["conv1.weight"])
+        assert contents.notes == ("raw weights are taken; the file has averaged (EMA) ones, too",)
+    else:
+        assert torch.equal(contents.tensors["module.conv1.weight"], AVERAGED["conv1.weight"])
+        assert contents.notes == ("averaged (EMA) weights are taken; the file has raw ones, too",)
+
+
+@pytest.mark.parametrize("ema", [None, True, False])
+def test_mmengine_saves_the_averaged_weights_as_its_state_and_the_raw_ones_as_ema(tmp_path, ema):
+    raw = {"steps": torch.tensor(9), **{f"module.{name}": value for name, value in STATE.items()}}
+    contents = read_weights(saved(tmp_path / "a.pth", {"state_dict": AVERAGED, "ema_state_dict": raw}), ema=ema)
+    (value,) = (value for name, value in contents.tensors.items() if name.endswith("conv1.weight"))
+    assert torch.equal(value, STATE["conv1.weight"] if ema is False else AVERAGED["conv1.weight"])
+    assert "steps" not in contents.tensors
+
+
+@pytest.mark.parametrize("ema", [None, True, False])
+def test_mmcv_evaluates_the_plain_entries_and_keeps_others_beside_them(tmp_path, ema):
+    file = {"state_dict": {**STATE, "ema_conv1_weight": AVERAGED["conv1.weight"]}}
+    contents = read_weights(saved(tmp_path / "a.pth", file), ema=ema)
+    assert set(contents.tensors) == set(STATE)
+    assert torch.equal(contents.tensors["conv1.weight"], (AVERAGED if ema else STATE)["conv1.weight"])
+    assert contents.left_out == {"ema_conv1_weight": "mmcv's other set of weights"}
+
+
+def test_only_averaged_weights_are_the_weights(tmp_path):
+    contents = read_weights(saved(tmp_path / "a.pth", {"ema_state_dict": STATE, "epoch": 3}))
+    assert set(contents.tensors) == set(STATE)
+
+
+@pytest.mark.parametrize("beside", ["criterion.weight", "loss_fn.weight", "n_averaged", "val_acc.tp"])
+def test_what_training_keeps_among_the_weights_is_left_out_so_that_their_prefix_is_seen(tmp_path, beside):
+    state = {**{f"module.{name}": value for name, value in STATE.items()}, beside: torch.ones(3)[:1]}
+    contents = read_weights(saved(tmp_path / "a.pth", {"state_dict": state}))
+    assert contents.left_out == {beside: "of the training, not of the network"}
+    assert set(unwrapped(contents.tensors)) == set(STATE)
+
+
+def test_a_real_torchscript_archive_is_named(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "a.pt"))
+    with pytest.raises(CheckpointError, match=r"a TorchScript archive, which is a program.*state_dict\(\)"):
+        read_weights(tmp_path / "a.pt")
 
 
 # attacks and damage
