@@ -13,6 +13,7 @@ inference `folded`, `packed` and, over space, `product`.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import statistics
 import time
@@ -24,7 +25,7 @@ import torch
 from tdpn_core import create_model
 from tdpn_core.allocator import keep_freed_memory
 from tdpn_core.model import packed
-from tdpn_core.model.layout import FoldingConv, Layout
+from tdpn_core.model.layout import FoldingConv, Layout, set_layout
 from tdpn_core.model.network import Network
 from tdpn_core.model.operations import FRAME, POINT, TIME, Conv, Kernel
 
@@ -94,7 +95,7 @@ def measure(model: Network, clip: torch.Tensor, step: Callable[[Network, torch.T
     times: dict[Layout, list[tuple[float, float]]] = {layout: [] for layout in LAYOUTS}
     for number in range(rounds + 1):
         for name in LAYOUTS:
-            model.layout = name
+            set_layout(model, name)
             taken = seconds(lambda: step(model, clip), clip.device.type)
             if number:  # the first round warms up
                 times[name].append(taken)
@@ -123,7 +124,7 @@ def convolutions(options: argparse.Namespace) -> None:
         print(*figures[:3], "  |", *figures[3:], sep="", flush=True)
 
 
-EVERYTHING_FOLDS = {"_is_wide": False, "_is_slow": True}
+EVERYTHING_FOLDS = {"is_faster_plain": False, "is_faster_over_time": True}
 """What the rules say, where what is lost by folding is to be seen."""
 
 COLUMNS = ("plain", "channels_last", "folded", "inference", "packed", "product")
@@ -133,35 +134,36 @@ def convolution_works(conv: Conv, side: int) -> dict[str, Callable[[], object]]:
     """What to time for one kind of convolution, by column."""
     x = torch.randn(2, conv.in_channels, 8, side, side, requires_grad=True)
     inner = x.detach().clone(memory_format=torch.channels_last_3d).requires_grad_()
+    model = torch.nn.Sequential(conv)
     out = torch.randn_like(conv(x))
     out_inner = out.clone(memory_format=torch.channels_last_3d)
 
     def trained(name: Layout) -> Callable[[], object]:
         def work() -> None:
-            conv.layout = name
+            set_layout(model, name)
             into, gradient = (x, out) if name == "plain" else (inner, out_inner)
-            torch.autograd.grad(conv(into), (into, conv.weight), gradient)
+            torch.autograd.grad(model(into), (into, *model.parameters()), gradient)
 
         return work
 
-    def run(part: Conv) -> Callable[[], object]:
+    def run(part: torch.nn.Module) -> Callable[[], object]:
         def work() -> None:
             with torch.inference_mode():
                 part(inner)
 
         return work
 
-    def frozen(large: int) -> Conv:
-        part = Conv(conv.in_channels, conv.out_channels, conv.kernel_size, stride=conv.stride[1], groups=conv.groups)
-        part.layout, part.frozen = "folded", True
+    def packing(large: int) -> torch.nn.Module:
+        part = copy.deepcopy(model)
+        packed.pack_convolutions(part)
         usual, packed.LARGE = packed.LARGE, large
         run(part)()
         packed.LARGE = usual
         return part
 
     works: dict[str, Callable[[], object]] = {name: trained(name) for name in LAYOUTS}
-    works |= {"inference": run(conv), "packed": run(frozen(1 << 40))}
-    return works | ({"product": run(frozen(0))} if conv.kernel_size == FRAME and conv.groups == 1 else {})
+    works |= {"inference": run(model), "packed": run(packing(1 << 40))}
+    return works | ({"product": run(packing(0))} if conv.kernel_size == FRAME and conv.groups == 1 else {})
 
 
 def main() -> None:

@@ -92,8 +92,8 @@ class Checkpoint:
     def build(self, device: torch.device, purpose: Purpose = "run") -> Network:
         """The network with these weights on `device`, in eval mode.
 
-        To "train" (or to be saved) it has these very tensors. To "run" or to "trace" it lacks the auxiliary head, its
-        normalisations are folded into its convolutions, and to "run" these are frozen, too.
+        To "train" (or to be saved) it has these very tensors. To "run" or to "trace" it lacks the auxiliary head, and
+        normalisations are folded into convolutions; to "run" it also has the fastest memory layout of `device`.
         """
         with torch.device("meta"), _Unfilled():  # random weights that would be overwritten take a second
             model = build_model(self.config.model)
@@ -101,7 +101,7 @@ class Checkpoint:
         if purpose == "train":
             return model.eval().to(device)
         model.auxiliary_head = None  # for training only
-        return (for_inference if purpose == "run" else fold_normalisations)(model).to(device)
+        return for_inference(model, device) if purpose == "run" else fold_normalisations(model).to(device)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -22,6 +22,7 @@ from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import stage_seconds, traced
 from tdpn_core.bench.subject import Subject
 from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.layout import choose, set_layout
 from tdpn_core.model.network import Network
 from tdpn_core.train.loss import objective
 from tdpn_core.train.optimiser import create_optimiser
@@ -150,23 +151,19 @@ def bench_inference(
     subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
 ) -> Bench:
     """Time `subject` in inference: the network as evaluation and prediction run it, beside its plain form."""
-    plain, model = Stepper(_plain(subject).eval(), subject), for_inference(subject.build())
-    return _bench("infer", plain, Stepper(model, subject, compiled=compiled), rounds, profile, peak)
+    plain = Stepper(subject.build().eval(), subject)
+    chosen = Stepper(for_inference(subject.build(), subject.runtime.device), subject, compiled=compiled)
+    return _bench("infer", plain, chosen, rounds, profile, peak)
 
 
 def bench_training(
     subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
 ) -> Bench:
     """Time training steps of `subject`, beside its plain form."""
-    plain = TrainingStepper(_plain(subject), subject)
-    chosen = TrainingStepper(subject.build(), subject, compiled=compiled)
-    return _bench("train", plain, chosen, rounds, profile, peak)
-
-
-def _plain(subject: Subject) -> Network:
     model = subject.build()
-    model.layout = "plain"
-    return model
+    set_layout(model, choose(subject.runtime.device.type, training=True))
+    plain, chosen = TrainingStepper(subject.build(), subject), TrainingStepper(model, subject, compiled=compiled)
+    return _bench("train", plain, chosen, rounds, profile, peak)
 
 
 def _bench(what: str, plain: Stepper, chosen: Stepper, rounds: int, profile: Path | None, peak: Peak | None) -> Bench:

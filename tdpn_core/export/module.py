@@ -16,7 +16,6 @@ class FramesToProbabilities(nn.Module):
     def __init__(self, network: Network, config: RunConfig) -> None:
         super().__init__()
         self.network = network.eval()
-        self.network.layout = "plain"  # what other runtimes have fast kernels for
         self.network.auxiliary_head = None  # for training only
         self.sampling = config.sampling
         self.heads = tuple(config.model.num_classes)

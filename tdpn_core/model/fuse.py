@@ -6,6 +6,8 @@ b' = beta - mean * s with s = gamma / sqrt(variance + eps). That saves a pass ov
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeVar
@@ -15,31 +17,40 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from tdpn_core.model.layout import freeze
+from tdpn_core.model.layout import choose, set_layout
+from tdpn_core.model.packed import pack_convolutions
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def for_inference(model: Model) -> Model:
-    """`fold_normalisations`, and freeze what is left: its weights may be laid out in memory once for all runs."""
-    freeze(fold_normalisations(model))
-    return model
+def for_inference(model: Model, device: torch.device) -> Model:
+    """A copy of `model` on `device` for inference: normalisations folded, and the fastest layout and weights there.
+
+    `model` is left as it is. Both share the tensors that folding does not change.
+    """
+    fast = fold_normalisations(model).to(device)
+    layout = choose(device.type, training=False)
+    set_layout(fast, layout)
+    if layout == "folded" and device.type == "cpu":
+        pack_convolutions(fast)
+    return fast
 
 
 def fold_normalisations(model: Model) -> Model:
-    """Fold every normalisation of `model` that directly follows a convolution, in place; gives `model` in eval mode.
+    """A copy of `model` in eval mode, with every normalisation that directly follows a convolution folded into it.
 
-    Outputs stay what they were but for rounding (scales and shifts are computed in float64). State dict and training
-    are those of another network afterwards: fuse what was built to be run, not what is to be trained or saved.
+    Outputs are equal within rounding (scales and shifts are computed in float64). The copy is made to run: its state
+    dict and its training are those of another network. Tensors that folding does not change are shared.
     """
-    model.eval()
-    for module in list(model.modules()):
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    folded = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
+    for module in list(folded.modules()):
         for conv, place in list(_pairs(module)):
             norm = module.get_submodule(place)
             assert isinstance(norm, _BatchNorm)
             _fold(conv, norm)
             setattr(module, place, nn.Identity())
-    return model
+    return folded
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[_ConvNd, str]]:

@@ -1,4 +1,4 @@
-"""What every network is to the rest of the program: a module over clips with a configuration and one way to be called.
+"""The base class of all networks: a module over clips, with a configuration and one way to be called.
 
 Trainer, evaluation, prediction and export know no other class of networks.
 """
@@ -14,10 +14,19 @@ from tdpn_core.errors import UsageError
 from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.difference import sampled_frames
 from tdpn_core.model.heads import AuxiliaryHead, Head
-from tdpn_core.model.layout import Layout, arrange
 from tdpn_core.model.operations import stacked
 
 SMALLEST = 32  # pixels a side: res5 then has one position
+
+
+class FeatureMaps(NamedTuple):
+    """What a network computes of a clip before it classifies."""
+
+    levels: dict[Level, Tensor]
+    """res2..res5, each (N, C, T', H', W')."""
+
+    top: Tensor
+    """The map (N, C, T', H/32, W/32) that the head averages and classifies."""
 
 
 class TrainingOutput(NamedTuple):
@@ -30,11 +39,9 @@ class TrainingOutput(NamedTuple):
 class Network(nn.Module):
     """A backbone with a classifier, over normalised clips (N, channels, T * config.frames_per_step, H, W).
 
-    Where `frames_per_step` is more than 1 the frames around each sampled frame follow one another in the clip and the
-    middle one is the sampled frame. `layout` forces a memory layout; None takes the one measured to be fastest.
+    Where `frames_per_step` is more than 1, the frames around each sampled frame follow one another in the clip and the
+    middle one is the sampled frame.
     """
-
-    layout: Layout | None = None
 
     def __init__(
         self, config: ModelConfig, *, backbone: Backbone, head: Head, auxiliary_head: AuxiliaryHead | None = None
@@ -49,39 +56,39 @@ class Network(nn.Module):
         """Logits (N, classes), a dictionary of them if there are several heads; `TrainingOutput` in training mode.
 
         Raises:
-            UsageError: the clip has not the shape that the configuration asks for.
+            UsageError: the clip does not have the shape that the configuration asks for.
         """
-        levels = self.levels(clip)
-        logits: dict[str, Tensor] = self.head(self.fuse(levels))
+        levels, top = self.feature_maps(clip)
+        logits: dict[str, Tensor] = self.head(top)
         if self.training:
             return TrainingOutput(logits, self.auxiliary_head(levels["res4"]) if self.auxiliary_head else {})
         return logits if len(logits) > 1 else next(iter(logits.values()))
 
-    def features(self, clip: Tensor) -> Tensor:
-        """The map (N, C, T', H/32, W/32) that the head averages and classifies."""
-        return self.fuse(self.levels(clip))
+    def feature_maps(self, clip: Tensor) -> FeatureMaps:
+        """The backbone's levels, and the one that is classified: res5, unless a network overrides this.
 
-    def levels(self, clip: Tensor) -> dict[Level, Tensor]:
-        """res2..res5 (N, C, T', H', W') as `fuse` takes them."""
-        self._check(clip)
-        arrange(self, clip.device.type, self.layout)
-        return self.maps(clip)
-
-    def maps(self, clip: Tensor) -> dict[Level, Tensor]:
-        """The four levels of a clip that has been checked."""
-        levels: dict[Level, Tensor] = self.backbone(self.frames(clip))
-        return levels
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        levels = self.backbone(self.frames(clip))
+        return FeatureMaps(levels, levels["res5"])
 
     def frames(self, clip: Tensor) -> Tensor:
-        """What the first convolution sees: the sampled frames (N, C, T, H, W), stacks of them where it sees stacks."""
+        """The first convolution's input: the sampled frames (N, C, T, H, W), or stacks of frames (two-stream).
+
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        self.check(clip)
         step, stack = self.config.frames_per_step, self.config.stack
         return stacked(clip, stack) if stack > 1 else sampled_frames(clip, step)
 
-    def fuse(self, levels: dict[Level, Tensor]) -> Tensor:
-        """From the four levels to the one map that is classified: the top, unless a network says otherwise."""
-        return levels["res5"]
+    def check(self, clip: Tensor) -> None:
+        """Refuse a clip of another shape.
 
-    def _check(self, clip: Tensor) -> None:
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
         channels, step = self.config.channels, self.config.frames_per_step
         frames = self.config.num_frames * step
         shape = tuple(clip.shape)

@@ -11,8 +11,6 @@ from typing import TypeAlias, TypedDict, Unpack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.model.layout import FoldingConv
-
 Kernel: TypeAlias = tuple[int, int, int]
 POINT: Kernel = (1, 1, 1)
 FRAME: Kernel = (1, 3, 3)
@@ -27,7 +25,7 @@ class ConvOptions(TypedDict, total=False):
     groups: int
 
 
-class Conv(FoldingConv):
+class Conv(nn.Conv3d):
     """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
 
     `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4.

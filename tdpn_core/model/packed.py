@@ -1,7 +1,7 @@
-"""Convolutions that only run, on a processor: oneDNN's, with the weights laid out once for all calls.
+"""Convolutions for inference on a processor: oneDNN's, with weights that are reordered once for all calls.
 
-An ordinary convolution lays its weights out anew in every call, which for small inputs costs more than the products.
-These are the operators that torch's own compiler emits for a frozen network.
+An ordinary convolution reorders its weights in every call, which for small inputs costs more than the products. These
+are the operators that torch's own compiler emits for a frozen network.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tdpn_core.model.layout import FoldingConv, convolutions, with_parameters_of
 
 LARGE = 16 << 20
 """Bytes of weights that no cache holds. A convolution reads them again for every few rows of its output, so above this
@@ -28,6 +30,81 @@ class Geometry:
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     groups: int
+
+
+def pack_convolutions(model: nn.Module) -> None:
+    """Exchange every 3D convolution inside `model`, in place, for one that packs its weights where it can.
+
+    For networks that only run: a packed convolution has no gradient. Its weights may change (`load_state_dict`, a move
+    to another device or type), which unpacks them; `state_dict`, copies and pickles hold the ordinary ones.
+    """
+    for parent, name, conv in convolutions(model):
+        packed = with_parameters_of(conv, PackedConv)
+        packed.layout = "folded"
+        setattr(parent, name, packed)
+
+
+class PackedConv(FoldingConv):
+    """A folding convolution that keeps its weights as oneDNN wants them, in place of the ordinary ones.
+
+    An input that oneDNN's packed operators do not take (another type or device, a gradient) goes through the ordinary
+    convolution.
+    """
+
+    _packed: PackedConvolution | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) to (N, C', T', H', W')."""
+        if self.layout != "folded" or not can_run(x):
+            self.unpack()
+        return super().forward(x)
+
+    def is_faster_plain(self, x: Tensor) -> bool:
+        """Packed weights make folding the faster form for all."""
+        return not can_run(x) and super().is_faster_plain(x)
+
+    def is_faster_over_time(self, x: Tensor) -> bool:
+        """Packed weights make folding the faster form for all."""
+        return can_run(x) or super().is_faster_over_time(x)
+
+    def convolve(self, x: Tensor, axes: slice) -> Tensor:
+        """Convolve over these axes of (T, H, W); the kernel is 1 on the one left out."""
+        if self.layout != "folded" or not can_run(x):
+            return super().convolve(x, axes)
+        if self._packed is None:
+            weight = self.weight.reshape(*self.weight.shape[:2], *self.kernel_size[axes])
+            geometry = Geometry(self.stride[axes], self.padding[axes], self.groups)  # type: ignore[arg-type]
+            self._packed = PackedConvolution(weight.detach(), self.bias, geometry)
+            self.register_parameter("weight", None)  # one copy is enough
+        return self._packed(x)
+
+    def unpack(self) -> None:
+        """Return to ordinary weights."""
+        if self._packed is not None:
+            self.weight = nn.Parameter(self._ordinary(self._packed), requires_grad=False)
+            self._packed = None
+
+    def _ordinary(self, packed: PackedConvolution) -> Tensor:
+        return packed.unpacked().view(self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if self._packed is not None:  # before the bias, as an ordinary convolution
+            destination[prefix + "weight"] = self._ordinary(self._packed)
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        self.unpack()
+        super()._load_from_state_dict(*args, **options)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PackedConv:
+        self.unpack()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`, which cannot take packed weights."""
+        self.unpack()
+        return self.__dict__.copy()
 
 
 def can_run(x: Tensor) -> bool:
@@ -45,8 +122,8 @@ def can_run(x: Tensor) -> bool:
 class PackedConvolution:
     """A convolution of channels-last inputs whose weights (C', C / groups, *kernel) are laid out for it.
 
-    That is done in the second call, since who calls once would not get its time back; no bit depends on it. Products
-    get theirs back at once.
+    The weights are reordered in the second call, because a single call would not regain the time; the result does not
+    depend on it, not by a bit. Products are worth it at once.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, geometry: Geometry):

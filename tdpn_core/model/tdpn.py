@@ -1,16 +1,16 @@
-"""TDPN: a backbone, temporal differences on its levels, a pyramid over them, a classifier.
+"""TDPN: a backbone, temporal differences on its levels, a pyramid over them, a classifier (the paper's Fig. 2).
 
-"TDPN: A Temporal Difference Pyramid Network for Action Recognition". The parts are built by `factory` and passed in.
+"TDPN: A Temporal Difference Pyramid Network for Action Recognition". `factory` builds the parts and passes them in.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from tdpn_core.config import Level, ModelConfig
+from tdpn_core.config import ModelConfig
 from tdpn_core.model.difference import TemporalDifference, sampled_frames
 from tdpn_core.model.heads import AuxiliaryHead, Head
-from tdpn_core.model.network import Network
+from tdpn_core.model.network import FeatureMaps, Network
 from tdpn_core.model.pyramid import Pyramid
 from tdpn_core.model.resnet import ResNet
 
@@ -34,14 +34,15 @@ class TDPN(Network):
         self.temporal_difference = temporal_difference
         self.pyramid = pyramid
 
-    def maps(self, clip: Tensor) -> dict[Level, Tensor]:
-        """res2..res5 (N, C, T, H', W') with their temporal differences, as they enter the pyramid."""
-        step = self.config.frames_per_step
-        around = clip if step == self.config.window else sampled_frames(clip, step)
-        moving: dict[Level, Tensor] = self.temporal_difference(around, super().maps(clip))
-        return moving
+    def feature_maps(self, clip: Tensor) -> FeatureMaps:
+        """The levels with their temporal differences, and the fused pyramid."""
+        frames = self.frames(clip)  # (N, 3, T, H, W)
+        levels = self.backbone(frames)  # res2..res5: (N, C, T, H/4, W/4) .. (N, 8 C, T, H/32, W/32)
+        levels = self.temporal_difference(self._window(clip), levels)  # global and local modules; shapes stay
+        top = self.pyramid(levels)  # (N, 8 C, T', H/32, W/32), T' is 1 by default
+        return FeatureMaps(levels, top)
 
-    def fuse(self, levels: dict[Level, Tensor]) -> Tensor:
-        """The fused pyramid (N, C, T', H/32, W/32)."""
-        fused: Tensor = self.pyramid(levels)
-        return fused
+    def _window(self, clip: Tensor) -> Tensor:
+        """The frames that the local module reads: (N, 3, T * window, H, W)."""
+        step = self.config.frames_per_step
+        return clip if step == self.config.window else sampled_frames(clip, step)

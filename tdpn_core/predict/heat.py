@@ -40,7 +40,7 @@ def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
     """The maps of one view (C, F, S, S) uint8."""
     device = next(network.parameters()).device
     with _watching(network) as seen:
-        features = network.features(normalise(view[None].to(device), sampling))
+        features = network.feature_maps(normalise(view[None].to(device), sampling)).top
     logits: dict[str, Tensor] = network.head(features)
     steps, size = network.config.num_frames, (view.shape[2], view.shape[3])
     activations = [

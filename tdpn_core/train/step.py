@@ -15,6 +15,7 @@ from tdpn_core.config import RunConfig
 from tdpn_core.distributed.batch_norm import synchronise
 from tdpn_core.errors import TrainingError
 from tdpn_core.model.factory import build_model
+from tdpn_core.model.layout import choose, set_layout
 from tdpn_core.model.network import Network
 from tdpn_core.randomness import derive, derive_seed
 from tdpn_core.runtime import Runtime
@@ -77,6 +78,7 @@ class Learner:
         settings = config.train
         torch.manual_seed(derive_seed(settings.seed, _INITIAL))
         self.model = build_model(config.model).to(self.device)
+        set_layout(self.model, choose(self.device.type, training=True))
         if settings.sync_bn and runtime.world > 1:
             synchronise(self.model)
         self.average = Average(self.model, settings.ema) if settings.ema else None

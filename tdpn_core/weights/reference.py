@@ -90,7 +90,7 @@ class ReferenceModel(nn.Module):
 
     def _steps(self, clip: Tensor) -> Tensor:
         """Logits of each time step, (N, classes, T')."""
-        means = self.network.features(clip).mean((3, 4)).transpose(1, 2)
+        means = self.network.feature_maps(clip).top.mean((3, 4)).transpose(1, 2)
         (linear,) = self.network.head.linear.values()
         logits: Tensor = linear(means)
         return logits.transpose(1, 2)

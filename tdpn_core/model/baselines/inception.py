@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 from tdpn_core.config import LEVELS, Level, ModelConfig
 from tdpn_core.model.backbone import Backbone
-from tdpn_core.model.network import Network
+from tdpn_core.model.network import FeatureMaps, Network
 from tdpn_core.model.operations import POINT, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
 
 CUBE: Kernel = (3, 3, 3)
+STEM: Kernel = (7, 7, 7)
 MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -60,18 +61,6 @@ class Mixed(nn.Module):
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
 
 
-class FirstConv(Conv):
-    """7x7x7 of stride 2, padded on the far sides."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__(channels, out_channels, (7, 7, 7), stride=2, temporal_stride=2)
-        self.padding = (0, 0, 0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C', T/2, H/2, W/2)."""
-        return super().forward(pad(x, (7, 7, 7), (2, 2, 2)))
-
-
 class Inception(Backbone):
     """The backbone: (N, C, T, H, W) to maps at a quarter to a 32nd of the size, with T/2, T/2, T/4 and T/8 steps."""
 
@@ -79,7 +68,8 @@ class Inception(Backbone):
         super().__init__()
         first, last = scaled(64, config.width, 8), scaled(192, config.width, 8)
         self.Conv3d_1a_7x7 = ConvNorm(config.channels, first)
-        self.Conv3d_1a_7x7.conv = FirstConv(config.channels, first)
+        self.Conv3d_1a_7x7.conv = Conv(config.channels, first, STEM, stride=2, temporal_stride=2)
+        self.Conv3d_1a_7x7.conv.padding = (0, 0, 0)  # `forward` pads: an even size has one more on the far side
         self.Conv3d_2b_1x1 = ConvNorm(first, first)
         self.Conv3d_2c_3x3 = ConvNorm(first, last, CUBE)
         self.channels: dict[Level, int] = {"res2": last}
@@ -95,7 +85,7 @@ class Inception(Backbone):
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
         """The maps behind Conv3d_2c, Mixed_3c, Mixed_4f and Mixed_5c."""
-        x = pool(self.Conv3d_1a_7x7(frames), (1, 3, 3), (1, 2, 2))
+        x = pool(self.Conv3d_1a_7x7(pad(frames, STEM, (2, 2, 2))), (1, 3, 3), (1, 2, 2))
         x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
         levels: dict[Level, Tensor] = {"res2": x}
         for level in LEVELS[1:]:
@@ -118,10 +108,11 @@ class Inception(Backbone):
 class I3D(Network):
     """The network of a configuration: it is classified at each two neighbouring steps, and the logits are averaged."""
 
-    def fuse(self, levels: dict[Level, Tensor]) -> Tensor:
-        """Means of each two steps of the last map."""
+    def feature_maps(self, clip: Tensor) -> FeatureMaps:
+        """The levels, and means of each two steps of the last one."""
+        levels = self.backbone(self.frames(clip))
         top = levels["res5"]
-        return F.avg_pool3d(top, (min(2, top.shape[2]), 1, 1), stride=1)
+        return FeatureMaps(levels, F.avg_pool3d(top, (min(2, top.shape[2]), 1, 1), stride=1))
 
 
 def pool(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:

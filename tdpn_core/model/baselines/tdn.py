@@ -121,4 +121,5 @@ class TDN(Network):
 
     def frames(self, clip: Tensor) -> Tensor:
         """All five frames of each segment."""
+        self.check(clip)
         return clip

@@ -13,7 +13,7 @@ from tdpn_core.config import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.families import FAMILIES, MODELS, NEUTRAL, Arch
 from tdpn_core.model.factory import build_model, create_model
-from tdpn_core.model.layout import FoldingConv
+from tdpn_core.model.layout import FoldingConv, convolutions, set_layout
 from tdpn_core.model.network import Network, TrainingOutput
 
 DATA = DataConfig(
@@ -83,7 +83,7 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
     assert output.logits["action"].shape == (2, 3)
     assert set(output.auxiliary) == ({"action"} if model.config.auxiliary_head else set())
     model.eval()
-    levels, features, logits = model.levels(clip), model.features(clip), model(clip)
+    (levels, features), logits = model.feature_maps(clip), model(clip)
     assert tuple(levels) == LEVELS
     sides = [(16, 12), (8, 6), (4, 3), (2, 2)] if name != "r2plus1d" else [(32, 24), (16, 12), (8, 6), (4, 3)]
     assert [(levels[level].shape[0], *levels[level].shape[3:]) for level in LEVELS] == [(2, *side) for side in sides]
@@ -122,11 +122,12 @@ def test_stages_hold_every_weight_of_the_backbone_once(little, name):
 @pytest.mark.parametrize("name", MODELS)
 def test_all_memory_layouts_give_the_same(little, clip_for, name):
     model = randomise(little(name)).eval()
-    assert any(isinstance(part, FoldingConv) for part in model.modules())
     clip = clip_for(model, (64, 48))
-    answers = []
-    for layout in ("plain", "channels_last", "folded"):
-        model.layout = layout
+    answers = [model(clip)]
+    for layout in ("channels_last", "folded"):
+        set_layout(model, layout)
+        assert convolutions(model)
+        assert all(isinstance(conv, FoldingConv) and conv.layout == layout for *_, conv in convolutions(model))
         answers.append(model(clip))
     torch.testing.assert_close(answers[1], answers[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(answers[2], answers[0], rtol=1e-4, atol=1e-4)

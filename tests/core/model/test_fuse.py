@@ -1,7 +1,5 @@
 """Networks for inference: the same numbers, without the normalisations."""
 
-import copy
-
 import pytest
 import torch
 from random_statistics import randomise
@@ -10,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tdpn_core.families import FAMILIES, MODELS
 from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.layout import set_layout
 from tdpn_core.model.operations import FRAME, ConvNorm
 
 FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
@@ -24,9 +23,9 @@ def test_every_family_gives_the_same_logits_within_rounding(small, clip_for, nam
     clip = clip_for(model)
     with torch.no_grad():
         before = model(clip)
-        fused = for_inference(copy.deepcopy(model))
+        fused = for_inference(model, torch.device("cpu"))
         for layout in ("plain", "channels_last", "folded"):
-            fused.layout = layout
+            set_layout(fused, layout)
             after = fused(clip)
             assert (after - before).abs().max() <= 1e-5 * before.abs().max()
     left = [place for place, part in fused.named_modules() if isinstance(part, _BatchNorm)]
@@ -38,7 +37,7 @@ def test_in_double_precision_nothing_is_lost(small, clip_for):
     clip = clip_for(model).double()
     with torch.no_grad():
         before = model(clip)
-        torch.testing.assert_close(for_inference(model)(clip), before, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(for_inference(model, torch.device("cpu"))(clip), before, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -53,20 +52,23 @@ def test_a_folded_convolution_is_the_formula(affine, bias):
     x = torch.randn(2, 3, 2, 5, 5, dtype=torch.float64)
     sequence = nn.Sequential(conv, norm).eval()
     before = sequence(x)
-    torch.testing.assert_close(for_inference(sequence)(x), before)
-    assert isinstance(sequence[1], nn.Identity)
+    folded = for_inference(sequence, torch.device("cpu"))
+    torch.testing.assert_close(folded(x), before)
+    assert isinstance(folded[1], nn.Identity)
+    assert isinstance(sequence[1], nn.BatchNorm3d), "the original is left as it is"
 
 
 def test_a_normalisation_that_no_convolution_precedes_is_left():
     sequence = nn.Sequential(nn.BatchNorm3d(3), nn.ReLU(), nn.Conv3d(3, 3, 1), nn.ReLU(), nn.BatchNorm3d(3))
-    assert [type(part) for part in for_inference(sequence)][::4] == [nn.BatchNorm3d, nn.BatchNorm3d]
-    assert not sequence.training
+    folded = for_inference(sequence, torch.device("cpu"))
+    assert [type(part) for part in folded][::4] == [nn.BatchNorm3d, nn.BatchNorm3d]
+    assert not folded.training
 
 
 def test_batch_statistics_that_are_not_kept_cannot_be_folded():
     part = ConvNorm(3, 4, FRAME)
     part.bn = nn.BatchNorm3d(4, track_running_stats=False)
-    assert isinstance(for_inference(part).bn, nn.BatchNorm3d)
+    assert isinstance(for_inference(part, torch.device("cpu")).bn, nn.BatchNorm3d)
 
 
 def test_a_checkpoint_builds_a_network_to_run_or_one_to_train(prepared, tiny, tmp_path):

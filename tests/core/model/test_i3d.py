@@ -9,8 +9,9 @@ from tdpn_core.config import LEVELS, ModelConfig
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.baselines.c2d import c2d
 from tdpn_core.model.baselines.i3d import i3d
-from tdpn_core.model.baselines.inception import FirstConv, pool
+from tdpn_core.model.baselines.inception import STEM, pad, pool
 from tdpn_core.model.factory import create_model
+from tdpn_core.model.operations import Conv
 
 
 def same(length, size, stride):
@@ -47,19 +48,20 @@ def test_pools_pad_as_tensorflow_does(kernel, stride, size):
 
 @pytest.mark.parametrize("size", [(4, 8, 10), (5, 7, 9)])
 def test_the_first_convolution_pads_as_tensorflow_does(size):
-    conv = FirstConv(2, 3).double()
+    conv = Conv(2, 3, STEM, stride=2, temporal_stride=2).double()
+    conv.padding = (0, 0, 0)
     x = torch.randn(1, 2, *size, dtype=torch.float64)
     starts, windows = zip(*(same(length, 7, 2) for length in size), strict=True)
     padded = np.zeros((2, *(2 * n + 5 for n in windows)))
     padded[:, *(slice(start, start + n) for start, n in zip(starts, size, strict=True))] = x[0].numpy()
     inner = convolve(padded, conv)[:, 3:-3:2, 3:-3:2, 3:-3:2]
-    np.testing.assert_allclose(conv(x)[0].detach().numpy(), inner, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(conv(pad(x, STEM, (2, 2, 2)))[0].detach().numpy(), inner, rtol=1e-9, atol=1e-12)
 
 
 def test_stages_of_inception_have_the_releases_shapes():
     with torch.device("meta"):
         model = create_model("i3d", num_frames=16).eval()
-        levels = model.levels(torch.empty(2, 3, 16, 224, 224))
+        levels = model.feature_maps(torch.empty(2, 3, 16, 224, 224)).levels
     shapes = [tuple(levels[level].shape[1:4]) for level in LEVELS]
     assert shapes == [(192, 8, 56), (480, 8, 28), (832, 4, 14), (1024, 2, 7)]
     assert {part.eps for part in model.modules() if isinstance(part, torch.nn.BatchNorm3d)} == {1e-3}
@@ -68,7 +70,7 @@ def test_stages_of_inception_have_the_releases_shapes():
 def test_inception_averages_the_logits_of_each_two_steps():
     model = create_model("i3d", width=0.125, num_frames=32, num_classes=3).eval()
     clip = torch.randn(1, 3, 32, 32, 32)
-    top = model.levels(clip)["res5"]
+    top = model.feature_maps(clip).levels["res5"]
     linear = model.head.linear["action"]
     steps = [linear(top[:, :, t : t + 2].mean((2, 3, 4))) for t in range(3)]
     assert top.shape[2] == 4

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from tdpn_core.families import FAMILIES, MODELS
 from tdpn_core.model import packed
 from tdpn_core.model.fuse import for_inference
-from tdpn_core.model.layout import FoldingConv
+from tdpn_core.model.layout import convolutions, set_layout
 from tdpn_core.model.operations import FRAME, POINT, TIME, Conv
-from tdpn_core.model.packed import Geometry, PackedConvolution
+from tdpn_core.model.packed import Geometry, PackedConvolution, pack_convolutions
 
 pytestmark = pytest.mark.skipif(not packed._supported(), reason="oneDNN's packed convolutions are for x86 processors")
 
@@ -97,42 +97,57 @@ def test_only_large_kernels_over_space_without_groups_become_products():
     assert not packed.is_large(torch.empty(2048, 1024, 3, 3, 3, device="meta"), Geometry((1,) * 3, (1,) * 3, 1))
 
 
+@pytest.fixture
+def packing():
+    """A sequence of one convolution that packs its weights, as inference has it."""
+
+    def build(kernel, **options):
+        model = torch.nn.Sequential(Conv(8, 12, kernel, **options))
+        pack_convolutions(model)
+        return model
+
+    return build
+
+
 @pytest.mark.parametrize("kernel", [POINT, FRAME, TIME, (3, 3, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_frozen_convolution_runs_packed_and_goes_back_where_it_cannot(kernel, stride):
-    conv = Conv(8, 12, kernel, stride=stride)
-    conv.layout, conv.frozen = "folded", True
+def test_a_packed_convolution_returns_to_torchs_where_it_cannot_run(kernel, stride, packing):
+    model = packing(kernel, stride=stride)
+    conv = model[0]
     x = torch.randn(2, 8, 3, 5, 6)
     before = copy.deepcopy(conv.weight)
     with torch.inference_mode():
-        run = conv(x)
+        run = model(x)
         assert conv._packed
-        assert conv.weight.numel() == 0, "one copy of the weights is enough"
-        torch.testing.assert_close(run, conv(x))
-    torch.testing.assert_close(conv(x), run, rtol=1e-5, atol=1e-5)  # with a gradient
+        assert conv.weight is None, "one copy of the weights is enough"
+        torch.testing.assert_close(run, model(x))
+    torch.testing.assert_close(model(x), run, rtol=1e-5, atol=1e-5)  # with a gradient
     assert conv._packed is None
     assert torch.equal(conv.weight, before)
 
 
-def test_what_may_still_change_is_not_packed():
-    conv = Conv(8, 12, FRAME)
-    conv.layout = "folded"
-    x = torch.randn(1, 8, 2, 4, 4)
-    with torch.inference_mode():
-        first = conv(x)
-        conv.weight.mul_(2)
-        torch.testing.assert_close(conv(x), 2 * first)
-    assert conv._packed is None
+@torch.inference_mode()
+def test_load_state_dict_into_a_packed_network_takes_the_new_weights(packing):
+    model, x = packing(FRAME), torch.randn(1, 8, 2, 4, 4)
+    first = model(x)
+    model.load_state_dict({name: 2 * value for name, value in model.state_dict().items()})
+    torch.testing.assert_close(model(x), 2 * first)
+
+
+@torch.inference_mode()
+def test_moving_a_packed_network_to_another_type_moves_its_weights(packing):
+    model, x = packing(FRAME), torch.randn(1, 8, 2, 4, 4)
+    first = model(x)
+    torch.testing.assert_close(model.double()(x.double()), first.double(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("refused", ["gradient", "double", "autocast"])
-def test_what_oneDNN_cannot_do_is_left_to_torch(refused):
-    conv = Conv(8, 12, FRAME).double() if refused == "double" else Conv(8, 12, FRAME)
-    conv.layout, conv.frozen = "folded", True
-    x = torch.randn(1, 8, 2, 4, 4, dtype=conv.weight.dtype)
+def test_what_oneDNN_cannot_do_is_left_to_torch(refused, packing):
+    model = packing(FRAME).double() if refused == "double" else packing(FRAME)
+    x = torch.randn(1, 8, 2, 4, 4, dtype=model[0].weight.dtype)
     with torch.set_grad_enabled(refused == "gradient"), torch.autocast("cpu", enabled=refused == "autocast"):
-        conv(x)
-    assert conv._packed is None
+        model(x)
+    assert model[0]._packed is None
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -145,11 +160,11 @@ def test_every_family_runs_packed_in_inference_and_gives_the_same_logits(small, 
     model.auxiliary_head = None  # for training only
     with torch.inference_mode():
         before = model(clip)
-        frozen = for_inference(copy.deepcopy(model))
-        assert (frozen(clip) - before).abs().max() <= 1e-5 * before.abs().max()
-        convolutions = [part for part in frozen.modules() if isinstance(part, FoldingConv)]
-        assert convolutions
-        assert all(part._packed for part in convolutions), "each convolution of the network runs packed"
-        frozen.layout = "plain"
-        assert (frozen(clip) - before).abs().max() <= 1e-5 * before.abs().max()
-        assert not any(part._packed for part in convolutions)
+        fast = for_inference(model, torch.device("cpu"))
+        assert (fast(clip) - before).abs().max() <= 1e-5 * before.abs().max()
+        packed_ones = [conv for *_, conv in convolutions(fast)]
+        assert packed_ones
+        assert all(conv._packed for conv in packed_ones), "each convolution of the network runs packed"
+        set_layout(fast, "plain")
+        assert (fast(clip) - before).abs().max() <= 1e-5 * before.abs().max()
+        assert not any(conv._packed for conv in packed_ones)

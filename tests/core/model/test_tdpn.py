@@ -16,7 +16,7 @@ def test_stages_have_the_shapes_of_the_figure(arch, channels):
     with torch.device("meta"):
         model = create_model("tdpn", arch=arch).eval()
         clip = torch.empty(1, 3, 40, 224, 224)
-        levels, fused, logits = model.levels(clip), model.features(clip), model(clip)
+        (levels, fused), logits = model.feature_maps(clip), model(clip)
     channels = channels or (256, 512, 1024, 2048)
     for level, count, side in zip(LEVELS, channels, (56, 28, 14, 7), strict=True):
         assert levels[level].shape == (1, count, 8, side, side)
@@ -42,7 +42,7 @@ def test_training_returns_logits_and_auxiliary_logits_by_head(small, clip_for):
 def test_features_are_what_the_head_averages_and_classifies(small, clip_for):
     model = randomise(small()).eval()
     clip = clip_for(model, (64, 96))
-    features = model.features(clip)
+    features = model.feature_maps(clip).top
     assert features.shape == (2, 128, 1, 2, 3)
     linear = model.head.linear["action"]
     torch.testing.assert_close(model(clip), F.linear(features.mean((2, 3, 4)), linear.weight, linear.bias))

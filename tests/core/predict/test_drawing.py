@@ -110,7 +110,7 @@ def test_the_activation_map_is_the_classifiers_evidence_at_each_place(config: Ru
     heat = heat_of(network, view, config.sampling)
     with torch.no_grad():
         clip = normalise(view[None], config.sampling)
-        features = network.features(clip)[0]  # (C, 1, 2, 2)
+        features = network.feature_maps(clip).top[0]  # (C, 1, 2, 2)
         logits = network(clip)[0]
     weight = network.head.linear.get_parameter("action.weight")[int(logits.argmax())]
     evidence = torch.stack([
