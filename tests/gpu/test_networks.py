@@ -6,7 +6,8 @@ import torch
 from tdpn_core.config import ModelConfig
 from tdpn_core.families import FAMILIES
 from tdpn_core.model.factory import build_model
-from tdpn_core.model.fuse import for_inference
+from tdpn_core.model.fuse import fold_normalisations
+from tdpn_core.model.layout import Layout, set_layout
 from tdpn_core.model.network import Network
 from tdpn_core.train.precision import Asked, choose_precision
 
@@ -51,12 +52,12 @@ def test_a_family_in_half_precision_is_near_float32_on_the_cpu(name: str, asked:
 
 @pytest.mark.parametrize("layout", ["plain", "channels_last", "folded"])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_layout_changes_no_logit(layout: str, training: bool) -> None:
+def test_a_layout_changes_no_logit(layout: Layout, training: bool) -> None:
     one, other, clips = _pair("tdpn")
     choose_precision("float32", GPU)
-    other.layout = layout
     if not training:
-        one, other = one.eval(), for_inference(other)
+        one, other = one.eval(), fold_normalisations(other)
+    set_layout(other, layout)
     with torch.set_grad_enabled(training):
         left, right = one(clips), other(clips.to(GPU))
     expected, found = (values.logits["action"] if training else values for values in (left, right))
