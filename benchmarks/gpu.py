@@ -26,7 +26,7 @@ from tdpn_core.model import layout
 from tdpn_core.runtime import set_up
 
 AIM_PEAK, AIM_RATIO = 0.45, 1.5
-TINY = {"arch": "r18", "width": 0.125, "size": 32}
+TINY = {"arch": "r18", "size": 32, "settings": {"model.width": "0.125"}}
 BENCH: dict[str, Callable[..., Bench]] = {"train": bench_training, "infer": bench_inference}
 
 

@@ -36,13 +36,13 @@ if [ -n "$wheels" ]; then
     part install 40 "$python" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" "$wheels"/*.whl
     export PYTHONPATH=$PYTHONPATH:$work/site
 fi
-part environment 30 "$python" -m tdpn_cli doctor
+part environment 25 "$python" -m tdpn_cli doctor
 part tests 110 "$python" -m pytest tests/gpu -m cuda -o filterwarnings=default -o addopts= -v --durations=5
-part table 110 "$python" benchmarks/gpu.py --seconds 100 $tiny
+part table 105 "$python" benchmarks/gpu.py --seconds 90 $tiny
 part profile 45 "$python" benchmarks/gpu_step.py profile $tiny
-part data 30 "$python" benchmarks/gpu_step.py data "$work" $tiny
+part data 45 "$python" benchmarks/gpu_step.py data "$work" $tiny
 part waiting 60 "$python" benchmarks/gpu_step.py waiting "$work/data" $tiny
-part finetune 80 "$python" benchmarks/gpu_step.py finetune "$work" $tiny
+part finetune 75 "$python" benchmarks/gpu_step.py finetune "$work" $tiny
 [ -f "$work/run/metrics.csv" ] && cp "$work/run/metrics.csv" "$out/finetune-metrics.csv"
 rm -rf "$work"
 cat "$out/summary.txt"

@@ -35,7 +35,7 @@ from tdpn_core.train.step import Learner
 from tdpn_core.video.encoding import Encoding
 
 WORKERS = (0, 1, 2, 4, 8, 14)
-TINY = {"arch": "r18", "width": 0.125, "frames": 2, "size": 32}
+TINY = {"arch": "r18", "frames": 2, "size": 32, "settings": {"model.width": "0.125"}}
 
 
 def subject_of(runtime: Runtime, rehearse: bool) -> Subject:
@@ -51,18 +51,18 @@ def random_batch(subject: Subject) -> Batch:
 
 
 def profile_step(runtime: Runtime, rehearse: bool) -> None:
-    """The kernels of five steps, and when the GPU had none to run."""
+    """The kernels of two steps, and when the GPU had none to run."""
     subject = subject_of(runtime, rehearse)
     learner = Learner(subject.config, [str(number) for number in range(subject.batch)], runtime)
     batch = random_batch(subject)
     if runtime.device_type == "cuda":
         batch = batch._replace(clips=batch.clips.pin_memory())
-    batches = on_device(iter([batch] * 10), runtime.device)
+    batches = on_device(iter([batch] * 7), runtime.device)
     for number in range(5):
         learner.step(next(batches), number=number, lr=1e-4)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (runtime.device_type == "cuda")
     with profile(activities=activities) as found:
-        for number in range(5, 10):
+        for number in range(5, 7):
             learner.step(next(batches), number=number, lr=1e-4)
         wait(runtime.device)
     own = "self_device_time_total" if runtime.device_type == "cuda" else "self_cpu_time_total"

@@ -8,10 +8,12 @@ import torch
 from tdpn_core.runtime import Runtime
 
 
-@pytest.fixture(autouse=True)
-def _needs_a_gpu(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("cuda") and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA GPU")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip before any fixture is made."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
 @pytest.fixture
