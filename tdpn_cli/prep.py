@@ -112,6 +112,20 @@ def prep(
     max_frames: Annotated[
         int, typer.Option("--max-frames", help="Longer clips are skipped.", min=1, rich_help_panel=FRAMES)
     ] = 36_000,
+    max_pixels: Annotated[
+        int,
+        typer.Option("--max-pixels", help="Larger pictures are skipped.", min=1, rich_help_panel=FRAMES),
+    ] = 8192 * 4320,
+    clip_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--clip-timeout",
+            help="Processor time per clip in seconds (default: grows with length and picture size).",
+            min=0.1,
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -163,9 +177,11 @@ def prep(
             quality=quality,
             fps=fps,
             max_frames=max_frames,
+            max_pixels=max_pixels,
             codec=codec,
             modality="flow" if flow else "rgb",
         ),
+        clip_seconds=clip_timeout,
         dataset=DatasetOptions(
             seed=seed,
             split=split,

@@ -266,7 +266,7 @@ class Predictor:
             yield
             return
         start = 0.0 if math.isnan(source.start) else source.start
-        length = video_seconds(source.path, self.program) if math.isnan(source.stop) else source.stop
+        length = video_seconds(source.path) if math.isnan(source.stop) else source.stop
         if length is None or length <= start:
             yield
             return

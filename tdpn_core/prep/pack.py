@@ -23,7 +23,7 @@ from tdpn_core.prep.scratch import Scratch
 from tdpn_core.shards.manifest import Shard, classes_digest
 from tdpn_core.shards.unpack import unpack
 from tdpn_core.shards.write import Origin, PackedClip, write_shard
-from tdpn_core.video.child import ChildError, Limits
+from tdpn_core.video.child import ChildError, Limits, TooSlowError
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.program import Program
 from tdpn_core.video.source import Source
@@ -185,7 +185,7 @@ def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scrat
             if stamp(task.video.path) != seen:
                 raise ChildError("changed while it was read", where=task.video.path)
         except ChildError as error:
-            if attempt == _TRIES:
+            if attempt == _TRIES or isinstance(error, TooSlowError):
                 return Outcome(ClipRecord(task.id, task.source, "failed", error.what), None)
             continue
         except ClipRefused as error:

@@ -47,7 +47,6 @@ from tdpn_core.prep.twins import (
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
 from tdpn_core.shards.write import Origin
-from tdpn_core.video.child import Limits
 from tdpn_core.video.flow import flow_method
 from tdpn_core.video.program import find_ffmpeg
 
@@ -180,7 +179,7 @@ def pack_dataset(
             url=place.url,
             origin=Origin(table.name, settings.packing, table.classes, plan.settings),
             encoding=settings.encoding,
-            limits=Limits(seconds=settings.clip_seconds),
+            limits=settings.limits,
             program=program,
             shard_bytes=settings.shard_bytes,
         )
@@ -253,7 +252,7 @@ class _Packing:
         work = find_work(table, self.ledger, self.place, self.block_clips, movable)
         if self.place.folder is not None and work.clips:
             sample = work.sample(SAMPLE)
-            warning = check_room(self.place.folder, work.clips, sample, self.job.encoding, self.job.program)
+            warning = check_room(self.place.folder, work.clips, sample, self.job.encoding)
             if warning:
                 self.tally.progress.say(f"note: {warning}")
         self.gone = work.gone

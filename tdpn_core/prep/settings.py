@@ -8,6 +8,7 @@ from typing import Any
 from tdpn_core.datasets import DatasetOptions
 from tdpn_core.errors import ConfigError
 from tdpn_core.shards.layout import Packing
+from tdpn_core.video.child import LIMITS, Limits
 from tdpn_core.video.encoding import Encoding
 
 _RECORDED_OPTIONS = ("seed", "split", "label_order", "sources")  # where annotations lie is no part of the result
@@ -29,12 +30,19 @@ class PrepConfig:
     block_clips: int = 256
     """Clips that are packed and recorded together: one shard, or some where they are large."""
 
-    clip_seconds: float = 120.0
-    """Wall-clock time after which the decoder of one clip is killed."""
+    clip_seconds: float | None = None
+    """Processor time after which the decoder of one clip is killed; None: by its length and picture size."""
 
     def __post_init__(self) -> None:
-        if min(self.shard_bytes, self.block_clips) < 1 or self.clip_seconds <= 0:
+        if min(self.shard_bytes, self.block_clips) < 1 or (self.clip_seconds is not None and self.clip_seconds <= 0):
             raise ConfigError(f"limits of a preparation must be positive, not {self}")
+
+    @property
+    def limits(self) -> Limits:
+        """Of the decoder of one clip."""
+        if self.clip_seconds is None:
+            return LIMITS
+        return Limits(seconds=min(LIMITS.seconds, self.clip_seconds), cpu_seconds=self.clip_seconds)
 
     @property
     def packing(self) -> Packing:

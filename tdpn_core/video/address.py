@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tdpn_core.errors import UsageError
-from tdpn_core.video.log import CONTAINERS
+from tdpn_core.video.containers import CONTAINERS
 
 Kind = Literal["file", "playlist", "live"]
 

@@ -5,12 +5,14 @@ Decoders crash, hang and flood on damaged files, some deaf to SIGTERM; only a pr
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -30,11 +32,17 @@ _LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
 _READ_BYTES = 1 << 20
 _POLL_SECONDS = 0.25  # how soon a cancelled run notices
 _DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
-_CPU_FACTOR = 4  # a decoder of several threads may use more processor than wall time; this ends orphans
+_CPU_FACTOR = 4  # times `seconds`, where no limit of processor time is given
+_BUSY = 0.01  # share of a processor below which a child counts as idle
+_SCHED_CLOCK = 2  # Linux: which of a process's clocks, in the number that names it
 
 
 class ChildError(ClipError):
     """The child died or passed a limit: the clip's fault perhaps, perhaps the machine's. It may do better next time."""
+
+
+class TooSlowError(ChildError):
+    """The child used up its processor time: it would do so again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +50,11 @@ class Limits:
     """What one child may use before it is killed."""
 
     seconds: float = 120.0
-    """Of wall-clock time."""
+    """Of wall-clock time without progress: nothing comes out, and hardly any processor time is used."""
+
+    cpu_seconds: float | None = None
+    """Of processor time, which does not depend on what else the machine does; None: four times `seconds`. For a clip,
+    None means an amount that grows with its length and picture size."""
 
     output_bytes: int = 1 << 30
     """Of standard output kept in memory, together with the side channel."""
@@ -105,16 +117,15 @@ def run_child(
         process = _start(arguments, side, output, feed is not None)
         stack.callback(_reap, process)
         _restrict(process.pid, limits, limits.file_bytes if output is not None or arguments != command else 0)
-        streams = _Streams(process, side, feed, limits, where)
+        streams = _Streams(process, side, feed, limits, where, output=output)
         stack.callback(streams.close)
-        deadline = time.monotonic() + limits.seconds
-        streams.drain(deadline, cancel)
-        status = _wait(process, deadline, limits, where)
+        streams.drain(cancel)
+        status = _wait(process, limits, where)
         reported = streams.reported()
     if status == -signal.SIGXFSZ and output is not None:
         raise _overgrown(output, limits, where)
     if status < 0:
-        raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+        raise _died(status, where)
     return Finished(status, bytes(streams.output), reported, streams.log.text())
 
 
@@ -144,13 +155,13 @@ def stream_child(
         process = _start(arguments, side_writer, None, False)
         stack.callback(_reap, process)
         side_writer.close()
-        _restrict(process.pid, replace(limits, seconds=_DAYS), 0)
+        _restrict(process.pid, replace(limits, cpu_seconds=limits.cpu_seconds or _DAYS), 0)
         streams = _Streams(process, side_reader, None, limits, where, live=True)
         stack.callback(streams.close)
         yield from streams.pass_on()
-        status = _wait(process, time.monotonic() + limits.seconds, limits, where)
+        status = _wait(process, limits, where)
     if status < 0:
-        raise ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+        raise _died(status, where)
     return Finished(status, b"", b"", streams.log.text())
 
 
@@ -183,11 +194,14 @@ class _Streams:
         limits: Limits,
         where: Path | str,
         *,
+        output: IO[bytes] | None = None,
         live: bool = False,
     ) -> None:
-        self.limits, self.where = limits, where
+        self.limits, self.where, self.pid = limits, where, process.pid
+        self.output_file = output
         self.output, self.side, self.log = bytearray(), side, _Log()
         self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
+        self.taken = 0  # bytes of the feed
         self.selector = selectors.DefaultSelector()
         pipes = [(process.stdout, "output"), (process.stderr, "log"), (side if live else None, "side")]
         for pipe, name in pipes:
@@ -198,15 +212,14 @@ class _Streams:
             os.set_blocking(self.stdin.fileno(), False)
             self.selector.register(self.stdin, selectors.EVENT_WRITE)
 
-    def drain(self, deadline: float, cancel: threading.Event | None) -> None:
+    def drain(self, cancel: threading.Event | None) -> None:
         """Read until every pipe has ended."""
+        watch = _Progress(self.pid, self.limits.seconds, self.where)
         while self.selector.get_map():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise ChildError(f"decoder timed out after {self.limits.seconds:g} s", where=self.where)
+            watch.check(self._moved())
             if cancel is not None and cancel.is_set():
                 raise Stopped("stopped on request")
-            for key, _ in self.selector.select(min(left, _POLL_SECONDS)):
+            for key, _ in self.selector.select(min(self.limits.seconds, _POLL_SECONDS)):
                 if key.fileobj is self.stdin:
                     self._give()
                 elif data := os.read(key.fd, _READ_BYTES):
@@ -214,6 +227,11 @@ class _Streams:
                 else:
                     self.selector.unregister(key.fileobj)
             self._bound()
+
+    def _moved(self) -> int:
+        """A number that grows with whatever the child writes or takes."""
+        files = [file for file in (self.side, self.output_file) if file is not None]
+        return self.taken + len(self.output) + sum(os.fstat(file.fileno()).st_size for file in files)
 
     def reported(self) -> bytes:
         """All that came through the side channel."""
@@ -242,7 +260,9 @@ class _Streams:
         try:
             while not self.pending:
                 self.pending = memoryview(next(self.feed)).cast("B")
-            self.pending = self.pending[os.write(self.stdin.fileno(), self.pending) :]
+            written = os.write(self.stdin.fileno(), self.pending)
+            self.taken += written
+            self.pending = self.pending[written:]
         except BlockingIOError:
             return
         except (StopIteration, BrokenPipeError):
@@ -289,10 +309,11 @@ def _restrict(pid: int, limits: Limits, file_bytes: int) -> None:
     """Limit a child that already runs: no code of ours may run between fork and exec of a threaded process."""
     if not hasattr(resource, "prlimit"):
         return
-    seconds = int(limits.seconds * _CPU_FACTOR) + 1
+    seconds = math.ceil(limits.cpu_seconds or limits.seconds * _CPU_FACTOR)
     file_bytes = min(file_bytes, _own_file_limit())
     with suppress(OSError):  # it has ended already, or a lower hard limit stands
         resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        # The soft limit's signal is one that ffmpeg catches to end early with what it has: the hard one ends it first.
         resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
@@ -311,22 +332,74 @@ def _overgrown(output: IO[bytes], limits: Limits, where: Path) -> TdpnError:
     return ChildError(f"decoder wrote more than {limits.file_bytes / 1e6:.0f} MB", where=where)
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float, limits: Limits, where: Path | str) -> int:
-    """The exit status of a child that has closed its pipes, so that it ends within moments."""
-    left = max(deadline - time.monotonic(), 0.1)
+def _died(status: int, where: Path | str) -> ChildError:
+    """The error of a child that a signal ended."""
+    return ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process has used, also of one that has ended and was not waited for; None: unknown."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return time.clock_gettime((~pid << 3) | _SCHED_CLOCK)
+    except OSError:
+        return None
+
+
+class _Progress:
+    """Notices a child that neither writes nor computes."""
+
+    def __init__(self, pid: int, seconds: float, where: Path | str) -> None:
+        self._pid, self._seconds, self._where = pid, seconds, where
+        self._since, self._moved, self._used = time.monotonic(), -1, 0.0
+
+    def check(self, moved: int) -> None:
+        """Called now and then with a number that grows with what the child writes.
+
+        Raises:
+            ChildError: nothing has happened for too long.
+        """
+        now = time.monotonic()
+        if moved != self._moved:
+            self._since, self._moved, self._used = now, moved, cpu_seconds(self._pid) or 0.0
+        elif now - self._since >= self._seconds:
+            used = cpu_seconds(self._pid) or 0.0
+            if used - self._used < _BUSY * (now - self._since):
+                raise _idle(self._seconds, self._where)
+            self._since, self._used = now, used
+
+
+def _idle(seconds: float, where: Path | str) -> ChildError:
+    return ChildError(f"decoder timed out: no progress for {seconds:g} s", where=where)
+
+
+def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -> int:
+    """The exit status of a child that has closed its pipes, so that it ends within moments.
+
+    Raises:
+        ChildError: it does not end.
+        TooSlowError: it was ended for the processor time that it used.
+    """
+    seconds = limits.seconds
     if hasattr(os, "pidfd_open"):  # wakes at the exit, where Popen.wait looks again after ever longer naps
         watch = os.pidfd_open(process.pid)
         try:
             poll = select.poll()
             poll.register(watch, select.POLLIN)
-            poll.poll(left * 1000)
+            poll.poll(seconds * 1000)
         finally:
             os.close(watch)
-        left = 0.1
+        seconds = 0.1
+    used = cpu_seconds(process.pid)
     try:
-        return process.wait(left)
+        status = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        raise ChildError(f"decoder timed out after {limits.seconds:g} s", where=where) from None
+        raise _idle(limits.seconds, where) from None
+    allowed = limits.cpu_seconds or limits.seconds * _CPU_FACTOR
+    if status == -signal.SIGKILL and used is not None and used > 0.98 * math.ceil(allowed):
+        raise TooSlowError(f"decoder used more than {allowed:.0f} s of processor time (--clip-timeout)", where=where)
+    return status
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

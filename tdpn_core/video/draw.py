@@ -11,9 +11,11 @@ import ffmpeg
 from tdpn_core.errors import ClipError
 from tdpn_core.files import atomic_path
 from tdpn_core.video.child import Limits, run_child
-from tdpn_core.video.command import PICTURE, compiled, open_video
+from tdpn_core.video.command import compiled, open_video
 from tdpn_core.video.encoding import Encoding
-from tdpn_core.video.log import Header, complaints, no_frames, read_header
+from tdpn_core.video.flow import read_grey
+from tdpn_core.video.log import complaints
+from tdpn_core.video.probe import probe
 from tdpn_core.video.program import Program
 from tdpn_core.video.scratch import disk_full, tells_full_disk
 from tdpn_core.video.source import Source
@@ -29,26 +31,24 @@ def shown_size(path: Path, program: Program) -> tuple[int, int]:
     Raises:
         ClipError: it cannot be read.
     """
-    log, header = _header(path, program)
-    if header is None or not header.width:
-        raise no_frames(log, path, Encoding().max_pixels)
-    return header.height, header.width
+    stream = open_video(Encoding())[str(probe(path).video.index)]
+    picture = {"c:v": "pgm", "pix_fmt": "gray", "format": "image2pipe", "frames:v": 1}
+    finished = run_child(compiled(ffmpeg.output(stream, "pipe:1", **picture), program, path), Limits(), where=path)
+    if not finished.output:
+        lines = complaints(finished.log)
+        raise ClipError(f"cannot be decoded ({lines[0][:160] if lines else 'no frames'})", where=path)
+    height, width = read_grey(finished.output).shape
+    return height, width
 
 
-def video_seconds(path: Path, program: Program) -> float | None:
+def video_seconds(path: Path) -> float | None:
     """Length of a video file as its header has it; None where it has none.
 
     Raises:
         ClipError: it cannot be read.
     """
-    _, header = _header(path, program)
-    return (header.video_seconds or header.seconds) if header is not None else None
-
-
-def _header(path: Path, program: Program) -> tuple[str, Header | None]:
-    output = ffmpeg.output(open_video(Encoding())[PICTURE], "pipe:1", c="copy", format="null", **{"frames:v": 1})
-    log = run_child(compiled(output, program, path), Limits(), where=path).log
-    return log, read_header(log)
+    found = probe(path)
+    return found.video.seconds or found.seconds
 
 
 def overlay_file(
@@ -68,7 +68,7 @@ def overlay_file(
     until = {} if source.stop != source.stop else {"to": f"{source.stop:.6f}"}
     video = open_video(Encoding(), **seek, **until)
     options = {"c:a": "aac", "fps_mode": "vfr", "map_metadata": -1, **_OUTPUT}
-    laid = _laid(video[PICTURE], height, rate)
+    laid = _laid(video[str(probe(source.path).video.index)], height, rate)
     output = ffmpeg.output(laid, video["a?"], "fd:", fd=1, **options)
     _run(compiled(output, program, source.path), strips, out, source.path)
 

@@ -28,8 +28,8 @@ class Encoding:
     fps: float | None = None
     """Frames a second to resample to; None: every frame as filmed."""
 
-    max_pixels: int = 4096 * 2304
-    """A larger picture is refused before memory is spent on it."""
+    max_pixels: int = 8192 * 4320
+    """A larger picture is refused before memory is spent on it. The default takes 8K in both of its shapes."""
 
     max_frames: int = 36_000
     """A longer clip is refused: 20 minutes at 30 frames a second."""
@@ -47,6 +47,8 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.modality == "flow" and self.codec == "video":
             raise ConfigError("optical flow is packed as JPEG, not as video")
+        if self.max_pixels < 1:
+            raise ConfigError(f"the limit of pixels is at least 1, not {self.max_pixels}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ConfigError(f"a frame rate lies between 0 and 1000, not {self.fps}")
 
@@ -84,7 +86,7 @@ class EncodedClip:
     """Size in pixels of the pictures, upright."""
 
     note: str | None
-    """What ffmpeg complained about although the clip is whole."""
+    """What is worth knowing of a whole clip: which of several streams was taken, or ffmpeg's first complaint."""
 
     flow_method: Literal["tvl1", "dis"] | None = None
     """How flow was computed; None of RGB."""

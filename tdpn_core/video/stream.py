@@ -13,14 +13,17 @@ from typing import NamedTuple
 
 from tdpn_core.errors import ClipError
 from tdpn_core.video.address import Address
-from tdpn_core.video.child import Finished, Limits, stream_child
-from tdpn_core.video.command import CLOCK, address_command, video_command
+from tdpn_core.video.child import LIMITS, Finished, Limits, stream_child
+from tdpn_core.video.command import address_command, frame_line, video_command
 from tdpn_core.video.encoding import Encoding
 from tdpn_core.video.fetch import lost, why_not
 from tdpn_core.video.flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
-from tdpn_core.video.log import Decoded, avi_frames, no_frames, read_header
+from tdpn_core.video.integrity import Decoded, fault
+from tdpn_core.video.log import complaints
+from tdpn_core.video.probe import probe
 from tdpn_core.video.program import Program
 from tdpn_core.video.source import Source
+from tdpn_core.video.transcode import clip_limits, no_frames
 
 SILENCE = Limits(seconds=60.0)
 """Nothing may come for so long, and a frame may need so much memory."""
@@ -50,25 +53,29 @@ def stream_video(source: Source, program: Program, encoding: Encoding) -> Iterat
 
 def _of_file(source: Source, program: Program, encoding: Encoding) -> Iterator[_Picture]:
     path = source.path
-    if not path.is_file():
-        raise ClipError("no such file" if not path.exists() else "not a regular file", where=path)
-    command = video_command(path, program, _as_pictures(encoding), source.start, source.stop)
-    count, end = 0, 0.0
-    frames = _Frames(command, str(path))
-    for frame in frames:
-        count, end = count + 1, max(end, frame.seconds)
-        yield frame
-    finished = frames.finished
-    header = read_header(finished.log)
-    if count == 0 or header is None:
-        raise no_frames(finished.log, path, encoding.max_pixels)
-    fps = encoding.fps or header.fps or count / max(end, 1e-3)
-    header = header if encoding.fps is None else replace(header, fps=encoding.fps)
-    seconds = (header.video_seconds or header.seconds) if source.whole else None
-    promised = avi_frames(path) if source.whole else None
-    fault = Decoded(finished.log, header, count, end + 1 / fps, fps, seconds, promised).cut() if source.whole else None
-    if fault or finished.status != 0:
-        raise ClipError(fault or f"decoder failed with status {finished.status}", where=path)
+    found = probe(path, max_pixels=encoding.max_pixels)
+    limits = clip_limits(found, LIMITS, _ENDLESS)
+    rate = float(found.video.rates[0]) if found.video.rates else 25.0
+
+    def frames_of(first: bool) -> _Frames:
+        asked = (program, _as_pictures(encoding), source.start, source.stop)
+        command = video_command(path, found.video.index, *asked, first=first)
+        return _Frames(command, str(path), limits, encoding.fps or rate, resampled=encoding.fps is not None)
+
+    frames = frames_of(first=False)
+    yield from frames
+    if frames.count == 0 and frames.decoded:  # shorter than one frame at the rate that was asked for
+        yield from frames_of(first=True)
+        return
+    log, status = frames.finished.log, frames.finished.status
+    if frames.count == 0:
+        raise no_frames(source, probe(path, scan=True), log)
+    wrong = None
+    if source.whole:
+        came = Decoded(frames.decoded or frames.count, rate, complaints(log))
+        wrong = fault(path, probe(path, scan=True), came)
+    if wrong or status != 0:
+        raise ClipError(wrong or f"decoder failed with status {status}", where=path)
 
 
 def stream_address(
@@ -84,12 +91,10 @@ def stream_address(
 
 
 def _of_address(address: Address, program: Program, encoding: Encoding, stop: float) -> Iterator[_Picture]:
-    frames = _Frames(address_command(address, program, _as_pictures(encoding), stop), address.name)
-    count = 0
-    for frame in frames:
-        count += 1
-        yield frame
-    if count == 0 or frames.finished.status != 0 or lost(frames.finished.log):
+    command = address_command(address, program, _as_pictures(encoding), stop)
+    frames = _Frames(command, address.name, SILENCE, encoding.fps or 25.0, resampled=encoding.fps is not None)
+    yield from frames
+    if frames.count == 0 or frames.finished.status != 0 or lost(frames.finished.log):
         raise ClipError(why_not(frames.finished.log), where=address.name)
 
 
@@ -124,15 +129,19 @@ class _Picture(NamedTuple):
 class _Frames:
     """A running decoder's pictures, cut by the sizes that come beside them."""
 
-    def __init__(self, command: list[str], where: str) -> None:
-        self._command, self._where = command, where
+    def __init__(self, command: list[str], where: str, limits: Limits, rate: float, *, resampled: bool) -> None:
+        self._command, self._where, self._limits = command, where, limits
+        self._rate, self._resampled = rate, resampled
+        self.count, self.decoded = 0, 0
+        """Frames so far: handed on, and decoded where that differs; 0: the same."""
         self.finished = Finished(0, b"", b"", "")
         """Set at the end."""
 
     def __iter__(self) -> Iterator[_Picture]:
-        child = stream_child(self._command, SILENCE, where=self._where)
-        pixels, lines = bytearray(), b""
+        child = stream_child(self._command, self._limits, where=self._where)
+        pixels, rest = bytearray(), b""
         coming: deque[tuple[float, int]] = deque()
+        last = math.nan
         try:
             while True:
                 try:
@@ -143,17 +152,31 @@ class _Frames:
                 if name == "output":
                     pixels += data
                 else:
-                    *whole, lines = (lines + data).split(b"\n")
-                    coming += [(int(ticks) / CLOCK, int(size)) for ticks, size in map(bytes.split, whole)]
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in filter(None, lines):
+                        frame = frame_line(line)
+                        if frame is None:
+                            self.decoded += 1
+                        else:
+                            last = self._after(last, frame.seconds)
+                            coming.append((last, frame.size))
                 while coming and len(pixels) >= coming[0][1]:
                     seconds, size = coming.popleft()
                     content = bytes(pixels[:size])
                     del pixels[:size]
+                    self.count += 1
                     yield _Picture(content, seconds)
         finally:
             child.close()
         if pixels or coming:
-            raise ClipError("decoder failed: its last frame is not whole", where=self._where)
+            raise ClipError("decoder failed: its last frame is not complete", where=self._where)
+
+    def _after(self, last: float, stamp: float) -> float:
+        """The time of the frame after `last`: its own stamp, unless it is missing, repeated or steps back."""
+        if math.isnan(last):
+            first = 0.0 if math.isnan(stamp) else stamp
+            return round(first * self._rate) / self._rate if self._resampled else first
+        return stamp if stamp > last and not self._resampled else last + 1 / self._rate
 
 
 def _as_pictures(encoding: Encoding) -> Encoding:

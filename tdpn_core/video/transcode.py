@@ -14,31 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import ffmpeg
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from tdpn_core.errors import ClipError, ClipTooLong, Stopped, UsageError
-from tdpn_core.video.child import LIMITS, Finished, Limits, run_child
-from tdpn_core.video.command import CLOCK, PICTURE, compiled, open_video, pictures_command, video_command
+from tdpn_core.video.child import LIMITS, ChildError, Finished, Limits, run_child
+from tdpn_core.video.command import FrameLine, frame_line, pictures_command, video_command
 from tdpn_core.video.encoding import ENCODING, EncodedClip, Encoding
 from tdpn_core.video.flow import Method, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
 from tdpn_core.video.frames import Frames, Picture, open_frames
-from tdpn_core.video.log import (
-    Decoded,
-    Header,
-    avi_frames,
-    copied_length,
-    decoded_frames,
-    no_frames,
-    output_size,
-    read_header,
-)
+from tdpn_core.video.integrity import Decoded, fault, is_cut, missing_seconds, slack
+from tdpn_core.video.log import complaints
+from tdpn_core.video.memory import available_memory
+from tdpn_core.video.probe import Probe, probe
 from tdpn_core.video.program import Program
 from tdpn_core.video.scratch import checksums, disk_full, scratch_file, tells_full_disk
 from tdpn_core.video.source import Source
+from tdpn_core.video.timestamps import frame_rate, repaired
 
-__all__ = ["EncodedClip", "Encoding", "encode_clip"]
+__all__ = ["EncodedClip", "Encoding", "clip_limits", "encode_clip"]
+
+_CPU_BASE = 120.0  # seconds of processor time that any clip gets
+_CPU_EACH = 0.05  # more for each frame and megapixel: ten times what slow codecs take on slow processors
+_LARGE = 4096 * 2304  # pixels from which the memory that is left is looked at
+_DECODER_BYTES = 48  # for each pixel: the 17 pictures that H.264 and H.265 may keep, at two bytes a sample
 
 
 def encode_clip(
@@ -92,19 +92,22 @@ def encode_clip(
     )
 
 
-def frame_rate(times: NDArray[np.float64], printed: float | None) -> tuple[bool, float]:
-    """Whether frames are evenly spaced, and their rate: the container's where the times bear it out.
+def clip_limits(probe: Probe, limits: Limits, max_frames: int) -> Limits:
+    """`limits` with processor time by a clip's frames and picture size, unless a time is given.
 
-    A quarter of a frame off the even grid is rounding (Matroska counts milliseconds); more is a variable rate.
+    Raises:
+        ChildError: its pictures need more memory than is left.
     """
-    if len(times) < 2 or times[-1] <= times[0]:
-        return True, printed or 25.0
-    measured = (len(times) - 1) / float(times[-1] - times[0])
-    grid = times[0] + np.arange(len(times)) / measured
-    even = bool(np.abs(times - grid).max() <= 0.25 / measured)
-    if even and printed and abs(measured / printed - 1) < 0.005:
-        return True, printed
-    return even, measured
+    video = probe.video
+    pixels = video.width * video.height
+    left = available_memory() if pixels > _LARGE else None
+    if left is not None and left < pixels * _DECODER_BYTES:
+        needed = f"needs about {pixels * _DECODER_BYTES / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left"
+        raise ChildError(f"{video.width}x{video.height} {needed} (--workers)")
+    if limits.cpu_seconds is not None:
+        return limits
+    frames = min(probe.expected_frames or max_frames, max_frames) + 1
+    return dataclasses.replace(limits, cpu_seconds=_CPU_BASE + _CPU_EACH * frames * pixels / 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,24 +148,53 @@ class _Run:
 
     def _filmed(self, file: IO[bytes]) -> _Taken:
         source, path, encoding = self.source, self.source.path, self.encoding
-        if not path.is_file():
-            raise ClipError("not a regular file", where=path)
-        command = video_command(path, self.program, encoding, source.start, source.stop)
-        finished = run_child(command, self.limits, where=path, output=file, cancel=self.cancel)
-        sizes, times = self._table(finished, file)
-        header = read_header(finished.log)
-        if header is None:
-            raise ClipError("its header cannot be read", where=path)
-        even, fps = frame_rate(times, header.fps) if encoding.fps is None else (True, encoding.fps)
-        decoded = _decoded(source, finished.log, header, times, fps, encoding)
-        fault = decoded.cut() or _second_look(source, self.program, decoded, self.limits, self.cancel)
-        if fault is None and finished.status != 0:
-            fault = f"decoder failed with status {finished.status}"
-        if fault:
-            raise ClipError(fault, where=path)
-        height, width = self._size(finished)
-        note = next((line[:200] for line in decoded.complaints), None)
-        return _Taken(sizes=sizes, times=times, rate=(even, fps), height=height, width=width, note=note)
+        found = probe(path, scan=source.whole, max_pixels=encoding.max_pixels)
+        try:
+            limits = clip_limits(found, self.limits, encoding.max_frames)
+        except ChildError as error:
+            raise ChildError(error.what, where=path) from error
+
+        def run(first: bool) -> tuple[Finished, list[FrameLine], int]:
+            part = (source.start, source.stop)
+            command = video_command(path, found.video.index, self.program, encoding, *part, first=first)
+            finished = run_child(command, limits, where=path, output=file, cancel=self.cancel)
+            return finished, *self._lines(finished, file)
+
+        finished, lines, decoded = run(first=False)
+        if not lines and decoded:  # shorter than one frame at the rate that was asked for
+            finished, lines, _ = run(first=True)
+        self._check(lines, found, finished)
+        times = repaired(np.array([line.seconds for line in lines]), _stated(found))
+        rate = (True, encoding.fps) if encoding.fps else frame_rate(times, found.video.rates, found.video.tick)
+        if encoding.fps is not None:
+            times = np.arange(len(lines)) / encoding.fps
+        self._intact(found, finished, decoded or len(lines), float(times[-1]) + 1 / rate[1], rate[1])
+        height, width = _size(file, lines[0].size, encoding)
+        note = found.note or next((line[:200] for line in complaints(finished.log)), None)
+        return _Taken(
+            sizes=_sizes(lines, file, encoding, path), times=times, rate=rate, height=height, width=width, note=note
+        )
+
+    def _check(self, lines: list[FrameLine], found: Probe, finished: Finished) -> None:
+        """Some frames came, and not too many."""
+        path = self.source.path
+        if len(lines) > self.encoding.max_frames:
+            what = f"more than {self.encoding.max_frames} frames (--max-frames)"
+            raise ClipTooLong(what, where=path)
+        if not lines:
+            raise no_frames(self.source, found, finished.log)
+
+    def _intact(self, found: Probe, finished: Finished, frames: int, end: float, fps: float) -> None:
+        """Raise the error of a clip of which something is missing."""
+        path, said = self.source.path, complaints(finished.log)
+        if self.source.whole:
+            wrong = fault(path, found, Decoded(frames, _stated(found) or fps, said))
+        else:
+            wrong = _short_part(self.source, found, frames, end, fps)
+        if wrong is None and finished.status != 0:
+            wrong = f"decoder failed with status {finished.status}"
+        if wrong:
+            raise ClipError(wrong, where=path)
 
     def _fits(self, first: Picture) -> bool:
         """The stored pictures are what was asked for as they are."""
@@ -202,36 +234,67 @@ class _Run:
         size = None if first.format == "png" else (first.height, first.width)
         command = pictures_command(self.program, self.encoding, fps, size)
         finished = run_child(command, self.limits, where=self.source.path, output=file, feed=feed(), cancel=self.cancel)
-        sizes, times = self._table(finished, file)
-        count = len(times) if self.encoding.fps is None else decoded_frames(finished.log)
+        lines, decoded = self._lines(finished, file)
+        if len(lines) > self.encoding.max_frames:
+            raise ClipTooLong(f"more than {self.encoding.max_frames} frames (--max-frames)", where=self.source.path)
+        count = decoded or len(lines)
         if count != len(frames.numbers) or finished.status != 0:
             raise ClipError(f"damaged: {count} of {len(frames.numbers)} frames can be decoded", where=self.source.path)
-        height, width = self._size(finished)
-        return _Taken(sizes=sizes, times=times, rate=(True, self.encoding.fps or fps), height=height, width=width)
+        rate = self.encoding.fps or fps
+        height, width = _size(file, lines[0].size, self.encoding)
+        sizes, times = _sizes(lines, file, self.encoding, self.source.path), np.arange(len(lines)) / rate
+        return _Taken(sizes=sizes, times=times, rate=(True, rate), height=height, width=width)
 
-    def _table(self, finished: Finished, file: IO[bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Bytes of each item and seconds of each frame, from the side channel."""
-        path, encoding = self.source.path, self.encoding
+    def _lines(self, finished: Finished, file: IO[bytes]) -> tuple[list[FrameLine], int]:
+        """What the side channel says of the encoded frames, and how many were decoded; 0: it does not say."""
         if tells_full_disk(finished.log):
             raise disk_full(Path(file.name))
-        table = np.array(finished.side.split(), np.int64).reshape(-1, 2)
-        if len(table) == 0:
-            raise no_frames(finished.log, path, encoding.max_pixels)
-        if len(table) > encoding.max_frames:
-            raise ClipTooLong(f"more than {encoding.max_frames} frames", where=path)
-        came, told = file.seek(0, 2), int(table[:, 1].sum())
-        if encoding.codec == "video":
-            return np.array([came], np.int64), table[:, 0] / CLOCK
-        if came != told:
-            raise ClipError(f"decoder failed: {came} bytes of {told} came", where=path)
-        return table[:, 1], table[:, 0] / CLOCK
+        found = [frame_line(line) for line in finished.side.splitlines()]
+        lines = [line for line in found if line is not None]
+        return lines, len(found) - len(lines)
 
-    def _size(self, finished: Finished) -> tuple[int, int]:
-        """(height, width) of the encoded frames."""
-        size = output_size(finished.log)
-        if size is None:
-            raise ClipError("the decoder does not tell the size of its frames", where=self.source.path)
-        return size
+
+def no_frames(source: Source, found: Probe, log: str) -> ClipError:
+    """The error of a file, or a part of one, out of which no frame came."""
+    said = complaints(log)
+    if is_cut(source.path, found):
+        return ClipError("truncated: the file ends before its first frame", where=source.path)
+    if said:
+        return ClipError(f"cannot be decoded ({said[0][:120]})", where=source.path)
+    if source.whole:
+        return ClipError("no frame could be decoded", where=source.path)
+    length = "" if found.seconds is None else f"; the video has {found.seconds:.2f} s"
+    start = 0.0 if math.isnan(source.start) else source.start
+    until = "its end" if math.isnan(source.stop) else f"{source.stop:.2f} s"
+    return ClipError(f"no frame from {start:.2f} s to {until}{length}", where=source.path)
+
+
+def _size(file: IO[bytes], first: int, encoding: Encoding) -> tuple[int, int]:
+    """(height, width) of the encoded frames, from the first of them."""
+    if encoding.codec == "video":
+        video = probe(Path(file.name)).video
+        return video.height, video.width
+    file.seek(0)
+    picture = file.read(first)
+    if encoding.modality == "flow":
+        height, width = read_grey(picture).shape
+    else:
+        height, width, *_ = simplejpeg.decode_jpeg_header(picture)
+    return height, width
+
+
+def _sizes(lines: list[FrameLine], file: IO[bytes], encoding: Encoding, path: Path) -> NDArray[np.int64]:
+    """(K,) bytes of each item."""
+    came, stated = file.seek(0, 2), sum(line.size for line in lines)
+    if encoding.codec == "video":
+        return np.array([came], np.int64)
+    if came != stated:
+        raise ClipError(f"decoder failed: {came} of {stated} bytes came", where=path)
+    return np.array([line.size for line in lines], np.int64)
+
+
+def _stated(found: Probe) -> float | None:
+    return float(found.video.rates[0]) if found.video.rates else None
 
 
 def _flow(
@@ -259,20 +322,6 @@ def _flow(
     return dataclasses.replace(taken, sizes=np.array(sizes, np.int64), times=taken.times[:kept])
 
 
-def _decoded(
-    source: Source, log: str, header: Header, times: NDArray[np.float64], fps: float, encoding: Encoding
-) -> Decoded:
-    """What came out, beside what the container promises."""
-    count, promised = len(times), avi_frames(source.path) if source.whole else None
-    end = float(times.max()) + 1 / fps
-    if encoding.fps is not None and source.whole:
-        count = decoded_frames(log) or count  # what was decoded, not what it was resampled to
-    elif encoding.fps is not None:
-        header = dataclasses.replace(header, fps=encoding.fps)
-    seconds = _part(header.video_seconds or header.seconds, source)
-    return Decoded(log=log, header=header, count=count, end=end, fps=fps, seconds=seconds, promised=promised)
-
-
 def _rate_of_frames(source: Source) -> float:
     return 25.0 if math.isnan(source.fps) else source.fps
 
@@ -285,14 +334,13 @@ def _part(seconds: float | None, source: Source) -> float | None:
     return max(min(ends) - (0 if math.isnan(source.start) else source.start), 0.0)
 
 
-def _second_look(
-    source: Source, program: Program, decoded: Decoded, limits: Limits, cancel: threading.Event | None
-) -> str | None:
-    """Copy all streams to nowhere, only for a clip that the first pass left in doubt."""
-    if not (decoded.silently_short or decoded.complaints):
+def _short_part(source: Source, found: Probe, frames: int, end: float, fps: float) -> str | None:
+    """The fault of a part that ends before the asked-for end although the file's header promises more; None: none."""
+    promised = _part(found.video.seconds or found.seconds, source) or 0.0
+    if promised - end <= slack(fps):
         return None
-    video = open_video(ENCODING)
-    output = ffmpeg.output(video[PICTURE], video["a?"], "pipe:1", c="copy", format="null")
-    copied = run_child(compiled(output, program, source.path), limits, where=source.path, cancel=cancel)
-    packets, reach = copied_length(copied.log)
-    return decoded.second_look(packets if source.whole else 0, _part(reach, source) or 0.0)
+    scanned = probe(source.path, scan=True)
+    reached = _part(scanned.video.end or scanned.end, source) or 0.0
+    if missing_seconds(scanned) > slack(fps) and promised - reached > slack(fps):
+        return f"truncated: {frames} of {round(promised * fps)} frames"
+    return None

@@ -95,9 +95,9 @@ def test_a_preparation_goes_on_after_a_damaged_record_is_removed(source, small, 
 
 def test_the_estimate_is_near_what_a_clip_takes(source, program):
     """P4. Test patterns are harder than films, so within a factor of four."""
-    expected = clip_bytes(Source(source / "train" / "b" / "1.mkv"), Encoding(short_side=32), program)
+    expected = clip_bytes(Source(source / "train" / "b" / "1.mkv"), Encoding(short_side=32))
     assert expected == pytest.approx(36 * 32 * 42.7 * 0.16, rel=0.05)
-    assert clip_bytes(Source(source / "nowhere.mkv"), Encoding(), program) is None
+    assert clip_bytes(Source(source / "nowhere.mkv"), Encoding()) is None
 
 
 @pytest.mark.parametrize(("free", "outcome"), [(1000, "refused"), (70_000, "warned"), (10**9, "silent")])

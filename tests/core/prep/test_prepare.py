@@ -216,7 +216,7 @@ def test_a_hanging_decoder_costs_one_clip_and_is_tried_again_next_time(source, t
     report = prepare("folder", source, out, settings=slow, ffmpeg=shim)
     assert {failure.id: failure.reason for failure in report.failures}[
         "train/b/3.mkv"
-    ] == "decoder timed out after 1.5 s"
+    ] == "decoder timed out: no progress for 1.5 s"
     assert report.added == 10
     again = prepare("folder", source, out, settings=SMALL)
     assert again.added == 1

@@ -1,0 +1,118 @@
+"""Whether all of a video file was decoded: frames that came out, compared with the packets that the file holds.
+
+ffmpeg's exit status says little: a file cut in half ends with 0. Nor does the container's length: another stream may
+outlast the picture, and the first frame need not be at 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdpn_core.video.probe import Probe
+
+_HEADED = frozenset(("mov", "matroska", "flv", "asf"))  # formats whose header states the length; others guess it
+
+
+_OPEN_ENDED = (0x18538067, 0x1F43B675)  # Matroska's Segment and Cluster
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one pass over a whole file gave."""
+
+    frames: int
+    fps: float
+    complaints: list[str]
+    """ffmpeg's error lines."""
+
+
+def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
+    """What is missing of a file, in a few words; None: nothing.
+
+    Args:
+        path: the file.
+        probe: of it, scanned.
+        decoded: from all of it.
+    """
+    video, count, promised = probe.video, decoded.frames, _avi_frames(path)
+    formats = set(probe.container.split(","))
+    if promised is not None and promised > count:
+        return f"truncated: {count} of {promised} frames"
+    if "mov" in formats and video.frames > video.packets:
+        return f"truncated: {count} of {video.frames} frames"
+    if formats & _HEADED and not ("mov" in formats and video.frames):
+        stated = round((video.seconds or probe.seconds or 0) * decoded.fps)
+        cut = is_cut(path, probe)
+        if cut and not stated:
+            return f"truncated: the file ends after {count} frames without its end mark"
+        if missing_seconds(probe) > slack(decoded.fps) or (cut and stated > count):
+            return f"truncated: {count} of {stated} frames"
+    if decoded.complaints and video.shown > count:
+        return f"damaged: {count} of {video.shown} frames can be decoded"
+    return None
+
+
+def is_cut(path: Path, probe: Probe) -> bool:
+    """Whether a scanned file ends inside of a packet, or of another part of its container."""
+    return probe.corrupt or ("matroska" in probe.container.split(",") and _matroska_is_cut(path))
+
+
+def missing_seconds(probe: Probe) -> float:
+    """Seconds by which the packets of a scanned file end before the length that its header states."""
+    if not set(probe.container.split(",")) & _HEADED:
+        return 0.0
+    if probe.video.seconds is not None:
+        return probe.video.seconds - (probe.video.end or 0.0)
+    return (probe.seconds or 0.0) - probe.end
+
+
+def slack(fps: float) -> float:
+    """Seconds by which headers and packets differ in complete files: rounding, encoder delay."""
+    return max(4 / fps, 0.2)
+
+
+def _avi_frames(path: Path) -> int | None:
+    """Frames that a *cut* AVI file promises; None for a complete one and for any other file.
+
+    libav guesses the length of an AVI file from its size, so that a cut one looks complete; but the RIFF header states
+    how long the file was (bytes 4 to 8) and how many frames it had (bytes 48 to 52).
+    """
+    with path.open("rb") as source:
+        head = source.read(52)
+        length = source.seek(0, 2)
+    if len(head) < 52 or head[:4] != b"RIFF" or head[8:12] != b"AVI " or head[24:28] != b"avih":
+        return None
+    promised = int.from_bytes(head[4:8], "little") + 8
+    return int.from_bytes(head[48:52], "little") if length < promised else None
+
+
+def _matroska_is_cut(path: Path) -> bool:
+    """Whether an element of a Matroska or WebM file reaches beyond the file's end, which libav reads as its end."""
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        at = 0
+        while at < length:
+            file.seek(at)
+            head = file.read(12)
+            name, name_bytes = _vint(head, keep_mark=True)
+            size, size_bytes = _vint(head[name_bytes:], keep_mark=False)
+            if not name_bytes or not size_bytes:
+                return True
+            at += name_bytes + size_bytes
+            if size is None and name in _OPEN_ENDED:
+                continue  # a live recording: go on inside
+            at += size or 0
+    return at > length
+
+
+def _vint(data: bytes, *, keep_mark: bool) -> tuple[int | None, int]:
+    """A number of EBML's variable length and its bytes; None: all ones, "unknown". Of cut or invalid data, no bytes."""
+    count = 9 - data[0].bit_length() if data else 0
+    if not 1 <= count <= min(8, len(data)):
+        return 0, 0
+    value = int.from_bytes(data[:count], "big")
+    if keep_mark:
+        return value, count
+    value &= (1 << 7 * count) - 1
+    return (None if value == (1 << 7 * count) - 1 else value), count
