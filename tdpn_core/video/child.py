@@ -12,7 +12,6 @@ import select
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -34,7 +33,6 @@ _POLL_SECONDS = 0.25  # how soon a cancelled run notices
 _DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
 _CPU_FACTOR = 4  # times `seconds`, where no limit of processor time is given
 _BUSY = 0.01  # share of a processor below which a child counts as idle
-_SCHED_CLOCK = 2  # Linux: which of a process's clocks, in the number that names it
 
 
 class ChildError(ClipError):
@@ -339,12 +337,11 @@ def _died(status: int, where: Path | str) -> ChildError:
 
 def cpu_seconds(pid: int) -> float | None:
     """Processor time that a process has used, also of one that has ended and was not waited for; None: unknown."""
-    if sys.platform != "linux":
-        return None
     try:
-        return time.clock_gettime((~pid << 3) | _SCHED_CLOCK)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Progress:
@@ -397,7 +394,7 @@ def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -
     except subprocess.TimeoutExpired:
         raise _idle(limits.seconds, where) from None
     allowed = limits.cpu_seconds or limits.seconds * _CPU_FACTOR
-    if status == -signal.SIGKILL and used is not None and used > 0.98 * math.ceil(allowed):
+    if status == -signal.SIGKILL and used is not None and used > 0.95 * math.ceil(allowed):
         raise TooSlowError(f"decoder used more than {allowed:.0f} s of processor time (--clip-timeout)", where=where)
     return status
 
