@@ -12,6 +12,7 @@ import typer
 from tdpn_cli import options, output
 
 if TYPE_CHECKING:
+    from tdpn_core.config import RunConfig
     from tdpn_core.inspect import Prepared, Summary
     from tdpn_core.inspect.summary import SplitSummary
     from tdpn_core.shards.check import Fault
@@ -20,6 +21,7 @@ EXAMPLES = options.epilog(
     "tdpn data",
     "tdpn data data/kinetics400 --verify",
     "tdpn data --preview clips.png",
+    "tdpn data --preview seen.png --as-trained",
     "tdpn data --json",
 )
 
@@ -35,12 +37,18 @@ def data(
         Path | None,
         typer.Option("--preview", help="Draw a contact sheet of clips into this PNG file.", show_default=False),
     ] = None,
+    as_trained: Annotated[
+        bool, typer.Option("--as-trained", help="Preview crops, flips and colours as the default recipe draws them.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Tell what a prepared data set holds, finished or not: clips, hours, classes, what was left out and why."""
-    from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise
+    from tdpn_core.errors import UsageError
+    from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
     from tdpn_core.shards.check import find_faults
 
+    if as_trained and preview is None:
+        raise UsageError("draws nothing without a file", where="--as-trained", hint="add --preview clips.png")
     prepared = open_folder(find_folder(folder))
     summary = summarise(prepared)
     faults = summary.faults
@@ -53,9 +61,23 @@ def data(
     else:
         _show(prepared, summary, faults, verify)
     if preview is not None:
-        shown = contact_sheet(prepared, summary, preview)
+        if as_trained:
+            shown = training_sheet(prepared, summary, _recipe(prepared), preview)
+        else:
+            shown = contact_sheet(prepared, summary, preview)
         output.say(f"{preview}: {len(shown)} clips")
     _judge(prepared, faults)
+
+
+def _recipe(prepared: Prepared) -> RunConfig:
+    """The settings of a run on this data, this machine and nothing else."""
+    import torch
+
+    from tdpn_core.runtime import Runtime
+    from tdpn_core.train.launch import plan
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return plan(prepared.folder, runtime=Runtime(device))
 
 
 def _judge(prepared: Prepared, faults: list[Fault]) -> None:

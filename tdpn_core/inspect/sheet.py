@@ -1,38 +1,59 @@
-"""A contact sheet: some clips of a prepared data set, frames side by side, as one picture."""
+"""A contact sheet: clips of every class of a prepared data set, frames side by side, as one picture.
+
+As they are stored, or as training sees them: frames, crops, flips and changes of colour as the recipe draws them.
+"""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tdpn_core import files
+from tdpn_core.config import RunConfig
 from tdpn_core.errors import ClipError, ShardError
 from tdpn_core.inspect.folder import Prepared
 from tdpn_core.inspect.summary import Summary
+from tdpn_core.sampling.augment import augment
+from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.shards.store import ClipStore
 from tdpn_core.video.flow import BOUND, flow_pixels
 
 CLIPS = 12
 FRAMES = 6
-_WIDTH, _ROW, _DPI = 12.0, 1.75, 80  # inches, inches a clip, dots an inch
-_CAPTION = 100  # characters
+_WIDTH, _TEXT, _GAP = 960, 18, 4  # pixels: of a row, of its caption, between pictures
+_ROWS, _MOST_COLUMNS = 24, 4  # rows below one another, before there are more columns
+_CAPTION = 130  # characters
+_FONT = 12
+
+
+class Row(NamedTuple):
+    """One clip on the sheet."""
+
+    clip: str
+    """Its id."""
+
+    caption: str
+    pictures: list[NDArray[np.uint8]]
+    """(H, W, 3) each."""
 
 
 def contact_sheet(
     prepared: Prepared, summary: Summary, path: Path, *, clips: int = CLIPS, frames: int = FRAMES
 ) -> list[str]:
-    """Draw `clips` clips, evenly over classes and splits, with `frames` frames each, into a PNG file.
+    """Draw clips of every class, evenly over the splits, with `frames` frames each, into a PNG file.
 
     Args:
         prepared: the data set.
         summary: of it; clips of the shards that it found sound are shown.
         path: the file.
-        clips: rows.
-        frames: columns, evenly over each clip.
+        clips: rows, unless there are more classes.
+        frames: pictures a row, evenly over each clip.
 
     Returns:
         The ids of the clips that are shown.
@@ -40,18 +61,55 @@ def contact_sheet(
     Raises:
         ShardError: there is no clip that can be shown.
     """
-    stores = _stores(prepared, summary)
-    chosen = [(store, clip) for store, share in _shares(stores, clips) for clip in spread(store, share)]
-    rows = [row for row in (_row(store, clip, frames) for store, clip in chosen) if row is not None]
+    chosen = _chosen(_stores(prepared, summary), clips)
+    return _sheet(prepared, path, frames, [lambda s=store, c=clip: _row(s, c, frames) for store, clip in chosen])
+
+
+def training_sheet(
+    prepared: Prepared, summary: Summary, config: RunConfig, path: Path, *, clips: int = CLIPS, frames: int = FRAMES
+) -> list[str]:
+    """Draw training clips of every class as a run with `config` sees them in its first epoch; see `contact_sheet`.
+
+    Raises:
+        ShardError: there is no training clip that can be shown.
+    """
+    stores = [store for store in _stores(prepared, summary) if store.split == "train"]
+    if not stores:
+        raise ShardError("has no training clips", where=prepared.folder)
+    seen = TrainingClips(stores[0], config.model, config.sampling, config.train.seed)
+    chosen = _chosen(stores, clips)
+    return _sheet(prepared, path, frames, [lambda c=clip: _trained_row(seen, c, frames) for _, clip in chosen])
+
+
+def _sheet(prepared: Prepared, path: Path, frames: int, makers: list[Callable[[], Row | None]]) -> list[str]:
+    rows = [row for row in (make() for make in makers) if row is not None]
     if not rows:
         raise ShardError("no clip can be shown", where=prepared.folder)
-    _draw([(caption, pictures) for _, caption, pictures in rows], frames, path)
-    return [name for name, _, _ in rows]
+    _draw(rows, frames, path)
+    return [row.clip for row in rows]
+
+
+def _chosen(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
+    """Clips in proportion to the splits, and one of each class that would be missing."""
+    chosen = [(store, clip) for store, share in _shares(stores, clips) for clip in spread(store, share)]
+    shown = {int(_first_labels(store)[clip]) for store, clip in chosen}
+    for store in stores:
+        labels = _first_labels(store)
+        for label in sorted(set(labels[labels >= 0].tolist()) - shown):
+            chosen.append((store, int(np.flatnonzero(labels == label)[0])))
+            shown.add(label)
+    place = {store.split: number for number, store in enumerate(stores)}
+    return sorted(chosen, key=lambda one: (place[one[0].split], _first_labels(one[0])[one[1]], one[1]))
+
+
+def _first_labels(store: ClipStore) -> NDArray[np.int64]:
+    """(N,) labels of the first head."""
+    return next(iter(store.labels.values())) if store.labels else np.zeros(len(store), np.int64)
 
 
 def spread(store: ClipStore, count: int) -> list[int]:
     """`count` clips, or all: one of each class, in turns, of the classes at even distances, until there are enough."""
-    labels = next(iter(store.labels.values())) if store.labels else np.zeros(len(store), np.int64)
+    labels = _first_labels(store)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) != 0])
     turn = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
@@ -75,8 +133,8 @@ def _shares(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
     return [(store, max(round(clips * len(store) / total), 1)) for store in stores]
 
 
-def _row(store: ClipStore, clip: int, frames: int) -> tuple[str, str, list[NDArray[np.uint8]]] | None:
-    """Name, caption and pictures of a clip; None: it cannot be read, which `find_faults` tells."""
+def _row(store: ClipStore, clip: int, frames: int) -> Row | None:
+    """A clip as it is stored; None: it cannot be read, which `find_faults` reports."""
     count = int(store.counts[clip])
     try:
         pixels = store.decode(clip, np.linspace(0, count - 1, min(frames, count)).astype(int).tolist())
@@ -86,7 +144,25 @@ def _row(store: ClipStore, clip: int, frames: int) -> tuple[str, str, list[NDArr
     height, width = store.size(clip)
     facts = f"{store.split}, {count} frames, {store.fps[clip]:.4g}/s, {width}x{height}"
     caption = f"{' / '.join(names) or 'unlabelled'}  ·  {store.ids[clip]}  ·  {facts}"
-    return store.ids[clip], caption, [_shown(picture) for picture in pixels]
+    return Row(store.ids[clip], caption, [_shown(picture) for picture in pixels])
+
+
+def _trained_row(clips: TrainingClips, clip: int, frames: int) -> Row | None:
+    """A clip as training sees it in the first epoch."""
+    source = clips.source
+    try:
+        draw, sample = clips.draw(0, clip), clips[0, clip]
+    except (ShardError, ClipError):
+        return None
+    pixels = augment(sample.clip[None], [clip], 0, clips.sampling, clips.seed)[0]
+    shown = torch.linspace(0, pixels.shape[1] - 1, min(frames, pixels.shape[1])).long()
+    pictures = pixels[:, shown].permute(1, 2, 3, 0).contiguous().numpy()
+    names = [source.classes[head][label] for head, label in sample.labels.items() if label >= 0]
+    _, _, height, width = draw.crop
+    own, size = source.size(clip), clips.model.input_size
+    facts = f"{'flipped' if draw.flip else 'not flipped'}, {width}x{height} of {own[1]}x{own[0]} at {size}x{size}"
+    caption = f"{' / '.join(names)}  ·  {source.ids[clip]}  ·  {facts}"
+    return Row(source.ids[clip], caption, [_shown(picture) for picture in pictures])
 
 
 def _shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,20 +178,25 @@ def _shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return colours
 
 
-def _draw(rows: list[tuple[str, list[NDArray[np.uint8]]]], frames: int, path: Path) -> None:
-    from matplotlib.figure import Figure
+def _draw(rows: list[Row], frames: int, path: Path) -> None:
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
 
-    figure = Figure(figsize=(_WIDTH, _ROW * len(rows)), dpi=_DPI)
-    grid = figure.subplots(len(rows), frames, squeeze=False)
-    figure.subplots_adjust(0.005, 0.01, 0.995, 1 - 0.25 / (_ROW * len(rows)), 0.02, 0.2)
-    for cells, (caption, pictures) in zip(grid, rows, strict=True):
-        text = caption.encode(errors="replace").decode().replace("\n", " ")
-        cells[0].set_title(text[:_CAPTION], loc="left", fontsize=8, parse_math=False)
-        for number, cell in enumerate(cells):
-            cell.set_axis_off()
-            if number < len(pictures):
-                cell.imshow(pictures[number], interpolation="antialiased")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-        with files.atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png")
+    columns = min(-(-len(rows) // _ROWS), _MOST_COLUMNS)
+    each = -(-len(rows) // columns)
+    side = _WIDTH // frames
+    tall = max(min(round(side * row.pictures[0].shape[0] / row.pictures[0].shape[1]), 2 * side) for row in rows)
+    sheet = Image.new("RGB", (_WIDTH * columns, each * (tall + _TEXT + _GAP)), "white")
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(file), _FONT)
+    for number, row in enumerate(rows):
+        left, top = number // each * _WIDTH, number % each * (tall + _TEXT + _GAP)
+        text = row.caption.encode(errors="replace").decode().replace("\n", " ")
+        pen.text((left + 2, top + 1), text[:_CAPTION], "black", font=font)
+        for place, pixels in enumerate(row.pictures):
+            height, width = pixels.shape[:2]
+            scale = min((side - _GAP) / width, tall / height)
+            picture = Image.fromarray(pixels).resize((max(round(width * scale), 1), max(round(height * scale), 1)))
+            sheet.paste(picture, (left + place * side, top + _TEXT))
+    with files.atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")

@@ -79,6 +79,16 @@ def test_a_contact_sheet_is_a_png(workplace: Path) -> None:
     assert (workplace / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_data_preview_as_trained_is_a_png_and_needs_a_file(workplace: Path) -> None:
+    result = tdpn("--preview", "seen.png", "--as-trained", cwd=workplace)
+    assert result.returncode == 0, result.stderr
+    assert "seen.png: 12 clips" in result.stderr
+    assert (workplace / "seen.png").read_bytes().startswith(b"\x89PNG")
+    alone = tdpn("--as-trained", cwd=workplace)
+    assert alone.returncode == 2
+    assert "add --preview" in alone.stderr
+
+
 def test_where_nothing_is_prepared_it_says_what_to_do(tmp_path: Path) -> None:
     result = tdpn(cwd=tmp_path)
     assert result.returncode == 2

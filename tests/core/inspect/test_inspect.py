@@ -9,13 +9,17 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
 from tdpn_core.errors import ShardError, UsageError
-from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise
-from tdpn_core.inspect.sheet import spread
+from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
+from tdpn_core.inspect.sheet import _trained_row, spread
 from tdpn_core.prep import prepare
+from tdpn_core.runtime import Runtime
+from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.shards import ClipStore
 from tdpn_core.shards.check import find_faults
+from tdpn_core.train.launch import plan
 from tdpn_core.video.encoding import Encoding
 
 
@@ -203,6 +207,39 @@ def test_a_contact_sheet_passes_over_what_is_bad(folder, tmp_path):
     prepared = open_folder(folder)
     shown = contact_sheet(prepared, summarise(prepared), tmp_path / "sheet.png", clips=100)
     assert 0 < len(shown) < 11
+
+
+def test_contact_sheet_more_classes_than_rows_shows_every_class(render, small, tmp_path):
+    for number in range(30):
+        target = tmp_path / "root" / "train" / f"class {number:02}" / "x.mkv"
+        target.parent.mkdir(parents=True)
+        shutil.copy(render("short.mkv", inputs=("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=1")), target)
+    shutil.copytree(tmp_path / "root" / "train" / "class 00", tmp_path / "root" / "val" / "class 30")
+    prepare("folder", tmp_path / "root", tmp_path / "out", settings=small)
+    prepared = open_folder(tmp_path / "out")
+    shown = contact_sheet(prepared, summarise(prepared), tmp_path / "sheet.png", clips=4)
+    assert len({name.split("/")[1] for name in shown}) == 31
+    height, width, _ = matplotlib.image.imread(tmp_path / "sheet.png").shape
+    assert width == 2 * 960, "in two columns"
+    assert height < 16 * 200
+
+
+def test_training_sheet_shows_crops_and_flips_as_training_draws_them(prepared, tiny, tmp_path):
+    folder = open_folder(prepared)
+    settings = {**tiny, "sampling.flip": "1.0"}
+    config = plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", settings=settings)
+    shown = training_sheet(folder, summarise(folder), config, tmp_path / "seen.png")
+    assert {name.split("/")[1] for name in shown} == set(folder.manifest.classes["action"])
+    assert all(name.startswith("train/") for name in shown)
+    clips = TrainingClips(ClipStore(prepared, "train"), config.model, config.sampling, config.train.seed)
+    clip = clips.source.ids.index(next(name for name in shown if "moving left" in name))
+    row = _trained_row(clips, clip, 2)
+    assert row.caption.startswith("moving right  ·  train/moving left/")
+    assert "·  flipped, " in row.caption
+    assert "of 40x40 at 32x32" in row.caption
+    expected = clips[0, clip].clip.permute(1, 2, 3, 0).numpy()
+    assert np.array_equal(np.stack(row.pictures), expected[[0, -1]])
+    assert matplotlib.image.imread(tmp_path / "seen.png").shape[1] == 960
 
 
 def test_clips_are_spread_over_classes():
