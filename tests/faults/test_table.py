@@ -12,7 +12,7 @@ ROWS = re.findall(r"^\| ([A-Z]\d+) \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
 
 def test_every_row_of_preparation_and_shards_is_there_once() -> None:
     names = [name for name, _ in ROWS if name[0] in "PH"]
-    assert names == [f"P{number}" for number in range(1, 27)] + [f"H{number}" for number in range(1, 8)]
+    assert names == [f"P{number}" for number in range(1, 28)] + [f"H{number}" for number in range(1, 8)]
 
 
 def test_every_row_of_training_is_there_once() -> None:
