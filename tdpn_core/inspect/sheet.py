@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def contact_sheet(
         ShardError: there is no clip that can be shown.
     """
     chosen = _chosen(_stores(prepared, summary), clips)
-    return _sheet(prepared, path, frames, [lambda s=store, c=clip: _row(s, c, frames) for store, clip in chosen])
+    return _sheet(prepared, path, frames, [partial(_row, store, clip, frames) for store, clip in chosen])
 
 
 def training_sheet(
@@ -78,7 +79,7 @@ def training_sheet(
         raise ShardError("has no training clips", where=prepared.folder)
     seen = TrainingClips(stores[0], config.model, config.sampling, config.train.seed)
     chosen = _chosen(stores, clips)
-    return _sheet(prepared, path, frames, [lambda c=clip: _trained_row(seen, c, frames) for _, clip in chosen])
+    return _sheet(prepared, path, frames, [partial(_trained_row, seen, clip, frames) for _, clip in chosen])
 
 
 def _sheet(prepared: Prepared, path: Path, frames: int, makers: list[Callable[[], Row | None]]) -> list[str]:
