@@ -1,5 +1,17 @@
-"""`python -m tdpn_cli`."""
+"""The entry point of `tdpn` and `python -m tdpn_cli`: signals are handled before anything else is imported."""
 
-from tdpn_cli.app import main
+from __future__ import annotations
 
-main()
+from tdpn_core import starting
+
+
+def main() -> None:
+    """Run the command line, see `tdpn_cli.app.main`."""
+    starting.begin()
+    from tdpn_cli.app import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

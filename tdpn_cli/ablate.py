@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,12 +41,16 @@ def ablate(
         Arch | None,
         typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
     ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
     size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The first seed.", min=0)] = None,
-    recipe: Annotated[str | None, typer.Option("--recipe", help="Preset.", show_default=False)] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Preset.", show_default=False, autocompletion=options.complete_recipe),
+    ] = None,
     views: options.Views = None,
     settings: options.Settings = None,
     data: options.Data = None,
@@ -76,6 +81,7 @@ def ablate(
             progress=progress,
             model=model,
             arch=arch,
+            frames=frames,
             size=size,
             epochs=epochs,
             batch_size=batch_size,
@@ -96,15 +102,30 @@ def ablate(
 
 def show(result: Ablation) -> None:
     """The table on stdout, with what its columns mean."""
+    from rich import box
     from rich.table import Table
 
-    from tdpn_core.ablate.tables import NOTE, cells, columns
+    from tdpn_core.ablate.tables import cells, columns, note
 
-    factors = len(result.rows[0].levels)
-    table = Table(title_justify="left", caption=NOTE, caption_justify="left")
-    for number, name in enumerate(columns(result.rows)):
-        table.add_column(name, justify="left" if number < factors else "right")
-    for row in cells(result.rows):
-        table.add_row(*row)
+    heads, lines = columns(result.rows), cells(result.rows)
+    shown = fitting([[head, *(line[place] for line in lines)] for place, head in enumerate(heads)], output.stdout.width)
+    table = Table(box=box.SIMPLE_HEAD, caption=note(result.rows), caption_justify="left")
+    for place in shown:
+        table.add_column(heads[place], justify="left" if heads[place] in result.rows[0].levels else "right")
+    for line in lines:
+        table.add_row(*(line[place] for place in shown))
     output.stdout.print(table)
+    if len(shown) < len(heads):
+        left_out = ", ".join(head for place, head in enumerate(heads) if place not in shown)
+        output.stdout.print(f"[dim]not shown, for want of width[/]  {left_out}", soft_wrap=True)
     output.stdout.print(f"[dim]tables[/]  {result.folder}/table.csv, .md, .tex, .json, plot.png", soft_wrap=True)
+
+
+def fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The places of the columns that fit into `width` characters; the last of the costs are left out first."""
+    shown = list(range(len(columns)))
+    for name in ("clips/s", "GMAC", "M parameters"):
+        if sum(max(map(len, columns[place])) + 2 for place in shown) + 2 <= width:
+            break
+        shown = [place for place in shown if columns[place][0] != name]
+    return shown

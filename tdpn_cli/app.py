@@ -9,8 +9,23 @@ from typing import Annotated
 
 import typer
 
-from tdpn_cli import ablate, bench, data, demo, doctor, evaluate, export, models, output, predict, prep, ranks, train
-from tdpn_core import __version__
+from tdpn_cli import (
+    ablate,
+    bench,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    models,
+    output,
+    predict,
+    prep,
+    ranks,
+    settings,
+    train,
+)
+from tdpn_core import __version__, starting
 from tdpn_core.errors import TdpnError
 
 app = typer.Typer(
@@ -29,6 +44,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command("settings", epilog=settings.EXAMPLES)(settings.settings)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 
@@ -55,6 +71,7 @@ def options(
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 stopped and resumable, 130 interrupted."""
+    starting.begin()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     ranks.leave(_run(arguments, debug=debug))

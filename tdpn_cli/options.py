@@ -9,10 +9,31 @@ import typer
 
 from tdpn_core.errors import UsageError
 
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of recipes for the shell."""
+    from tdpn_core.recipes import RECIPES
+
+    return [name for name in RECIPES if name.startswith(incomplete)]
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """Prepared data sets below `data/` for the shell."""
+    from tdpn_core.shards.manifest import MANIFEST
+
+    found = sorted(str(path.parent) for path in Path("data").glob(f"*/{MANIFEST}"))
+    return [name for name in found if name.startswith(incomplete)]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and only that.")]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Prepared data set (default: the one under data/).", show_default=False),
+    typer.Option(
+        "--data",
+        help="Prepared data set (default: the one under data/).",
+        show_default=False,
+        autocompletion=complete_data,
+    ),
 ]
 Classes = Annotated[
     Path | None,

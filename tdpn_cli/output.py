@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from tdpn_core import starting
 from tdpn_core.errors import Stopped, TdpnError
 
 stdout = Console(highlight=False, soft_wrap=False)
@@ -116,7 +117,8 @@ def _fitting(fields: Iterable[str], room: int) -> str:
 
 @contextmanager
 def progress() -> Iterator[Bar]:
-    """A bar that is gone from the terminal on every way out."""
+    """A bar that is gone from the terminal on every way out. The command's work begins here: its imports are done."""
+    starting.end()
     bar = Bar()
     try:
         yield bar

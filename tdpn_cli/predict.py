@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core import starting
 
 if TYPE_CHECKING:
     from tdpn_core.predict import Prediction, Segment
@@ -126,6 +127,7 @@ def predict(
     from tdpn_core.runtime import set_up
     from tdpn_core.weights.resolve import split_weights
 
+    starting.end()
     in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
     wanted = PredictOptions(
         views=views,

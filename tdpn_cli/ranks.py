@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tdpn_cli import output
+from tdpn_core import starting
 from tdpn_core.errors import UsageError
 
 Processes = Annotated[
@@ -68,6 +69,7 @@ def started(
         return False
     from tdpn_core.distributed.launcher import launch_ranks
 
+    starting.end()
     command = [sys.executable, *sys.orig_argv[1:]]
     launch_ranks(command, processes=here, nodes=nodes, rendezvous=rendezvous, restarts=restarts, say=output.say)
     return True

@@ -12,7 +12,11 @@ from tdpn_cli import options, output, ranks
 from tdpn_core.families import Arch, Modality, ModelName
 
 EXAMPLES = options.epilog(
-    "tdpn train", "tdpn train --arch r101 --gpus 6", "tdpn train --epochs 50 --batch-size 8", "tdpn train --resume"
+    "tdpn train",
+    "tdpn train --arch r101 --gpus 6",
+    "tdpn train --epochs 50 --batch-size 8",
+    "tdpn train --config runs/a/config.json --set train.lr=0.01",
+    "tdpn train --resume",
 )
 
 
@@ -47,7 +51,17 @@ def train(
         bool | None, typer.Option("--compile/--no-compile", help="Run the network through torch.compile.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Preset (default: by data set and device).", show_default=False)
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Preset (default: by data set and device).",
+            show_default=False,
+            autocompletion=options.complete_recipe,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings of another run: its config.json, in place of --recipe."),
     ] = None,
     settings: options.Settings = None,
     data: options.Data = None,
@@ -91,6 +105,7 @@ def train(
             data=data,
             out=out,
             recipe=recipe,
+            config_file=config,
             gpus=ranks.device(gpus, processes),
             workers=workers,
             resume=resume_from or resume,

@@ -81,7 +81,10 @@ class Checkpoint:
     """The model's state dict."""
 
     optimiser: dict[str, Tensor]
-    """The optimiser's buffers of each parameter, by `<buffer>.<parameter>`."""
+    """The optimiser's buffers of each parameter, by `<buffer>.<parameter>`; empty where it is not resumable."""
+
+    resumable: bool = True
+    """Whether it holds all that a run goes on from (`last.pt`), or weights alone (`best.pt`, a fourth of the size)."""
 
     world: int = 1
     """Processes that trained together: to continue with others is another run in its batch statistics."""
@@ -130,6 +133,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "config": to_dict(checkpoint.config),
         "state": dataclasses.asdict(checkpoint.state),
         "world": checkpoint.world,
+        "resumable": checkpoint.resumable,
         "versions": versions,
     }
     text = json.dumps(header, ensure_ascii=False)
@@ -166,6 +170,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             name.removeprefix(_OPTIMISER): value for name, value in tensors.items() if name.startswith(_OPTIMISER)
         },
         world=header.get("world", 1),
+        resumable=header.get("resumable", True),
         versions=header["versions"],
     )
 

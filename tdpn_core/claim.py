@@ -121,7 +121,8 @@ def _acquire(lock: Path, stack: ExitStack) -> bool:
     """
     from filelock import FileLock  # 0.05 s that most commands do not need
 
-    lock.touch()  # so that an error below is one of locking alone
+    if not lock.exists():
+        lock.touch()  # so that an error below is one of locking alone
     own = FileLock(lock, timeout=_PATIENCE_SECONDS, fallback_to_soft=False)
     try:
         own.acquire()

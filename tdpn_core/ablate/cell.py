@@ -1,4 +1,4 @@
-"""One cell of the grid, in a process of its own: `python -m tdpn_core.ablate.cell FOLDER GPUS`.
+"""One cell of the grid, in a process of its own: `python -m tdpn_core.ablate FOLDER GPUS`.
 
 The folder holds `cell.json`, what to run; beside the run's own files this leaves `result.json`. Standard input is a
 pipe that the parent holds open: when it closes, the parent is gone, and the run saves its state and ends.
@@ -15,12 +15,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tdpn_core import starting
 from tdpn_core.errors import TdpnError
 from tdpn_core.files import write_json
 from tdpn_core.progress import Silent
-from tdpn_core.runs import LAST
+from tdpn_core.runs import CELL, LAST
 
-CELL, RESULT, LOG = "cell.json", "result.json", "log.txt"
+RESULT, LOG = "result.json", "log.txt"
 
 
 def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     from tdpn_core.runtime import set_up
     from tdpn_core.train.launch import launch
 
+    starting.end()
     call: dict[str, Any] = json.loads((folder / CELL).read_text())
     workers, begun = call.pop("workers"), (folder / LAST).exists()
     data = Path(call.pop("data"))
@@ -85,7 +87,3 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -138,9 +138,9 @@ def combinations(factors: Sequence[Factor]) -> list[Combination]:
     ]
 
 
-def paper_top1(model: ModelConfig) -> float | None:
-    """What the paper prints for such a network on Kinetics-400, None where it prints nothing."""
-    if model.name != "tdpn" or model.flow != _PAPER_FLOW or not model.attention:
+def paper_top1(model: ModelConfig, dataset: str) -> float | None:
+    """What the paper prints for such a network on Kinetics-400; None where it prints nothing, and on other data."""
+    if dataset != "kinetics400" or model.name != "tdpn" or model.flow != _PAPER_FLOW or not model.attention:
         return None
     return next((PAPER[name] for name, temporal in TABLE_IV.items() if model.temporal == temporal), None)
 

@@ -85,7 +85,7 @@ def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progres
 
 def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
     """The cell's process. Its group is its own: only this process hears the terminal, and passes a stop on, once."""
-    command = [sys.executable, "-m", "tdpn_core.ablate.cell", str(folder), "0" if place.gpu is None else "1"]
+    command = [sys.executable, "-m", "tdpn_core.ablate", str(folder), "0" if place.gpu is None else "1"]
     with (folder / LOG).open("ab") as log:
         return subprocess.Popen(
             command,

@@ -10,20 +10,24 @@ from typing import Any
 
 import torch
 
-from tdpn_core.ablate.cell import CELL, RESULT
+from tdpn_core.ablate.cell import RESULT
 from tdpn_core.ablate.compare import Row, compare, rows_of
 from tdpn_core.ablate.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
 from tdpn_core.ablate.queue import places, run_queue
 from tdpn_core.ablate.tables import csv_table, latex_table, markdown_table
+from tdpn_core.claim import claimed
 from tdpn_core.config import RunConfig
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.families import MODELS
 from tdpn_core.files import write_json, write_text
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.runs import RUNS
+from tdpn_core.runs import CELL, RUNS
 from tdpn_core.runtime import check_gpus, set_up
 from tdpn_core.shards import find_prepared
 from tdpn_core.train.launch import plan
+
+GRID = "grid.json"
+"""The rows and seeds of the table beside it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,8 @@ def ablate(
     `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
 
     Raises:
-        UsageError: an unknown setting or value, or `out` holds cells of other settings.
+        UsageError: an unknown setting or value, or `out` holds cells of other settings or the table of another grid.
+        InUseError: another ablation runs in `out`.
         Stopped: asked for by a signal; the cells under way are saved.
     """
     factors = [parse_factor(text) for text in vary] or table_iv()
@@ -79,24 +84,29 @@ def ablate(
     base = planned({})
     _check_levels(factors, planned)
     target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
-    rows, cells = [], {}
-    for combination in combinations(factors):
-        row, paths = _row(combination), {}
-        try:
-            config = planned(combination.settings)
-        except ConfigError as error:  # each level is possible, but not together with the others
-            rows.append(dataclasses.replace(row, failed=dict.fromkeys(range(first, first + seeds), str(error))))
-            continue
-        rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model)))
-        for seed in range(first, first + seeds):
-            call = {"data": str(folder), "workers": workers, **asked(combination.settings, seed)}
-            paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
-        cells[row.name] = paths
-    todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
-    todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
-    failures = run_queue(todo, places(count, jobs), progress) if todo else {}
-    result = Ablation(folder=target, rows=_figures(rows, cells, failures))
-    write_tables(result)
+    seed_numbers = range(first, first + seeds)
+    grid = combinations(factors)
+    hint = "wait until it ends, or choose another --out"
+    with claimed(target, "running an ablation", hint=hint):
+        _keep_table(target, [row.folder for row in grid], seed_numbers)
+        rows, cells = [], {}
+        for combination in grid:
+            row, paths = _row(combination), {}
+            try:
+                config = planned(combination.settings)
+            except ConfigError as error:  # each level is possible, but not together with the others
+                rows.append(dataclasses.replace(row, failed=dict.fromkeys(seed_numbers, str(error))))
+                continue
+            rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
+            for seed in seed_numbers:
+                call = {"data": str(folder), "workers": workers, **asked(combination.settings, seed)}
+                paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
+            cells[row.name] = paths
+        todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
+        todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
+        failures = run_queue(todo, places(count, jobs), progress) if todo else {}
+        result = Ablation(folder=target, rows=_figures(rows, cells, failures))
+        write_tables(result)
     return result
 
 
@@ -121,6 +131,23 @@ def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
                 planned({factor.path: value})
             except ConfigError as error:
                 raise check_level(factor, name, error.what) from error
+
+
+def _keep_table(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> None:
+    """Note the grid whose table `folder` gets; it may grow, but the table of another one is not replaced.
+
+    Raises:
+        UsageError: the table that is there has a row or a seed that the grid lacks.
+    """
+    path = folder / GRID
+    if path.exists():
+        stored = json.loads(path.read_text())
+        for name, given in (("rows", rows), ("seeds", seeds)):
+            lacking = [value for value in stored[name] if value not in given]
+            if lacking:
+                what = f"holds the table of another grid: this one lacks its {name[:-1]} {lacking[0]}"
+                raise UsageError(what, where=folder, hint="choose another --out, or name all values that it has, too")
+    write_json(path, {"rows": list(rows), "seeds": list(seeds)})
 
 
 def _prepare(folder: Path, call: dict[str, Any]) -> Path:

@@ -11,23 +11,28 @@ from tdpn_core.ablate.compare import Row
 NOTE = (
     "Top-1 of the last weights on the validation split, in per cent: mean ± standard deviation over the seeds. "
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
-    "summed over the seeds (one seed: McNemar's exact test). clips/s: training. "
-    "The paper's column is Kinetics-400 and not comparable in height."
+    "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
 )
+_PAPER_NOTE = "The paper's column is its own result on Kinetics-400."
 MISSING = "–"
+
+
+def note(rows: Sequence[Row]) -> str:
+    """What the columns mean."""
+    return f"{NOTE} {_PAPER_NOTE}" if _paper(rows) else NOTE
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
     """The table's heads; the column of the paper stands where it has a number."""
     (levels, *_) = [list(row.levels) for row in rows]
-    paper = ["paper's top-1"] if any(row.paper_top1 is not None for row in rows) else []
+    paper = ["paper's top-1"] if _paper(rows) else []
     tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
     return [*levels, *tops, "seeds", "difference", "p", "M parameters", "GMAC", "clips/s", *paper]
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """The rows as text, under `columns`."""
-    paper = any(row.paper_top1 is not None for row in rows)
+    paper = _paper(rows)
     return [
         [
             *row.levels.values(),
@@ -49,7 +54,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
     heads = columns(rows)
     lines = [heads, ["---"] * len(heads), *cells(rows)]
     failures = [f"- {row.name}, seed {seed} failed: {why}" for row in rows for seed, why in row.failed.items()]
-    parts = ["\n".join("| " + " | ".join(line) + " |" for line in lines), NOTE]
+    parts = ["\n".join("| " + " | ".join(line) + " |" for line in lines), note(rows)]
     return "\n\n".join([*parts, *(["\n".join(failures)] if failures else [])]) + "\n"
 
 
@@ -60,7 +65,7 @@ def latex_table(rows: Sequence[Row]) -> str:
     lines = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in (heads, *cells(rows))]
     body = [lines[0], r"\midrule", *lines[1:]]
     frame = rf"\begin{{tabular}}{{{'l' * len(rows[0].levels)}{'r' * numbers}}}"
-    comment = [f"% {sentence}." for sentence in NOTE.rstrip(".").split(". ")]
+    comment = [f"% {sentence}." for sentence in note(rows).rstrip(".").split(". ")]
     return "\n".join([*comment, frame, r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -84,6 +89,10 @@ def csv_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return pd.DataFrame(table).to_csv(index=False)
+
+
+def _paper(rows: Sequence[Row]) -> bool:
+    return any(row.paper_top1 is not None for row in rows)
 
 
 def _heads(rows: Sequence[Row]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
+from tdpn_core.claim import claimed
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.export.check import Check, compare, reference
 from tdpn_core.export.clips import CALIBRATED, RealClips, real_clips
@@ -97,20 +98,23 @@ def export(
     Raises:
         CheckpointError: unreadable, unknown, or its classes cannot be known for certain.
         UsageError: `out` is there already, or there are no clips to compare on.
+        InUseError: another process exports to `out`.
         ToolError: the packages for ONNX are missing.
         TdpnError: the file does not say what the network says.
     """
     suffix = f".int8.{options.format}" if options.int8 else f".{options.format}"
-    target = new_file(out or checkpoint.with_suffix(suffix), option="--out", force=options.force)
-    if options.format == "onnx":
-        need_packages()
-    loaded = _opened(checkpoint, options, progress)
-    clips = real_clips(loaded.config, options.clips, options.compared_clips, data=options.data)
-    description = describe(loaded.config, epoch=loaded.state.epoch or None, int8=options.int8)
-    progress.say(f"comparing with {len(clips)} clips, such as {clips.names[0]}")
-    with atomic_path(target) as temporary:
-        check = _write(loaded, temporary, clips, description, options)
-        size = temporary.stat().st_size
+    target = out or checkpoint.with_suffix(suffix)
+    with claimed(target, "exporting", hint="wait until it ends, or choose another --out", file=True):
+        new_file(target, option="--out", force=options.force)
+        if options.format == "onnx":
+            need_packages()
+        loaded = _opened(checkpoint, options, progress)
+        clips = real_clips(loaded.config, options.clips, options.compared_clips, data=options.data)
+        description = describe(loaded.config, epoch=loaded.state.epoch or None, int8=options.int8)
+        progress.say(f"comparing with {len(clips)} clips, such as {clips.names[0]}")
+        with atomic_path(target) as temporary:
+            check = _write(loaded, temporary, clips, description, options)
+            size = temporary.stat().st_size
     return ExportReport(
         path=target, bytes=size, format=options.format, int8=options.int8, description=description, check=check
     )

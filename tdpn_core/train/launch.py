@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from tdpn_core import recipes
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import DataConfig, RunConfig
+from tdpn_core.config import DataConfig, RunConfig, from_dict
 from tdpn_core.distributed.endings import VARIABLE, remember, remembered, why_restarted
 from tdpn_core.distributed.place import restarts
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.rates import describe_rate
-from tdpn_core.runs import LAST, must_be_new, new_folder, newest_checkpoint
+from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.runtime import SILENT_SECONDS, Runtime, joined
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
@@ -24,6 +26,7 @@ from tdpn_core.train.kept import KEEP, newest_good, states
 from tdpn_core.train.look import look
 from tdpn_core.train.loop import TrainResult, train
 from tdpn_core.train.resume import differences, on_data
+from tdpn_core.train.stop import stop_before_training
 from tdpn_core.video.encoding import Encoding
 
 
@@ -32,6 +35,7 @@ def launch(
     data: Path | None = None,
     out: Path | None = None,
     recipe: str | None = None,
+    config_file: Path | None = None,
     gpus: int | None = None,
     workers: int | None = None,
     resume: bool | Path = False,
@@ -44,32 +48,40 @@ def launch(
 ) -> TrainResult:
     """Start a run, or with `resume` continue the one in `out` (the newest under `runs/` if None), or that of a file.
 
-    `adjustments` are those of `recipes.adjust`. A resumed run keeps its settings: asking for others is an error. Where
+    `config_file` is the `config.json` of a run, whose settings take the place of a recipe. `adjustments` are those of
+    `recipes.adjust`. A resumed run keeps its settings: asking for others is an error. Where
     a launcher started this process among others, they train together; restarted by it, they go on where they were.
 
     Raises:
         UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run.
+        InUseError: another process trains in that folder at this moment.
         ConfigError: a setting that its field does not allow, or one that a resumed run does not have.
         Stopped, TrainingError, DistributedError: see `train`.
     """
-    with joined(gpus, timeout=timeout, say=progress.say) as runtime:
+    with joined(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
         progress = progress if runtime.is_main else SILENT
-        if again := runtime.highest(restarts()):  # torch's launchers count those of their own machine
-            out, resume = _restarted(runtime, again, out, resume, progress)
-        if resume:
-            checkpoint = _to_resume(runtime, out, resume, progress)
-            config = _stored(checkpoint, data, adjustments)
-            folder = out or checkpoint.parent
-            progress.say(f"continuing {folder}")
-        else:
-            _must_be_found_again(out)
+        with stop_before_training():
+            if again := runtime.highest(restarts()):  # torch's launchers count those of their own machine
+                out, resume = _restarted(runtime, again, out, resume, progress)
             checkpoint = None
-            config = plan(
-                find_prepared(data), runtime=runtime, recipe=recipe, init=init, progress=progress, **adjustments
-            )
-            folder = must_be_new(out) if out else Path(runtime.from_main(str(new_folder(config))))
-        remember(folder)
-        progress.say(describe(config, runtime, folder))
+            if resume:
+                folder = _claim(runtime, stack, lambda: _named(_run_to_resume(out, resume), new=False), progress)
+                checkpoint = _to_resume(runtime, folder, resume, progress)
+                config = _stored(checkpoint, data, adjustments)
+                progress.say(f"continuing {folder}")
+            else:
+                _must_be_found_again(out)
+                config = (
+                    again_as(config_file, data, recipe=recipe, **adjustments)
+                    if config_file
+                    else plan(
+                        find_prepared(data), runtime=runtime, recipe=recipe, init=init, progress=progress, **adjustments
+                    )
+                )
+                name = new_name(config)
+                folder = _claim(runtime, stack, lambda: _named(out, new=True) if out else claimed_new(name), progress)
+            remember(folder)
+            progress.say(describe(config, runtime, folder))
         return train(
             config,
             folder,
@@ -81,6 +93,34 @@ def launch(
             track=track,
             progress=progress,
         )
+
+
+_Claim = AbstractContextManager[tuple[Path, bool]]
+"""A claim on a folder: which one it is, and whether the claim is certain."""
+
+
+def _claim(runtime: Runtime, stack: ExitStack, choose: Callable[[], _Claim], progress: Progress) -> Path:
+    """The run's folder, which rank 0 chooses and holds the claim on until `stack` closes."""
+    chosen = ""
+    if runtime.is_main:
+        folder, certain = stack.enter_context(choose())
+        if not certain:
+            progress.say(f"warning: {folder}: no locks on this file system, so nothing keeps a second run out of it")
+        chosen = str(folder)
+    return Path(runtime.from_main(chosen))
+
+
+@contextmanager
+def _named(folder: Path, *, new: bool) -> Iterator[tuple[Path, bool]]:
+    with claimed_run(folder, new=new) as certain:
+        yield folder, certain
+
+
+def _run_to_resume(out: Path | None, resume: bool | Path) -> Path:
+    """The folder of the run that is to be continued."""
+    if out is not None:
+        return out
+    return resume.parent if isinstance(resume, Path) else newest_checkpoint(name=LAST).parent
 
 
 def _restarted(
@@ -99,13 +139,13 @@ def _restarted(
     return folder, left or resume
 
 
-def _to_resume(runtime: Runtime, out: Path | None, resume: bool | Path, progress: Progress) -> Path:
+def _to_resume(runtime: Runtime, folder: Path, resume: bool | Path, progress: Progress) -> Path:
     """The checkpoint to go on from: that of rank 0 for all."""
     if isinstance(resume, Path):
         return resume
     found = ""
     if runtime.is_main:
-        found = str(newest_good(out or newest_checkpoint(name=LAST).parent, progress.say))
+        found = str(newest_good(folder, progress.say))
     return Path(runtime.from_main(found))
 
 
@@ -140,6 +180,31 @@ def plan(
     for note in notes:
         progress.say(note)
     return config
+
+
+def again_as(path: Path, data: Path | None, *, recipe: str | None = None, **adjustments: Any) -> RunConfig:
+    """The settings in `path`, the `config.json` of a run, with the user's `adjustments`; on `data`, else on its own.
+
+    Raises:
+        UsageError: a recipe was asked for, too, or there is no such file or data.
+        ConfigError: the file is no configuration, or the data is packed for another modality.
+    """
+    if recipe is not None:
+        raise UsageError("a recipe and the settings of a run", where="--config", hint="leave out --recipe or --config")
+    try:
+        stored = from_dict(RunConfig, json.loads(path.read_text()))
+    except OSError as error:
+        hint = "name the config.json in the folder of a run"
+        raise UsageError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
+    except ValueError as error:
+        raise ConfigError(f"is not JSON: {error}", where=path) from error
+    own = data_config(find_prepared(data or Path(stored.data.path)))
+    packed = own.encoding.get("modality", "rgb")
+    if packed != stored.model.modality:
+        what = f"its network is for {stored.model.modality}, but the data is packed as {packed}"
+        raise ConfigError(what, where=path, hint="give --data that is packed alike")
+    model = replace(stored.model, num_classes=recipes.class_counts(own))
+    return recipes.adjust(replace(stored, model=model, data=own), **adjustments)
 
 
 def data_config(folder: Path) -> DataConfig:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.config import VALIDATION_VIEWS, RunConfig, to_dict
-from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped
+from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluate.metrics import top_k
 from tdpn_core.evaluate.scores import Probabilities, score_split
 from tdpn_core.evaluate.trained import write_training_clips
@@ -79,14 +79,14 @@ def train(
         DistributedError: another process was lost, hangs, or ended by an error of its own.
     """
     data = Path(config.data.path)
-    clips = ClipStore(data, "train")
-    validation = _validation(data, clips, progress)
-    if clips.manifest.digest != config.data.digest:
-        raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
-    for note in _peculiarities(clips, config):
-        progress.say(note)
-    record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
     with stop_requests(tell=runtime.is_main) as stop:
+        clips = ClipStore(data, "train")
+        validation = _validation(data, clips, progress)
+        if clips.manifest.digest != config.data.digest:
+            raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
+        for note in _peculiarities(clips, config):
+            progress.say(note)
+        record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
         trainer.keep = keep
         if resume:
@@ -257,7 +257,7 @@ class Trainer:
             **self._plateau(top1 > state.best_top1),
         )
         if better and self.runtime.is_main:
-            save_checkpoint(self.record.folder / BEST, self._checkpoint())
+            save_checkpoint(self.record.folder / BEST, replace(self._checkpoint(), optimiser={}, resumable=False))
         self.save_last()
         self.record.epoch(self.state)
         return row
@@ -293,6 +293,10 @@ class Trainer:
             ConfigError: it was written with other settings.
         """
         checkpoint = load_checkpoint(path)
+        if not checkpoint.resumable:
+            what = "holds weights alone, without the optimiser's state"
+            hint = f"resume from {LAST} beside it, or begin a new run from its weights: --init {path}"
+            raise CheckpointError(what, where=path, hint=hint)
         if differing := differences(checkpoint.config, self.config):
             raise ConfigError(f"written with another {', '.join(differing)} than this run's", where=path)
         if checkpoint.world != self.runtime.world:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,16 +59,19 @@ class Record:
         write_json(self.folder / "config.json", to_dict(self._config))
         self._begin_tracking()
         self._status("running")
-        end = "failed"
+        end, why = "failed", None
         try:
             yield
             end = "finished"
         except Stopped:
             end = "stopped"
             raise
+        except BaseException as error:
+            why = str(error) or type(error).__name__
+            raise
         finally:
             self._each(lambda tracker: tracker.end(end))
-            self._status(end)
+            self._status(end, why)
             if end != "failed" and self._state.history:
                 self._summarise()
 
@@ -79,7 +83,7 @@ class Record:
     def epoch(self, state: TrainingState) -> None:
         """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to the curves."""
         self._state = state
-        self._write("metrics.csv", lambda path: write_text(path, pd.DataFrame(state.history).to_csv(index=False)))
+        self._write("metrics.csv", lambda path: write_text(path, metrics_table(state.history).to_csv(index=False)))
         row = {name: value for name, value in state.history[-1].items() if name not in ("epoch", "step")}
         self._log(row, state.step)
         self._status("running")
@@ -126,13 +130,15 @@ class Record:
         if self._write(SUMMARY, lambda path: write_summary(path.parent, self._config, self._state)):
             self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
 
-    def _status(self, name: str) -> None:
+    def _status(self, name: str, error: str | None = None) -> None:
         status = {
             "state": name,
             "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "error": error,
             "epochs": self._state.epoch,
             "steps": self._state.step,
-            "best_top1": self._state.best_top1,
+            "best_top1": self._state.best_top1 if self._state.history else None,
         }
         self._write("status.json", lambda path: write_json(path, status))
 
@@ -153,6 +159,11 @@ class NoRecord(Record):
 
     def epoch(self, state: TrainingState) -> None:
         """Write nothing."""
+
+
+def metrics_table(history: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """One row an epoch; `epoch` and `step` are whole numbers, also in a history that a checkpoint brought back."""
+    return pd.DataFrame(history).astype({"epoch": int, "step": int})
 
 
 def _known(folder: Path) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from tdpn_core.errors import Interrupted, Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what ends a service; what Slurm sends ahead of a time limit (`--signal=USR1@120`) or a pre-emption."""
@@ -26,6 +28,24 @@ class StopRequest:
 
 
 @contextmanager
+def stop_before_training() -> Iterator[None]:
+    """Inside, where a run is prepared and nothing can be saved, a signal of `SIGNALS` raises an error.
+
+    Raises:
+        Stopped: SIGTERM or SIGUSR1 came.
+        Interrupted: SIGINT came.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        kind = Interrupted if number == signal.SIGINT else Stopped
+        name = signal.Signals(number).name
+        raise kind(f"stopped by {name} before training began: nothing was saved", hint="run the same command again")
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
 def stop_requests(*, tell: bool = False) -> Iterator[StopRequest]:
     """Inside, `SIGNALS` only set the yielded flag; a second SIGINT interrupts at once. On a terminal, `tell` says so.
 
@@ -40,14 +60,20 @@ def stop_requests(*, tell: bool = False) -> Iterator[StopRequest]:
             os.write(2, _PROMISE)  # a print could be under way
         request.signal = number
 
+    with _handled_by(remember):
+        yield request
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     previous = {}
     try:
         for number in SIGNALS:
-            previous[number] = signal.signal(number, remember)
+            previous[number] = signal.signal(number, handler)
     except ValueError:  # not the main thread
         pass
     try:
-        yield request
+        yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, earlier in previous.items():
+            signal.signal(number, earlier)

@@ -34,7 +34,7 @@ def command(*words: object) -> list[str]:
 def cells_alive(folder: Path) -> list[str]:
     """Processes that work on a cell below `folder`."""
     lines = [path.read_bytes().decode().split("\0") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return [" ".join(words) for words in lines if "tdpn_core.ablate.cell" in words and str(folder) in " ".join(words)]
+    return [" ".join(words) for words in lines if "tdpn_core.ablate" in words and str(folder) in " ".join(words)]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,17 @@ def test_an_interrupt_leaves_saved_cells_and_no_process(stopped: tuple[Path, int
     )
     assert not cells_alive(out)
     assert not list(out.rglob("result.json"))
+
+
+def test_ablation_beside_a_live_one_in_its_folder_is_refused(prepared: Path, tmp_path: Path) -> None:
+    from tdpn_core.claim import claimed
+
+    with claimed(tmp_path, "running an ablation", hint=""):
+        words = command("--data", prepared, "--out", tmp_path, *GRID, *TINY)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"process {os.getpid()} on" in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing of the second one is written"
 
 
 def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
@@ -98,12 +109,15 @@ def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp
     first = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=150, check=False)
     assert first.returncode == 0, first.stderr
     assert "±" in first.stdout
-    assert "paper's top-1" in first.stdout
-    assert "75.8" in first.stdout
+    assert "paper" not in first.stdout, "the data is not the paper's"
+    assert "RuntimeWarning" not in "".join(path.read_text() for path in (tmp_path / "four").glob("*/*/log.txt"))
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "four").glob("*/*/*.pt")}
     assert len({path.parent for path in times}) == 2
     second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert second.stdout == first.stdout
+    fewer = [*words, "--seeds", "1"]
+    refused = subprocess.run(fewer, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, "holds the table of another grid" in refused.stderr) == (2, True), refused.stderr
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
@@ -174,3 +188,13 @@ def test_whole_families_can_be_compared(prepared: Path, tmp_path: Path, monkeypa
     assert [call["model"] for call in calls] == ["tdpn", "tpn", "tsm"]
     with pytest.raises(Exception, match=r"model cannot be 'tpm'.*did you mean 'tsm'"):
         run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpm"])
+
+
+def test_headings_of_the_table_are_whole_at_80_columns() -> None:
+    from tdpn_cli.ablate import fitting
+
+    long = [["temporal", "x" * 20], ["top-1", "50.0 ± 10.1"], ["seeds", "3"], ["difference", "+1.0"], ["p", "0.1"]]
+    costs = [["M parameters", "11.20"], ["GMAC", "10.11"], ["clips/s", "100.0"]]
+    assert fitting([*long, *costs], 100) == list(range(8))
+    shown = fitting([*long, *costs], 80)
+    assert shown == [0, 1, 2, 3, 4, 5, 6]

@@ -74,8 +74,9 @@ def test_a_level_that_no_network_has_comes_with_the_nearest(factor: str, value: 
 
 
 def test_the_papers_numbers_belong_to_its_own_settings_only() -> None:
-    printed = [paper_top1(ModelConfig(temporal=temporal)) for temporal in TABLE_IV.values()]
+    printed = [paper_top1(ModelConfig(temporal=temporal), "kinetics400") for temporal in TABLE_IV.values()]
     assert printed == [0.740, 0.758, 0.757, 0.772]
-    assert paper_top1(ModelConfig(flow="parallel")) is None
-    assert paper_top1(ModelConfig(attention=False)) is None
-    assert paper_top1(ModelConfig(temporal=("local", "local", "global", "global"))) is None
+    assert paper_top1(ModelConfig(flow="parallel"), "kinetics400") is None
+    assert paper_top1(ModelConfig(), "folder") is None, "other data has no number in the paper"
+    assert paper_top1(ModelConfig(attention=False), "kinetics400") is None
+    assert paper_top1(ModelConfig(temporal=("local", "local", "global", "global")), "kinetics400") is None

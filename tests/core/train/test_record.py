@@ -139,7 +139,9 @@ def test_what_cannot_be_written_for_people_is_said_once_and_tried_again(tmp_path
         record.epoch(STATE)
         in_the_way[0].rmdir()
         record.epoch(STATE)
-    assert (tmp_path / "metrics.csv").read_text().startswith("epoch,step,")
+    first, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert first.startswith("epoch,step,")
+    assert [row.split(",")[0] for row in rows] == [str(number + 1) for number in range(len(rows))], "whole numbers"
     assert listener.lines == [f"warning: {path}: cannot write: Is a directory; the run goes on" for path in in_the_way]
 
 

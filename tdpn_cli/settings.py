@@ -1,0 +1,35 @@
+"""`tdpn settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tdpn_cli import options, output
+
+EXAMPLES = options.epilog("tdpn settings", "tdpn settings crop", "tdpn settings --json")
+
+
+def settings(
+    word: Annotated[str, typer.Argument(help="Show only settings whose name or description contains it.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """List every setting that --set takes, with its type, default and description."""
+    import dataclasses
+
+    from rich.markup import escape
+
+    from tdpn_core.errors import UsageError
+    from tdpn_core.settings import all_settings
+
+    found = all_settings(word)
+    if not found:
+        raise UsageError(f"no setting has {word!r} in its name or description", hint="tdpn settings lists all")
+    if as_json:
+        output.print_json([dataclasses.asdict(setting) for setting in found])
+        return
+    for setting in found:
+        heading = f"[bold]{setting.name}[/]  {escape(setting.type)}  [dim](default: {escape(setting.default)})[/]"
+        output.stdout.print(heading, soft_wrap=True)
+        output.stdout.print(f"    {escape(setting.help)}")
