@@ -39,6 +39,8 @@ def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
     formats = set(probe.container.split(","))
     if promised is not None and promised > count:
         return f"truncated: {count} of {promised} frames"
+    if "mov" in formats and video.tick >= 1 and video.frames > count:  # libav's stand-in for no clock
+        return "damaged: its header does not tell how long a second is"
     if "mov" in formats and video.frames > video.packets:
         return f"truncated: {count} of {video.frames} frames"
     if formats & _HEADED and not ("mov" in formats and video.frames):

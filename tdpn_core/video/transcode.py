@@ -164,6 +164,8 @@ class _Run:
         if not lines and decoded:  # shorter than one frame at the rate that was asked for
             finished, lines, _ = run(first=True)
         self._check(lines, found, finished)
+        if len(lines) > 1 and len({line.seconds for line in lines}) == 1:
+            raise ClipError("damaged: all of its frames have the same time", where=path)
         times = repaired(np.array([line.seconds for line in lines]), _stated(found))
         rate = (True, encoding.fps) if encoding.fps else frame_rate(times, found.video.rates, found.video.tick)
         if encoding.fps is not None:
@@ -257,6 +259,8 @@ class _Run:
 def no_frames(source: Source, found: Probe, log: str) -> ClipError:
     """The error of a file, or a part of one, out of which no frame came."""
     said = complaints(log)
+    if found.scanned and not found.video.packets and "mov" in found.container.split(","):
+        return ClipError("truncated: the file's index is missing or cut", where=source.path)
     if is_cut(source.path, found):
         return ClipError("truncated: the file ends before its first frame", where=source.path)
     if said:
