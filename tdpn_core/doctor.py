@@ -30,8 +30,8 @@ DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
 """Codecs of the videos that people have; a decoder's name is or contains them."""
 
 GIB = 2**30
-LEAST_SHARED, LEAST_DISK = 1.0, 5.0
-"""GiB of shared memory that loader workers need, and of free disk below which little can be prepared."""
+LEAST_DISK = 5.0
+"""GiB of free disk below which little can be prepared."""
 
 LEAST_WRITE, LEAST_READ, LEAST_DECODE = 20.0, 20.0, 100.0
 """MB/s of the disk, and frames a second and core, below which data will hold up training."""
@@ -60,7 +60,6 @@ def examine() -> Iterator[Finding]:
     yield machine()
     yield from gpus()
     yield from ffmpeg()
-    yield shared_memory()
     yield from disk(Path())
     yield from decoding()
 
@@ -112,16 +111,6 @@ def ffmpeg() -> Iterator[Finding]:
     use = f"use the ffmpeg of imageio-ffmpeg (unset {VARIABLE})"
     value = f"lacks {', '.join(missing)}" if missing else f"{', '.join(DECODERS)}; writes H.264"
     yield Finding("codecs", value, hint=use if missing else "")
-
-
-def shared_memory(folder: str = "/dev/shm") -> Finding:  # noqa: S108 - looked at, nothing is put there
-    """Room for the batches that loader workers hand over."""
-    if not Path(folder).is_dir():
-        return Finding("shared memory", "none here", hint="train with --workers 0")
-    usage = shutil.disk_usage(folder)
-    small = usage.free / GIB < LEAST_SHARED
-    hint = "start the container with --shm-size=8g, or train with --workers 0" if small else ""
-    return Finding("shared memory", f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free", hint=hint)
 
 
 def disk(folder: Path) -> Iterator[Finding]:
