@@ -1,0 +1,160 @@
+"""MkDocs hook: writes the reference pages from the code when the site is built, so that they cannot be stale."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import tdpn_core
+from tdpn_cli.app import app
+from tdpn_core.setting_names import SECTIONS, setting_help
+
+COMMANDS = "reference/commands.md"
+MARKER = re.compile(r"<!-- generated: (\w+) -->")
+
+Command = Any  # Typer's classes of commands and parameters are not public
+Parameter = Any
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Add a menu entry for each command."""
+    _menu_with(config.nav or [], COMMANDS).extend({name: _page_of(name)} for name, _ in commands())
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add a page for each command."""
+    for name, command in commands():
+        files.append(File.generated(config, _page_of(name), content=command_page(name, command)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Replace a page's marker by what is generated for it."""
+    writers = {"commands": command_table, "settings": settings_tables, "python": python_api}
+    return MARKER.sub(lambda match: writers[match[1]](), markdown)
+
+
+def commands() -> list[tuple[str, Command]]:
+    """Every command with its full name, such as `tdpn bench infer`."""
+    return list(_walk("tdpn", typer.main.get_command(app)))
+
+
+def command_table() -> str:
+    """A table of the commands: name, linked to its page, and the first line of its help."""
+    rows = []
+    for name, command in commands():
+        first, _, _ = _prose(command.help).partition("\n\n")
+        rows.append(f"[`{name}`]({_page_of(name).removeprefix('reference/')}) | {_cell(first)}")
+    return _table("command | what it does", rows)
+
+
+def command_page(name: str, command: Command) -> str:
+    """A command's help, arguments, options by panel, and examples."""
+    context = typer.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    parts = [f"# {name}", _prose(command.help), f"```text\n{usage}\n```"]
+    panels: dict[str, list[str]] = {}
+    for parameter in command.params:
+        if not parameter.hidden:
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            panels.setdefault(parameter.rich_help_panel or usual, []).append(_parameter_row(parameter, context))
+    for panel, rows in panels.items():
+        parts += [f"## {panel}", _table("name | default | meaning", rows)]
+    examples = re.findall(r"^\s*\$ (.+)$", command.epilog or "", re.MULTILINE)
+    if examples:
+        parts += ["## Examples", "\n".join(["```bash", *examples, "```"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def settings_tables() -> str:
+    """A table of the settings of each section: name, type, default, meaning."""
+    parts = []
+    for section, kind in SECTIONS.items():
+        rows = [
+            f"`{section}.{field.name}` | {_code(_type_name(field.type))} | {_default(field)} | "
+            + _cell(setting_help(f"{section}.{field.name}"))
+            for field in dataclasses.fields(kind)
+        ]
+        parts += [f"## {section}", _table("setting | type | default | meaning", rows)]
+    return "\n\n".join(parts)
+
+
+def python_api() -> str:
+    """A mkdocstrings block for each public name of the package."""
+    return "\n\n".join(f"::: tdpn_core.{name}" for name in tdpn_core.__all__ if not name.startswith("__"))
+
+
+def _walk(name: str, command: Command) -> Iterator[tuple[str, Command]]:
+    children = getattr(command, "commands", {})
+    for child, found in children.items():
+        yield from _walk(f"{name} {child}", found)
+    if not children:
+        yield name, command
+
+
+def _page_of(name: str) -> str:
+    return f"reference/{name.replace(' ', '-')}.md"
+
+
+def _menu_with(menu: list[Any], path: str) -> list[Any]:
+    """The part of the menu that has the page `path`; empty where none has."""
+    if path in menu:
+        return menu
+    below = [entries for entry in menu if isinstance(entry, dict) for entries in entry.values()]
+    return next((found for part in below if isinstance(part, list) if (found := _menu_with(part, path))), [])
+
+
+def _parameter_row(parameter: Parameter, context: typer.Context) -> str:
+    if parameter.param_type_name == "argument":
+        shown = parameter.name.upper()
+    else:
+        shown = " / ".join([*parameter.opts, *parameter.secondary_opts])
+    if not getattr(parameter, "is_flag", False):
+        shown += f" {parameter.display_type(context)}"
+    return f"{_code(shown)} | {_shown_default(parameter)} | {_cell(_prose(parameter.help))}"
+
+
+def _shown_default(parameter: Parameter) -> str:
+    """The default as `--help` shows it: empty where there is none, or where the help says it in words."""
+    if parameter.required:
+        return "required"
+    if parameter.default in (None, False, ()) or not parameter.show_default or callable(parameter.default):
+        return ""
+    return _code(str(parameter.default))
+
+
+def _type_name(annotation: Any) -> str:
+    """`Literal['a', 'b']` as `a or b`."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace(", ", " or ").replace('"', ""), text)
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return _code(str(field.default_factory()))
+    return _code(str(field.default)) if field.default is not None else ""
+
+
+def _prose(text: str | None) -> str:
+    """Rich's markup as Markdown's."""
+    return re.sub(r"\[bold\](.*?)\[/(?:bold)?\]", r"**\1**", (text or "").replace("\f", "").strip())
+
+
+def _table(head: str, rows: list[str]) -> str:
+    ruler = " | ".join("---" for _ in head.split(" | "))
+    return "\n".join(f"| {row} |" for row in (head, ruler, *rows))
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text else ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
