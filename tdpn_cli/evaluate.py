@@ -64,6 +64,7 @@ def evaluate(
         ),
     ] = None,
     classes: options.Classes = None,
+    ema: options.Ema = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -123,6 +124,7 @@ def evaluate(
         views=views,
         workers=workers,
         classes=classes,
+        ema=ema,
         allow_missing=allow_missing,
         allow_mismatch=allow_mismatch,
         only_shared=only_shared,

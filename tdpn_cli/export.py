@@ -36,6 +36,7 @@ def export(
         Path | None, typer.Option("--data", help="Prepared data to compare on, likewise.", show_default=False)
     ] = None,
     classes: options.Classes = None,
+    ema: options.Ema = None,
     compared: Annotated[
         int | None,
         typer.Option(
@@ -61,6 +62,7 @@ def export(
         clips=clips,
         data=data,
         classes=classes,
+        ema=ema,
         compared=compared,
         calibrated=calibrated,
         tolerance=tolerance,

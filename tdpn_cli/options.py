@@ -43,6 +43,14 @@ Classes = Annotated[
         show_default=False,
     ),
 ]
+Ema = Annotated[
+    bool | None,
+    typer.Option(
+        "--ema/--no-ema",
+        help="Averaged (EMA) or raw weights of another project's checkpoint (default: what the project evaluates).",
+        show_default=False,
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option("--gpus", help="GPUs to use; 0 is the CPU (default: what is there).", show_default=False),

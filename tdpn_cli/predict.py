@@ -43,6 +43,7 @@ def predict(
         ),
     ] = None,
     classes: options.Classes = None,
+    ema: options.Ema = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Read a .pt2 file, whose format can run code: you made it.")
     ] = False,
@@ -132,6 +133,7 @@ def predict(
     wanted = PredictOptions(
         views=views,
         classes=classes,
+        ema=ema,
         trusted=trust,
         topk=topk,
         timeline=Windowing(seconds=window, stride=stride) if in_time else None,

@@ -73,6 +73,7 @@ def train(
         Path | None,
         typer.Option("--init", help="Start from these weights: a checkpoint, ours or another project's, or imagenet."),
     ] = None,
+    ema: options.Ema = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
     resume_from: Annotated[
         Path | None, typer.Option("--resume-from", help="Continue from this checkpoint of a run.", show_default=False)
@@ -110,6 +111,7 @@ def train(
             workers=workers,
             resume=resume_from or resume,
             init=init,
+            ema=ema,
             keep=keep,
             timeout=timeout,
             track=track or (),

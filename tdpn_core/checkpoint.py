@@ -92,6 +92,9 @@ class Checkpoint:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of this package, torch and Python, as they were when it was saved."""
 
+    averaged: bool | None = None
+    """Of another project's file with raw and averaged (EMA) weights: whether these are the averaged ones."""
+
     def build(self, device: torch.device, purpose: Purpose = "run") -> Network:
         """The network with these weights on `device`, in eval mode.
 

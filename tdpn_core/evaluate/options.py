@@ -37,6 +37,9 @@ class ScoreOptions:
     classes: Path | None = None
     """Names of the classes of another project's checkpoint, where it has none."""
 
+    ema: bool | None = None
+    """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
+
     allow_mismatch: bool = False
     """Frames may have been prepared otherwise than those that were trained on."""
 

@@ -61,7 +61,7 @@ def score_checkpoint(
     """
     foreign = path.is_file() and not is_checkpoint(path)
     data = _prepared(path, options.data) if foreign else None
-    checkpoint = open_checkpoint(path, data=data, classes=options.classes, progress=progress)
+    checkpoint = open_checkpoint(path, data=data, classes=options.classes, ema=options.ema, progress=progress)
     job = _Job(path, checkpoint, options, runtime, folder)
     listener = progress if runtime.is_main else SILENT
     job.announce(listener)

@@ -45,6 +45,9 @@ class ExportOptions:
     classes: Path | None = None
     """Names of the classes of another project's checkpoint, where it has none."""
 
+    ema: bool | None = None
+    """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
+
     compared: int | None = None
     """Clips that the file is compared on; None: 8, and 64 where it is quantised, which no small number can judge."""
 
@@ -122,7 +125,7 @@ def export(
 
 def _opened(path: Path, options: ExportOptions, progress: Progress) -> Checkpoint:
     """The checkpoint; another project's with frames as that project makes them, whatever it is compared on."""
-    loaded = open_checkpoint(path, data=options.data, classes=options.classes, progress=progress)
+    loaded = open_checkpoint(path, data=options.data, classes=options.classes, ema=options.ema, progress=progress)
     if is_checkpoint(path):
         return loaded
     config = loaded.config

@@ -49,6 +49,8 @@ class ExportedModel:
 
     path: Path
     epoch: int | None = None
+    averaged: bool | None = None
+    """An exported file has one set of weights."""
     """Epochs that the checkpoint behind it was trained for; None where the file does not say."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from tdpn_core.errors import UsageError
 from tdpn_core.evaluate.scores import view_probabilities
 from tdpn_core.model.network import Network
 from tdpn_core.predict.exported import open_exported
-from tdpn_core.weights.adopt import open_checkpoint
+from tdpn_core.weights.adopt import check_own, open_checkpoint
 from tdpn_core.weights.kinds import exported_format
 
 
@@ -28,6 +28,10 @@ class Model(Protocol):
     @property
     def epoch(self) -> int | None:
         """Epochs that it was trained for; None where the file does not say."""
+
+    @property
+    def averaged(self) -> bool | None:
+        """Of a file with raw and averaged (EMA) weights: whether these are the averaged ones; else None."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
@@ -47,6 +51,7 @@ class TrainedModel:
     network: Network
     config: RunConfig
     epoch: int | None = None
+    averaged: bool | None = None
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
@@ -57,24 +62,33 @@ class TrainedModel:
         return self.network
 
 
-def open_model(path: Path, *, device: torch.device, classes: Path | None = None, trusted: bool = False) -> Model:
+def open_model(
+    path: Path,
+    *,
+    device: torch.device,
+    classes: Path | None = None,
+    ema: bool | None = None,
+    trusted: bool = False,
+) -> Model:
     """A checkpoint, ours or another project's, or an exported file, ready to score clips.
 
     Args:
         path: the file; its content tells what it is.
         device: of a checkpoint's network; exported files run on the CPU.
         classes: names of the classes of another project's checkpoint.
+        ema: averaged or raw weights of another project's checkpoint; None: those that the project evaluates.
         trusted: the user vouches for a .pt2 file.
 
     Raises:
         CheckpointError: missing, damaged, or of no known kind.
         ToolError: the package that runs it is not installed.
-        UsageError: `classes` for a file that knows its own, or a .pt2 file that nobody vouches for.
+        UsageError: `classes` or `ema` for a file that knows its own, or a .pt2 file that nobody vouches for.
     """
     kind = exported_format(path)
     if kind is None:
-        loaded = open_checkpoint(path, classes=classes)
-        return TrainedModel(loaded.build(device), loaded.config, loaded.state.epoch or None)
+        loaded = open_checkpoint(path, classes=classes, ema=ema)
+        return TrainedModel(loaded.build(device), loaded.config, loaded.state.epoch or None, loaded.averaged)
     if classes is not None:
         raise UsageError("an exported file knows its own classes", where="--classes")
+    check_own(ema)
     return open_exported(path, kind, trusted=trusted)

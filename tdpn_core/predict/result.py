@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tdpn_core.errors import TdpnError
 from tdpn_core.predict.ranking import Ranking
@@ -24,13 +25,17 @@ class NetworkInfo:
     epoch: int | None
     """Epochs it was trained for; None where the file does not say."""
 
+    weights: Literal["averaged", "raw"] | None
+    """Which set of weights, of a file that has raw and averaged (EMA) ones; else None."""
+
     views: str
     """Test views, clips x crops, of the clip or of each window."""
 
     def __str__(self) -> str:
         place = f" ({self.data})" if self.data else ""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
-        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}; views {self.views}"
+        weights = "" if self.weights is None else f", {self.weights} weights"
+        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}{weights}; views {self.views}"
 
 
 @dataclass(frozen=True)

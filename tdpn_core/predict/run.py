@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
 from tdpn_core.predict.clip import FileClip, encoding_of, open_clip
@@ -30,6 +31,7 @@ from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
 from tdpn_core.weights.resolve import find_weights
 
 _ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
+_WEIGHTS: dict[bool | None, Literal["averaged", "raw"] | None] = {True: "averaged", False: "raw", None: None}
 SHORTEST = 1.0
 """Seconds of the shortest segment of a timeline, unless another is asked for."""
 
@@ -47,6 +49,9 @@ class PredictOptions:
 
     classes: Path | None = None
     """Names of the classes of another project's checkpoint, where it has none."""
+
+    ema: bool | None = None
+    """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
 
     trusted: bool = False
     """The user vouches for a .pt2 file, which can make torch run code."""
@@ -132,7 +137,7 @@ def predict(
     overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
     explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
     path = find_weights(checkpoint) if checkpoint is not None else newest_checkpoint()
-    model = open_model(path, device=runtime.device, classes=options.classes, trusted=options.trusted)
+    model = open_model(path, device=runtime.device, classes=options.classes, ema=options.ema, trusted=options.trusted)
     if options.explain is not None:
         _can_be_explained(model, path)  # before anything is computed
     predictor = Predictor(Scorer(model, model.config), path, find_ffmpeg(), options, tell, progress)
@@ -183,6 +188,7 @@ class Predictor:
             dataset=data.dataset,
             data=data.path,
             epoch=self.scorer.model.epoch,
+            weights=_WEIGHTS[self.scorer.model.averaged],
             views=scorer.config.sampling.views,
         )
 

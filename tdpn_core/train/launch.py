@@ -40,6 +40,7 @@ def launch(
     workers: int | None = None,
     resume: bool | Path = False,
     init: Path | None = None,
+    ema: bool | None = None,
     keep: int = KEEP,
     timeout: float = SILENT_SECONDS,
     track: Sequence[str] = (),
@@ -53,11 +54,15 @@ def launch(
     a launcher started this process among others, they train together; restarted by it, they go on where they were.
 
     Raises:
-        UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run.
+        UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run,
+            `ema` without `init`.
         InUseError: another process trains in that folder at this moment.
         ConfigError: a setting that its field does not allow, or one that a resumed run does not have.
         Stopped, TrainingError, DistributedError: see `train`.
     """
+    if ema is not None and init is None:
+        what = "chooses among the weights of the file of --init, and none is given"
+        raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or leave it out")
     with joined(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
         progress = progress if runtime.is_main else SILENT
         with stop_before_training():
@@ -89,6 +94,7 @@ def launch(
             workers=loader_workers(runtime.device_type) if workers is None else workers,
             resume=checkpoint or False,
             init=init,
+            ema=ema,
             keep=keep,
             track=track,
             progress=progress,

@@ -60,6 +60,7 @@ def train(
     workers: int,
     resume: bool | Path = False,
     init: Path | None = None,
+    ema: bool | None = None,
     keep: int = KEEP,
     track: Sequence[str] = (),
     progress: Progress = SILENT,
@@ -68,8 +69,8 @@ def train(
 
     With `resume` the run in `folder` continues exactly where its newest whole checkpoint stands, or the one named: on
     a CPU its weights end bit-identical to those of a run that never stopped. `init` starts from the weights of another
-    file. The `keep` newest states are kept, and the trackers named in `track` follow. Several processes train together;
-    the one of rank 0 writes.
+    file, and `ema` chooses among its averaged and raw ones. The `keep` newest states are kept, and the trackers named
+    in `track` follow. Several processes train together; the one of rank 0 writes.
 
     Raises:
         Stopped: a signal of `stop.SIGNALS` came to one of the processes; the state is saved.
@@ -92,7 +93,7 @@ def train(
         if resume:
             trainer.restore(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
         elif init is not None:
-            progress.say(str(initialise(trainer.learner.model, init, clips.manifest)))
+            progress.say(str(initialise(trainer.learner.model, init, clips.manifest, ema=ema)))
             trainer.learner.start_from_model()
         _preflight(runtime, config, trainer.state)
         if is_over(config.train, trainer.state):

@@ -30,23 +30,29 @@ INTERVAL = r"\b(?:new_step|frame_interval|SAMPLING_RATE)\s*[=:]\s*(\d+)"
 
 
 def open_checkpoint(
-    path: Path, *, data: Path | None = None, classes: Path | None = None, progress: Progress = SILENT
+    path: Path,
+    *,
+    data: Path | None = None,
+    classes: Path | None = None,
+    ema: bool | None = None,
+    progress: Progress = SILENT,
 ) -> Checkpoint:
     """The checkpoint at `path`, whoever wrote it; of another project's, `progress` hears what is taken for granted.
 
     Of another project's, sampling and normalisation are that project's, and the names of its classes are those of the
     file `classes`, else those that it holds itself, else those of the prepared `data` if these are as many and in the
-    order that every project gives that data set.
+    order that every project gives that data set. `ema` chooses between raw and averaged weights, as in `read_weights`.
 
     Raises:
         CheckpointError: unreadable, unknown, not whole, or its classes cannot be known for certain.
-        UsageError: `classes` for a checkpoint of ours, or another number of them than it has.
+        UsageError: `classes` or `ema` for a checkpoint of ours, or another number of them than it has.
     """
     if is_checkpoint(path) or not path.is_file():
         if classes is not None:
             raise UsageError("a checkpoint of tdpn knows its own classes", where="--classes")
+        check_own(ema)
         return load_checkpoint(path)
-    imported = import_weights(path).complete()
+    imported = import_weights(path, ema=ema).complete()
     manifest = load_manifest(data) if data is not None else None
     names = {HEAD: _names(imported, path, manifest, classes)}
     for note in imported.report.notes:
@@ -77,7 +83,23 @@ def open_checkpoint(
         for name, shape in state_shapes(model).items()
         if name not in imported.weights
     }
-    return Checkpoint(config=config, state=TrainingState(), weights={**counters, **imported.weights}, optimiser={})
+    return Checkpoint(
+        config=config,
+        state=TrainingState(),
+        weights={**counters, **imported.weights},
+        optimiser={},
+        averaged=imported.averaged,
+    )
+
+
+def check_own(ema: bool | None) -> None:
+    """
+    Raises:
+        UsageError: `ema` asks a file that is not of another project.
+    """
+    if ema is not None:
+        what = "chooses among the weights of another project's checkpoint, and this file has one set"
+        raise UsageError(what, where="--ema/--no-ema", hint="leave it out")
 
 
 def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:

@@ -36,6 +36,9 @@ class Imported:
     meta: dict[str, Any]
     """Plain values that the file keeps beside its tensors."""
 
+    averaged: bool | None = None
+    """As in `Contents`."""
+
     @property
     def layout(self) -> InputLayout:
         """How the reference takes a clip."""
@@ -69,13 +72,14 @@ class Imported:
         return self
 
 
-def import_weights(path: Path, **settings: Any) -> Imported:
-    """Read `path` and convert it. `settings` are fields of `ModelConfig` that a file does not tell.
+def import_weights(path: Path, *, ema: bool | None = None, **settings: Any) -> Imported:
+    """Read `path` and convert it; `ema` as in `read_weights`. `settings` are fields of `ModelConfig` that a file does
+    not tell.
 
     Raises:
         CheckpointError: unreadable, of a project or a network that is not known, or not whole.
     """
-    return convert(read_weights(path), **settings)
+    return convert(read_weights(path, ema=ema), **settings)
 
 
 def convert(contents: Contents, **settings: Any) -> Imported:
@@ -100,7 +104,13 @@ def convert(contents: Contents, **settings: Any) -> Imported:
         raise CheckpointError(f"of {project.name}, but {error.what}", where=contents.path, hint=error.hint) from error
     report = account(f"{project.name}'s {config.name} {config.arch}", contents, shapes, sources, left_out)
     return Imported(
-        project=project.name, finding=finding, config=config, weights=values, report=report, meta=contents.meta
+        project=project.name,
+        finding=finding,
+        config=config,
+        weights=values,
+        report=report,
+        meta=contents.meta,
+        averaged=contents.averaged,
     )
 
 

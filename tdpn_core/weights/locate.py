@@ -41,6 +41,9 @@ class Located:
     note: str | None
     """Which of two sets of weights they are."""
 
+    averaged: bool
+    """Whether they are averaged ones."""
+
 
 def locate(saved: Mapping[Any, Any], ema: bool | None = None) -> Located | None:
     """Find the weights; None: there are none, or several without a known name.
@@ -58,18 +61,18 @@ def locate(saved: Mapping[Any, Any], ema: bool | None = None) -> Located | None:
     if chosen is None and plain:
         return None
     other = _likeliest(averaged)
-    note = None
+    note, is_averaged = None, chosen is None
     if chosen is None:
         chosen = other
     elif other is not None:
         swapped = _tensor(other[1].get("steps")) is not None  # mmengine exchanges the two when it saves
         take = ema is not False
-        chosen = other if take != swapped else chosen
+        chosen, is_averaged = other if take != swapped else chosen, take
         taken, left = ("averaged (EMA)", "raw") if take else ("raw", "averaged (EMA)")
         note = f"{taken} weights are taken; the file has {left} ones, too"
     if chosen is None:
         return None
-    return _cleaned(*chosen, ema=ema, note=note)
+    return _cleaned(*chosen, ema=ema, note=note, averaged=is_averaged)
 
 
 def _states(value: Mapping[Any, Any], place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
@@ -114,12 +117,15 @@ def _likeliest(
     return min(known, key=lambda state: STATES.index(state[0][0])) if known else None
 
 
-def _cleaned(place: tuple[str, ...], state: Mapping[str, Any], *, ema: bool | None, note: str | None) -> Located:
+def _cleaned(
+    place: tuple[str, ...], state: Mapping[str, Any], *, ema: bool | None, note: str | None, averaged: bool
+) -> Located:
     tensors = {str(name): found for name, entry in state.items() if (found := _tensor(entry)) is not None}
     left_out = {str(name): "not a tensor" for name in state if str(name) not in tensors}
     flat = {"ema_" + name.replace(".", "_"): name for name in tensors if not name.startswith("ema_")}
     pairs = {name: flat[name] for name in tensors if name in flat}
     if pairs:  # mmcv evaluates the plain entries
+        averaged = bool(ema)
         if ema:
             tensors |= {own: tensors[name] for name, own in pairs.items()}
         note = f"{'averaged (ema_*)' if ema else 'the plain'} entries are taken of two sets"
@@ -133,4 +139,5 @@ def _cleaned(place: tuple[str, ...], state: Mapping[str, Any], *, ema: bool | No
         tensors={name: value for name, value in tensors.items() if name not in left_out},
         left_out=left_out,
         note=note,
+        averaged=averaged,
     )

@@ -45,14 +45,18 @@ class Contents:
     notes: tuple[str, ...] = ()
     """Which of several sets of weights were taken."""
 
+    averaged: bool | None = None
+    """Where the file has raw and averaged (EMA) weights: whether the averaged ones were taken; else None."""
+
 
 def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
     """Read `path`: PyTorch's zip or older format, or safetensors.
 
-    `ema` takes averaged weights, or raw ones, where it has both; None: those that the file's program evaluates.
+    `ema` takes averaged (EMA) weights, or raw ones; None: those that the file's program evaluates.
 
     Raises:
-        CheckpointError: missing, damaged, of another format, or not to be read without running code from it.
+        CheckpointError: missing, damaged, of another format, not to be read without running code from it, or without
+            the weights that `ema` asks for.
     """
     if not path.is_file():
         raise CheckpointError("no such file of weights", where=path)
@@ -72,7 +76,7 @@ def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
                 where=path,
                 hint="where you trust its source, save its state dict again with a torch of that time",
             )
-    return _safetensors(path, start)
+    return _safetensors(path, start, ema)
 
 
 def _load(file: BinaryIO, path: Path) -> Any:
@@ -114,7 +118,7 @@ def _check_zip(file: BinaryIO, path: Path) -> None:
         raise CheckpointError("an archive whose parts overlap, which no torch writes", where=path)
 
 
-def _safetensors(path: Path, start: bytes) -> Contents:
+def _safetensors(path: Path, start: bytes, ema: bool | None) -> Contents:
     size = path.stat().st_size
     header = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
     if start[8:9] != b"{" or header > size - 8:
@@ -131,6 +135,7 @@ def _safetensors(path: Path, start: bytes) -> Contents:
             meta = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(f"not a readable safetensors file ({error})", where=path) from error
+    _check_kind(False, ema, path)
     return Contents(path=path, tensors=_uniform(tensors, path), left_out={}, meta=meta)
 
 
@@ -141,13 +146,32 @@ def _contents(saved: Any, path: Path, ema: bool | None) -> Contents:
     if found is None:
         names = ", ".join(str(key) for key in list(saved)[:8])
         raise CheckpointError(f"holds no dictionary of tensors under a known name, only {names}", where=path)
+    _check_kind(found.averaged, ema, path)
     left_out, meta = dict(found.left_out), {}
     if found.place:
         beside = {str(key): value for key, value in saved.items() if key != found.place[0]}
         left_out |= dict.fromkeys(beside, "training state or notes, no weights")
         meta = {key: value for key, value in beside.items() if isinstance(value, (str, int, float, Mapping))}
     notes = (found.note,) if found.note else ()
-    return Contents(path=path, tensors=_uniform(found.tensors, path), left_out=left_out, meta=meta, notes=notes)
+    return Contents(
+        path=path,
+        tensors=_uniform(found.tensors, path),
+        left_out=left_out,
+        meta=meta,
+        notes=notes,
+        averaged=found.averaged if notes else None,
+    )
+
+
+def _check_kind(averaged: bool, ema: bool | None, path: Path) -> None:
+    """
+    Raises:
+        CheckpointError: the file's only weights are not of the kind that `ema` asks for.
+    """
+    if ema is not None and averaged != ema:
+        lacks, has = ("averaged (EMA)", "raw") if ema else ("raw", "averaged (EMA)")
+        hint = f"leave out {'--ema' if ema else '--no-ema'}"
+        raise CheckpointError(f"holds no {lacks} weights, only {has} ones", where=path, hint=hint)
 
 
 def _uniform(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
