@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from mkdocs.structure.pages import Page
 
 import tdpn_core
 from tdpn_cli.app import app
-from tdpn_core.setting_names import SECTIONS, setting_help
+from tdpn_core.settings import all_settings
 
 COMMANDS = "reference/commands.md"
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
@@ -75,15 +74,14 @@ def command_page(name: str, command: Command) -> str:
 
 def settings_tables() -> str:
     """A table of the settings of each section: name, type, default, meaning."""
-    parts = []
-    for section, kind in SECTIONS.items():
-        rows = [
-            f"`{section}.{field.name}` | {_code(_type_name(field.type))} | {_default(field)} | "
-            + _cell(setting_help(f"{section}.{field.name}"))
-            for field in dataclasses.fields(kind)
-        ]
-        parts += [f"## {section}", _table("setting | type | default | meaning", rows)]
-    return "\n\n".join(parts)
+    sections: dict[str, list[str]] = {}
+    for setting in all_settings():
+        row = (
+            f"`{setting.name}` | {_code(_plain_type(setting.type))} | {_code(setting.default)} | {_cell(setting.help)}"
+        )
+        sections.setdefault(setting.name.partition(".")[0], []).append(row)
+    head = "setting | type | default | meaning"
+    return "\n\n".join(f"## {section}\n\n{_table(head, rows)}" for section, rows in sections.items())
 
 
 def python_api() -> str:
@@ -130,16 +128,9 @@ def _shown_default(parameter: Parameter) -> str:
     return _code(str(parameter.default))
 
 
-def _type_name(annotation: Any) -> str:
+def _plain_type(text: str) -> str:
     """`Literal['a', 'b']` as `a or b`."""
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    return re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace(", ", " or ").replace('"', ""), text)
-
-
-def _default(field: Any) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        return _code(str(field.default_factory()))
-    return _code(str(field.default)) if field.default is not None else ""
+    return re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace(", ", " or ").replace("'", ""), text)
 
 
 def _prose(text: str | None) -> str:
