@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import parse_views
-from tdpn_core.evaluate.scorefile import mean_probabilities
-from tdpn_core.evaluate.scores import VIEWS_AT_ONCE, batch_clips, score_clips
-from tdpn_core.runtime import set_up
+from tdpn_core.config.schema import parse_views
+from tdpn_core.distributed.runtime import set_up
+from tdpn_core.evaluation.inference import VIEWS_AT_ONCE, batch_clips, score_clips
+from tdpn_core.evaluation.score_file import mean_probabilities
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import loader_workers
-from tdpn_core.sampling.pixels import normalise
+from tdpn_core.sampling.transforms import normalise
 from tdpn_core.shards import ClipStore
 
 ROUNDS, MOST_CLIPS = 3, 16

@@ -19,11 +19,11 @@ import onnxruntime
 import torch
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config import RunConfig
-from tdpn_core.export import ExportOptions, export
-from tdpn_core.export.check import reference
-from tdpn_core.export.clips import RealClip, RealClips, real_clips
-from tdpn_core.predict.exported import INPUT
+from tdpn_core.config.schema import RunConfig
+from tdpn_core.exporting import ExportOptions, export
+from tdpn_core.exporting.clips import RealClip, RealClips, real_clips
+from tdpn_core.exporting.verify import reference
+from tdpn_core.prediction.exported import INPUT
 
 
 def session(path: Path, threads: int) -> onnxruntime.InferenceSession:

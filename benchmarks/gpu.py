@@ -22,8 +22,8 @@ import torch
 from tdpn_core.bench.compute import Bench, bench_inference, bench_training
 from tdpn_core.bench.device import Peak, measure_peak
 from tdpn_core.bench.subject import Subject, choose_subject
-from tdpn_core.model import layout
-from tdpn_core.runtime import set_up
+from tdpn_core.distributed.runtime import set_up
+from tdpn_core.model.cpu import memory_layout as layout
 
 AIM_PEAK, AIM_RATIO = 0.45, 1.5
 TINY = {"arch": "r18", "size": 32, "settings": {"model.width": "0.125"}}

@@ -25,14 +25,14 @@ from torch.profiler import ProfilerActivity, profile
 from tdpn_core.bench.device import wait
 from tdpn_core.bench.subject import Subject, choose_subject
 from tdpn_core.demo.render import render_dataset
+from tdpn_core.distributed.runtime import Runtime, set_up
 from tdpn_core.prep import PrepConfig, prepare
-from tdpn_core.runtime import Runtime, set_up
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.shards import ClipStore
-from tdpn_core.train.prefetch import on_device
-from tdpn_core.train.step import Learner
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.training.device import on_device
+from tdpn_core.training.train_step import Learner
+from tdpn_core.video.encode_options import Encoding
 
 WORKERS = (0, 1, 2, 4, 8, 14)
 TINY = {"arch": "r18", "frames": 2, "size": 32, "settings": {"model.width": "0.125"}}

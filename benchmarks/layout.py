@@ -1,4 +1,4 @@
-"""Which memory layout is fastest: the measurement behind `tdpn_core.model.layout` and `tdpn_core.model.packed`.
+"""Which memory layout is fastest: the measurement behind `tdpn_core.model.cpu`.
 
     python benchmarks/layout.py [--device cuda] [--rounds 7] [--threads 2] [--case r50]     whole networks
     python benchmarks/layout.py --convolutions                                              kinds of convolution
@@ -23,11 +23,11 @@ from unittest.mock import patch
 import torch
 
 from tdpn_core import create_model
-from tdpn_core.allocator import keep_freed_memory
-from tdpn_core.model import packed
-from tdpn_core.model.layout import FoldingConv, Layout, set_layout
-from tdpn_core.model.network import Network
-from tdpn_core.model.operations import FRAME, POINT, TIME, Conv, Kernel
+from tdpn_core.model.base import Network
+from tdpn_core.model.cpu import packed_conv as packed
+from tdpn_core.model.cpu.malloc import keep_freed_memory
+from tdpn_core.model.cpu.memory_layout import FoldingConv, Layout, set_layout
+from tdpn_core.model.layers import FRAME, POINT, TIME, Conv, Kernel
 
 LAYOUTS: tuple[Layout, ...] = ("plain", "channels_last", "folded")
 CASES = {

@@ -19,9 +19,9 @@ from pathlib import Path
 import decord
 
 from tdpn_core.bench.data import PROTOCOLS, Stages, alternate, bench_reading, one_core, ratio_of
-from tdpn_core.randomness import derive
+from tdpn_core.rng import derive
 from tdpn_core.shards import ClipStore
-from tdpn_core.video.program import find_ffmpeg
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 
 def encode(store: ClipStore, clip: int, path: Path) -> None:

@@ -17,15 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from tdpn_core.datasets.table import HEAD, Dataset, Rows, make_dataset
-from tdpn_core.datasets.table import Source as Place
-from tdpn_core.inspect.folder import open_folder
-from tdpn_core.prep.ledger import BlockRecord, ClipRecord, Ledger, Plan
-from tdpn_core.prep.pack import stamp
-from tdpn_core.prep.place import LocalPlace
-from tdpn_core.prep.plan import find_work
-from tdpn_core.prep.run import _finished
-from tdpn_core.prep.settings import PrepConfig
+from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, make_dataset
+from tdpn_core.datasets.clip_table import Source as Place
+from tdpn_core.prep.inspect.status import open_folder
+from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
+from tdpn_core.prep.options import PrepConfig
+from tdpn_core.prep.pack_blocks import stamp
+from tdpn_core.prep.pending_work import find_work
+from tdpn_core.prep.prepare import _finished
+from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.shards.manifest import Shard
 
 BLOCK = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdpn_core import starting
+from tdpn_core import startup_signals as starting
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.families import Arch, ModelName
+from tdpn_core.config.families import Arch, ModelName
 
 if TYPE_CHECKING:
-    from tdpn_core.ablate import Ablation
+    from tdpn_core.ablation import Ablation
 
 EXAMPLES = options.epilog(
     "tdpn ablate --seeds 3",
@@ -65,8 +65,8 @@ def ablate(
 
     Run again, it continues: finished runs are skipped, interrupted ones resumed, failed ones tried again.
     """
-    from tdpn_core import ablate as library
-    from tdpn_core.ablate.compare import rows_of
+    from tdpn_core import ablation as library
+    from tdpn_core.ablation.statistics import rows_of
 
     with output.progress() as progress:
         result = library.ablate(
@@ -105,7 +105,7 @@ def show(result: Ablation) -> None:
     from rich import box
     from rich.table import Table
 
-    from tdpn_core.ablate.tables import cells, columns, note
+    from tdpn_core.ablation.tables import cells, columns, note
 
     heads, lines = columns(result.rows), cells(result.rows)
     shown = fitting([[head, *(line[place] for line in lines)] for place, head in enumerate(heads)], output.stdout.width)

@@ -25,7 +25,8 @@ from tdpn_cli import (
     settings,
     train,
 )
-from tdpn_core import __version__, starting
+from tdpn_core import __version__
+from tdpn_core import startup_signals as starting
 from tdpn_core.errors import TdpnError
 
 app = typer.Typer(
@@ -108,7 +109,7 @@ def _tell_user(error: BaseException, *, debug: bool) -> int:
 
 def _tell_launcher(error: BaseException) -> int:
     """One process of several leaves it to our launcher to say what happened, once; gives the exit code."""
-    from tdpn_core.distributed.endings import report
+    from tdpn_core.distributed.exit_reports import report
 
     code = report(error)
     return 1 if code is None else code

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.config.families import MODELS, Arch
 from tdpn_core.errors import UsageError
-from tdpn_core.families import MODELS, Arch
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,7 +117,7 @@ def _run(
     from tdpn_core.bench.compute import bench_inference, bench_training
     from tdpn_core.bench.device import measure_peak
     from tdpn_core.bench.subject import choose_subject
-    from tdpn_core.runtime import set_up
+    from tdpn_core.distributed.runtime import set_up
 
     names = _families(model)
     if profile is not None and len(names) > 1:

@@ -12,10 +12,10 @@ import typer
 from tdpn_cli import options, output
 
 if TYPE_CHECKING:
-    from tdpn_core.config import RunConfig
-    from tdpn_core.inspect import Prepared, Summary
-    from tdpn_core.inspect.summary import SplitSummary
-    from tdpn_core.shards.check import Fault
+    from tdpn_core.config.schema import RunConfig
+    from tdpn_core.prep.inspect import Prepared, Summary
+    from tdpn_core.prep.inspect.summary import SplitSummary
+    from tdpn_core.shards.verify import Fault
 
 EXAMPLES = options.epilog(
     "tdpn data",
@@ -44,8 +44,8 @@ def data(
 ) -> None:
     """Tell what a prepared data set holds, finished or not: clips, hours, classes, what was left out and why."""
     from tdpn_core.errors import UsageError
-    from tdpn_core.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
-    from tdpn_core.shards.check import find_faults
+    from tdpn_core.prep.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
+    from tdpn_core.shards.verify import find_faults
 
     if as_trained and preview is None:
         raise UsageError("draws nothing without a file", where="--as-trained", hint="add --preview clips.png")
@@ -73,8 +73,8 @@ def _recipe(prepared: Prepared) -> RunConfig:
     """The settings of a run on this data, this machine and nothing else."""
     import torch
 
-    from tdpn_core.runtime import Runtime
-    from tdpn_core.train.launch import plan
+    from tdpn_core.distributed.runtime import Runtime
+    from tdpn_core.training.launch import plan
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return plan(prepared.folder, runtime=Runtime(device))

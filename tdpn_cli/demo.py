@@ -10,7 +10,7 @@ import typer
 from tdpn_cli import options, output
 
 if TYPE_CHECKING:
-    from tdpn_core.demo.run import DemoResult
+    from tdpn_core.demo.demo import DemoResult
 
 EXAMPLES = options.epilog("tdpn demo", "tdpn demo --out /tmp/demo --epochs 3")
 
@@ -24,7 +24,7 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Render a small data set of motions, then prep, train, eval and predict it: the whole toolkit in five minutes."""
-    from tdpn_core.demo.run import run_demo
+    from tdpn_core.demo.demo import run_demo
 
     with output.progress() as progress:
         result = run_demo(
@@ -37,7 +37,7 @@ def demo(
             progress=progress,
         )
     if as_json:
-        from tdpn_core.evaluate.report import summary
+        from tdpn_core.evaluation.report import summary
 
         output.print_json(
             {

@@ -12,8 +12,8 @@ from tdpn_cli import options, output, ranks
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core.evaluate.run import Comparison, Evaluation
-    from tdpn_core.runtime import Runtime
+    from tdpn_core.distributed.runtime import Runtime
+    from tdpn_core.evaluation.evaluate import Comparison, Evaluation
 
 EXAMPLES = options.epilog(
     "tdpn eval",
@@ -102,18 +102,18 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score checkpoints, or measure saved scores again: top-1, top-5, mean class accuracy, and a report."""
-    from tdpn_core.evaluate import run
-    from tdpn_core.evaluate.inputs import find_inputs
-    from tdpn_core.evaluate.options import ScoreOptions
-    from tdpn_core.evaluate.report import summary, write_report
-    from tdpn_core.evaluate.scorefile import is_scores
+    from tdpn_core.evaluation import evaluate as run
+    from tdpn_core.evaluation.evaluate import find_inputs
+    from tdpn_core.evaluation.options import ScoreOptions
+    from tdpn_core.evaluation.report import summary, write_report
+    from tdpn_core.evaluation.score_file import is_scores
 
     ks = options.parse_numbers(topk, where="--topk")
     paths = find_inputs(files or [])
     weights, searched = _fusion(fuse, search_on, len(paths))
     levels = _levels(sls)
     if submission is not None:
-        from tdpn_core.evaluate.submission import check_submission_path, write_submission
+        from tdpn_core.evaluation.submission import check_submission_path, write_submission
 
         check_submission_path(submission)
     if ranks.started(gpus, processes):
@@ -168,7 +168,7 @@ def evaluate(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluate.report.text import apart, cautions, covered, is_partial, validated
+    from tdpn_core.evaluation.report.text import apart, cautions, covered, is_partial, validated
 
     if result.epic:
         _show_epic(result)
@@ -192,7 +192,7 @@ def _finish_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """Leave each model's report and the comparison, and print both."""
     from rich.table import Table
 
-    from tdpn_core.evaluate.report import compared, comparison_rows, write_comparison, write_report
+    from tdpn_core.evaluation.report import compared, comparison_rows, write_comparison, write_report
 
     reports = [write_report(evaluation) for evaluation in comparison.evaluations]
     path = write_comparison(comparison)
@@ -220,7 +220,7 @@ def _alone() -> AbstractContextManager[None]:
 
 
 def _joined(gpus: int | None) -> AbstractContextManager[Runtime]:
-    from tdpn_core.runtime import joined  # torch, which files of scores do not need
+    from tdpn_core.distributed.runtime import joined  # torch, which files of scores do not need
 
     return joined(gpus, say=output.say)
 
@@ -246,7 +246,7 @@ def _show_heads(result: Evaluation) -> None:
 def _show_epic(result: Evaluation) -> None:
     from rich.table import Table
 
-    from tdpn_core.evaluate.report.text import epic_rows
+    from tdpn_core.evaluation.report.text import epic_rows
 
     head, *rows = epic_rows(result)
     table = Table(title=_title(result), title_justify="left")

@@ -10,8 +10,8 @@ import typer
 from tdpn_cli import options, output
 
 if TYPE_CHECKING:
-    from tdpn_core.export import ExportReport
-    from tdpn_core.weights.kinds import Format
+    from tdpn_core.exporting import ExportReport
+    from tdpn_core.weights.file_formats import Format
 
 EXAMPLES = options.epilog(
     "tdpn export runs/folder-tdpn-r18/best.pt",
@@ -54,7 +54,7 @@ def export(
 
     It is compared with the network on real clips before it is called done.
     """
-    from tdpn_core.export import ExportOptions, export
+    from tdpn_core.exporting import ExportOptions, export
 
     wanted = ExportOptions(
         format=_format(kind),

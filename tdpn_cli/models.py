@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.families import Arch
+from tdpn_core.config.families import Arch
 
 if TYPE_CHECKING:
-    from tdpn_core.model.catalogue import Entry
+    from tdpn_core.catalogue import Entry
 
 EXAMPLES = options.epilog(
     "tdpn models", "tdpn models --arch r101", "tdpn models slowfast tsm+tpn", "tdpn models --json"
@@ -30,7 +30,7 @@ def models(
 
     Parameters are those of inference, GMAC (10⁹ multiply-accumulates) those of one clip of the size that is shown.
     """
-    from tdpn_core.model.catalogue import catalogue
+    from tdpn_core.catalogue import catalogue
 
     entries = catalogue(names or (), arch=arch)
     if as_json:

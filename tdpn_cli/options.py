@@ -12,7 +12,7 @@ from tdpn_core.errors import UsageError
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of recipes for the shell."""
-    from tdpn_core.recipes import RECIPES
+    from tdpn_core.config.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]
 

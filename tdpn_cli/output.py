@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from tdpn_core import starting
+from tdpn_core import startup_signals as starting
 from tdpn_core.errors import Stopped, TdpnError
 
 stdout = Console(highlight=False, soft_wrap=False)

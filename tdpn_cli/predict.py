@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core import starting
+from tdpn_core import startup_signals as starting
 
 if TYPE_CHECKING:
-    from tdpn_core.predict import Prediction, Segment
+    from tdpn_core.prediction import Prediction, Segment
 
 EXAMPLES = options.epilog(
     "tdpn predict clip.mp4",
@@ -120,12 +120,11 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Name what happens in videos. One that fails is reported, the others go on; the exit code is 1 then."""
+    from tdpn_core.distributed.runtime import set_up
     from tdpn_core.files import write_text
-    from tdpn_core.predict import SHORTEST, PredictOptions, Windowing, predict
-    from tdpn_core.predict.outputs import new_file
-    from tdpn_core.predict.table import plain, to_csv
+    from tdpn_core.prediction import SHORTEST, PredictOptions, Windowing, predict
+    from tdpn_core.prediction.results import new_file, plain, to_csv
     from tdpn_core.progress import SILENT
-    from tdpn_core.runtime import set_up
     from tdpn_core.weights.resolve import split_weights
 
     starting.end()

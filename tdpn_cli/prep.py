@@ -168,7 +168,7 @@ def prep(
     from tdpn_core.datasets import DatasetOptions, detect, read_dataset
     from tdpn_core.prep import PrepConfig, pack_dataset
     from tdpn_core.prep.overview import overview, plain_values
-    from tdpn_core.video.encoding import Encoding
+    from tdpn_core.video.encode_options import Encoding
 
     settings = PrepConfig(
         encoding=Encoding(

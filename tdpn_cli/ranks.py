@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tdpn_cli import output
-from tdpn_core import starting
+from tdpn_core import startup_signals as starting
 from tdpn_core.errors import UsageError
 
 Processes = Annotated[
@@ -57,12 +57,12 @@ def started(
     """
     if (processes or 1) * max(gpus or 1, 1) * nodes == 1:
         return False
-    from tdpn_core.distributed.place import find_place
+    from tdpn_core.distributed.environment import find_place
 
     if "WORLD_SIZE" in os.environ or find_place() is not None:
         return False
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # before torch: what fails is told once, by us
-    from tdpn_core.runtime import check_gpus
+    from tdpn_core.distributed.runtime import check_gpus
 
     here = processes or max(1, check_gpus(device(gpus, processes)))
     if here * nodes == 1:

@@ -20,8 +20,8 @@ def settings(
 
     from rich.markup import escape
 
+    from tdpn_core.config.settings import all_settings
     from tdpn_core.errors import UsageError
-    from tdpn_core.settings import all_settings
 
     found = all_settings(word)
     if not found:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tdpn_cli import options, output, ranks
-from tdpn_core.families import Arch, Modality, ModelName
+from tdpn_core.config.families import Arch, Modality, ModelName
 
 EXAMPLES = options.epilog(
     "tdpn train",
@@ -98,7 +98,7 @@ def train(
 
     if ranks.started(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
-    from tdpn_core.train.launch import launch
+    from tdpn_core.training.launch import launch
 
     changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
     with output.progress() as progress:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tdpn_core.model.factory import create_model
+    from tdpn_core.model.registry import create_model
     from tdpn_core.weights.load import load_model
 
 __all__ = ["__version__", "create_model", "load_model"]
@@ -19,7 +19,7 @@ __all__ = ["__version__", "create_model", "load_model"]
 def __getattr__(name: str) -> object:
     """`create_model` and `load_model`, on first use: importing the package must not load torch."""
     if name == "create_model":
-        from tdpn_core.model.factory import create_model
+        from tdpn_core.model.registry import create_model
 
         return create_model
     if name == "load_model":

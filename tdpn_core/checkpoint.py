@@ -22,12 +22,12 @@ from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from tdpn_core import __version__
-from tdpn_core.config import RunConfig, from_dict, to_dict
+from tdpn_core.config.schema import RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path, disk_error
-from tdpn_core.model.factory import build_model
-from tdpn_core.model.fuse import fold_normalisations, for_inference
-from tdpn_core.model.network import Network
+from tdpn_core.model.base import Network
+from tdpn_core.model.cpu.fold_bn import fold_normalisations, for_inference
+from tdpn_core.model.registry import build_model
 
 Purpose = Literal["run", "trace", "train"]
 """What a network is built for."""

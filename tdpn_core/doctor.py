@@ -20,8 +20,8 @@ import torch
 
 from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
-from tdpn_core.video.child import Limits, run_child
-from tdpn_core.video.program import VARIABLE, Program, find_ffmpeg
+from tdpn_core.video.ffmpeg_binary import VARIABLE, Program, find_ffmpeg
+from tdpn_core.video.subprocess_limits import Limits, run_child
 
 PACKAGES = {"torch": "torch", "numpy": "numpy", "h5py": "h5py", "decord": "decord2", "simplejpeg": "simplejpeg"}
 """What reading and training need: module, and the distribution that it comes in."""
@@ -132,7 +132,7 @@ def decoding() -> Iterator[Finding]:
     """How fast one core decodes what shards hold, 340 x 256 pixels."""
     import simplejpeg
 
-    from tdpn_core.shards.frames import decode_jpegs
+    from tdpn_core.shards.decode import decode_jpegs
 
     rng = np.random.default_rng(0)
     smooth = np.kron(rng.integers(0, 256, (16, 22, 3), np.uint8), np.ones((16, 16, 1), np.uint8))[:, :340]

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tdpn_core.claim import LOCK, claimed
-from tdpn_core.config import RunConfig
+from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import CheckpointError, InUseError, UsageError
 
 RUNS = Path("runs")

@@ -43,7 +43,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`videos`, prepared."""
     from tdpn_core.prep import PrepConfig, prepare
-    from tdpn_core.video.encoding import Encoding
+    from tdpn_core.video.encode_options import Encoding
 
     folder = tmp_path_factory.mktemp("data") / "folder"
     prepare("folder", videos, folder, settings=PrepConfig(encoding=Encoding(short_side=40)))

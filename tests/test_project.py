@@ -22,7 +22,7 @@ EXCEPTIONS = {
     # the one writer, and safetensors' own into the writer's temporary file
     "artefacts are written by files.py only": {"tdpn_core/files.py", "tdpn_core/checkpoint.py"},
     # the reader of foreign checkpoints, with weights_only=True, which its tests attack
-    "pickles are not read or written": {"tdpn_core/weights/read.py"},
+    "pickles are not read or written": {"tdpn_core/weights/safe_load.py"},
 }
 GROUPS = {"bench"}  # commands that have commands of their own
 

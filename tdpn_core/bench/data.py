@@ -19,9 +19,9 @@ import simplejpeg
 import torch
 from torch import Tensor
 
-from tdpn_core.config import ModelConfig, SamplingConfig
-from tdpn_core.randomness import derive
-from tdpn_core.sampling import pixels
+from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.rng import derive
+from tdpn_core.sampling import transforms as pixels
 from tdpn_core.sampling.augment import augment
 from tdpn_core.sampling.dataset import Draw, Sample, TrainingClips
 from tdpn_core.sampling.loader import collate

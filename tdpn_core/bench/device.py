@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from tdpn_core.runtime import Runtime
+from tdpn_core.distributed.runtime import Runtime
 
 KNOWN_PEAKS = {
     "H200": 989e12,

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tdpn_core import recipes
-from tdpn_core.config import DataConfig, RunConfig
-from tdpn_core.model.count import Cost, cost
-from tdpn_core.model.factory import build_model
-from tdpn_core.model.network import Network
-from tdpn_core.runtime import Runtime
+from tdpn_core.config import recipes
+from tdpn_core.config.schema import DataConfig, RunConfig
+from tdpn_core.distributed.runtime import Runtime
+from tdpn_core.model.base import Network
+from tdpn_core.model.flops import Cost, cost
+from tdpn_core.model.registry import build_model
 
 CLASSES = 400
 

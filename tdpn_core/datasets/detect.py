@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdpn_core.datasets import diving48, epic, something, ucf
+from tdpn_core.datasets import diving48, epic, something
+from tdpn_core.datasets import ucf_hmdb as ucf
 from tdpn_core.datasets.folder import has_split_folders, wrapper_of
-from tdpn_core.datasets.kinetics_rows import SIZES, is_annotation, read_rows, stated_size
-from tdpn_core.datasets.lists import find_lists
+from tdpn_core.datasets.kinetics import SIZES, is_annotation, read_rows, stated_size
+from tdpn_core.datasets.list_files import find_lists
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
 from tdpn_core.errors import DatasetError

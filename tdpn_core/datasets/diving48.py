@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tdpn_core.datasets.classes import read_class_list
+from tdpn_core.datasets.annotation_io import fault, read_json
+from tdpn_core.datasets.class_names import read_class_list
+from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
-from tdpn_core.datasets.sources import Sources
-from tdpn_core.datasets.table import HEAD, Dataset, Rows, Tally, make_dataset
-from tdpn_core.datasets.text import fault, read_json
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from os.path import commonpath
 from pathlib import Path
 
-from tdpn_core.datasets.groups import find_groups, split_groups
+from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, make_dataset
+from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
-from tdpn_core.datasets.sources import Sources
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import merged_names, split_of_folder
-from tdpn_core.datasets.table import HEAD, Dataset, Rows, make_dataset
+from tdpn_core.datasets.train_val_split import find_groups, split_groups
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tdpn_core.datasets.annotation_io import fault, read_fields, read_json, read_lines
+from tdpn_core.datasets.clip_table import HEAD, UNLABELLED, VIDEO, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
-from tdpn_core.datasets.sources import Sources
-from tdpn_core.datasets.table import HEAD, UNLABELLED, VIDEO, Dataset, Rows, Tally, make_dataset
-from tdpn_core.datasets.text import fault, read_fields, read_json, read_lines
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 

@@ -17,8 +17,8 @@ from tdpn_core.demo.motions import MOTIONS, Positions, draw_path
 from tdpn_core.errors import ToolError
 from tdpn_core.files import atomic_path
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.randomness import derive
-from tdpn_core.video.program import find_ffmpeg
+from tdpn_core.rng import derive
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 FRAMES = 32
 FPS = 25

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from tdpn_core import files
-from tdpn_core.download.fetch import Meter, in_gigabytes, need_space
+from tdpn_core.download.http import Meter, in_gigabytes, need_space
 from tdpn_core.errors import TdpnError
 from tdpn_core.progress import SILENT, Progress
 

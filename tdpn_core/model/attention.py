@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.errors import UsageError
-from tdpn_core.model.operations import Conv, halve
+from tdpn_core.model.layers import Conv, halve
 
 PositionResize = Literal["clamp", "interpolate", "error"]
 

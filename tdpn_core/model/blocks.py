@@ -11,7 +11,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from tdpn_core.model.attention import Attention, PositionResize
-from tdpn_core.model.operations import FRAME, POINT, Conv
+from tdpn_core.model.layers import FRAME, POINT, Conv
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from tdpn_core.model.operations import FRAME, ConvNorm, initialise
+from tdpn_core.model.layers import FRAME, ConvNorm, initialise
 
 
 class Head(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from tdpn_core.families import Arch, ModelName
+from tdpn_core.config.families import Arch, ModelName
 
 TITLES: Mapping[ModelName, str] = {
     "tdpn": "Temporal Difference Pyramid Network",

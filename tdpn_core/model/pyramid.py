@@ -11,9 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config import LEVELS, Flow, Level
+from tdpn_core.config.schema import LEVELS, Flow, Level
 from tdpn_core.errors import ConfigError
-from tdpn_core.model.operations import FRAME, TIME, Conv, ConvNorm, initialise, resize
+from tdpn_core.model.layers import FRAME, TIME, Conv, ConvNorm, initialise, resize
 
 GROUPS = 32
 FLOWS: dict[Flow, tuple[str, ...]] = {

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from tdpn_core.config import LEVELS, Arch, Level
+from tdpn_core.config.schema import LEVELS, Arch, Level
 from tdpn_core.model.attention import PositionResize
-from tdpn_core.model.backbone import Backbone
 from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
-from tdpn_core.model.operations import Conv
+from tdpn_core.model.layers import Backbone, Conv
 
 BlockKind = Callable[..., Block]
 """Makes a block as `Bottleneck` and `BasicBlock` do, of (channels, width, out_channels) and their settings."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tdpn_core.config import ModelConfig
-from tdpn_core.model.difference import TemporalDifference, sampled_frames
+from tdpn_core.config.schema import ModelConfig
+from tdpn_core.model.base import FeatureMaps, Network
 from tdpn_core.model.heads import AuxiliaryHead, Head
-from tdpn_core.model.network import FeatureMaps, Network
 from tdpn_core.model.pyramid import Pyramid
 from tdpn_core.model.resnet import ResNet
+from tdpn_core.model.temporal_difference import TemporalDifference, sampled_frames
 
 
 class TDPN(Network):

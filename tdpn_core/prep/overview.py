@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tdpn_core.datasets import Dataset, Understanding
+from tdpn_core.datasets.clip_table import SPLITS
 from tdpn_core.datasets.splits import split_of_folder
-from tdpn_core.datasets.table import SPLITS
-from tdpn_core.prep.twins import by_content, by_name, labels_of, pair_up, together
-from tdpn_core.sampling.flips import flip_swaps
+from tdpn_core.prep.duplicates import by_content, by_name, labels_of, pair_up, together
+from tdpn_core.sampling.label_flips import flip_swaps
 from tdpn_core.shards.manifest import Twin
 
 _NAMED = 5

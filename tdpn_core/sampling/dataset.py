@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tdpn_core.config import ModelConfig, SamplingConfig, parse_views, whole_frames
+from tdpn_core.config.schema import ModelConfig, SamplingConfig, parse_views, whole_frames
 from tdpn_core.errors import ClipError, DatasetError
-from tdpn_core.randomness import derive
-from tdpn_core.sampling import pixels
-from tdpn_core.sampling.flips import Flips, flip_swaps
-from tdpn_core.sampling.indices import Indices, training_indices, view_indices, with_window
-from tdpn_core.sampling.source import ClipSource
+from tdpn_core.rng import derive
+from tdpn_core.sampling import transforms as pixels
+from tdpn_core.sampling.clip_source import ClipSource
+from tdpn_core.sampling.frame_indices import Indices, training_indices, view_indices, with_window
+from tdpn_core.sampling.label_flips import Flips, flip_swaps
 
 
 class Sample(NamedTuple):

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from tdpn_core.errors import DatasetError
-from tdpn_core.randomness import derive
-from tdpn_core.sampling.balance import BalancedOrder
+from tdpn_core.rng import derive
+from tdpn_core.sampling.balanced_order import BalancedOrder
 from tdpn_core.sampling.dataset import Sample, TrainingClips, ViewClips
 from tdpn_core.sampling.transport import stack
-from tdpn_core.sampling.workers import WorkerLoader
+from tdpn_core.sampling.worker_loader import WorkerLoader
 
 WORKER_TIMEOUT = 300.0
 """Seconds without a batch after which the workers are given up."""

@@ -1,7 +1,7 @@
 """Prepared clips on disk: HDF5 shards, listed with their checksums in a manifest."""
 
-from tdpn_core.shards.check import verify
 from tdpn_core.shards.manifest import Manifest, Shard, find_prepared, load_manifest
-from tdpn_core.shards.store import ClipStore
+from tdpn_core.shards.reader import ClipStore
+from tdpn_core.shards.verify import verify
 
 __all__ = ["ClipStore", "Manifest", "Shard", "find_prepared", "load_manifest", "verify"]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tdpn_core.config import from_dict
+from tdpn_core.config.schema import from_dict
 from tdpn_core.errors import ConfigError, ShardError, UsageError
 
 MANIFEST = "manifest.json"

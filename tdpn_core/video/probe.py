@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core.errors import ClipError, ClipRefused, ToolError
-from tdpn_core.video.child import ChildError, cpu_seconds
 from tdpn_core.video.containers import CONTAINERS
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.subprocess_limits import ChildError, cpu_seconds
 
 _PROGRAM = Path(__file__).with_name("prober.py")
 _MEMORY = 4 << 30  # bytes of address space

@@ -12,18 +12,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tdpn_core.errors import ClipError
-from tdpn_core.video.address import Address
-from tdpn_core.video.child import LIMITS, Finished, Limits, stream_child
-from tdpn_core.video.command import address_command, frame_line, video_command
-from tdpn_core.video.encoding import Encoding
-from tdpn_core.video.fetch import lost, why_not
-from tdpn_core.video.flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
+from tdpn_core.video.encode import clip_limits, no_frames
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.ffmpeg_binary import Program
+from tdpn_core.video.ffmpeg_command import address_command, frame_line, video_command
+from tdpn_core.video.ffmpeg_log import complaints
 from tdpn_core.video.integrity import Decoded, fault
-from tdpn_core.video.log import complaints
+from tdpn_core.video.optical_flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
 from tdpn_core.video.probe import probe
-from tdpn_core.video.program import Program
 from tdpn_core.video.source import Source
-from tdpn_core.video.transcode import clip_limits, no_frames
+from tdpn_core.video.subprocess_limits import LIMITS, Finished, Limits, stream_child
+from tdpn_core.video.url import Address
+from tdpn_core.video.url_download import lost, why_not
 
 SILENCE = Limits(seconds=60.0)
 """Nothing may come for so long, and a frame may need so much memory."""

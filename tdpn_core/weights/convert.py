@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tdpn_core.config import ModelConfig, from_dict
+from tdpn_core.config.schema import ModelConfig, from_dict
 from tdpn_core.errors import CheckpointError
-from tdpn_core.model.factory import build_model
+from tdpn_core.model.registry import build_model
 from tdpn_core.weights.project import Answer, Entries, Finding, InputLayout, Project
 from tdpn_core.weights.projects import PROJECTS
-from tdpn_core.weights.read import Contents, read_weights
-from tdpn_core.weights.rules import COUNTER, Report, rename, some
+from tdpn_core.weights.rename_rules import COUNTER, Report, rename, some
+from tdpn_core.weights.safe_load import Contents, read_weights
 
 WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "encoder.")
 """Prefixes that programs put before all of a network's names: data-parallel training, compilation, an outer class."""

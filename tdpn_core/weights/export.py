@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import write_bytes
-from tdpn_core.model.network import Network
+from tdpn_core.model.base import Network
 from tdpn_core.weights.projects import tpn
-from tdpn_core.weights.rules import Rename, Report, Rule
+from tdpn_core.weights.rename_rules import Rename, Report, Rule
 
 Names = Literal["torchvision", "decisionforce/TPN"]
 

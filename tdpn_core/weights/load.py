@@ -11,11 +11,11 @@ from torch import nn
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.weights.convert import account, convert, unwrapped
-from tdpn_core.weights.parts import PARTS, Part
+from tdpn_core.weights.neck_files import PARTS, Part
 from tdpn_core.weights.project import Entries
-from tdpn_core.weights.read import Contents, read_weights
-from tdpn_core.weights.reference import PartModel, ReferenceModel, fill
-from tdpn_core.weights.rules import COUNTER, rename, some
+from tdpn_core.weights.reference_model import PartModel, ReferenceModel, fill
+from tdpn_core.weights.rename_rules import COUNTER, rename, some
+from tdpn_core.weights.safe_load import Contents, read_weights
 
 
 def load_model(path: str | Path, **settings: Any) -> nn.Module:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tdpn_core.shards.manifest import Manifest
-from tdpn_core.weights.facts import ORDERS
+from tdpn_core.weights.preprocessing import ORDERS
 
 
 @dataclasses.dataclass(frozen=True)

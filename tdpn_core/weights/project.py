@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from tdpn_core.config.families import ModelName
 from tdpn_core.errors import CheckpointError
-from tdpn_core.families import ModelName
-from tdpn_core.weights.rules import Rule, some
+from tdpn_core.weights.rename_rules import Rule, some
 
 InputLayout = Literal["NCTHW", "NTCHW", "N(TC)HW", "NCHW"]
 """How a reference takes a clip: channels first, frames first, frames stacked on channels, or one image."""

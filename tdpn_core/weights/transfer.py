@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.attention import Attention
+from tdpn_core.model.base import Network
 from tdpn_core.model.blocks import Bottleneck
-from tdpn_core.model.network import Network
 from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.convert import Imported
 from tdpn_core.weights.names import Match, match_classes, own_names, usual_names
-from tdpn_core.weights.rules import COUNTER, Report, some
+from tdpn_core.weights.rename_rules import COUNTER, Report, some
 
 STEM = r"backbone\.(slow\.|fast\.|motion\.)?conv1\.weight|temporal_difference\.local\.conv1\.weight"
 """First convolutions, whose kernel is averaged over its channels where the target has another number of them."""

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tdpn_core.video.program import find_ffmpeg
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 VERBS, NOUNS = 97, 300
 SEGMENT_HEADER = (

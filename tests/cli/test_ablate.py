@@ -34,7 +34,7 @@ def command(*words: object) -> list[str]:
 def cells_alive(folder: Path) -> list[str]:
     """Processes that work on a cell below `folder`."""
     lines = [path.read_bytes().decode().split("\0") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return [" ".join(words) for words in lines if "tdpn_core.ablate" in words and str(folder) in " ".join(words)]
+    return [" ".join(words) for words in lines if "tdpn_core.ablation" in words and str(folder) in " ".join(words)]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp
     ],
 )
 def test_wrong_use_is_said_before_anything_runs(words: list[str], message: str, prepared: Path, tmp_path: Path) -> None:
-    from tdpn_core.ablate import ablate
+    from tdpn_core.ablation import ablate
     from tdpn_core.errors import UsageError
 
     options = dict(zip(words[::2], words[1::2], strict=True))
@@ -147,7 +147,7 @@ def test_wrong_use_is_said_before_anything_runs(words: list[str], message: str, 
 
 
 def test_a_combination_that_no_network_has_is_a_failed_row(prepared: Path, tmp_path: Path, monkeypatch) -> None:
-    from tdpn_core.ablate import run
+    from tdpn_core.ablation import ablate as run
 
     monkeypatch.setattr(run, "run_queue", lambda folders, *_: dict.fromkeys(folders, "not run"))
     settings = {"model.temporal": "none,none,local,local"}
@@ -163,7 +163,7 @@ def test_a_combination_that_no_network_has_is_a_failed_row(prepared: Path, tmp_p
 
 
 def test_gpus_take_a_cell_each_and_jobs_share_the_cores(monkeypatch) -> None:
-    from tdpn_core.ablate.queue import places
+    from tdpn_core.ablation.scheduler import places
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
@@ -179,7 +179,7 @@ def test_gpus_take_a_cell_each_and_jobs_share_the_cores(monkeypatch) -> None:
 
 
 def test_whole_families_can_be_compared(prepared: Path, tmp_path: Path, monkeypatch) -> None:
-    from tdpn_core.ablate import run
+    from tdpn_core.ablation import ablate as run
 
     monkeypatch.setattr(run, "run_queue", lambda folders, *_: dict.fromkeys(folders, "not run"))
     result = run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpn,tsm"])

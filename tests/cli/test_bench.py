@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tdpn_cli.app import app
+from tdpn_core.config.families import MODELS
 from tdpn_core.errors import UsageError
-from tdpn_core.families import MODELS
 
 TINY = ["--arch", "r18", "--frames", "2", "--size", "32", "--rounds", "1", "--gpus", "0", "--set", "model.width=0.125"]
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from tdpn_cli.app import app
 from tdpn_core.errors import DatasetError, ScoresError, TdpnError, UsageError
-from tdpn_core.evaluate.epic import measure_epic
-from tdpn_core.evaluate.scorefile import read_scores, write_scores
+from tdpn_core.evaluation.epic import measure_epic
+from tdpn_core.evaluation.score_file import read_scores, write_scores
 from tdpn_core.shards import load_manifest
 
 BEST = "runs/epic100-tdpn-r18/best.pt"

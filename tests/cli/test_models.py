@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tdpn_core.families import MODELS
+from tdpn_core.config.families import MODELS
 
 
 def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tdpn_cli.app import app
-from tdpn_core.video.program import find_ffmpeg
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 TINY = ("--arch", "r18", "--frames", "2", "--size", "32", "--batch-size", "4", "--set", "model.width=0.125")
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from tdpn_cli import options
 from tdpn_cli.app import app
-from tdpn_core.config import ModelConfig, SamplingConfig, TrainConfig, to_dict
+from tdpn_core.config.schema import ModelConfig, SamplingConfig, TrainConfig, to_dict
+from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, UsageError
-from tdpn_core.runtime import Runtime
-from tdpn_core.train.launch import again_as, plan
+from tdpn_core.training.launch import again_as, plan
 
 
 def test_settings_lists_every_field_with_type_default_and_description() -> None:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
-from tdpn_core.config import RunConfig
-from tdpn_core.model.factory import build_model
+from tdpn_core.config.schema import RunConfig
+from tdpn_core.distributed.runtime import Runtime
+from tdpn_core.model.registry import build_model
 from tdpn_core.prep import PrepConfig
-from tdpn_core.runtime import Runtime
-from tdpn_core.train.launch import plan
-from tdpn_core.video.encoding import Encoding
-from tdpn_core.video.program import Program, find_ffmpeg
+from tdpn_core.training.launch import plan
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=30:duration=2")
 SOUND = ("-f", "lavfi", "-i", "sine=frequency=440:duration=2")

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, load_checkpoint, load_weights, save_checkpoint
-from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError, ConfigError
-from tdpn_core.model.factory import build_model
+from tdpn_core.model.registry import build_model
 
 CONFIG = RunConfig(
     recipe="small",

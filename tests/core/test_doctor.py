@@ -13,7 +13,7 @@ import torch
 
 from tdpn_core import doctor
 from tdpn_core.errors import ToolError
-from tdpn_core.video.program import Program
+from tdpn_core.video.ffmpeg_binary import Program
 
 
 def _usage(monkeypatch: pytest.MonkeyPatch, free: float) -> None:

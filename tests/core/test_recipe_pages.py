@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tdpn_core import finetune, recipes
-from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig, to_dict
-from tdpn_core.facts import Facts
+from tdpn_core.config import auto_recipe as finetune
+from tdpn_core.config import recipes
+from tdpn_core.config.auto_recipe import Facts
+from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig, to_dict
 
 PAGES = Path(__file__).parents[2] / "docs" / "recipes"
 DATA = DataConfig(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tdpn_core.video.program import Program, find_ffmpeg
+from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from tdpn_core.prep import PrepConfig, prepare
 from tdpn_core.progress import Silent
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
 
 class Marks(Silent):
     def begin(self, title, total):

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.errors import ClipError
-from tdpn_core.inspect import open_folder
 from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep.inspect import open_folder
 from tdpn_core.shards import ClipStore, verify
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode import encode_clip
+from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.source import Source
-from tdpn_core.video.transcode import encode_clip
 
 SMALL = PrepConfig(encoding=Encoding(short_side=32), block_clips=5)
 
@@ -109,8 +109,8 @@ def test_a_huge_picture_is_refused_before_memory_is_spent_on_it(clip, program, t
                 picture="color=black:size=12000x12000:rate=1")  # fmt: skip
     assert path.stat().st_size < 1_000_000
     script = (
-        "import resource, sys\nfrom pathlib import Path\nfrom tdpn_core.video.program import find_ffmpeg\n"
-        "from tdpn_core.video.source import Source\nfrom tdpn_core.video.transcode import encode_clip\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom tdpn_core.video.ffmpeg_binary import find_ffmpeg\n"
+        "from tdpn_core.video.source import Source\nfrom tdpn_core.video.encode import encode_clip\n"
         "try:\n    encode_clip(Source(Path(sys.argv[1])), Path(sys.argv[2]), find_ffmpeg())\n"
         "except Exception as error:\n    print(type(error).__name__, error.what)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdpn_core.runtime import Runtime
+from tdpn_core.distributed.runtime import Runtime
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from tdpn_core.config import ModelConfig
-from tdpn_core.families import FAMILIES
-from tdpn_core.model.factory import build_model
-from tdpn_core.model.fuse import fold_normalisations
-from tdpn_core.model.layout import Layout, set_layout
-from tdpn_core.model.network import Network
-from tdpn_core.train.precision import Asked, choose_precision
+from tdpn_core.config.families import FAMILIES
+from tdpn_core.config.schema import ModelConfig
+from tdpn_core.model.base import Network
+from tdpn_core.model.cpu.fold_bn import fold_normalisations
+from tdpn_core.model.cpu.memory_layout import Layout, set_layout
+from tdpn_core.model.registry import build_model
+from tdpn_core.training.device import Asked, choose_precision
 
 pytestmark = pytest.mark.cuda
 

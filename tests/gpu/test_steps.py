@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tdpn_core import recipes
-from tdpn_core.config import DataConfig, RunConfig
+from tdpn_core.config import recipes
+from tdpn_core.config.schema import DataConfig, RunConfig
+from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import TrainingError
-from tdpn_core.runtime import Runtime
 from tdpn_core.sampling.loader import Batch
-from tdpn_core.train.prefetch import SideStream, ahead, on_device
-from tdpn_core.train.step import Learner
+from tdpn_core.training.device import SideStream, ahead, on_device
+from tdpn_core.training.train_step import Learner
 
 pytestmark = pytest.mark.cuda
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config import LEVELS, Level, ModelConfig
-from tdpn_core.model.backbone import Backbone
-from tdpn_core.model.network import FeatureMaps, Network
-from tdpn_core.model.operations import POINT, Conv, ConvNorm, Kernel
+from tdpn_core.config.schema import LEVELS, Level, ModelConfig
+from tdpn_core.model.base import FeatureMaps, Network
+from tdpn_core.model.layers import POINT, Backbone, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
 
 CUBE: Kernel = (3, 3, 3)

@@ -11,9 +11,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tdpn_core.config import ModelConfig
+from tdpn_core.config.schema import ModelConfig
 from tdpn_core.model.blocks import Block, Bottleneck, shortcut
-from tdpn_core.model.operations import FRAME, TIME, Conv, Kernel
+from tdpn_core.model.layers import FRAME, TIME, Conv, Kernel
 from tdpn_core.model.resnet import DEPTHS, ResNet, scaled
 
 

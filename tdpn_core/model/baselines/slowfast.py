@@ -10,9 +10,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config import LEVELS, Level, ModelConfig
-from tdpn_core.model.backbone import Backbone
-from tdpn_core.model.operations import Conv, ConvNorm
+from tdpn_core.config.schema import LEVELS, Level, ModelConfig
+from tdpn_core.model.layers import Backbone, Conv, ConvNorm
 from tdpn_core.model.resnet import ResNet, limited
 
 THINNER = 8

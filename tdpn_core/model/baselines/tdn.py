@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config import Level, ModelConfig
+from tdpn_core.config.schema import Level, ModelConfig
+from tdpn_core.model.base import Network
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
-from tdpn_core.model.difference import CENTRE, WINDOW, DifferenceEncoder, GlobalDifference
-from tdpn_core.model.network import Network
-from tdpn_core.model.operations import TIME, Conv, resize
+from tdpn_core.model.layers import TIME, Conv, resize
 from tdpn_core.model.resnet import DEPTHS, ResNet
+from tdpn_core.model.temporal_difference import CENTRE, WINDOW, DifferenceEncoder, GlobalDifference
 
 FOLD = 8
 """Of so many parts of the channels one starts shifted each way."""

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config import ModelConfig
-from tdpn_core.model.baselines.tsn import tsn
+from tdpn_core.config.schema import ModelConfig
+from tdpn_core.model.baselines.resnets import tsn
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
 from tdpn_core.model.resnet import DEPTHS, ResNet
 

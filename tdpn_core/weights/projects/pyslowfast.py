@@ -6,7 +6,7 @@ from typing import Any
 
 from tdpn_core.weights.project import Entries, Finding, Project, depth, refuse
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
-from tdpn_core.weights.rules import Rename, Rule
+from tdpn_core.weights.rename_rules import Rename, Rule
 
 HEAD = Rename(r"head\.projection\.(.+)", r"head.linear.action.\1")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project
-from tdpn_core.weights.rules import Rename
+from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
     Rename(r"logits\.conv3d\.(.+)", r"head.linear.action.\1"),

@@ -7,7 +7,7 @@ from typing import Any
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, depth
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
-from tdpn_core.weights.rules import Rename, Rule
+from tdpn_core.weights.rename_rules import Rename, Rule
 
 HEAD = Rename(r"blocks\.\d+\.proj\.(.+)", r"head.linear.action.\1")
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth
-from tdpn_core.weights.rules import Drop, Rename
+from tdpn_core.weights.rename_rules import Drop, Rename
 
 BIAS = r"base_model\..*(conv\d|downsample\.0)\.bias"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth
-from tdpn_core.weights.rules import Rename
+from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
     Rename(r"fc\.(weight|bias)", r"head.linear.action.\1"),

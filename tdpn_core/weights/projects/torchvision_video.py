@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tdpn_core.weights.project import Entries, Finding, Project, depth
-from tdpn_core.weights.rules import Rename
+from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
     Rename(r"fc\.(weight|bias)", r"head.linear.action.\1"),

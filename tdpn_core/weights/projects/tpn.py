@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tdpn_core.config import LEVELS
+from tdpn_core.config.schema import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth, stage_kernels
-from tdpn_core.weights.rules import Rename, Rule
+from tdpn_core.weights.rename_rules import Rename, Rule
 
 BACKBONE = (Rename(r"(backbone\..+)", r"\1"), Rename(r"cls_head\.(?:fc_cls|new_cls)\.(.+)", r"head.linear.action.\1"))
 

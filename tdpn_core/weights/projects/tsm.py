@@ -6,7 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth
-from tdpn_core.weights.rules import Rename
+from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
     Rename(r"base_model\.(layer\d\.\d+\.conv1)\.net\.(weight)", r"backbone.\1.\2"),

@@ -11,9 +11,9 @@ from tdpn_core.bench.compute import Stepper, TrainingStepper, bench_inference, b
 from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import LEAVES, REST, stage_seconds
 from tdpn_core.bench.subject import Subject, choose_subject
+from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import ConfigError
-from tdpn_core.model.layout import FoldingConv
-from tdpn_core.runtime import set_up
+from tdpn_core.model.cpu.memory_layout import FoldingConv
 
 PEAK = Peak(1e12, "made up")
 
@@ -95,7 +95,7 @@ def test_the_peak_of_a_cpu_is_measured_and_that_of_a_known_gpu_is_its_makers(mon
     assert peak.source.startswith("a float32 ")
     assert peak.operations > 1e8
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
-    from tdpn_core.runtime import Runtime
+    from tdpn_core.distributed.runtime import Runtime
 
     known = measure_peak(Runtime(torch.device("cuda", 0)))
     assert known == Peak(989e12, "NVIDIA H100 80GB HBM3's dense bf16 peak as its maker states it")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tdpn_core.bench.data import PROTOCOLS, ReadingRow, Stages, alternate, bench_reading, one_core, ratio_of
-from tdpn_core.sampling import pixels
+from tdpn_core.sampling import transforms as pixels
 from tdpn_core.shards import ClipStore
 
 STAGES = ["read", "decode", "crop and resize", "arrange", "copy"]

@@ -6,7 +6,7 @@ import pytest
 from miniature import columns, frames, labels, plant, write
 
 from tdpn_core.datasets import DatasetOptions, read_dataset
-from tdpn_core.datasets.classes import normal
+from tdpn_core.datasets.class_names import normal
 from tdpn_core.datasets.kinetics import read_kinetics
 from tdpn_core.datasets.scan import Found
 from tdpn_core.errors import DatasetError, UsageError

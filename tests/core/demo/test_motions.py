@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdpn_core.demo.motions import MOTIONS, draw_path
-from tdpn_core.randomness import derive
+from tdpn_core.rng import derive
 
 NAMES = sorted(MOTIONS)
 seeds = st.integers(0, 2**40)

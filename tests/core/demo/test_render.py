@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from tdpn_core.demo.motions import MOTIONS
 from tdpn_core.demo.render import FPS, FRAMES, SIDE, encode, render_clip, render_dataset
 from tdpn_core.errors import ToolError
-from tdpn_core.randomness import derive
+from tdpn_core.rng import derive
 
 NAMES = sorted(MOTIONS)
 

@@ -9,11 +9,11 @@ from unittest import mock
 
 import torch
 
-from tdpn_core.config import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
-from tdpn_core.runtime import Runtime
+from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.sampling.loader import Batch
-from tdpn_core.train import step as step_module
-from tdpn_core.train.step import Learner, Outcome
+from tdpn_core.training import train_step as step_module
+from tdpn_core.training.train_step import Learner, Outcome
 
 IDS = [f"clip{number}" for number in range(7)]
 CONFIG = RunConfig(

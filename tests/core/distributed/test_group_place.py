@@ -2,7 +2,7 @@
 
 import pytest
 
-from tdpn_core.distributed.place import Place, find_place, first_host, restarts
+from tdpn_core.distributed.environment import Place, find_place, first_host, restarts
 from tdpn_core.errors import UsageError
 
 TORCH = {

@@ -10,7 +10,7 @@ ALONE_AGAIN = """
 import os, sys
 import torch
 from pathlib import Path
-from tdpn_core.runtime import joined
+from tdpn_core.distributed.runtime import joined
 
 def threads():
     return [(path / "comm").read_text().strip() for path in Path("/proc/self/task").iterdir()]

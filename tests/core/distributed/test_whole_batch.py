@@ -9,7 +9,7 @@ from command import ranks
 from one_step import step
 from safetensors.torch import load_file
 
-from tdpn_core.runtime import Runtime
+from tdpn_core.distributed.runtime import Runtime
 
 VARIANTS = {
     "synchronised": {},
@@ -23,7 +23,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 from safetensors.torch import save_file
 from one_step import step
-from tdpn_core.runtime import joined
+from tdpn_core.distributed.runtime import joined
 with joined(0) as runtime:
     told = {{}}
     for name, options in json.loads(sys.argv[2]).items():
@@ -84,8 +84,8 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 import one_step
-from tdpn_core.runtime import joined
-from tdpn_core.train import step
+from tdpn_core.distributed.runtime import joined
+from tdpn_core.training import step
 kind = sys.argv[1]
 original = step.normalise
 with joined(0) as runtime:
@@ -120,8 +120,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from dataclasses import replace
 from one_step import CONFIG
 from tdpn_core.checkpoint import TrainingState
-from tdpn_core.runtime import joined
-from tdpn_core.train.loop import _preflight
+from tdpn_core.distributed.runtime import joined
+from tdpn_core.training.trainer import _preflight
 with joined(0) as runtime:
     config = CONFIG
     if runtime.rank == 1:

@@ -159,7 +159,7 @@ download("kinetics400", Path(sys.argv[1]), mirror=sys.argv[2])
 def test_stopped_between_two_steps_the_next_call_goes_on(
     k400: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, after: bool
 ) -> None:
-    from tdpn_core.download import run
+    from tdpn_core.download import download as run
 
     owner = run._Run if call == "_finish" else run
     real = getattr(owner, call)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.model.factory import create_model
-from tdpn_core.model.network import Network
+from tdpn_core.model.base import Network
+from tdpn_core.model.registry import create_model
 
 
 @pytest.fixture(autouse=True)

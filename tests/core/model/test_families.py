@@ -8,13 +8,13 @@ import torch
 from random_statistics import randomise
 from torch.nn import functional as F
 
-from tdpn_core import recipes
-from tdpn_core.config import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
+from tdpn_core.config import recipes
+from tdpn_core.config.families import FAMILIES, MODELS, NEUTRAL, Arch
+from tdpn_core.config.schema import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
 from tdpn_core.errors import ConfigError, UsageError
-from tdpn_core.families import FAMILIES, MODELS, NEUTRAL, Arch
-from tdpn_core.model.factory import build_model, create_model
-from tdpn_core.model.layout import FoldingConv, convolutions, set_layout
-from tdpn_core.model.network import Network, TrainingOutput
+from tdpn_core.model.base import Network, TrainingOutput
+from tdpn_core.model.cpu.memory_layout import FoldingConv, convolutions, set_layout
+from tdpn_core.model.registry import build_model, create_model
 
 DATA = DataConfig(
     path="data", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="", digest="", short_side=128

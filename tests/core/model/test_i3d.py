@@ -5,13 +5,12 @@ import pytest
 import torch
 from literal import convolve
 
-from tdpn_core.config import LEVELS, ModelConfig
+from tdpn_core.config.schema import LEVELS, ModelConfig
 from tdpn_core.errors import ConfigError
-from tdpn_core.model.baselines.c2d import c2d
-from tdpn_core.model.baselines.i3d import i3d
 from tdpn_core.model.baselines.inception import STEM, pad, pool
-from tdpn_core.model.factory import create_model
-from tdpn_core.model.operations import Conv
+from tdpn_core.model.baselines.resnets import c2d, i3d
+from tdpn_core.model.layers import Conv
+from tdpn_core.model.registry import create_model
 
 
 def same(length, size, stride):

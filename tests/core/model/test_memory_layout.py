@@ -7,10 +7,10 @@ import pytest
 import torch
 from random_statistics import randomise
 
-from tdpn_core.model import layout
-from tdpn_core.model.fuse import for_inference
-from tdpn_core.model.layout import convolutions, set_layout
-from tdpn_core.model.operations import FRAME, TIME, Conv
+from tdpn_core.model.cpu import memory_layout as layout
+from tdpn_core.model.cpu.fold_bn import for_inference
+from tdpn_core.model.cpu.memory_layout import convolutions, set_layout
+from tdpn_core.model.layers import FRAME, TIME, Conv
 
 LAYOUTS = ("plain", "channels_last", "folded")
 

@@ -3,7 +3,7 @@ import torch
 from literal import convolve, normalise, rectify
 from random_statistics import randomise
 
-from tdpn_core.config import LEVELS, ModelConfig
+from tdpn_core.config.schema import LEVELS, ModelConfig
 from tdpn_core.model.baselines.r2plus1d import R2Plus1D, SpaceTime, TimeSpace
 
 

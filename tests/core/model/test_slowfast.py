@@ -4,10 +4,10 @@ import torch
 from literal import conv_norm, convolve, rectify
 from random_statistics import randomise
 
-from tdpn_core.config import LEVELS, ModelConfig
+from tdpn_core.config.schema import LEVELS, ModelConfig
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.baselines.slowfast import SlowFast, lateral
-from tdpn_core.model.factory import create_model
+from tdpn_core.model.registry import create_model
 
 
 def build(**options):

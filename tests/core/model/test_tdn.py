@@ -4,7 +4,7 @@ import torch
 from literal import conv_norm, convolve, nearest
 from random_statistics import randomise
 
-from tdpn_core.config import ModelConfig
+from tdpn_core.config.schema import ModelConfig
 from tdpn_core.model.baselines.tdn import SegmentDifference, TDNBackbone, TrainedShift
 from tdpn_core.model.baselines.tsm import shift
 

@@ -3,10 +3,10 @@ import torch
 from random_statistics import randomise
 from torch.nn import functional as F
 
-from tdpn_core.config import LEVELS
+from tdpn_core.config.schema import LEVELS
 from tdpn_core.errors import UsageError
-from tdpn_core.model.factory import create_model
-from tdpn_core.model.network import TrainingOutput
+from tdpn_core.model.base import TrainingOutput
+from tdpn_core.model.registry import create_model
 
 
 @pytest.mark.parametrize(

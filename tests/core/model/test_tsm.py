@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.config import ModelConfig
+from tdpn_core.config.schema import ModelConfig
 from tdpn_core.model.baselines.tsm import shift, tsm
 from tdpn_core.model.blocks import Bottleneck
 

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tdpn_cli.app import app
-from tdpn_core.inspect import open_folder, summarise
 from tdpn_core.prep import PrepConfig, prepare
-from tdpn_core.prep.ledger import Ledger
-from tdpn_core.prep.place import LocalPlace
+from tdpn_core.prep.inspect import open_folder, summarise
+from tdpn_core.prep.journal import Ledger
+from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.shards import load_manifest
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
 
 SMALL = PrepConfig(encoding=Encoding(short_side=32))
 HEADER = "label,youtube_id,time_start,time_end,split\n"

@@ -18,12 +18,12 @@ import simplejpeg
 
 from tdpn_core.errors import ConfigError, DatasetError, ShardError, ToolError, UsageError
 from tdpn_core.prep import PrepConfig, prepare
-from tdpn_core.prep.ledger import Ledger
-from tdpn_core.prep.place import LocalPlace
+from tdpn_core.prep.journal import Ledger
+from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.progress import Silent
 from tdpn_core.shards import ClipStore, load_manifest, verify
-from tdpn_core.shards.layout import read_index
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.shards.format import read_index
+from tdpn_core.video.encode_options import Encoding
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 SMALL = PrepConfig(encoding=Encoding(short_side=32), shard_bytes=60_000, block_clips=4)  # two shards or so a block
@@ -34,7 +34,7 @@ from pathlib import Path
 from tdpn_core.errors import TdpnError
 from tdpn_core.prep import PrepConfig, prepare
 from tdpn_core.progress import Silent
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
 
 class Marks(Silent):
     def advance(self, steps=1, **fields):

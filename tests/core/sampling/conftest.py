@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tdpn_core.shards.frames import decode_jpegs
+from tdpn_core.shards.decode import decode_jpegs
 
 
 class MemoryClips:

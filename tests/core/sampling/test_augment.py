@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdpn_core.config import ModelConfig, SamplingConfig
-from tdpn_core.randomness import derive
+from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.rng import derive
 from tdpn_core.sampling.augment import (
     RANDAUGMENT,
     augment,
@@ -19,9 +19,9 @@ from tdpn_core.sampling.augment import (
     randaugment,
     random_erasing,
 )
+from tdpn_core.sampling.augment_ops import operate
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
-from tdpn_core.sampling.operations import operate
 
 EVERYTHING = SamplingConfig(
     interval=2, short_side=32, colour=(0.4, 0.4, 0.4, 0.1), randaugment=2, erasing=0.5, crop="jitter", jitter=(36, 48)

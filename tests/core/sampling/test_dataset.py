@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.config import ModelConfig, SamplingConfig
+from tdpn_core.config.schema import ModelConfig, SamplingConfig
 from tdpn_core.errors import ClipError, DatasetError
 from tdpn_core.sampling import dataset
 from tdpn_core.sampling.dataset import TrainingClips

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdpn_core.config import ModelConfig, SamplingConfig
+from tdpn_core.config.schema import ModelConfig, SamplingConfig
 from tdpn_core.errors import ClipError, DatasetError, ShardError
 from tdpn_core.sampling import dataset, loader
 from tdpn_core.sampling.loader import Batch, TrainingLoader

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 torch.set_num_threads(1)
 from conftest import MemoryClips
-from tdpn_core.config import ModelConfig, SamplingConfig
+from tdpn_core.config.schema import ModelConfig, SamplingConfig
 from tdpn_core.sampling import dataset, loader
 
 class Large(MemoryClips):

@@ -9,7 +9,7 @@ import simplejpeg
 
 from tdpn_core import files
 from tdpn_core.shards.manifest import MANIFEST, Manifest
-from tdpn_core.shards.write import Origin, PackedClip, write_shard
+from tdpn_core.shards.writer import Origin, PackedClip, write_shard
 
 COUNTS = (3, 5, 2, 4)  # frames of the clips of the train split; the second one's are uneven
 CLASSES = {"action": ["jump", "run"]}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tdpn_core.video.encoding import ENCODING
+from tdpn_core.video.encode import EncodedClip, Encoding, encode_clip
+from tdpn_core.video.encode_options import ENCODING
 from tdpn_core.video.source import Source
-from tdpn_core.video.transcode import EncodedClip, Encoding, encode_clip
 
 
 @dataclass(frozen=True)

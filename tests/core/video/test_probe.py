@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tdpn_core.errors import ClipError, ClipRefused
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.probe import probe
 from tdpn_core.video.timestamps import frame_rate, repaired
 
@@ -134,7 +134,7 @@ def test_frame_rate_prefers_what_all_stamps_fit():
 
 
 def test_encode_uses_up_its_processor_time_and_names_the_option(render, program, encode, tmp_path):
-    from tdpn_core.video.child import Limits, TooSlowError
+    from tdpn_core.video.subprocess_limits import Limits, TooSlowError
 
     shim = tmp_path / "ffmpeg"
     shim.write_text("#!/bin/sh\nwhile :; do :; done\n")

@@ -6,11 +6,11 @@ import time
 import pytest
 
 from tdpn_core.errors import ClipError
-from tdpn_core.video.address import Address
-from tdpn_core.video.child import ChildError, Limits, stream_child
-from tdpn_core.video.encoding import Encoding
+from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import stream_address, stream_video
+from tdpn_core.video.subprocess_limits import ChildError, Limits, stream_child
+from tdpn_core.video.url import Address
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 

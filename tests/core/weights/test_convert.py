@@ -8,7 +8,7 @@ import torch
 import tdpn_core
 from tdpn_core.errors import CheckpointError, ConfigError, UsageError
 from tdpn_core.weights.convert import convert, import_weights, unwrapped
-from tdpn_core.weights.read import read_weights
+from tdpn_core.weights.safe_load import read_weights
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_a_network_follows_the_clips_number_of_frames(images, write, frames):
 @pytest.fixture(scope="module")
 def pathways(tmp_path_factory):
     """A SlowFast of PySlowFast's names, made from our own network of random weights."""
-    from tdpn_core.model.factory import create_model
+    from tdpn_core.model.registry import create_model
 
     torch.manual_seed(0)
     state = create_model("slowfast", num_classes=5).state_dict()

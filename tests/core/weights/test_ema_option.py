@@ -106,7 +106,7 @@ def test_weights_that_a_file_lacks_are_refused(
 @pytest.mark.parametrize("name", ["predict", "eval", "train", "export"])
 def test_ema_option_for_a_checkpoint_of_tdpn_is_refused(name, both, videos, prepared, tmp_path):
     from tdpn_core.checkpoint import save_checkpoint
-    from tdpn_core.weights.adopt import open_checkpoint
+    from tdpn_core.weights.open_checkpoint import open_checkpoint
 
     own = tmp_path / "own.pt"
     save_checkpoint(own, open_checkpoint(both))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import CheckpointError, UsageError
-from tdpn_core.export import ExportOptions, export
-from tdpn_core.predict import PredictOptions, predict
-from tdpn_core.runtime import set_up
+from tdpn_core.exporting import ExportOptions, export
+from tdpn_core.prediction import PredictOptions, predict
 from tdpn_core.shards import load_manifest
 
 
@@ -52,7 +52,7 @@ def test_labels_are_matched_by_name(foreign, prepared, names, tmp_path, monkeypa
         seen.extend(clips)
         raise StopIteration
 
-    monkeypatch.setattr("tdpn_core.export.run.compare", watched)
+    monkeypatch.setattr("tdpn_core.exporting.export.compare", watched)
     options = ExportOptions(data=prepared, classes=listed, compared=8, format="pt2")
     with pytest.raises(StopIteration):
         export(checkpoint, tmp_path / "r18.pt2", options=options)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 import tdpn_core
 from tdpn_core.errors import CheckpointError
-from tdpn_core.model.factory import create_model
+from tdpn_core.model.registry import create_model
 from tdpn_core.weights.export import export_weights
 from tdpn_core.weights.transfer import transfer
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdpn_core.families import MODELS
+from tdpn_core.config.families import MODELS
 from tdpn_core.weights.convert import recognise, unwrapped
 from tdpn_core.weights.project import Entries
 from tdpn_core.weights.projects import PROJECTS

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
-from tdpn_core.config import DataConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.schema import DataConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError
-from tdpn_core.model.factory import create_model
+from tdpn_core.model.registry import create_model
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import classes_digest
-from tdpn_core.train.initialise import IMAGENET, initialise
-from tdpn_core.weights import fetch
+from tdpn_core.training.checkpoints import IMAGENET, initialise
+from tdpn_core.weights import download as fetch
 from tdpn_core.weights.names import match_classes
 from tdpn_core.weights.transfer import fitted, transfer
 

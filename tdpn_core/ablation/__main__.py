@@ -1,0 +1,11 @@
+"""One cell of a grid: `python -m tdpn_core.ablation FOLDER GPUS`, see `cell.py`."""
+
+import sys
+
+from tdpn_core import startup_signals as starting
+
+starting.begin()
+
+from tdpn_core.ablation.worker import main  # noqa: E402 - signals are handled before the seconds that imports take
+
+sys.exit(main(sys.argv[1:]))

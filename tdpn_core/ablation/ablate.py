@@ -1,0 +1,205 @@
+"""The whole ablation: a grid of settings and seeds, each cell a run in its own folder, and a table of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
+from tdpn_core.ablation.scheduler import places, run_queue
+from tdpn_core.ablation.statistics import Row, compare, rows_of
+from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
+from tdpn_core.ablation.worker import RESULT
+from tdpn_core.claim import claimed
+from tdpn_core.config.families import MODELS
+from tdpn_core.config.schema import RunConfig
+from tdpn_core.distributed.runtime import check_gpus, set_up
+from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.files import write_json, write_text
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.runs import CELL, RUNS
+from tdpn_core.shards import find_prepared
+from tdpn_core.training.launch import plan
+
+GRID = "grid.json"
+"""The rows and seeds of the table beside it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What was compared, and where its tables and runs lie."""
+
+    folder: Path
+    rows: list[Row]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The reason of each cell that failed, by row and seed."""
+        return {f"{row.name}, seed {seed}": why for row in self.rows for seed, why in row.failed.items()}
+
+
+def ablate(
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    vary: Sequence[str] = (),
+    seeds: int = 1,
+    jobs: int = 1,
+    recipe: str | None = None,
+    gpus: int | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    **adjustments: Any,
+) -> Ablation:
+    """Train and evaluate every combination of the levels in `vary` (the paper's Table IV if empty) with each seed.
+
+    The seeds count up from `seed`. With GPUs each takes one cell at a time, without any `jobs` cells run side by side.
+    A finished cell is not run again, an unfinished one goes on, a failed one is tried again. `table.json`, `.csv`,
+    `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+
+    Raises:
+        UsageError: an unknown setting or value, or `out` holds cells of other settings or the table of another grid.
+        InUseError: another ablation runs in `out`.
+        Stopped: asked for by a signal; the cells under way are saved.
+    """
+    factors = [parse_factor(text) for text in vary] or table_iv()
+    first = adjustments.pop("seed", None) or 0
+    settings = adjustments.pop("settings", None) or {}
+    folder = find_prepared(data)
+    count = torch.cuda.device_count() if gpus is None else check_gpus(gpus)
+
+    def asked(chosen: dict[str, str], seed: int = first) -> dict[str, Any]:
+        family = {"model": chosen["model.name"]} if "model.name" in chosen else {}  # with all that comes with it
+        others = {path: value for path, value in chosen.items() if path != "model.name"}
+        return {"recipe": recipe, **adjustments, **family, "seed": seed, "settings": settings | others}
+
+    def planned(chosen: dict[str, str]) -> RunConfig:
+        return plan(folder, runtime=set_up(min(count, 1)), **asked(chosen))
+
+    base = planned({})
+    _check_levels(factors, planned)
+    target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
+    seed_numbers = range(first, first + seeds)
+    grid = combinations(factors)
+    hint = "wait until it ends, or choose another --out"
+    with claimed(target, "running an ablation", hint=hint):
+        _keep_table(target, [row.folder for row in grid], seed_numbers)
+        rows, cells = [], {}
+        for combination in grid:
+            row, paths = _row(combination), {}
+            try:
+                config = planned(combination.settings)
+            except ConfigError as error:  # each level is possible, but not together with the others
+                rows.append(dataclasses.replace(row, failed=dict.fromkeys(seed_numbers, str(error))))
+                continue
+            rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
+            for seed in seed_numbers:
+                call = {"data": str(folder), "workers": workers, **asked(combination.settings, seed)}
+                paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
+            cells[row.name] = paths
+        todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
+        todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
+        failures = run_queue(todo, places(count, jobs), progress) if todo else {}
+        result = Ablation(folder=target, rows=_figures(rows, cells, failures))
+        write_tables(result)
+    return result
+
+
+def write_tables(result: Ablation) -> None:
+    """Leave the table in every form, and the plot."""
+    from tdpn_core.ablation.plot import write_plot
+
+    write_json(result.folder / "table.json", rows_of(result.rows))
+    write_text(result.folder / "table.csv", csv_table(result.rows))
+    write_text(result.folder / "table.md", markdown_table(result.rows))
+    write_text(result.folder / "table.tex", latex_table(result.rows))
+    write_plot(result.rows, result.folder)
+
+
+def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
+    """Every level alone must make a network: else the user misspelt it."""
+    for factor in factors:
+        for name, value in factor.levels.items():
+            if factor.path == "model.name" and value not in MODELS:
+                raise check_level(factor, name, "no such family")
+            try:
+                planned({factor.path: value})
+            except ConfigError as error:
+                raise check_level(factor, name, error.what) from error
+
+
+def _keep_table(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> None:
+    """Note the grid whose table `folder` gets; it may grow, but the table of another one is not replaced.
+
+    Raises:
+        UsageError: the table that is there has a row or a seed that the grid lacks.
+    """
+    path = folder / GRID
+    if path.exists():
+        stored = json.loads(path.read_text())
+        for name, given in (("rows", rows), ("seeds", seeds)):
+            lacking = [value for value in stored[name] if value not in given]
+            if lacking:
+                what = f"holds the table of another grid: this one lacks its {name[:-1]} {lacking[0]}"
+                raise UsageError(what, where=folder, hint="choose another --out, or name all values that it has, too")
+    write_json(path, {"rows": list(rows), "seeds": list(seeds)})
+
+
+def _prepare(folder: Path, call: dict[str, Any]) -> Path:
+    """The folder of a cell, with what to run in it.
+
+    Raises:
+        UsageError: it holds a cell of other settings.
+    """
+    stored = folder / CELL
+    if stored.exists():
+        if _same(json.loads(stored.read_text()), call):
+            return folder
+        raise UsageError("holds a run of other settings", where=folder, hint="choose another --out, or remove it")
+    write_json(stored, call)
+    return folder
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two cells are to be the same run: how many processes read its clips does not matter."""
+    return {**one, "workers": None} == {**json.loads(json.dumps(other)), "workers": None}
+
+
+def _row(combination: Combination) -> Row:
+    return Row(
+        name=combination.name,
+        levels=combination.levels,
+        seeds=[],
+        top1={},
+        difference=None,
+        p_value=None,
+        parameters=None,
+        gmac=None,
+        clips_per_second=None,
+        paper_top1=None,
+        failed={},
+    )
+
+
+def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[Path, str]) -> list[Row]:
+    """The rows with their cells' figures and failures."""
+    results = {
+        name: {seed: _load(path / RESULT) for seed, path in paths.items() if (path / RESULT).exists()}
+        for name, paths in cells.items()
+    }
+    complete = []
+    for number, row in enumerate(rows):
+        failed = {seed: failures[path] for seed, path in cells.get(row.name, {}).items() if path in failures}
+        compared = compare(row, results.get(row.name, {}), results.get(rows[0].name, {}) if number else {})
+        complete.append(dataclasses.replace(compared, failed=row.failed | failed))
+    return complete
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded

@@ -1,0 +1,155 @@
+"""What is varied: factors, their levels by name, and the cells of the grid that they span."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import typing
+from collections.abc import Sequence
+
+from tdpn_core.config.schema import Flow, ModelConfig, SamplingConfig, Temporal, TrainConfig
+from tdpn_core.config.setting_names import SYNONYMS
+from tdpn_core.errors import UsageError
+
+SECTIONS = {"model": ModelConfig, "sampling": SamplingConfig, "train": TrainConfig}
+
+TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
+    "none": ("none", "none", "none", "none"),
+    "global": ("global", "global", "none", "none"),
+    "local": ("none", "none", "local", "local"),
+    "both": ("global", "global", "local", "local"),
+}
+"""Names for the temporal-difference modules on res2, res3, res4, res5: the rows of the paper's Table IV."""
+
+PAPER: dict[str, float] = {"none": 0.740, "global": 0.758, "local": 0.757, "both": 0.772}
+"""Top-1 that the paper prints for each of them, on Kinetics-400."""
+
+_PAPER_FLOW: Flow = "cascade"
+_SHORT = {"temporal": "model.temporal", "model": "model.name"}
+_NAMED = {"model.temporal": {name: "/".join(modules) for name, modules in TABLE_IV.items()}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """A setting and the values that it takes in turn."""
+
+    name: str
+    """As the user wrote it: `temporal`."""
+
+    path: str
+    """`model.temporal`."""
+
+    levels: dict[str, str]
+    """Each level's name and its value, as `--set` takes it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """One row of the table: a level of each factor."""
+
+    levels: dict[str, str]
+    """The level's name of each factor."""
+
+    settings: dict[str, str]
+    """The same by path and value."""
+
+    @property
+    def name(self) -> str:
+        """For people: the levels alone."""
+        return ", ".join(self.levels.values())
+
+    @property
+    def folder(self) -> str:
+        """For the file system: which factor has which level."""
+        return "+".join(f"{name}={level}" for name, level in self.levels.items()).replace("/", "-")
+
+
+def table_iv() -> list[Factor]:
+    """The paper's ablation: neither difference module, either, both."""
+    return [parse_factor(f"temporal={','.join(TABLE_IV)}")]
+
+
+def parse_factor(text: str) -> Factor:
+    """`temporal=none,both` as a factor. A value that is itself a list has `/` between its parts: `1/1/3/3`.
+
+    Raises:
+        UsageError: not of that form, the same value twice, or no such setting; the message has the nearest name.
+    """
+    name, equals, values = text.partition("=")
+    chosen = [value.strip() for value in values.split(",") if value.strip()]
+    if not equals or not chosen:
+        hint = "for example --vary flow=cascade,parallel"
+        raise UsageError(f"{text!r} is not NAME=VALUE,VALUE", where="--vary", hint=hint)
+    path = setting_path(name.strip())
+    if path == "train.seed":
+        raise UsageError("the seed is not a factor", where="--vary", hint="--seeds 3 repeats every row with three")
+    named = _NAMED.get(path, {})
+    levels = {value: named.get(value, value).replace("/", ",") for value in chosen}
+    if len(set(levels.values())) < len(chosen):
+        raise UsageError(f"{name.strip()} is given the same value twice", where="--vary")
+    return Factor(name.strip(), path, levels)
+
+
+def setting_path(name: str) -> str:
+    """The path `section.field` of a setting, by its path or, where only one section has it, by its field alone.
+
+    Raises:
+        UsageError: there is none, or two; the message has the nearest name.
+    """
+    paths = [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
+    name = _SHORT.get(name, name)
+    found = [path for path in paths if name in (path, path.partition(".")[2])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{name!r} may be {' or '.join(found)}", where="--vary", hint="give the whole name")
+    known = [*_SHORT, *paths, *(path.partition(".")[2] for path in paths)]
+    meant = SYNONYMS.get(name.rpartition(".")[2])
+    hint = f"did you mean {meant!r}?" if meant else _did_you_mean(name, known)
+    raise UsageError(f"no setting {name!r}", where="--vary", hint=hint)
+
+
+def check_level(factor: Factor, value: str, reason: str) -> UsageError:
+    """The error of a level that no network has, with the nearest name."""
+    kind = SECTIONS[factor.path.partition(".")[0]]
+    choices = list(_NAMED.get(factor.path, {})) or _literals(kind, factor.path.partition(".")[2])
+    hint = _did_you_mean(value, choices) if choices else None
+    return UsageError(f"{factor.name} cannot be {value!r} ({reason})", where="--vary", hint=hint)
+
+
+def combinations(factors: Sequence[Factor]) -> list[Combination]:
+    """Every combination of the factors' levels, the last factor turning fastest.
+
+    Raises:
+        UsageError: a setting is varied twice.
+    """
+    paths = [factor.path for factor in factors]
+    twice = {path for path in paths if paths.count(path) > 1}
+    if twice:
+        raise UsageError(f"{min(twice)} is varied twice", where="--vary")
+    grid = itertools.product(*(factor.levels.items() for factor in factors))
+    return [
+        Combination(
+            levels={factor.name: name for factor, (name, _) in zip(factors, chosen, strict=True)},
+            settings={factor.path: value for factor, (_, value) in zip(factors, chosen, strict=True)},
+        )
+        for chosen in grid
+    ]
+
+
+def paper_top1(model: ModelConfig, dataset: str) -> float | None:
+    """What the paper prints for such a network on Kinetics-400; None where it prints nothing, and on other data."""
+    if dataset != "kinetics400" or model.name != "tdpn" or model.flow != _PAPER_FLOW or not model.attention:
+        return None
+    return next((PAPER[name] for name, temporal in TABLE_IV.items() if model.temporal == temporal), None)
+
+
+def _literals(kind: type, field: str) -> list[str]:
+    hint = typing.get_type_hints(kind)[field]
+    return [choice for choice in typing.get_args(hint) if isinstance(choice, str)]
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known[:12])}"

@@ -1,0 +1,148 @@
+"""The queue of cells: one process a place (a GPU, or a share of the CPU), until none waits or a stop is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tdpn_core.ablation.worker import LOG
+from tdpn_core.errors import Interrupted, Stopped
+from tdpn_core.progress import Progress
+from tdpn_core.signals import StopRequest, stop_requests
+
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 120.0
+"""How long a cell may take to finish its step and save when it is asked to stop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a cell computes: a GPU by the name that CUDA_VISIBLE_DEVICES takes, or so many threads of the CPU."""
+
+    gpu: str | None = None
+    threads: int | None = None
+    number: int = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process there finds in its environment."""
+        if self.gpu is not None:
+            return {"CUDA_VISIBLE_DEVICES": self.gpu}
+        return {} if self.threads is None or "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(self.threads)}
+
+
+def places(gpus: int, jobs: int) -> list[Place]:
+    """One for each of `gpus` GPUs that this process may use; without any, `jobs` that share the CPU's cores."""
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = [name.strip() for name in visible.split(",") if name.strip()] or [str(n) for n in range(gpus)]
+        return [Place(gpu=name) for name in names[:gpus]]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [Place(threads=max(1, cores // jobs) if jobs > 1 else None, number=number) for number in range(jobs)]
+
+
+def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progress) -> dict[Path, str]:
+    """Run the cell of each folder; gives the reason of each that failed. A failure does not stop the rest.
+
+    Raises:
+        Stopped, Interrupted: asked for by a signal; every cell under way has saved and ended.
+    """
+    waiting, failures = list(folders), {}
+    running: dict[Place, tuple[Path, subprocess.Popen[bytes]]] = {}
+    free = list(where)
+    progress.begin("cells", len(folders))
+    with stop_requests() as stop, _none_left_behind(running):
+        while waiting or running:
+            if stop:
+                _leave(running, stop)
+            while free and waiting:
+                place, folder = free.pop(0), waiting.pop(0)
+                progress.say(f"{folder.parent.name}, {folder.name}: {'continued' if _begun(folder) else 'begun'}")
+                running[place] = folder, _start(folder, place)
+            for place, (folder, child) in list(running.items()):
+                if child.poll() is None:
+                    continue
+                del running[place]
+                _close(child)
+                free.append(place)
+                if child.returncode:
+                    failures[folder] = _reason(folder, child.returncode)
+                    progress.say(f"{folder.parent.name}, {folder.name}: failed, {failures[folder]}")
+                progress.advance()
+            progress.advance(0, running="  ".join(_stands(folder) for folder, _ in running.values()))
+            time.sleep(_POLL_SECONDS if running else 0)
+    progress.end()
+    return failures
+
+
+def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
+    """The cell's process. Its group is its own: only this process hears the terminal, and passes a stop on, once."""
+    command = [sys.executable, "-m", "tdpn_core.ablation", str(folder), "0" if place.gpu is None else "1"]
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **place.environment},
+            start_new_session=True,
+        )
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    """Let go of the pipe by which the process knew that this one lives."""
+    if child.stdin is not None:
+        child.stdin.close()
+
+
+def _leave(running: dict[Place, tuple[Path, subprocess.Popen[bytes]]], stop: StopRequest) -> None:
+    for _, child in running.values():
+        child.send_signal(signal.SIGTERM)
+    end = time.monotonic() + _GRACE_SECONDS
+    for _, child in running.values():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, end - time.monotonic()))
+    raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
+        f"{len(running)} cells under way have saved their state", hint="run the same command again to continue"
+    )
+
+
+@contextlib.contextmanager
+def _none_left_behind(running: dict[Place, tuple[Path, subprocess.Popen[bytes]]]) -> Iterator[None]:
+    """On every way out no cell's process is left, nor a worker of it."""
+    try:
+        yield
+    finally:
+        for _, child in running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            _close(child)
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / "status.json").exists()
+
+
+def _stands(folder: Path) -> str:
+    """How far a cell is, by the file that every run keeps."""
+    try:
+        epochs = json.loads((folder / "status.json").read_text())["epochs"]
+    except (OSError, ValueError, KeyError):
+        epochs = 0
+    return f"{folder.parent.name}, {folder.name}: {epochs} epochs"
+
+
+def _reason(folder: Path, code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}, see {folder / LOG}"
+    lines = (folder / LOG).read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {code}"

@@ -1,0 +1,116 @@
+"""The table as Markdown, LaTeX and CSV. `columns` and `cells` are also what a terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tdpn_core.ablation.statistics import Row
+
+NOTE = (
+    "Top-1 of the last weights on the validation split, in per cent: mean ± standard deviation over the seeds. "
+    "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
+    "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
+)
+_PAPER_NOTE = "The paper's column is its own result on Kinetics-400."
+MISSING = "–"
+
+
+def note(rows: Sequence[Row]) -> str:
+    """What the columns mean."""
+    return f"{NOTE} {_PAPER_NOTE}" if _paper(rows) else NOTE
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The table's heads; the column of the paper stands where it has a number."""
+    (levels, *_) = [list(row.levels) for row in rows]
+    paper = ["paper's top-1"] if _paper(rows) else []
+    tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
+    return [*levels, *tops, "seeds", "difference", "p", "M parameters", "GMAC", "clips/s", *paper]
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The rows as text, under `columns`."""
+    paper = _paper(rows)
+    return [
+        [
+            *row.levels.values(),
+            *(_accuracy(row, head) for head in _heads(rows)),
+            f"{len(row.seeds)}" + (f" ({len(row.failed)} failed)" if row.failed else ""),
+            MISSING if row.difference is None else f"{100 * row.difference:+.1f}",
+            MISSING if row.p_value is None else _p(row.p_value),
+            MISSING if row.parameters is None else f"{row.parameters / 1e6:.2f}",
+            MISSING if row.gmac is None else f"{row.gmac:.2f}",
+            MISSING if row.clips_per_second is None else f"{row.clips_per_second:.1f}",
+            *([MISSING if row.paper_top1 is None else f"{100 * row.paper_top1:.1f}"] if paper else []),
+        ]
+        for row in rows
+    ]
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """A Markdown table with the note that explains it."""
+    heads = columns(rows)
+    lines = [heads, ["---"] * len(heads), *cells(rows)]
+    failures = [f"- {row.name}, seed {seed} failed: {why}" for row in rows for seed, why in row.failed.items()]
+    parts = ["\n".join("| " + " | ".join(line) + " |" for line in lines), note(rows)]
+    return "\n\n".join([*parts, *(["\n".join(failures)] if failures else [])]) + "\n"
+
+
+def latex_table(rows: Sequence[Row]) -> str:
+    """A `tabular` of booktabs for a paper."""
+    heads = columns(rows)
+    numbers = len(heads) - len(rows[0].levels)
+    lines = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in (heads, *cells(rows))]
+    body = [lines[0], r"\midrule", *lines[1:]]
+    frame = rf"\begin{{tabular}}{{{'l' * len(rows[0].levels)}{'r' * numbers}}}"
+    comment = [f"% {sentence}." for sentence in note(rows).rstrip(".").split(". ")]
+    return "\n".join([*comment, frame, r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def csv_table(rows: Sequence[Row]) -> str:
+    """A line a row with plain numbers: shares in [0, 1], empty where there is none."""
+    heads = _heads(rows)
+    table = [
+        {
+            **row.levels,
+            **{f"{head}_top1": row.mean(head) for head in heads},
+            **{f"{head}_deviation": row.deviation(head) for head in heads},
+            "seeds": len(row.seeds),
+            "failed": len(row.failed),
+            "difference": row.difference,
+            "p_value": row.p_value,
+            "parameters": row.parameters,
+            "gmac": row.gmac,
+            "clips_per_second": row.clips_per_second,
+            "paper_top1": row.paper_top1,
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(table).to_csv(index=False)
+
+
+def _paper(rows: Sequence[Row]) -> bool:
+    return any(row.paper_top1 is not None for row in rows)
+
+
+def _heads(rows: Sequence[Row]) -> list[str]:
+    return list(next((row.top1 for row in rows if row.top1), {"action": []}))
+
+
+def _accuracy(row: Row, head: str) -> str:
+    mean, deviation = row.mean(head), row.deviation(head)
+    if mean is None:
+        return MISSING
+    return f"{100 * mean:.1f}" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _escape(text: str) -> str:
+    for character in "&%_#":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("<", "$<$").replace(MISSING, "--")

@@ -1,0 +1,89 @@
+"""One cell of the grid, in a process of its own: `python -m tdpn_core.ablation FOLDER GPUS`.
+
+The folder holds `cell.json`, what to run; beside the run's own files this leaves `result.json`. Standard input is a
+pipe that the parent holds open: when it closes, the parent is gone, and the run saves its state and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tdpn_core import startup_signals as starting
+from tdpn_core.errors import TdpnError
+from tdpn_core.files import write_json
+from tdpn_core.progress import Silent
+from tdpn_core.runs import CELL, LAST
+
+RESULT, LOG = "result.json", "log.txt"
+
+
+def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
+    """Train what `cell.json` says, or go on with it, and score the last weights on the validation split.
+
+    The last and not the best: the best epoch is chosen on the very clips that are scored here, which flatters a
+    setting whose accuracy swings.
+
+    Raises:
+        TdpnError: see `launch` and `evaluate`.
+    """
+    import numpy as np
+
+    from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.evaluation.evaluate import evaluate
+    from tdpn_core.evaluation.report import write_report
+    from tdpn_core.model.flops import cost
+    from tdpn_core.training.launch import launch
+
+    starting.end()
+    call: dict[str, Any] = json.loads((folder / CELL).read_text())
+    workers, begun = call.pop("workers"), (folder / LAST).exists()
+    data = Path(call.pop("data"))
+    lines = _Lines()
+    trained = launch(data=data, out=folder, gpus=gpus, workers=workers, resume=begun, progress=lines, **call)
+    evaluation = evaluate(folder / LAST, runtime=set_up(gpus), workers=workers, progress=lines)
+    write_report(evaluation)
+    price = cost(evaluation.config.model)
+    labelled = np.all([labels >= 0 for labels in evaluation.labels.values()], axis=0)
+    hits = {head: evaluation.probabilities[head].argmax(axis=1) == labels for head, labels in evaluation.labels.items()}
+    result = {
+        "ids": [name for name, known in zip(evaluation.ids, labelled, strict=True) if known],
+        "hits": {head: values[labelled].astype(int).tolist() for head, values in hits.items()},
+        "parameters": price.parameters,
+        "gmac": price.gmac["total"],
+        "clips_per_second": statistics.median(row["clips_per_second"] for row in trained.state.history),
+    }
+    write_json(folder / RESULT, result)
+    return result
+
+
+class _Lines(Silent):
+    """A listener whose lines go to the log."""
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _end_with_parent() -> None:
+    """When standard input closes the parent is gone: ask this process to stop."""
+    os.read(0, 1)  # not through sys.stdin, whose lock a blocked thread would hold when the interpreter ends
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a cell; the exit code is that of the command line."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        run_cell(Path(arguments[0]), int(arguments[1]))
+    except TdpnError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0

@@ -1,0 +1,1 @@
+"""Settings of a run: the schema, the recipes, and the recipe that fits itself to the data."""

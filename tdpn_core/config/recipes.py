@@ -1,0 +1,412 @@
+"""Named configurations: each is a function from a prepared data set to a whole `RunConfig`; `adjust` changes one.
+
+`configure` does both for a run. Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64); how they follow
+the batch is in `rates.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from tdpn_core.config.auto_recipe import Facts, explain, finetune, short_side
+from tdpn_core.config.families import FAMILIES, NEUTRAL
+from tdpn_core.config.learning_rate import BASES, describe_rate, scaled, usual
+from tdpn_core.config.schema import (
+    Arch,
+    DataConfig,
+    Modality,
+    ModelConfig,
+    ModelName,
+    RunConfig,
+    SamplingConfig,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
+from tdpn_core.config.setting_names import nearest_setting
+from tdpn_core.errors import ConfigError, UsageError
+
+Recipe = Callable[[DataConfig, Facts], RunConfig]
+"""From the data and what is known of its clips, the device and the start. All but `finetune` look at the data only, and
+`small` at the shape of the frames, which decides the scale of its test views."""
+
+
+NOTHING_KNOWN = Facts()
+
+
+def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """Dense 8x8 clips of 64 frames, 120 epochs, tested with 10x3 views.
+
+    The paper's tables use 32x2 (`--frames 32 --interval 2`), four times the cost, and print 78.9 top-1 for R50.
+    """
+    return RunConfig(
+        recipe="kinetics400",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="dense", interval=8, views="10x3"),
+        train=TrainConfig(epochs=120, milestones=(85, 105)),
+        data=data,
+    )
+
+
+def something_something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
+    return RunConfig(
+        recipe="something-something-v1",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="segments", views="2x3"),
+        train=TrainConfig(epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
+        data=data,
+    )
+
+
+def something_something_v2(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """As V1, in 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
+    v1 = something_something_v1(data)
+    return replace(v1, recipe="something-something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
+
+
+def epic_100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
+    return RunConfig(
+        recipe="epic-100",
+        model=ModelConfig(num_classes=class_counts(data)),
+        sampling=SamplingConfig(mode="segments", views="1x1"),
+        train=TrainConfig(epochs=80, milestones=(40, 60)),
+        data=data,
+    )
+
+
+def epic_55(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """As for EPIC-Kitchens-100, on the first edition."""
+    return replace(epic_100(data), recipe="epic-55")
+
+
+def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+    """A fixed preset for a CPU and few clips, from scratch: half-width R18 at 112 pixels, 8 segments over the clip.
+
+    For demonstrations, tests and comparisons, where two data sets must get the same settings; `finetune` trains the
+    same network on a CPU, and fits everything else to the data. The local module joins by the mean, since a branch that
+    starts at zero only delays a network without a past: on the demo's clips SGD with zero-initialised laterals stayed
+    at chance for ten epochs, where this reached nine in ten.
+    """
+    size = facts.asked.get("model.input_size", 112)
+    sampling = SamplingConfig(mode="segments", crop_area=(0.5, 1.0), side_crops="input")
+    return RunConfig(
+        recipe="small",
+        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=size, width=0.5, local_fusion="mean"),
+        sampling=replace(sampling, short_side=short_side(sampling, size, facts)),
+        train=TrainConfig(
+            epochs=30,
+            batch_size=16,
+            optimiser="adamw",
+            lr=usual("adamw", 16),
+            weight_decay=BASES["adamw"].weight_decay,
+            schedule="cosine",
+            milestones=(),
+            warmup_epochs=2,
+        ),
+        data=data,
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "kinetics400": kinetics400,
+    "something-something-v1": something_something_v1,
+    "something-something-v2": something_something_v2,
+    "epic-100": epic_100,
+    "epic-55": epic_55,
+    "finetune": finetune,
+    "small": small,
+}
+
+
+OWN_RECIPES = {
+    "kinetics400": "kinetics400",
+    "something-v1": "something-something-v1",
+    "something-v2": "something-something-v2",
+    "epic100": "epic-100",
+    "epic55": "epic-55",
+}
+"""Of data sets as `tdpn prep` calls them."""
+
+
+def choose(data: DataConfig) -> str:
+    """The recipe for a data set: its own where it has one, else `finetune`."""
+    return OWN_RECIPES.get(data.dataset, "finetune")
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UsageError: there is none; the message lists them.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe {name!r}", where="--recipe", hint=f"one of {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def class_counts(data: DataConfig) -> dict[str, int]:
+    """The number of classes of each head."""
+    return {head: len(names) for head, names in data.classes.items()}
+
+
+FLOW_DEVIATION = 0.226
+"""Of a byte of flow in [0, 1], as TSN takes it: the mean of ImageNet's."""
+
+
+OPTIONS: dict[str, str] = {
+    "model": "model.name",
+    "arch": "model.arch",
+    "modality": "model.modality",
+    "frames": "model.num_frames",
+    "interval": "sampling.interval",
+    "size": "model.input_size",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "accumulate": "train.accumulate",
+    "lr": "train.lr",
+    "compile": "train.compile",
+    "seed": "train.seed",
+    "views": "sampling.views",
+}
+"""The setting that each option of `adjust` is short for."""
+
+
+class Configured(NamedTuple):
+    """The settings of a run, and what its user should know of how they came about."""
+
+    config: RunConfig
+    notes: list[str]
+
+
+def configure(name: str, data: DataConfig, facts: Facts, **adjustments: Any) -> Configured:
+    """The settings of a run by the recipe `name` and the user's `adjustments`, which are those of `adjust`.
+
+    Raises:
+        UsageError: no such recipe, or a batch was asked for that is larger than the training clips.
+        ConfigError: a value that its field does not allow.
+    """
+    recipe = find(name)
+    first = adjust(_with_pixels(recipe(data, facts), facts), **adjustments)  # what was asked for, checked and typed
+    facts = replace(facts, asked={path: _get(first, path) for path in asked_paths(adjustments)})
+    own = _with_pixels(recipe(data, facts), facts)
+    config = adjust(own, **adjustments)
+    notes = explain(facts, config) if name == "finetune" else []
+    fitting, note = _fitting(config, facts)
+    return Configured(fitting, [*notes, *note, *_followed(own, fitting, facts)])
+
+
+def asked_paths(adjustments: Mapping[str, Any]) -> set[str]:
+    """The paths of the settings that `adjustments`, options of `adjust`, set themselves."""
+    given = {path for option, path in OPTIONS.items() if adjustments.get(option) is not None}
+    return given | set(adjustments.get("settings") or {})
+
+
+def _fitting(config: RunConfig, facts: Facts) -> tuple[RunConfig, list[str]]:
+    """`config` with a batch of at most all training clips, and the rate of that batch; with a line about it.
+
+    Raises:
+        UsageError: the user asked for a larger one.
+    """
+    train, clips = config.train, facts.clips
+    if not clips or train.batch_size <= clips:
+        return config, []
+    if "train.batch_size" in facts.asked:
+        what = f"a batch of {train.batch_size} clips is larger than the training set, {clips} clips"
+        raise UsageError(what, where="--batch-size", hint=f"choose {clips} at most; smaller ones learn in more steps")
+    lr = train.lr if "train.lr" in facts.asked else scaled(train.lr, train.optimiser, train.batch_size, clips)
+    note = f"batch {clips}, all training clips: the recipe's {train.batch_size} is more than there are"
+    cut = replace(train, batch_size=clips, accumulate=min(train.accumulate, clips), lr=lr)
+    return replace(config, train=cut), [note]
+
+
+def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
+    """A line for each setting that followed what the user asked for."""
+    before, after = own.train, config.train
+    if after.lr != before.lr and "train.lr" not in facts.asked:
+        recipes = f"the recipe's {before.lr:g} is for {before.optimiser} at batch {before.batch_size}"
+        yield f"{describe_rate(after)}: {recipes}"
+    if after.milestones != before.milestones and "train.milestones" not in facts.asked:
+        places = ", ".join(f"{milestone:g}" for milestone in after.milestones)
+        yield f"the rate drops after epochs {places} of {after.epochs}, in proportion"
+    if after.warmup_epochs != before.warmup_epochs and "train.warmup_epochs" not in facts.asked:
+        yield f"the rate rises over {after.warmup_epochs:g} of {after.epochs} epochs"
+
+
+def _with_pixels(config: RunConfig, facts: Facts) -> RunConfig:
+    """`config` with pixels normalised as those were that the weights to start from know."""
+    if facts.pixels is None:
+        return config
+    return replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
+
+
+def adjust(
+    config: RunConfig,
+    *,
+    model: ModelName | None = None,
+    arch: Arch | None = None,
+    modality: Modality | None = None,
+    frames: int | None = None,
+    interval: int | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int | None = None,
+    lr: float | None = None,
+    compile: bool | None = None,
+    seed: int | None = None,
+    views: str | None = None,
+    settings: dict[str, str] | None = None,
+) -> RunConfig:
+    """`config` with what the user asked for; None leaves a value as it is.
+
+    `settings` sets any field by its path, `{"model.flow": "parallel"}`, and goes before an option for the same field.
+    What was not asked for follows what was, however that was set: the learning rate follows batch and optimiser
+    (`rates.py`), milestones and warm-up the epochs, the short side the size; a changed model is `with_model`'s.
+
+    Raises:
+        ConfigError: a value that its field does not allow.
+    """
+    before = config if model is None else with_model(config, model)
+    network = replace(before.model, **_given(arch=arch, num_frames=frames, input_size=size))
+    sampling = replace(before.sampling, **_given(interval=interval, views=views))
+    given = _given(epochs=epochs, accumulate=accumulate, lr=lr, compile=compile, seed=seed)
+    if batch_size is not None:  # together: a batch must have as many clips as parts
+        given |= {
+            "batch_size": batch_size,
+            "accumulate": given.get("accumulate", min(batch_size, before.train.accumulate)),
+        }
+    changed = replace(before, model=network, sampling=sampling, train=replace(before.train, **given))
+    changed = changed if modality is None else with_modality(changed, modality)
+    changed = set_fields(changed, settings) if settings else changed
+    options = {"size": size, "lr": lr, "settings": settings}
+    return _consistent(before, changed, asked_paths(options))
+
+
+def _consistent(before: RunConfig, after: RunConfig, asked: set[str]) -> RunConfig:
+    """`after`, what the user made of `before`, with what depends on changed settings and was not `asked` for."""
+    train = _with_rate(before.train, _with_epochs(before.train, after.train, asked), asked)
+    sampling, size = after.sampling, after.model.input_size
+    if size != before.model.input_size and "sampling.short_side" not in asked:
+        sampling = replace(sampling, short_side=round(sampling.short_side * size / before.model.input_size))
+    return replace(after, sampling=sampling, train=train)
+
+
+def _with_rate(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
+    """The rate follows the batch; another optimiser has its own rate and weight decay."""
+    if after.optimiser != before.optimiser:
+        rate, decay = usual(after.optimiser, after.batch_size), BASES[after.optimiser].weight_decay
+        return replace(
+            after,
+            lr=after.lr if "train.lr" in asked else rate,
+            weight_decay=after.weight_decay if "train.weight_decay" in asked else decay,
+        )
+    if "train.lr" in asked:
+        return after
+    return replace(after, lr=scaled(after.lr, after.optimiser, before.batch_size, after.batch_size))
+
+
+def _with_epochs(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
+    """Milestones keep their share of the run, within an epoch where need be; the warm-up is a quarter at most.
+
+    Raises:
+        ConfigError: milestones that were asked for do not rise, or are not within the run.
+    """
+    if "train.milestones" in asked and after.schedule == "step":
+        ends = (0.0, *after.milestones, float(after.epochs))
+        if any(first >= second for first, second in pairwise(ends)):
+            what = f"milestones must rise between 0 and the {after.epochs} epochs, not {after.milestones}"
+            raise ConfigError(what, where="train.milestones")
+    if after.epochs == before.epochs:
+        return after
+    if "train.milestones" not in asked:
+        share = after.epochs / before.epochs
+        after = replace(after, milestones=tuple(round(milestone * share, 3) for milestone in after.milestones))
+    if "train.warmup_epochs" not in asked:
+        after = replace(after, warmup_epochs=min(after.warmup_epochs, after.epochs / 4))
+    return after
+
+
+def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
+    """`config` for RGB or for optical flow, which is normalised otherwise and has no colours to be changed.
+
+    Flow has TSN's deviation, and in the Inception I3D its authors' range of -1..1.
+
+    Raises:
+        ConfigError: the data is of the other one.
+    """
+    packed = config.data.encoding.get("modality", "rgb")
+    if modality != packed:
+        hint = "tdpn prep --flow packs optical flow" if modality == "flow" else "prepare the data without --flow"
+        raise ConfigError(
+            f"--modality {modality}, but the data is packed as {packed}", where=config.data.path, hint=hint
+        )
+    sampling, network = config.sampling, replace(config.model, modality=modality)
+    if modality == "flow":
+        plain = replace(sampling, colour=(0.0, 0.0, 0.0, 0.0), randaugment=0, erasing=0.0)
+        deviation = 0.5 if network.arch == "inception" else FLOW_DEVIATION
+        sampling = replace(plain, mean=(0.5, 0.5, 0.5), std=(deviation, deviation, deviation))
+    return replace(config, model=network, sampling=sampling)
+
+
+def with_model(config: RunConfig, name: ModelName) -> RunConfig:
+    """`config` with another family of networks, built and sampled as that usually is.
+
+    What the recipe chose otherwise than its own family does is kept where the other family has it, too. A dense clip
+    keeps its length in time: 8x8 frames become SlowFast's 32x2.
+    """
+    old, sampling, family = config.model, config.sampling, FAMILIES[name]
+    if name == old.name:
+        return config
+    usual = ModelConfig(name=old.name)
+    chosen = {field: value for field, value in vars(old).items() if value != getattr(usual, field)}
+    kept = {field: value for field, value in chosen.items() if field not in NEUTRAL or field in family.settings}
+    if old.arch not in family.archs:
+        kept.pop("arch", None)
+    network = ModelConfig(**{**kept, "name": name})
+    interval = max(1, sampling.interval * old.num_frames // network.num_frames)
+    return replace(
+        config, model=network, sampling=replace(sampling, interval=interval, mode=family.sampling or sampling.mode)
+    )
+
+
+def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:
+    """`config` with fields set by their path, `{"model.temporal": "none,none,local,local"}`.
+
+    Raises:
+        ConfigError: no such field, or a value of another type; the message names both.
+    """
+    values = to_dict(config)
+    for path, text in settings.items():
+        section, _, field = path.partition(".")
+        if section not in ("model", "sampling", "train") or field not in values[section]:
+            raise ConfigError(f"no setting {path!r}", where="--set", hint=nearest_setting(path))
+        values[section][field] = _parsed(text, like=values[section][field])
+    return from_dict(RunConfig, values)
+
+
+def _get(config: RunConfig, path: str) -> Any:
+    section, _, field = path.partition(".")
+    return getattr(getattr(config, section), field)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parsed(text: str, *, like: object) -> object:
+    if isinstance(like, (list, tuple)) or "," in text:
+        return [_value(part.strip()) for part in text.split(",") if part.strip()]
+    return _value(text)
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,596 @@
+"""List files: a clip a line, in the dialects of the field's code bases.
+
+`list_file` tells which fields of a line are path, numbers, class name and split. What the numbers behind the path of a
+list without a header mean is told by how many there are, and by a look at the clips:
+
+- `path`;
+- `path label`, and `path,class name`;
+- `path count label` (TSN and those after it; for a video the count means nothing), `path 0 -1` (unlabelled),
+  `path start count` where the folders' sizes say so (VideoMAE V2's pre-training);
+- `path first last label`, or `path offset count label` (mmaction2);
+- `path first last verb noun`;
+- a frame a line, under the header `original_vido_id video_id frame_id path labels` (PySlowFast; the typo is real).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from tdpn_core.datasets.annotation_io import encoding_of, fault, read_fields, read_lines
+from tdpn_core.datasets.class_names import read_class_list
+from tdpn_core.datasets.clip_table import (
+    FRAMES,
+    HEAD,
+    SPLITS,
+    UNLABELLED,
+    VIDEO,
+    Dataset,
+    Rows,
+    Source,
+    Tally,
+    make_dataset,
+)
+from tdpn_core.datasets.columns import LABEL, SPLIT
+from tdpn_core.datasets.folder import set_aside
+from tdpn_core.datasets.list_grammar import LARGEST_CLASS, MOST_NUMBERS, Grammar, Line, ListFile, grammar_of
+from tdpn_core.datasets.media_index import Sources
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suffix
+from tdpn_core.datasets.spelling import unify
+from tdpn_core.datasets.splits import split_of_file, split_of_folder
+from tdpn_core.datasets.understanding import OddLine, Reading
+from tdpn_core.errors import DatasetError
+from tdpn_core.video.source import parts_of
+
+_SPLIT_NUMBER = re.compile(r"(?:split|list)_?0?([123])(?!\d)", re.IGNORECASE)
+_CLASS_FILE = re.compile(
+    r"(?:.*[_-])?(?:classes|class[_-]?list|class[_-]?names|classind|category|categories|categroies|labels?|label[_-]?list|"
+    r"label[_-]?map(?:[_-]\w+)?|labels[_-]to[_-]id)\.(?:txt|csv|json|list)", re.IGNORECASE,
+)  # fmt: skip
+_ENDINGS = (".txt", ".csv", ".list", ".tsv")
+_SAMPLE = 500  # lines that tell what numbers mean
+_LOOKED_AT = 20  # clips of these that are looked for on disk
+_FRAME_HEADER = ("original_vido_id", "video_id", "frame_id", "path", "labels")
+_FRAME_COLUMNS = {"clip": "original_vido_id", "path": "path", "label": "labels"}
+
+
+def find_lists(found: Found, texts: list[Path], options: DatasetOptions) -> list[Path]:
+    """The list files: those of the splits, else one whose own column states the split, else a lone one that was named.
+
+    The split of a list stands in its name, or else in that of a folder it lies in. Files that nobody named must name
+    clips that are on disk. Of several for one split, that of `options.split` is taken, then that of the wanted sources.
+
+    Raises:
+        DatasetError: several files could be the list of one split.
+    """
+    return [path for path, _, _ in _find_lists(found, texts, options, _Finder(found, options))]
+
+
+_List = tuple[Path, str | None, Grammar | None]
+"""A list file, the split that its name states, and its grammar; None: a frame a line."""
+
+
+def _find_lists(found: Found, texts: list[Path], options: DatasetOptions, finder: _Finder) -> list[_List]:
+    named = options.annotation_paths()
+    by_split: dict[str, list[_List]] = {}
+    own_splits: list[_List] = []
+    loose: list[_List] = []
+    for path in texts:
+        if path.suffix.lower() not in _ENDINGS or (one := _as_list(path, found, path in named, finder)) is None:
+            continue
+        _, split, grammar = one
+        if split:
+            by_split.setdefault(split, []).append(one)
+        elif grammar and SPLIT in grammar.columns:
+            own_splits.append(one)
+        elif (path in named and len(named) == 1) or (grammar and grammar.header and LABEL in grammar.columns):
+            loose.append(one)
+    if by_split:
+        return [one for split in SPLITS if split in by_split for one in _one(by_split[split], split, options)]
+    if own_splits:
+        return _one(own_splits, "entire", options)
+    return _one(loose, "entire", options) if loose else []
+
+
+def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List | None:
+    """A file as a list of clips, of which some are on disk if nobody named it; None: something else."""
+    class_file = _CLASS_FILE.fullmatch(path.name) is not None
+    split = split_of_file(path.stem) or next(
+        (split for folder in _folders_of(path, found.root) if (split := split_of_folder(folder))), None
+    )
+    try:
+        if _is_frame_list(path):
+            return path, split, None
+        grammar = grammar_of(path, lambda written: finder.find(written, path) is not None)
+        if class_file and not grammar.header:
+            return None
+        if is_named and not class_file:
+            return path, split, grammar
+        sample = islice(ListFile(path, grammar, split, segments=False).lines(), _LOOKED_AT)
+        return (path, split, grammar) if any(finder.find(line.path, path) for line in sample) else None
+    except DatasetError:
+        if is_named and not class_file:
+            raise
+        return None  # some other file
+
+
+def _folders_of(path: Path, root: Path) -> Iterator[str]:
+    """The folders that a file lies in, the innermost first, up to the root."""
+    if path.is_relative_to(root):
+        yield from reversed(path.relative_to(root).parts[:-1])
+
+
+def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the clips that list files name.
+
+    Raises:
+        DatasetError: no lists, several for one split, no clips, or a fault in a list.
+    """
+    finder, tally = _Finder(found, options), Tally()
+    lists = _find_lists(found, texts, options, finder)
+    if not lists:
+        hint = "expected train and val lists (train.txt, val.list, …) under the root; else name them with --annotations"
+        raise DatasetError("no list files whose clips are on disk", where=found.root, hint=hint)
+    files = [ListFile(path, grammar, split, segments=not options.ignore_segments)
+             for path, split, grammar in lists if grammar]  # fmt: skip
+    four = any(file.grammar.numbers == MOST_NUMBERS for file in files)
+    heads = ["verb", "noun"] if four else [HEAD]
+    class_of, by_name, notes = _named_classes(files)
+    label_of = {name: label for label, name in enumerate(by_name)}
+    builder = _Builder(heads, finder, tally, apart=len({path.parent for path, *_ in lists}) > 1)
+    meanings = {
+        numbers: _meaning([file for file in files if file.grammar.numbers == numbers], finder)
+        for numbers in {file.grammar.numbers for file in files}
+    }
+    for file in files:
+        builder.add_list(file, meanings[file.grammar.numbers], {one: label_of[name] for one, name in class_of.items()})
+    for path, split, grammar in lists:
+        if grammar is None:
+            builder.add_frame_list(path, split or "train")
+    paths = [path for path, *_ in lists]
+    names = _class_names(
+        builder, by_name, [*texts, *_beside(paths), *(found.root / text for text in found.texts)], options
+    )
+    used = [*paths, *([names.file] if names.file else [])]
+    odd = tuple(line for file in files for line in file.odd)
+    notes = (
+        found.notes(used) + _encodings(paths) + notes + tally.notes() + finder.notes() + names.notes + _oddities(files)
+    )
+    if options.ignore_segments:
+        notes += _segments_ignored(files)
+    rows, listed = builder.rows, builder.listed
+    del builder, finder  # as large as the table
+    if not len(rows):
+        hint = "; ".join([*notes, f"paths are looked for below {found.root} and beside the lists"])
+        raise DatasetError("not one clip of the lists is on disk", where=found.root, hint=hint)
+    main = names.classes[heads[0]]
+    labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
+    groups = set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
+    drawn = {clip: groups[row] for row, clip in enumerate(rows.ids) if row in groups}
+    return make_dataset(
+        "list",
+        found.root,
+        rows,
+        names.classes,
+        reading=_reading(lists, files, used, odd),
+        label_order=names.order,
+        notes=notes,
+        listed=listed,
+        groups=drawn,
+        seed=options.seed,
+    )
+
+
+def _reading(lists: list[_List], files: list[ListFile], used: list[Path], odd: tuple[OddLine, ...]) -> Reading:
+    columns: dict[str, str] = {}
+    for file in files:
+        for role, column in file.grammar.columns_used().items():
+            columns.setdefault(role, column)
+    ignored = dict.fromkeys(name for file in files for name in file.grammar.columns_ignored())
+    if not files:
+        columns = dict(_FRAME_COLUMNS)
+    layout = "list files with a header" if any(file.grammar.header for file in files) else "list files"
+    if any(grammar is None for *_, grammar in lists):
+        layout = "list files: a frame a line"
+    return Reading(layout, tuple(used), columns, tuple(ignored), odd)
+
+
+def _encodings(paths: Iterable[Path]) -> list[str]:
+    encodings = {path: encoding_of(path) for path in paths}
+    return [f"{path.name} is read as {encoding}: check the names" for path, encoding in encodings.items()
+            if encoding in ("cp1252", "latin-1")]  # fmt: skip
+
+
+def _oddities(files: list[ListFile]) -> list[str]:
+    return [f"{file.path.name}: {file.odd_count} lines are left out: "
+            + "; ".join(f"line {odd.line} {odd.reason.removesuffix(', left out')}: {odd.text}" for odd in file.odd[:3])
+            for file in files if file.odd_count]  # fmt: skip
+
+
+def _segments_ignored(files: list[ListFile]) -> list[str]:
+    columns = {
+        role: name for file in files for role, name in file.grammar.columns_used().items() if role in ("start", "end")
+    }
+    what = " and ".join(columns.values())
+    return [f"{what} are ignored: entire videos are packed, not the parts that they give"] if columns else []
+
+
+def _named_classes(files: list[ListFile]) -> tuple[dict[str, str], list[str], list[str]]:
+    """(class of each spelling, sorted classes, notes) of lists that give classes by name.
+
+    Raises:
+        DatasetError: one list has names and another numbers.
+    """
+    by_name = [file for file in files if file.by_name]
+    numbered = [file for file in files if not file.by_name and (LABEL in file.grammar.columns or file.grammar.numbers)]
+    if by_name and numbered:
+        what = f"labels are names, but those of {numbered[0].path.name} are numbers"
+        raise DatasetError(what, where=by_name[0].path, hint="give both lists the same kind of label")
+    met: dict[str, set[str]] = {}
+    for file in by_name:
+        for line in file.lines():
+            if line.label is not None:
+                met.setdefault(line.label, set()).add(line.split or file.split or "train")
+    class_of, notes = unify(met)
+    return class_of, sorted(set(class_of.values())), notes
+
+
+# --- which files
+
+
+def _one(lists: list[_List], split: str, options: DatasetOptions) -> list[_List]:
+    """The list of a split among several; all of them where they lie in folders of their own splits."""
+    if len(lists) > 1:
+        numbered = [one for one in lists if (m := _SPLIT_NUMBER.search(one[0].stem)) and int(m[1]) == options.split]
+        lists = numbered or lists
+    if len(lists) > 1:
+        word = "frame" if options.sources == "frames" else "video"
+        lists = [one for one in lists if word in one[0].stem.lower()] or lists
+    if len(lists) > 1 and len({path.read_bytes() for path, *_ in lists}) > 1:
+        names = ", ".join(path.name for path, *_ in lists[:4])
+        raise DatasetError(f"{len(lists)} lists could be the {split} split: {names}", hint="name those to read")
+    return lists[:1]
+
+
+def _is_frame_list(path: Path) -> bool:
+    first = next((text for _, text in read_lines(path)), "")
+    return tuple(first.split()) == _FRAME_HEADER
+
+
+# --- from lines to rows
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Which pictures of a source a line means, and their labels."""
+
+    first: int
+    last: int | None
+    """None: the last there is."""
+
+    labels: tuple[int, ...]
+    relative: bool = True
+    """Counted from the first picture there is, whatever its number; else numbers as in the names."""
+
+
+class _Builder:
+    """Rows from lines, and where each label was met first."""
+
+    def __init__(self, heads: list[str], finder: _Finder, tally: Tally, *, apart: bool) -> None:
+        """Start without rows; `apart`: the lists are in several folders, so that what they write is no id."""
+        self.rows = Rows(heads)
+        self.met: dict[tuple[str, int], tuple[Path, int]] = {}
+        self.names: dict[int, tuple[str, Path, int]] = {}
+        """Class names that stand beside the numbers, and where."""
+
+        self.listed: set[str] = set()
+        self._finder = finder
+        self._tally = tally
+        self._apart = apart
+
+    def add_list(self, file: ListFile, meaning: _Meaning, label_of: dict[str, int]) -> None:
+        """Add the clips of a list that are on disk."""
+        path, numbers = file.path, file.grammar.numbers
+        for line in file.lines():
+            split = line.split or file.split or "train"
+            if line.label is not None and not line.values:
+                part = _Part(0, None, (label_of[line.label],))
+            else:
+                part = meaning(line)
+                self._name(path, line)
+            self.listed.add(split)
+            source = self._finder.find(line.path, path, split)
+            clip = line.path.removeprefix("./")
+            if source is None and self._apart:
+                clip = self._finder.place(clip, path)
+            elif source is not None and (self._apart or line.path.startswith("/") or "\\" in line.path):
+                clip = source.source
+            if numbers >= 3:
+                clip = f"{clip}:{line.values[0]}-{line.values[1]}"
+            if source is None:
+                self._met(path, line.number, part.labels)
+                self._lack(clip, split, line.path)
+                continue
+            if source.kind == VIDEO and (part.first > 1 or numbers == MOST_NUMBERS):
+                what = "a part of a video is given in frames, whose rate is not known"
+                raise fault(path, line.number, what, line.path, hint="lists of parts are for folders of pictures")
+            if clip == source.source:
+                clip = source.source  # one string, not two that are equal
+            self._add(clip, split, part, source, path, line.number)
+
+    def _name(self, path: Path, line: Line) -> None:
+        """Note the class name beside a number."""
+        if line.label is None:
+            return
+        known, where, first = self.names.setdefault(line.values[-1], (line.label, path, line.number))
+        if known != line.label:
+            what = f"class {line.values[-1]} is {known!r} in line {first} of {where.name}"
+            raise fault(path, line.number, what, line.label, "a number has one name")
+
+    def add_frame_list(self, path: Path, split: str) -> None:
+        """Add the clips of a list that has a line a frame, in order."""
+        for line, clip, folder, pattern, part in _frame_clips(path):
+            source = self._finder.find(folder, path, split)
+            self.listed.add(split)
+            if source is None:
+                self._met(path, line, part.labels)
+                self._lack(clip, split, clip)
+            else:
+                self._add(clip, split, part, replace(source, pattern=pattern), path, line)
+
+    def _lack(self, clip: str, split: str, example: str) -> None:
+        if self.rows.lack(clip, split):
+            self._tally.add(f"{split} clips of the list are not on disk", example)
+
+    def _met(self, path: Path, line: int, labels: tuple[int, ...]) -> None:
+        for head, label in zip(self.rows.heads, labels, strict=False):
+            if not UNLABELLED <= label < LARGEST_CLASS:
+                raise fault(path, line, "is no label", label)
+            self.met.setdefault((head, label), (path, line))
+
+    def _add(self, clip: str, split: str, part: _Part, source: Source, path: Path, line: int) -> None:
+        labels = part.labels + (UNLABELLED,) * (len(self.rows.heads) - len(part.labels))
+        self._met(path, line, labels)
+        if clip in self.rows:
+            if self.rows.labels(clip) != labels:
+                raise fault(path, line, "clip is there twice, with two labels", clip)
+            same = self.rows.split(clip) == split
+            self._tally.add("clips appear more than once and are taken once" if same else
+                            "clips are in two splits and taken in the first", clip)  # fmt: skip
+        elif source.kind == VIDEO:
+            self.rows.add(clip, split, labels, source)
+        else:
+            base = source.first if part.relative else 0
+            last = -1 if part.last is None else base + part.last
+            self.rows.add(clip, split, labels, source, first=base + part.first, last=last)
+
+
+_Meaning = Callable[[Line], _Part]
+
+
+def _meaning(files: list[ListFile], finder: _Finder) -> _Meaning:
+    """What the numbers of a line mean in these lists, which have the same count of them."""
+    numbers = files[0].grammar.numbers
+    if numbers < 2:
+        return lambda line: _Part(0, None, line.values or (UNLABELLED,))
+    sample = [(file.path, line) for file in files for line in islice(file.lines(), _SAMPLE)]
+    starts = [line.values[0] for _, line in sample]
+    if numbers == 2:
+        if all(line.values[1] == -1 for _, line in sample):  # path start total, of whole videos
+            return lambda line: _Part(0, None, (UNLABELLED,))
+        if set(starts) <= {0, 1} and finder.agree(sample, lambda line: line.values[1]):
+            return lambda line: _Part(0, line.values[1] - 1, (UNLABELLED,))
+        return lambda line: _Part(0, line.values[0] - 1 if line.values[0] > 0 else None, line.values[1:])
+    counted = numbers == 3 and (
+        any(line.values[1] < line.values[0] for _, line in sample)
+        or (
+            not finder.agree(sample, lambda line: line.values[1] - min(starts) + 1)
+            and finder.agree(sample, lambda line: line.values[0] + line.values[1])
+        )
+    )
+    if counted:
+        return lambda line: _Part(line.values[0], line.values[0] + line.values[1] - 1, line.values[2:])
+    relative = 0 in starts  # counted from 0, whatever the first picture is called
+    return lambda line: _Part(line.values[0], line.values[1], line.values[2:], relative=relative)
+
+
+def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
+    """(line, clip, folder, pattern, frames) of a list that has a line a frame."""
+    began: tuple[int, str, str, tuple[str, str], int, int, tuple[int, ...]] | None = None
+    last = 0
+
+    def closed() -> Iterator[tuple[int, str, str, str, _Part]]:
+        if began:
+            line, clip, folder, (before, after), width, first, labels = began
+            pattern = f"{before.replace('%', '%%')}%0{width}d{after}"
+            yield line, clip, folder, pattern, _Part(first, last, labels, relative=False)
+
+    lines = read_fields(path, " ")
+    next(lines, None)
+    for number, fields in lines:
+        if len(fields) < len(_FRAME_HEADER) - 1:
+            raise fault(path, number, f"is not {' '.join(_FRAME_HEADER)}", " ".join(fields))
+        clip, _, _, frame, *rest = fields
+        match = PICTURE.fullmatch(name_of(frame))
+        if not match:
+            raise fault(path, number, "is no numbered picture", frame)
+        if began is None or clip != began[1]:
+            yield from closed()
+            labels = (int(rest[0]),) if rest and rest[0].isdecimal() else (UNLABELLED,)
+            series, width = (match[1], match[3]), len(match[2])
+            began = (number, clip, frame.rpartition("/")[0], series, width, int(match[2]), labels)
+        elif int(match[2]) != last + 1:
+            raise fault(path, number, f"frame {last + 1} of {clip} is missing before this one", frame)
+        last = int(match[2])
+    yield from closed()
+
+
+class _Finder:
+    """The source of a path as a list writes it: relative to the root, to the list, or to a folder that is not known."""
+
+    def __init__(self, found: Found, options: DatasetOptions) -> None:
+        self._root = found.root
+        self._sources = Sources(found, options.sources, key=lambda _, name: _composed(name))
+
+    def find(self, written: str, path: Path, split: str | None = None) -> Source | None:
+        """The source of `written` in the list `path`.
+
+        A path of which only the last parts are there counts as found if these tell the clip.
+        """
+        if "\\" in written and not (path.parent / written).exists():
+            written = written.replace("\\", "/")  # written on Windows
+        wanted = _composed(written.removeprefix("./").rstrip("/"))
+        name = name_of(wanted)
+        ending = suffix(name)
+        key = name[: -len(ending)] if ending in VIDEO_SUFFIXES or ending == ".tar" else name
+        paths = self._sources.paths(key)
+        if not paths:
+            return self._outside(written, path)
+        bare = wanted[: len(wanted) - len(name)] + key
+        places = [_composed(_relative(self._root, path.parent / bare)), bare.removeprefix(f"{self._root}/")]
+        tails = {one: _composed(self._without_ending(one)) for one in paths}
+        exact = [one for one in paths if tails[one] in places]
+        if not exact:
+            near = [
+                one for one in paths if f"/{tails[one]}".endswith(f"/{bare}") or f"/{bare}".endswith(f"/{tails[one]}")
+            ]
+            own = [one for one in near if split and f"/{split}" in f"/{one.replace('_', '/')}"]
+            exact = own or near
+            if not exact and len(paths) == 1 and "/" not in bare:
+                exact = paths
+            if not exact:
+                parts = bare.split("/")
+                exact = [one for one in paths if tails[one].split("/")[-2:] == parts[-2:]]
+        same = [one for one in exact if suffix(one) == ending] or exact
+        return self._sources.find(key, lambda one: one == same[0]) if same else self._outside(written, path)
+
+    def place(self, written: str, path: Path) -> str:
+        """Where a clip that is not on disk would be."""
+        return _relative(self._root, path.parent / written)
+
+    def agree(self, sample: list[tuple[Path, Line]], count: Callable[[Line], int]) -> bool:
+        """Whether the folders of the sampled lines hold as many pictures as `count` says."""
+        looked = 0
+        for path, line in sample:
+            source = self.find(line.path, path)
+            if source is None or source.kind != FRAMES:
+                continue
+            head, ending = parts_of(source.pattern)
+            folder = self._root / source.source
+            pictures = sum(one.name.startswith(head) and one.name.endswith(ending) for one in folder.iterdir())
+            if pictures != count(line):
+                return False
+            looked += 1
+            if looked == _LOOKED_AT:
+                break
+        return looked > 0
+
+    def notes(self) -> list[str]:
+        """What is on disk and not in the lists."""
+        return self._sources.notes()
+
+    def _outside(self, written: str, path: Path) -> Source | None:
+        """A path that leads out of the root, or to a file that the scan did not take for a clip."""
+        if not written:
+            return None
+        for base in (path.parent, self._root):
+            place = base / written
+            try:
+                if place.is_file() and suffix(place.name) in VIDEO_SUFFIXES:
+                    return self._sources.describe(_relative(self._root, place), VIDEO)
+                if place.is_dir():
+                    return self._sources.describe(_relative(self._root, place), FRAMES)
+            except OSError:  # a line that is too long for a path
+                return None
+        return None
+
+    @staticmethod
+    def _without_ending(path: str) -> str:
+        ending = suffix(path)
+        return path[: -len(ending)] if ending in VIDEO_SUFFIXES or ending == ".tar" else path
+
+
+def _composed(text: str) -> str:
+    """Unicode's composed form: lists and file systems differ in it."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _relative(root: Path, place: Path) -> str:
+    """A path relative to the root, or absolute where it lies outside."""
+    if ".." in place.parts:
+        root, place = root.resolve(), place.resolve()
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else str(place.absolute())
+
+
+# --- class names
+
+
+@dataclass(frozen=True)
+class _Names:
+    classes: dict[str, list[str]]
+    order: str
+    file: Path | None
+    notes: list[str]
+
+
+def _beside(lists: list[Path]) -> list[Path]:
+    return sorted({path for one in lists for path in one.parent.iterdir() if path.is_file()})
+
+
+def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], options: DatasetOptions) -> _Names:
+    """The names of the classes: the list's own, those of a class file, or else their numbers."""
+    heads = builder.rows.heads
+    if by_name:
+        return _Names({HEAD: by_name}, "sorted", None, [])
+    most = {head: max((label for one, label in builder.met if one == head), default=-1) for head in heads}
+    numbers = {head: [str(label) for label in range(count + 1)] for head, count in most.items()}
+    if len(heads) > 1:
+        return _Names(numbers, "numbers", None, ["the classes of the list have no names"])
+    if builder.names and not options.class_list:
+        return _beside_numbers(builder.names, numbers[HEAD])
+    if options.class_list:
+        given = read_class_list(options.class_list)
+        _check(given, options.class_list, most[HEAD], builder)
+        return _Names({HEAD: given}, f"list {options.class_list.name}", options.class_list, [])
+    files = {path.resolve(): path for path in texts if _CLASS_FILE.fullmatch(path.name)}
+    read, notes = {}, []
+    for path in files.values():
+        try:
+            read[path] = read_class_list(path)
+        except DatasetError as error:
+            notes.append(f"{path.name} gives the classes no names: {error.what}")
+    if len(read) > 1:  # those of other data sets lie about
+        read = {path: names for path, names in read.items() if len(names) > most[HEAD]}
+    if len({tuple(names) for names in read.values()}) > 1:
+        notes.append(
+            f"{', '.join(path.name for path in read)} name the classes differently: give one as the class list"
+        )
+        read = {}
+    if not read:
+        return _Names(numbers, "numbers", None, [*notes, "the classes of the list have no names"])
+    path, names = next(iter(read.items()))
+    _check(names, path, most[HEAD], builder)
+    return _Names({HEAD: names}, "file", path, [*notes, f"classes are named by {path.name}"])
+
+
+def _beside_numbers(named: dict[int, tuple[str, Path, int]], numbers: list[str]) -> _Names:
+    """The names that stand in the list beside the numbers; a number without one stays a number."""
+    numbers_of: dict[str, int] = {}
+    for number, (name, path, line) in sorted(named.items()):
+        if (other := numbers_of.setdefault(name, number)) != number:
+            raise fault(path, line, f"names class {number} as class {other} is named", name, "a name has one number")
+    names = [named[number][0] if number in named else text for number, text in enumerate(numbers)]
+    return _Names({HEAD: names}, "file", None, ["classes are named by the column beside their numbers"])
+
+
+def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:
+    """Raise for a label that the class file does not have."""
+    if most >= len(names):
+        path, line = builder.met[HEAD, most]
+        hint = "do its labels count from 1? UCF101's own lists are read as ucf101" if most == len(names) else None
+        raise fault(path, line, f"label is not one of the {len(names)} of {file.name}", most, hint)

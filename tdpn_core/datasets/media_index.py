@@ -1,0 +1,180 @@
+"""The file, folder or tar of a clip that an annotation names, and the names of the pictures in it."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+from tdpn_core.datasets.clip_table import FRAMES, TAR, VIDEO, Source
+from tdpn_core.datasets.options import SourceChoice
+from tdpn_core.datasets.scan import PICTURE, Found, name_of, stem
+
+_LOOKED_AT = 3  # folders of pictures beside one another; where they agree, so do all
+_MEMBERS = 64  # of a tar, where the name of its pictures is all that is wanted
+_NOT_RGB = re.compile(r"(?:flow|flow_?[xyuv]|[xyuv])[_-]?", re.IGNORECASE)
+_FALLBACK = ("%05d.jpg", 1)  # of a folder that is empty, whose decoding will say so
+_ORDER = {"auto": (VIDEO, FRAMES, TAR), "videos": (VIDEO,), "frames": (FRAMES, TAR)}
+
+
+class Sources:
+    """What was found, by a key of its path: the stem, unless `key` says otherwise.
+
+    A key that belongs to several paths of one kind is theirs in sorted order.
+    """
+
+    def __init__(
+        self,
+        found: Found,
+        choice: SourceChoice = "auto",
+        *,
+        key: Callable[[str, str], str | None] = lambda path, name: name,
+        whole_tars: bool = True,
+    ) -> None:
+        """Index what was found.
+
+        Args:
+            found: the paths.
+            choice: which kinds of source to take, in which order.
+            key: of a path and its last part without suffix; None where it is no clip.
+            whole_tars: whether the first picture of a tar matters, so that all its names are read.
+        """
+        self._names = PictureNames(found.root, whole_tars=whole_tars)
+        self._kinds: dict[str, dict[str, str]] = {}
+        self._more: dict[tuple[str, str], list[str]] = {}
+        self._used: set[str] = set()
+        self._taken: set[str] = set()  # paths whose key others share
+        paths = {VIDEO: found.videos, FRAMES: found.folders, TAR: found.tars}
+        self.left_out = sum(len(paths[kind]) for kind in paths if kind not in _ORDER[choice])
+        for kind in _ORDER[choice]:
+            self._kinds[kind] = self._index(kind, paths[kind], key)
+
+    def _index(self, kind: str, paths: Iterable[str], key: Callable[[str, str], str | None]) -> dict[str, str]:
+        index: dict[str, str] = {}
+        for path in paths:
+            name = key(path, name_of(path) if kind == FRAMES else stem(path))
+            if name is None:
+                continue
+            if index.setdefault(name, path) is not path:
+                self._more.setdefault((kind, name), []).append(path)
+        return index
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kinds.values())) + sum(map(len, self._more.values()))
+
+    def paths(self, name: str) -> list[str]:
+        """Every path of a key, videos before frames."""
+        return [path for kind in self._kinds for path in self._of(kind, name)]
+
+    def find(self, name: str, prefer: Callable[[str], bool] | None = None) -> Source | None:
+        """What to read for a key; among several of one kind, the first that is preferred."""
+        for kind in self._kinds:
+            paths = self._of(kind, name)
+            if paths:
+                path = next(filter(prefer, paths), paths[0]) if prefer and len(paths) > 1 else paths[0]
+                self._used.add(name)
+                if len(paths) > 1:
+                    self._taken.add(path)
+                return self.describe(path, kind)
+        return None
+
+    def describe(self, path: str, kind: str) -> Source:
+        """A path as the table has it."""
+        if kind == VIDEO:
+            return Source(path, kind)
+        pattern, first = self._names.of(path, kind)
+        return Source(path, kind, pattern, first)
+
+    def unused(self) -> list[str]:
+        """Keys that no clip asked for."""
+        left = sorted(name for index in self._kinds.values() for name in index if name not in self._used)
+        return [name for row, name in enumerate(left) if row == 0 or name != left[row - 1]]
+
+    def notes(self) -> list[str]:
+        """What was found and is not used, in words."""
+        lines = []
+        unused = self.unused()
+        if unused:
+            lines.append(f"{len(unused)} clips on disk are in no annotation file ({unused[0]!r} for one)")
+        return lines + self.left()
+
+    def left(self) -> list[str]:
+        """The part of `notes` that is not about annotations: copies, and what the choice of sources leaves."""
+        lines = []
+        copies = sum(self._copies(name) for name in self._used)
+        if copies:
+            lines.append(f"{copies} further copies of clips (other containers, folders or frames) are not used")
+        if self.left_out:
+            lines.append(f"{self.left_out} files or folders are of the kind that `sources` leaves out")
+        return lines
+
+    def _copies(self, name: str) -> int:
+        paths = self.paths(name)
+        return len(paths) - max(1, sum(path in self._taken for path in paths)) if len(paths) > 1 else 0
+
+    def _of(self, kind: str, name: str) -> list[str]:
+        first = self._kinds[kind].get(name)
+        return [] if first is None else [first, *self._more.get((kind, name), ())]
+
+
+class PictureNames:
+    """The pattern and the first number of pictures, from a look into a few folders for each folder above them.
+
+    A folder's own name may be part of its pictures' names.
+    """
+
+    def __init__(self, root: Path, *, whole_tars: bool = True) -> None:
+        self._root = root
+        self._whole_tars = whole_tars
+        self._seen: dict[tuple[str, str], list[tuple[str, int]]] = {}
+
+    def of(self, path: str, kind: str) -> tuple[str, int]:
+        """(pattern, first number) of the folder or tar at `path`."""
+        parent, _, name = path.rpartition("/")
+        name = stem(name) if kind == TAR else name
+        seen = self._seen.setdefault((parent, kind), [])
+        agreed = len(seen) >= _LOOKED_AT and len(set(seen)) == 1
+        known = seen[0] if agreed else self._look(self._root / path, kind, name)
+        if known is not None and not agreed:
+            seen.append(known)
+        pattern, first = known or (seen[0] if seen else _FALLBACK)
+        return pattern.replace("\0", name.replace("%", "%%")), first
+
+    def _look(self, path: Path, kind: str, name: str) -> tuple[str, int] | None:
+        if kind == FRAMES:
+            return picture_pattern((entry.name for entry in path.iterdir()), name) if path.is_dir() else None
+        try:
+            with tarfile.open(path, "r:") as archive:
+                members = archive if self._whole_tars else islice(archive, _MEMBERS)
+                return picture_pattern((name_of(member.name) for member in members if member.isreg()), name)
+        except (OSError, tarfile.TarError):  # told by its decoding, clip by clip
+            return None
+
+
+def picture_pattern(names: Iterable[str], folder: str) -> tuple[str, int] | None:
+    """(pattern, lowest number) of the commonest series of numbered pictures; `folder` in it stands as a NUL.
+
+    Series of optical flow beside them, of denseflow for one, do not count.
+    """
+    widths: dict[tuple[str, str], int] = {}
+    lowest: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for name in names:
+        match = PICTURE.fullmatch(name)
+        if not match or _NOT_RGB.fullmatch(match[1]):
+            continue
+        series = (match[1], match[3])
+        counts[series] += 1
+        widths[series] = min(widths.get(series, len(match[2])), len(match[2]))
+        lowest[series] = min(lowest.get(series, int(match[2])), int(match[2]))
+    if not counts:
+        return None
+    series = min(counts, key=lambda one: (-counts[one], one))
+    before, after = (part.replace("%", "%%") for part in series)
+    if folder and (escaped := folder.replace("%", "%%")) in before:
+        before = before.replace(escaped, "\0")
+    number = "%d" if widths[series] == 1 else f"%0{widths[series]}d"
+    return f"{before}{number}{after}", lowest[series]

@@ -1,0 +1,146 @@
+"""UCF101 and HMDB51: class folders with three official splits, whose test lists the field validates on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tdpn_core.datasets.annotation_io import fault, read_lines
+from tdpn_core.datasets.class_names import read_class_list
+from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_dataset
+from tdpn_core.datasets.media_index import Sources
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import Found, stem
+from tdpn_core.datasets.understanding import Reading
+from tdpn_core.errors import DatasetError
+
+HMDB_FILE = re.compile(r"(.+)_test_split([123])\.txt")
+_UCF_GROUP = re.compile(r"v_(.+_g\d+)_c\d+")
+_HMDB_SPLITS = {"1": "train", "2": "val"}  # 0: the clip is unused in this split
+
+
+def ucf_files(texts: list[Path], split: int) -> dict[str, Path]:
+    """The class list and the two lists of a split: classes, train, val."""
+    wanted = {"classind.txt": "classes", f"trainlist0{split}.txt": "train", f"testlist0{split}.txt": "val"}
+    files: dict[str, Path] = {}
+    for path in texts:
+        if role := wanted.get(path.name.lower()):
+            files.setdefault(role, path)
+    return files
+
+
+def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of UCF101 that was found; the test list of the split is `val`.
+
+    Paths are compared without case: the files of the folder HandstandPushups are called v_HandStandPushups.
+
+    Raises:
+        DatasetError: a list is not there, no clips, or a fault in a list.
+    """
+    files = ucf_files(texts, options.split)
+    wanted = {
+        "classes": "classInd.txt",
+        "train": f"trainlist0{options.split}.txt",
+        "val": f"testlist0{options.split}.txt",
+    }
+    for role, name in wanted.items():
+        if role not in files:
+            hint = "it is part of ucfTrainTestlist; name its folder, if it lies elsewhere"
+            raise DatasetError(f"no {name}", where=found.root, hint=hint)
+    names = read_class_list(files["classes"])
+    label_of = {name.lower(): label for label, name in enumerate(names)}
+    rows, tally = Rows([HEAD]), Tally()
+    sources = Sources(found, options.sources, key=lambda _, name: name.lower())
+    groups: dict[str, set[str]] = {"train": set(), "val": set()}
+    for split in ("train", "val"):
+        for line, text in read_lines(files[split]):
+            path, _, number = text.partition(" ")
+            folder, slash, _ = path.partition("/")
+            if not slash:
+                raise fault(files[split], line, "is not Class/file.avi", text)
+            label = label_of.get(folder.lower())
+            if label is None:
+                raise fault(files[split], line, "class is not in classInd.txt", folder)
+            if number and number.strip() != str(label + 1):
+                raise fault(files[split], line, f"{folder} has number {label + 1} in classInd.txt", number)
+            clip = stem(path)
+            if match := _UCF_GROUP.fullmatch(clip):
+                groups[split].add(match[1].lower())
+            _add(clip, clip.lower(), split, label, files[split], line, rows, tally, sources)
+    notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
+    if both := sorted(groups["train"] & groups["val"]):
+        notes.append(f"{len(both)} source groups are in both lists ({both[0]!r} for one): validation will flatter")
+    classes, listed = {HEAD: names}, ("train", "val")
+    reading = Reading(f"UCF101, official split {options.split}", tuple(files.values()))
+    return make_dataset(
+        "ucf101", found.root, rows, classes, reading=reading, label_order="file", notes=notes, listed=listed
+    )
+
+
+def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """A table of the copy of HMDB51 that was found; the 30 test clips a class of the split are `val`.
+
+    Raises:
+        DatasetError: no lists of the split, no clips, or a fault in a list.
+    """
+    files = hmdb_files(texts, options.split)
+    if not files:
+        hint = "they are testTrainMulti_7030_splits; name their folder, if it lies elsewhere"
+        raise DatasetError(f"no <class>_test_split{options.split}.txt", where=found.root, hint=hint)
+    names = sorted(files)
+    rows, tally = Rows([HEAD]), Tally()
+    sources = Sources(found, options.sources, key=lambda _, name: name)
+    for label, name in enumerate(names):
+        for line, text in read_lines(files[name]):
+            file, _, number = text.rpartition(" ")
+            split = _HMDB_SPLITS.get(number)
+            if not file or (split is None and number != "0"):
+                raise fault(files[name], line, "is not a file name and 0, 1 or 2", text)
+            clip = stem(file.strip())
+            if split is None:
+                sources.find(clip)
+                tally.add(f"clips are unused in split {options.split}")
+            else:
+                _add(f"{name}/{clip}", clip, split, label, files[name], line, rows, tally, sources, folder=name)
+    notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
+    classes, listed = {HEAD: names}, ("train", "val")
+    reading = Reading(f"HMDB51, official split {options.split}", tuple(files.values()))
+    return make_dataset(
+        "hmdb51", found.root, rows, classes, reading=reading, label_order="sorted", notes=notes, listed=listed
+    )
+
+
+def hmdb_files(texts: list[Path], split: int) -> dict[str, Path]:
+    """The lists of a split by class."""
+    files: dict[str, Path] = {}
+    for path in texts:
+        if (match := HMDB_FILE.fullmatch(path.name)) and match[2] == str(split):
+            files.setdefault(match[1], path)
+    return files
+
+
+def _add(
+    clip: str,
+    key: str,
+    split: str,
+    label: int,
+    path: Path,
+    line: int,
+    rows: Rows,
+    tally: Tally,
+    sources: Sources,
+    *,
+    folder: str | None = None,
+) -> None:
+    """One line of a list."""
+    if clip in rows:
+        if rows.labels(clip) != (label,) or rows.split(clip) != split:
+            raise fault(path, line, "clip is there twice, with two labels or in two splits", clip)
+        tally.add("clips appear more than once and are taken once", clip)
+        return
+    source = sources.find(key, (lambda path: f"/{folder}/" in f"/{path}") if folder else None)
+    if source is None:
+        if rows.lack(clip, split):
+            tally.add(f"{split} clips of the lists are not on disk", clip)
+    else:
+        rows.add(clip, split, [label], source)

@@ -1,0 +1,200 @@
+"""How processes meet, and what they tell each other beside tensors: small JSON values in a store that all reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from torch._C._distributed_c10d import TCPStore  # torch.distributed.TCPStore, where its type is declared
+from torch.distributed import DistError
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from tdpn_core.distributed.environment import Place
+from tdpn_core.errors import DistributedError
+
+MEET_SECONDS = 60.0
+"""How long the first process waits for the last: launchers start all of them at once."""
+
+_LEAVE_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+_SAY_SECONDS = 5.0
+
+Facts = dict[str, Any]
+
+
+class Peers:
+    """The processes of a run, as seen from one of them. Every wait ends, and then names who is missing."""
+
+    def __init__(self, place: Place, store: Store, facts: list[Facts], timeout: float) -> None:
+        """Of processes that have met, see `meet`; `store` is for these alone."""
+        self.place = place
+        self.store = store
+        self.facts = facts
+        """What each rank said of itself when they met."""
+        self._timeout = timeout
+        self._gathered = 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """The JSON `value` of every rank, in the order of ranks, on all of them.
+
+        Raises:
+            DistributedError: a rank did not give one in time, or is lost; the message names it.
+        """
+        self._gathered += 1
+        keys = [f"gathered/{self._gathered}/{rank}" for rank in range(self.place.world)]
+        try:
+            self.store.set(keys[self.place.rank], json.dumps(value))
+            _await(self.place, self.store, keys, self._timeout, check=self._check)
+            return [json.loads(self.store.get(key)) for key in keys]
+        except DistError as error:
+            raise lost(self, error) from error
+
+    def _check(self) -> None:
+        """Raise what another process ended with, instead of waiting for it."""
+        told = self.told()
+        if told is not None:
+            raise DistributedError(f"another process ended: {told}", told=True)
+
+    def tell(self, fault: str) -> None:
+        """Leave the reason of this process's end, which others find when they lose it."""
+        with suppress(DistError):
+            self.store.set("fault", f"rank {self.place.rank}: {fault}")
+
+    def told(self) -> str | None:
+        """What another process told before it ended, if the store is still there."""
+        with suppress(DistError):
+            if self.store.check(["fault"]):
+                return self.store.get("fault").decode()
+        return None
+
+    def leave(self) -> None:
+        """Say that this process needs the others no more; where rank 0 keeps the store, it waits to hear so of all."""
+        keys = [f"left/{rank}" for rank in range(self.place.world)]
+        with suppress(DistError, DistributedError):
+            self.store.set(keys[self.place.rank], "")
+            if self.place.rank == 0 and not self.place.served:
+                _await(self.place, self.store, keys, _LEAVE_SECONDS)
+
+    def close(self) -> None:
+        """Let go of the store, whose thread ends with it where this process keeps it. Nothing can be told any more."""
+        del self.store
+
+
+def meet(
+    place: Place, facts: Facts, *, timeout: float, seconds: float = MEET_SECONDS, say: Callable[[str], None] | None
+) -> Peers:
+    """Wait for all processes, `seconds` at most, and learn each one's `facts`. `say` hears of those still missing.
+
+    A launcher may keep one store over several starts, with all that dead processes left in it. So rank 0 invites
+    under a new name, and the meeting counts for a rank only if its own number of this start is in the minutes.
+
+    Raises:
+        DistributedError: a rank is missing, or the place to meet is not to be had.
+    """
+    shared = PrefixStore("tdpn", _open_store(place, seconds))
+    mine = {**facts, "pid": os.getpid(), "start": uuid.uuid4().hex}
+    until = time.monotonic() + seconds
+    if place.rank == 0:
+        name = uuid.uuid4().hex
+        store = PrefixStore(name, shared)
+        shared.set("invitation", name)
+        store.set("here/0", json.dumps(mine))
+        keys = [f"here/{rank}" for rank in range(place.world)]
+        _await(place, store, keys, seconds, say)
+        store.set("met", json.dumps([json.loads(store.get(key)) for key in keys]))
+    else:
+        store = _accept(place, shared, mine, until, seconds)
+    return Peers(place, store, json.loads(store.get("met")), timeout)
+
+
+def _accept(place: Place, shared: Store, mine: Facts, until: float, seconds: float) -> PrefixStore:
+    store: PrefixStore | None = None
+    name = b""
+    while time.monotonic() < until + 1:  # rank 0 knows better who is missing, and says so first
+        if shared.check(["invitation"]) and shared.get("invitation") != name:
+            name = shared.get("invitation")
+            store = PrefixStore(name.decode(), shared)
+            store.set(f"here/{place.rank}", json.dumps(mine))
+        if store is not None and store.check(["met"]):
+            minutes = json.loads(store.get("met"))
+            if minutes[place.rank]["start"] == mine["start"]:
+                return store
+        time.sleep(_POLL_SECONDS)
+    here = [rank for rank in range(place.world) if store is not None and store.check([f"here/{rank}"])]
+    raise _absent(place, [rank for rank in range(place.world) if rank not in here] or [0], seconds)
+
+
+def _open_store(place: Place, timeout: float) -> Store:
+    """The store of all processes: the launcher's, or one that rank 0 keeps."""
+    keeps = place.rank == 0 and not place.served
+    where = f"{place.host}:{place.port}"
+    try:
+        return TCPStore(
+            place.host,
+            place.port,
+            is_master=keeps,
+            wait_for_workers=False,
+            multi_tenant=True,
+            timeout=timedelta(seconds=timeout),
+        )
+    except (DistError, RuntimeError, ValueError) as error:
+        if keeps:
+            what = f"rank 0 cannot listen here ({_first_line(error)})"
+            raise DistributedError(what, where=where, hint="another program has this port: choose another") from error
+        raise DistributedError(f"rank 0 is not to be reached ({_first_line(error)})", where=where) from error
+
+
+def _await(
+    place: Place,
+    store: Store,
+    keys: list[str],
+    timeout: float,
+    say: Callable[[str], None] | None = None,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Wait until the store has all `keys`, one of each rank; `check` may end that."""
+    began = said = time.monotonic()
+    missing = list(range(place.world))
+    while missing := [rank for rank in missing if not store.check([keys[rank]])]:
+        now = time.monotonic()
+        if now - began > timeout:
+            raise _absent(place, missing, timeout)
+        if check is not None:
+            check()
+        if say is not None and now - said > _SAY_SECONDS:
+            say(f"waiting for {named(missing)} of {place.world}")
+            said = now
+        time.sleep(_POLL_SECONDS)
+
+
+def _absent(place: Place, ranks: list[int], timeout: float) -> DistributedError:
+    return DistributedError(
+        f"{named(ranks)} of {place.world} did not come within {timeout:g} s",
+        where=f"{place.host}:{place.port}",
+        hint="look at what it printed itself; all must reach this address",
+    )
+
+
+def lost(peers: Peers, error: Exception) -> DistributedError:
+    """What to say where the connection to another process broke: that one's own words, if it left any."""
+    told = peers.told()
+    if told is not None:
+        return DistributedError(f"another process ended: {told}", told=True)
+    return DistributedError(f"lost another process ({_first_line(error)})")
+
+
+def named(ranks: list[int]) -> str:
+    """`rank 3`, or `ranks 1, 3`."""
+    return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"^\[[^]]*\] *|\. .*$", "", text)  # without the place in a library's source, and its advice

@@ -1,0 +1,287 @@
+"""The process that trains, evaluates or predicts: its device, and its place among others. Process set-up is here.
+
+One process is the plain case: every method of its `Runtime` returns at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import inspect
+import os
+import platform
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.nn.parallel import DistributedDataParallel
+
+from tdpn_core import __version__
+from tdpn_core.distributed.environment import find_place
+from tdpn_core.distributed.exit_reports import begin, report
+from tdpn_core.distributed.rendezvous import Facts, Peers, lost, meet
+from tdpn_core.distributed.watchdog import Watch, die_with_launcher
+from tdpn_core.errors import DeviceError, DistributedError, TdpnError
+from tdpn_core.model.cpu.malloc import keep_freed_memory
+
+SILENT_SECONDS = 600.0
+"""A process that shows no progress for so long is given up, and all others with it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """Where one process computes: its device, and its place `rank` among `world` processes that compute together."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    peers: Peers | None = dataclasses.field(default=None, compare=False, repr=False)
+    watch: Watch | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def device_type(self) -> Literal["cpu", "cuda"]:
+        """What kind of device it is."""
+        return "cuda" if self.device.type == "cuda" else "cpu"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def mark(self) -> None:
+        """This process comes by a place that all come by, equally often: who falls behind is found hung."""
+        if self.watch is not None:
+            self.watch.mark()
+
+    def alive(self) -> None:
+        """This process achieved something, at a place that only it may come by."""
+        if self.watch is not None:
+            self.watch.alive()
+
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.peers is not None:
+            self.peers.gather(None)
+
+    def gather(self, value: Any) -> list[Any]:
+        """The `value` of every rank, in their order, on all of them. Plain JSON values, small ones.
+
+        Raises:
+            DistributedError: a rank gave none in time.
+        """
+        return [value] if self.peers is None else self.peers.gather(value)
+
+    def from_main(self, value: Any) -> Any:
+        """Rank 0's `value`, on all ranks. Plain JSON values, small ones."""
+        return self.gather(value if self.is_main else None)[0]
+
+    def highest(self, value: int) -> int:
+        """The highest `value` of all processes: what one of them wants, all learn at the same place."""
+        return int(self.total_of([value], dist.ReduceOp.MAX)[0]) if self.world > 1 else value
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """The sum of each value over all processes, in float64."""
+        return self.total_of(values, dist.ReduceOp.SUM).tolist() if self.world > 1 else list(values)
+
+    def total_of(self, values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> Tensor:
+        """`values` reduced over all processes, float64 on the CPU."""
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, operation)
+        return tensor
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Let each tensor be what it is on rank 0, in place."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """`model`, called where all processes call it; a backward pass then gives the mean of their gradients."""
+        if self.world == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
+        # of kernels of one pixel, whose gradients lie in another of several equivalent orders
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
+        options: dict[str, Any] = {name: False}  # batch statistics are each process's own, see `broadcast`
+        return DistributedDataParallel(model, device_ids=ids, **options)
+
+    def apart(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Inside, backward passes through what `parallel` gave only add to each process's own gradients."""
+        inner = getattr(network, "_orig_mod", network)  # of a compiled one
+        return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()
+
+    def merge(self, array: npt.NDArray[np.float64], own: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """The rows that each process has, in one array on all of them: exactly as they were.
+
+        Args:
+            array: float64 (N, ...), of equal shape everywhere; rows that are not `own` do not matter.
+            own: (N,) bool, the rows that this process computed. Rows of no process become NaN.
+        """
+        if self.world == 1:
+            return array
+        mine = torch.from_numpy(np.where(own.reshape(-1, *[1] * (array.ndim - 1)), array, 0.0))
+        counts = torch.from_numpy(own.astype(np.int64))
+        dist.all_reduce(mine)  # a sum with zeros is exact
+        dist.all_reduce(counts)
+        merged: npt.NDArray[np.float64] = mine.numpy()
+        merged[counts.numpy() == 0] = np.nan
+        return merged
+
+    def __str__(self) -> str:
+        if self.device.type == "cuda":
+            one = torch.cuda.get_device_name(self.device)
+        else:
+            one = f"CPU, {torch.get_num_threads()} threads"
+        return one if self.world == 1 else f"{self.world} x {one}"
+
+
+def set_up(gpus: int | None = None) -> Runtime:
+    """Take the device of a process that is alone: `gpus` None is one GPU where there is one, 0 the CPU.
+
+    Raises:
+        DeviceError: more GPUs than this machine has, or more than one.
+    """
+    if check_gpus(gpus) > 1:
+        hint = "use --gpus 1; tdpn train, eval and ablate take several, and a program of yours that torchrun starts"
+        raise DeviceError(f"this runs on one GPU, not on {gpus}", where="--gpus", hint=hint)
+    return Runtime(_device(gpus, 0))
+
+
+def check_gpus(gpus: int | None) -> int:
+    """The number of GPUs to use on this machine: `gpus`, or one where there is one.
+
+    Raises:
+        DeviceError: more than this machine has.
+    """
+    found = torch.cuda.device_count()
+    wanted = min(found, 1) if gpus is None else gpus
+    if wanted < 0:
+        raise DeviceError(f"--gpus must not be negative, not {wanted}")
+    if wanted > found:
+        hint = f"use --gpus {found}" if found else "use --gpus 0 to train on the CPU"
+        raise DeviceError(f"{wanted} {_noun(wanted)} asked for, {found} found", where="--gpus", hint=hint)
+    return wanted
+
+
+@contextmanager
+def joined(
+    gpus: int | None = None, *, timeout: float = SILENT_SECONDS, say: Callable[[str], None] | None = None
+) -> Iterator[Runtime]:
+    """The runtime of this process: alone, or together with those that its launcher started with it.
+
+    Inside, an error of one process ends the others; what they then lose is told by `DistributedError`.
+
+    Raises:
+        DeviceError: see `check_gpus`.
+        DistributedError: a process is missing or runs another version; or, from within, another one was lost.
+    """
+    place = find_place()
+    if place is None:
+        yield set_up(gpus)
+        return
+    die_with_launcher()
+    begin()
+    device = _device(gpus, place.local_rank)
+    peers = meet(place, _facts(device), timeout=timeout, say=say)
+    watch = Watch(peers, timeout, _give_up)
+    try:
+        must_agree(peers.facts, "tdpn", "torch", "python", "device")
+        _connect(peers, device, 2 * timeout + 30)  # the watch comes first, and knows whom to name
+        yield Runtime(device, place.rank, place.world, peers, watch)
+    except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by which a launcher ends the others: they report first
+        if isinstance(error, RuntimeError) and _of_a_connection(error):
+            raise lost(peers, error) from error
+        if not isinstance(error, DistributedError):
+            peers.tell(str(error) if isinstance(error, TdpnError) else f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        watch.stop()
+        peers.leave()
+        gc.collect()  # what `parallel` gave holds the group, whose threads end with it
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        peers.close()
+
+
+def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
+    """Set up the collective operations: gloo for what lies in memory, NCCL for what lies on GPUs."""
+    import torch.distributed.nn  # before the group: imported later, its functions would hold it by their defaults
+
+    place = peers.place
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.local_world))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore("group", peers.store),
+        rank=place.rank,
+        world_size=place.world,
+        timeout=timedelta(seconds=timeout),
+        device_id=device if device.type == "cuda" else None,
+    )
+
+
+def _facts(device: torch.device) -> Facts:
+    return {
+        "host": socket.gethostname(),
+        "tdpn": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "device": device.type,
+    }
+
+
+def _give_up(error: DistributedError) -> None:
+    """End this process from a thread: its main thread waits for a process that hangs, or hangs itself."""
+    if report(error) is None:
+        sys.stderr.write(f"error {error}\n")
+        sys.stderr.flush()
+    os._exit(1)
+
+
+def must_agree(facts: list[Facts], *names: str) -> None:
+    """Refuse to go on where a rank differs from rank 0.
+
+    Raises:
+        DistributedError: naming the rank, its machine, and both values.
+    """
+    for name in names:
+        for rank, fact in enumerate(facts):
+            if fact[name] != facts[0][name]:
+                what = f"rank {rank} on {fact['host']} has {name} {fact[name]}, but rank 0 on {facts[0]['host']} has"
+                raise DistributedError(f"{what} {facts[0][name]}", hint="all processes of a run must be alike")
+
+
+def _device(gpus: int | None, local_rank: int) -> torch.device:
+    if check_gpus(gpus) == 0:
+        keep_freed_memory()
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        what = f"process {local_rank} of this machine has no GPU of its own, {torch.cuda.device_count()} found"
+        raise DeviceError(what, hint="start as many processes as there are GPUs")
+    torch.backends.cudnn.benchmark = True  # clips have one size
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _of_a_connection(error: RuntimeError) -> bool:
+    """Whether a collective operation broke because another process is gone or silent."""
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
+
+
+def _noun(count: int) -> str:
+    return "GPU" if count == 1 else "GPUs"

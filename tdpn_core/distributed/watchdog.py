@@ -1,0 +1,105 @@
+"""A thread that ends its process when the run stands still, or when the launcher is gone."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from torch.distributed import DistError
+
+from tdpn_core.distributed.rendezvous import Peers, lost, named
+from tdpn_core.errors import DistributedError, HangError
+
+PARENT = "TDPN_LAUNCHER"
+"""The launcher's process id, in the environment of processes that it started."""
+
+_GRACE_SECONDS = 8.0
+"""How long a process whose launcher is gone, or another one ended, may take to notice by itself and leave."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_launcher() -> None:
+    """Let the system send SIGTERM to this process when its launcher ends, however that happens."""
+    if PARENT not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _orphaned():  # it ended just before
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Watch:
+    """Watches the main thread of one rank, which calls `mark` where all ranks come by, and `alive` anywhere."""
+
+    def __init__(self, peers: Peers, timeout: float, end: Callable[[DistributedError], None]) -> None:
+        """`end` is called in the watching thread when nothing was achieved for `timeout` seconds."""
+        self._peers = peers
+        self._timeout = timeout
+        self._end = end
+        self._position = 0
+        self._achieved = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tdpn-watch", daemon=True)
+        self._thread.start()
+
+    def mark(self) -> None:
+        """The main thread has come by one more of the places that all ranks come by, in the same order."""
+        self._position += 1
+        self.alive()
+
+    def alive(self) -> None:
+        """The main thread has achieved something."""
+        self._achieved = time.monotonic()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._over.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        posted, gone, told = None, None, None
+        while not self._over.wait(min(1.0, self._timeout / 10)):
+            now = time.monotonic()
+            if self._position != posted:
+                posted = self._position
+                with suppress(DistError):
+                    self._peers.store.set(f"at/{self._peers.place.rank}", str(posted))
+            if _orphaned():
+                gone = gone or now
+                if now - gone > _GRACE_SECONDS:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            told = told or (now if self._peers.told() else None)
+            if told and now - max(told, self._achieved) > _GRACE_SECONDS:  # it waits for one that has ended
+                self._end(lost(self._peers, RuntimeError()))
+                return
+            if now - self._achieved > self._timeout:
+                self._end(self._silence())
+                return
+
+    def _silence(self) -> HangError:
+        """Who has not come where others wait."""
+        at: dict[int, int] = {}
+        with suppress(DistError):
+            for rank in range(self._peers.place.world):
+                at[rank] = int(self._peers.store.get(f"at/{rank}")) if self._peers.store.check([f"at/{rank}"]) else 0
+        behind = [rank for rank, position in at.items() if position < max(at.values())]
+        hint = f"--timeout sets for how long they wait, {self._timeout:g} s here"
+        if not behind:
+            what = f"nothing was achieved for {self._timeout:g} s: a process, or the network between them, hangs"
+            return HangError(what, hint=hint)
+        facts = [self._peers.facts[rank] for rank in behind]
+        places = ", ".join(f"process {fact['pid']} on {fact['host']}" for fact in facts)
+        what = f"{named(behind)} ({places}) did not come where the others wait, for {self._timeout:g} s"
+        return HangError(what, hint=hint)
+
+
+_first_parent = os.getppid()
+
+
+def _orphaned() -> bool:
+    return os.getppid() != int(os.environ.get(PARENT, _first_parent))

@@ -1,7 +1,0 @@
-"""The files that an evaluation leaves: a page to look at, results for programs, tables for a spreadsheet."""
-
-from tdpn_core.evaluate.report.compared import compared, comparison_rows, write_comparison
-from tdpn_core.evaluate.report.text import markdown, summary
-from tdpn_core.evaluate.report.write import write_report
-
-__all__ = ["compared", "comparison_rows", "markdown", "summary", "write_comparison", "write_report"]

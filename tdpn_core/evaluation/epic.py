@@ -1,0 +1,134 @@
+"""EPIC-KITCHENS' own metric: verb, noun and action, over all clips, unseen participants and tail classes.
+
+An action is a pair of a verb and a noun. Its score is the product of their probabilities, over the 100 likeliest
+verbs and the 100 likeliest nouns of a clip (Damen et al., "Rescaling Egocentric Vision", 2022).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.evaluation.metrics import Interval, label_ranks, share_interval
+
+EPIC_100 = "epic100"
+TASKS = ("verb", "noun", "action")
+BEST = 100
+"""Verbs and nouns that take part, and actions that are ranked."""
+
+Subsets = Mapping[str, Mapping[str, Sequence[str]] | Mapping[str, Sequence[int]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpicRow:
+    """One task over one part of the clips."""
+
+    part: str
+    """`all`, `unseen` (participants without a training clip) or `tail` (rare classes)."""
+
+    task: str
+    clips: int
+    top1: float
+    top5: float
+    top1_interval: Interval
+
+
+def is_epic(heads: Sequence[str]) -> bool:
+    """Whether a network with these heads is one of verbs and nouns."""
+    return set(heads) == {"verb", "noun"}
+
+
+def measure_epic(
+    probabilities: Mapping[str, npt.NDArray[np.floating]],
+    labels: Mapping[str, npt.NDArray[np.int64]],
+    ids: Sequence[str],
+    subsets: Subsets,
+    split: str,
+) -> list[EpicRow]:
+    """The rows of the official table, over the clips that have both labels; parts without clips have none.
+
+    Of equal scores the lower class ranks first, of equal actions the lower verb, then the lower noun. A clip counts for
+    the tail of verbs or nouns by its own class, and for that of actions if either is in the tail.
+    """
+    known = (labels["verb"] >= 0) & (labels["noun"] >= 0)
+    verb, noun = labels["verb"][known], labels["noun"][known]
+    verbs, nouns = probabilities["verb"][known], probabilities["noun"][known]
+    ranks = {
+        "verb": label_ranks(verbs, verb),
+        "noun": label_ranks(nouns, noun),
+        "action": action_ranks(verbs, nouns, verb, noun),
+    }
+    names = [name for name, is_known in zip(ids, known, strict=True) if is_known]
+    rows = []
+    for part, chosen in _parts(names, verb, noun, subsets, split).items():
+        for task in TASKS:
+            own = ranks[task][chosen[task]]
+            if len(own):
+                rows.append(_row(part, task, own))
+    return rows
+
+
+def action_ranks(
+    verbs: npt.NDArray[np.floating],
+    nouns: npt.NDArray[np.floating],
+    verb: npt.NDArray[np.int64],
+    noun: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Rank (clips,) of each clip's action from 0; `BEST` for one that is not among the best.
+
+    Args:
+        verbs: probabilities (clips, verbs).
+        nouns: probabilities (clips, nouns).
+        verb: labels (clips,).
+        noun: labels (clips,).
+    """
+    ranks = np.full(len(verb), BEST)
+    for clip in range(len(verb)):
+        rows, columns = _best(verbs[clip]), _best(nouns[clip])
+        row, column = np.flatnonzero(rows == verb[clip]), np.flatnonzero(columns == noun[clip])
+        if len(row) and len(column):
+            scores = np.outer(verbs[clip, rows], nouns[clip, columns]).ravel()
+            own = int(row[0]) * len(columns) + int(column[0])
+            better = (scores > scores[own]).sum() + (scores[:own] == scores[own]).sum()
+            ranks[clip] = min(int(better), BEST)
+    return ranks
+
+
+def _best(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """The likeliest `BEST` classes in the order of their labels, which decides between equal products."""
+    best: npt.NDArray[np.int64] = np.sort(np.argsort(-probabilities, kind="stable")[:BEST])
+    return best
+
+
+def _parts(
+    ids: Sequence[str],
+    verb: npt.NDArray[np.int64],
+    noun: npt.NDArray[np.int64],
+    subsets: Subsets,
+    split: str,
+) -> dict[str, dict[str, npt.NDArray[np.bool_]]]:
+    """For each part and task, which clips are in it."""
+    parts = {"all": dict.fromkeys(TASKS, np.ones(len(ids), bool))}
+    unseen = subsets.get("unseen", {})
+    if split in unseen:
+        apart = set(unseen[split])
+        parts["unseen"] = dict.fromkeys(TASKS, np.array([name in apart for name in ids], bool))
+    tail = subsets.get("tail", {})
+    if "verb" in tail and "noun" in tail:
+        rare_verb, rare_noun = _among(verb, tail["verb"]), _among(noun, tail["noun"])
+        parts["tail"] = {"verb": rare_verb, "noun": rare_noun, "action": rare_verb | rare_noun}
+    return parts
+
+
+def _among(labels: npt.NDArray[np.int64], some: Sequence[str] | Sequence[int]) -> npt.NDArray[np.bool_]:
+    return np.isin(labels, np.array([int(label) for label in some], dtype=np.int64))
+
+
+def _row(part: str, task: str, ranks: npt.NDArray[np.int64]) -> EpicRow:
+    clips, first = len(ranks), int((ranks < 1).sum())
+    interval = share_interval(first, clips)
+    top5 = float((ranks < 5).mean())
+    return EpicRow(part=part, task=task, clips=clips, top1=first / clips, top5=top5, top1_interval=interval)

@@ -1,0 +1,385 @@
+"""From checkpoints and files of scores to metrics: scored, matched, fused and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.config.schema import RunConfig, from_dict
+from tdpn_core.errors import UsageError
+from tdpn_core.evaluation.epic import EPIC_100, EpicRow, is_epic, measure_epic
+from tdpn_core.evaluation.fusion import align, check_weights, fuse, search_weights, split_in_half
+from tdpn_core.evaluation.metrics import Metrics, measure
+from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default_folder
+from tdpn_core.evaluation.paired import Paired, compare_scores
+from tdpn_core.evaluation.score_file import Scores, is_scores, read_scores, write_scores
+from tdpn_core.files import make_folder
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.runs import BEST, newest_checkpoint
+
+if TYPE_CHECKING:
+    from tdpn_core.distributed.runtime import Runtime
+
+HALF = "half"
+"""In place of a split to search weights on: half of the reported split's clips, the other half being reported."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Several models on the same clips."""
+
+    evaluations: list[Evaluation]
+    """Of each, over all clips that it scored."""
+
+    paired: list[dict[str, Paired]]
+    """By head, each but the first compared with the first on the clips that all scored."""
+
+    folder: Path
+    """Where the comparison is written; each evaluation has a folder of its own."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What scores are worth."""
+
+    scores: Scores
+    folder: Path
+    """Where the report belongs."""
+
+    seconds: float
+    heads: dict[str, Metrics]
+    """Of each head, over its labelled clips; no head where there are none."""
+
+    epic: list[EpicRow] = dataclasses.field(default_factory=list)
+    """The rows of EPIC-KITCHENS' own table."""
+
+    @cached_property
+    def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
+        """For each head, (clips, classes), in the order of `ids`."""
+        return self.scores.probabilities()
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the run that made the (first) checkpoint."""
+        return from_dict(RunConfig, self.scores.origin.settings)
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the scored clips."""
+        return self.scores.ids
+
+    @property
+    def labels(self) -> dict[str, npt.NDArray[np.int64]]:
+        """For each head, (clips,); -1: not labelled."""
+        return self.scores.labels
+
+    @property
+    def clips(self) -> int:
+        """How many are scored."""
+        return len(self.scores.ids)
+
+    @property
+    def split(self) -> str:
+        """Which clips."""
+        return self.scores.origin.split
+
+    @property
+    def views(self) -> str:
+        """By which protocol."""
+        return self.scores.origin.views
+
+
+def evaluate(
+    path: Path,
+    *,
+    runtime: Runtime | None,
+    data: Path | None = None,
+    split: str | None = None,
+    views: str | None = None,
+    topk: tuple[int, ...] = (1, 5),
+    workers: int | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """What the checkpoint or the file of scores at `path` is worth; see `evaluate_files`."""
+    options = ScoreOptions(data=data, split=split, views=views, workers=workers)
+    return evaluate_files([path], runtime=runtime, options=options, topk=topk, out=out, progress=progress)
+
+
+def evaluate_files(
+    paths: Sequence[Path],
+    *,
+    runtime: Runtime | None,
+    options: ScoreOptions = DEFAULTS,
+    topk: tuple[int, ...] = (1, 5),
+    weights: Sequence[float] | None = None,
+    search_on: str | Sequence[Path] | None = None,
+    annotations: Path | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Score the checkpoints among `paths`, read the files of scores, fuse what is more than one, and measure.
+
+    A run's folder stands for its `best.pt`, and no path for the newest one under `runs/`.
+
+    Args:
+        paths: checkpoints and files of scores, in any mixture.
+        runtime: where checkpoints are scored; None will do for files of scores.
+        options: how checkpoints are scored.
+        topk: each k is cut to the number of classes.
+        weights: of each path in a fusion; equal ones unless given.
+        search_on: where weights are searched for: `half`, a split that checkpoints are scored on, or one file of
+            scores a path.
+        annotations: folder of EPIC-KITCHENS-100's lists of unseen participants and tail classes, to be taken instead
+            of those that the data was packed with.
+        out: folder of what is left; default: beside the first path.
+        progress: who listens.
+
+    Raises:
+        CheckpointError, ScoresError: damaged, or of other classes or clips than what it is measured on or fused with.
+        UsageError: the split is empty, or weights are searched for on the clips that are reported, or lists are given
+            for other data than EPIC-KITCHENS-100.
+        DatasetError: a list is missing or faulty.
+        ShardError, ClipError: a clip cannot be read; there is no result without it, unless missing ones are allowed.
+        Stopped: SIGINT or SIGTERM came; what was scored is saved.
+    """
+    _check_topk(topk)
+    paths = find_inputs(paths)
+    _check_call(paths, weights, search_on)
+    lists = None if annotations is None else _lists(annotations)
+    began = time.perf_counter()
+    if out is not None:
+        make_folder(out)
+    job = Inputs(paths, runtime, options, out, progress)
+    if len(paths) == 1:
+        scores = job.scores(options.split)[0]
+        (folder,) = job.folders_of([scores])
+    else:
+        scores = _fused(job, weights, search_on, options, progress)
+        folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
+        if runtime is None or runtime.is_main:
+            write_scores(folder / SCORES, scores)
+        job.forget()
+    if annotations is not None and lists is not None:
+        scores = _apart(scores, annotations, lists)
+    return measure_scores(scores, folder=folder, topk=topk, seconds=time.perf_counter() - began)
+
+
+def compare_files(
+    paths: Sequence[Path],
+    *,
+    runtime: Runtime | None,
+    options: ScoreOptions = DEFAULTS,
+    topk: tuple[int, ...] = (1, 5),
+    annotations: Path | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Score each of `paths` as `evaluate_files` does with one, and compare all with the first on the same clips.
+
+    Raises:
+        UsageError: `topk` has a number below 1.
+        TdpnError: see `evaluate_files`; models of other classes, or scores of other clips, are not compared.
+    """
+    _check_topk(topk)
+    paths = find_inputs(paths)
+    lists = None if annotations is None else _lists(annotations)
+    if out is not None:
+        make_folder(out)
+    job = Inputs(paths, runtime, options, out, progress)
+    scores = job.scores(options.split)
+    first, *others = align(scores, allow_missing=options.allow_missing, progress=progress)
+    paired = [compare_scores(first, other) for other in others]
+    folders = job.folders_of(scores)
+    job.forget()
+    if annotations is not None and lists is not None:
+        scores = [_apart(part, annotations, lists) for part in scores]
+    return Comparison(
+        evaluations=[
+            measure_scores(part, folder=folder, topk=topk) for part, folder in zip(scores, folders, strict=True)
+        ],
+        paired=paired,
+        folder=out or paths[0].parent / f"compared-{first.origin.split}",
+    )
+
+
+def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 5), seconds: float = 0.0) -> Evaluation:
+    """All metrics of `scores`, over the clips that have labels."""
+    probabilities = scores.probabilities()
+    heads = {}
+    for head, values in probabilities.items():
+        known = np.flatnonzero(scores.labels[head] != -1)
+        if len(known):
+            ids = [scores.ids[row] for row in known.tolist()]
+            own = scores.labels[head][known]
+            heads[head] = measure(values[known], own, ids=ids, classes=scores.classes[head], topk=topk)
+    epic: list[EpicRow] = []
+    if is_epic(list(scores.classes)) and len(heads) == 2:
+        epic = measure_epic(probabilities, scores.labels, scores.ids, scores.origin.subsets, scores.origin.split)
+    return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, epic=epic)
+
+
+def _check_topk(topk: tuple[int, ...]) -> None:
+    if min(topk, default=0) < 1:
+        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+
+
+def _lists(annotations: Path) -> Mapping[str, Path]:
+    from tdpn_core.datasets.epic import find_lists  # pandas, which few evaluations need
+
+    return find_lists(annotations)
+
+
+def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scores:
+    """`scores`, of which what the `lists` say is measured apart."""
+    from tdpn_core.datasets.epic import read_subsets
+
+    origin = scores.origin
+    if origin.dataset != EPIC_100 or not is_epic(list(scores.classes)):
+        what = f"these lists are of EPIC-KITCHENS-100, the scores of {origin.dataset}"
+        raise UsageError(what, where="--annotations")
+    subsets = read_subsets(lists, origin.split, scores.ids, scores.classes, where=annotations)
+    return dataclasses.replace(scores, origin=dataclasses.replace(origin, subsets=subsets))
+
+
+def _fused(
+    job: Inputs,
+    weights: Sequence[float] | None,
+    search_on: str | Sequence[Path] | None,
+    options: ScoreOptions,
+    progress: Progress,
+) -> Scores:
+    """The fused scores of all files, on the clips to report."""
+    aligned = align(job.scores(options.split), allow_missing=options.allow_missing, progress=progress)
+    if search_on is None:
+        return fuse(aligned, weights or [1.0] * len(aligned))
+    reported = aligned[0].origin.split
+    if search_on == HALF:
+        halves = [split_in_half(part) for part in aligned]
+        searched, aligned = [first for first, _ in halves], [second for _, second in halves]
+        where = f"the other half of the {reported} split, {len(searched[0].ids)} clips"
+    else:
+        others = job.scores(search_on) if isinstance(search_on, str) else [read_scores(path) for path in search_on]
+        searched = align(others, allow_missing=options.allow_missing, progress=progress)
+        _must_be_apart(searched, aligned)
+        where = f"the {searched[0].origin.split} split, {len(searched[0].ids)} clips"
+    found = search_weights(searched)
+    note = f"weights searched for on {where}: {', '.join(f'{weight:g}' for weight in found)}"
+    progress.say(note)
+    fused = fuse(aligned, found)
+    return dataclasses.replace(fused, origin=dataclasses.replace(fused.origin, notes=[note]))
+
+
+def _check_call(paths: Sequence[Path], weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
+    if len(paths) == 1 and (weights is not None or search_on is not None):
+        raise UsageError("one file has nothing to be fused with", where="--fuse", hint="name two or more")
+    if weights is not None:
+        check_weights(weights, len(paths))
+    if isinstance(search_on, str) and search_on != HALF and any(is_scores(path) for path in paths):
+        what = f"files of scores cannot be scored on the {search_on} split"
+        hint = f"name one file of scores of that split for each, or use {HALF}"
+        raise UsageError(what, where="--search-on", hint=hint)
+    if search_on is not None and not isinstance(search_on, str) and len(search_on) != len(paths):
+        raise UsageError(f"{len(search_on)} files for {len(paths)} to fuse", where="--search-on")
+
+
+def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> None:
+    """
+    Raises:
+        UsageError: a clip is in both.
+    """
+    both = set(searched[0].ids) & set(reported[0].ids)
+    if both:
+        what = f"weights would be searched for on {len(both)} of the clips that are reported, {min(both)!r} for one"
+        raise UsageError(what, where="--search-on", hint=f"name another split, or use {HALF}")
+
+
+def find_inputs(paths: Sequence[Path]) -> list[Path]:
+    """`paths`, where a run's folder stands for its `best.pt` and an evaluation's for its scores.
+
+    No path stands for the newest `best.pt` under `runs/`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not paths:
+        return [newest_checkpoint()]
+    return [next((path / name for name in (BEST, SCORES) if (path / name).is_file()), path) for path in paths]
+
+
+class Inputs:
+    """The files that were named."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        runtime: Runtime | None,
+        options: ScoreOptions,
+        out: Path | None,
+        progress: Progress,
+    ) -> None:
+        self.paths = paths
+        self._runtime = runtime
+        self._options = options
+        self._out = out
+        self._progress = progress
+        self._kept: list[tuple[Path, Scores]] = []
+
+    def scores(self, split: str | None) -> list[Scores]:
+        """Of each: read, or scored on `split`."""
+        return [self._read(path) if is_scores(path) else self._score(path, split) for path in self.paths]
+
+    def forget(self) -> None:
+        """Remove what was kept of single checkpoints, so that an interrupted fusion would not score them again."""
+        from tdpn_core.evaluation.score_checkpoint import forget
+
+        for path, scores in self._kept:
+            assert self._runtime is not None
+            forget(path, scores, self._runtime)
+
+    def folders_of(self, scores: Sequence[Scores]) -> list[Path]:
+        """Where the report of each file goes, given the scores of each: beside it, or below `out`."""
+        pairs = list(zip(self.paths, scores, strict=True))
+        if self._out is None:
+            return [
+                path.parent if is_scores(path) else default_folder(path, part.origin.split, part.origin.views)
+                for path, part in pairs
+            ]
+        if len(pairs) == 1:
+            return [self._out]
+        return [self._out / f"{number}-{path.parent.name}-{path.stem}" for number, (path, _) in enumerate(pairs, 1)]
+
+    def _read(self, path: Path) -> Scores:
+        scores = read_scores(path)
+        for what, has, asked in (
+            ("split", scores.origin.split, self._options.split),
+            ("views", scores.origin.views, self._options.views),
+        ):
+            if asked is not None and asked != has:
+                hint = "score its checkpoint with these options"
+                raise UsageError(f"its scores are of {what} {has}, not {asked}", where=path, hint=hint)
+        return scores
+
+    def _score(self, path: Path, split: str | None) -> Scores:
+        from tdpn_core.evaluation.score_checkpoint import score_checkpoint  # torch, which files of scores do not need
+
+        assert self._runtime is not None
+        options = dataclasses.replace(self._options, split=split)
+        alone = len(self.paths) == 1
+        scores = score_checkpoint(
+            path,
+            runtime=self._runtime,
+            options=options,
+            folder=self._out if alone else None,
+            keep=not alone,
+            progress=self._progress,
+        )
+        self._kept += [] if alone else [(path, scores)]
+        return scores

@@ -1,0 +1,215 @@
+"""One score out of several networks': weighted means of their probabilities, clips matched by id, classes by name.
+
+This is the late fusion of two-stream networks (Simonyan and Zisserman, 2014).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.errors import ScoresError, UsageError
+from tdpn_core.evaluation.class_mapping import class_columns, reordered
+from tdpn_core.evaluation.metrics import label_ranks
+from tdpn_core.evaluation.score_file import Coverage, Scores
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.rng import derive
+
+_TINY = np.finfo(np.float64).tiny
+
+Probabilities = dict[str, npt.NDArray[np.float64]]
+
+
+def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Progress = SILENT) -> list[Scores]:
+    """`parts` with the clips, in number and order, and the classes of the first.
+
+    Clips that one of them lacks are an error; with `allow_missing` they are left out everywhere.
+
+    Raises:
+        ScoresError: they were made of other clips, of another split, or carry other labels.
+        CheckpointError: they have other classes.
+    """
+    first = parts[0]
+    common = set(first.ids).intersection(*(part.ids for part in parts))
+    if not common:
+        raise ScoresError("no clip has scores in all files", where=parts[-1].origin.checkpoint)
+    for part in parts:
+        lacking = [name for other in parts for name in other.ids if name not in set(part.ids)]
+        if lacking and not allow_missing:
+            what = f"lacks {len(lacking)} clips that the other scores have, {lacking[0]!r} for one"
+            hint = "score the same clips with all, or use --allow-missing to fuse those that all have"
+            raise ScoresError(what, where=part.origin.checkpoint, hint=hint)
+    ids = [name for name in first.ids if name in common]
+    aligned = [_in_order(part, ids, first, progress) for part in parts]
+    for part in aligned[1:]:
+        for head, labels in aligned[0].labels.items():
+            wrong = np.flatnonzero(labels != part.labels[head])
+            if len(wrong):
+                what = f"{head} label of {len(wrong)} clips is another than in {first.origin.checkpoint}"
+                raise ScoresError(f"{what}, {ids[wrong[0]]!r} for one", where=part.origin.checkpoint)
+    return aligned
+
+
+def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
+    """Aligned `parts` as one: probabilities are averaged over the views of each, then over the parts by `weights`.
+
+    The result has one view, whose logits are the logarithms of the fused probabilities.
+
+    Raises:
+        UsageError: not one weight a part, a negative one, or all zero.
+    """
+    shares = check_weights(weights, len(parts))
+    mixed = mix([part.probabilities() for part in parts], shares)
+    logits = {head: np.log(np.maximum(values, _TINY))[:, None] for head, values in mixed.items()}
+    first = parts[0].origin
+    names = _names(parts)
+    text = " + ".join(f"{weight:g} x {name}" for name, weight in zip(names, weights, strict=True))
+    origin = dataclasses.replace(
+        first,
+        checkpoint=text,
+        weights=hashlib.sha256("".join(part.origin.weights for part in parts).encode()).hexdigest(),
+        model=" + ".join(dict.fromkeys(part.origin.model for part in parts)),
+        views=", ".join(dict.fromkeys(part.origin.views for part in parts)),
+        coverage=_coverage([part.origin.coverage for part in parts], len(parts[0].ids)),
+        fused=dict(zip(names, map(float, weights), strict=True)),
+        training=max((part.origin.training for part in parts), key=lambda known: known.clips if known else -1),
+        validation={},
+    )
+    return dataclasses.replace(parts[0], logits=logits, origin=origin)
+
+
+def mix(parts: Sequence[Probabilities], weights: Sequence[float]) -> Probabilities:
+    """The mean of probabilities (clips, classes) of each head, by `weights` that sum to one."""
+    return {
+        head: sum((weight * part[head] for weight, part in zip(weights, parts, strict=True)), np.zeros_like(first))
+        for head, first in parts[0].items()
+    }
+
+
+def check_weights(weights: Sequence[float], parts: int) -> list[float]:
+    """`weights` scaled to sum to one.
+
+    Raises:
+        UsageError: not one weight a part, a negative one, or all zero.
+    """
+    if len(weights) != parts:
+        raise UsageError(f"{len(weights)} weights for {parts} files of scores", where="--fuse")
+    if not all(0 <= weight < float("inf") for weight in weights) or sum(weights) == 0:
+        raise UsageError(f"weights are numbers from 0 on, not all zero, not {list(weights)}", where="--fuse")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _in_order(part: Scores, ids: list[str], first: Scores, progress: Progress) -> Scores:
+    """`part` with the clips `ids` and the classes of `first`."""
+    if part.origin.split != first.origin.split:
+        what = f"scores of the {part.origin.split} split, the others are of {first.origin.split}"
+        raise ScoresError(what, where=part.origin.checkpoint)
+    owner = first.origin.checkpoint
+    columns = class_columns(part.classes, first.classes, where=part.origin.checkpoint, owner=owner)
+    for head in reordered(columns):
+        progress.say(f"{part.origin.checkpoint}: {head} classes stand in another order; matched by name")
+    row = {name: number for number, name in enumerate(part.ids)}
+    rows = np.array([row[name] for name in ids])
+    labels = {}
+    for head, values in part.labels.items():
+        new_label = np.append(np.argsort(columns[head]), -1)  # the last one is for -1, no label
+        labels[head] = new_label[values[rows]]
+    return dataclasses.replace(
+        part,
+        ids=ids,
+        classes=first.classes,
+        labels=labels,
+        logits={head: values[rows][:, :, columns[head]] for head, values in part.logits.items()},
+    )
+
+
+def _names(parts: Sequence[Scores]) -> list[str]:
+    """Each part's checkpoint, numbered where two have the same."""
+    names: list[str] = []
+    for part in parts:
+        name, number = part.origin.checkpoint, 1
+        while (unique := name if number == 1 else f"{name} ({number})") in names:
+            number += 1
+        names.append(unique)
+    return names
+
+
+def _coverage(parts: Sequence[Coverage], scored: int) -> Coverage:
+    missing: dict[str, str] = {}
+    for part in parts:
+        missing |= part.missing
+    listed = max((part.listed for part in parts if part.listed is not None), default=None)
+    on_disk, decoded = max(part.on_disk for part in parts), max(part.decoded for part in parts)
+    return Coverage(listed=listed, on_disk=on_disk, decoded=decoded, scored=scored, missing=missing)
+
+
+_STEPS = {2: 20, 3: 10, 4: 6}
+"""Steps from 0 to 1 of each weight, by the number of parts; more parts have `_FEW`."""
+
+_FEW = 4
+_HALF = 1  # ends the path of a derived generator: which half a clip is in
+
+
+def search_weights(parts: Sequence[Scores]) -> list[float]:
+    """The weights (they sum to one) of aligned `parts` with the highest top-1, the mean over heads, on a lattice.
+
+    Of equal top-1, the higher mean log-likelihood; then the weights nearest to equal ones.
+
+    Raises:
+        UsageError: no clip has a label.
+    """
+    known = {head: labels >= 0 for head, labels in parts[0].labels.items()}
+    if not all(rows.any() for rows in known.values()):
+        raise UsageError("weights cannot be searched on clips without labels", where=parts[0].origin.split)
+    labels = {head: values[known[head]] for head, values in parts[0].labels.items()}
+    probabilities = [{head: values[known[head]] for head, values in part.probabilities().items()} for part in parts]
+
+    def worth(weights: Sequence[float]) -> tuple[float, float, float]:
+        mixed = mix(probabilities, weights)
+        hits = [float((label_ranks(values, labels[head]) == 0).mean()) for head, values in mixed.items()]
+        sure = [_log_likelihood(values, labels[head]) for head, values in mixed.items()]
+        likelihood = round(float(np.mean(sure)), 9)  # rounding of sums is no preference
+        return float(np.mean(hits)), likelihood, -max(abs(weight - 1 / len(parts)) for weight in weights)
+
+    return max(_lattice(len(parts)), key=worth)
+
+
+def split_in_half(scores: Scores) -> tuple[Scores, Scores]:
+    """Two halves of the clips, drawn once for all by their number: one to search on, the other to report.
+
+    Raises:
+        UsageError: there is one clip only.
+    """
+    count = len(scores.ids)
+    if count < 2:
+        raise UsageError("one clip cannot be halved", where="--search-on")
+    order = derive(0, count, _HALF).permutation(count)
+    return take(scores, np.sort(order[: count // 2])), take(scores, np.sort(order[count // 2 :]))
+
+
+def take(scores: Scores, rows: npt.NDArray[np.int64]) -> Scores:
+    """The clips of some rows."""
+    return dataclasses.replace(
+        scores,
+        ids=[scores.ids[row] for row in rows.tolist()],
+        labels={head: values[rows] for head, values in scores.labels.items()},
+        logits={head: values[rows] for head, values in scores.logits.items()},
+    )
+
+
+def _lattice(parts: int) -> Iterator[list[float]]:
+    """Weights that sum to one."""
+    steps = _STEPS.get(parts, _FEW)
+    for head in itertools.product(range(steps + 1), repeat=parts - 1):
+        if sum(head) <= steps:
+            yield [number / steps for number in (*head, steps - sum(head))]
+
+
+def _log_likelihood(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    return float(np.log(np.maximum(own, 1e-12)).mean())

@@ -1,0 +1,61 @@
+"""Several models compared on the same clips, as a table and as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tdpn_core.evaluation.evaluate import Comparison
+from tdpn_core.evaluation.report.published import Row
+from tdpn_core.evaluation.report.text import markdown_table, summary
+from tdpn_core.files import write_json, write_text
+
+EXPLANATION = (
+    "p: two-sided exact paired permutation test over the clips (McNemar's): how often chance alone would give a "
+    "difference as large. It does not measure how other random seeds would come out."
+)
+
+
+def write_comparison(comparison: Comparison) -> Path:
+    """Write `comparison.md` and `comparison.json` into the comparison's folder. Gives the path of the former."""
+    write_json(comparison.folder / "comparison.json", compared(comparison))
+    name = comparison.evaluations[0].scores.origin
+    parts = [f"# {len(comparison.evaluations)} models on {name.dataset}, {name.split} split"]
+    parts += [markdown_table(comparison_rows(comparison)), EXPLANATION]
+    write_text(comparison.folder / "comparison.md", "\n\n".join(parts) + "\n")
+    return comparison.folder / "comparison.md"
+
+
+def compared(comparison: Comparison) -> dict[str, Any]:
+    """Each model's result and the differences from the first, as plain values."""
+    differences = [
+        {"checkpoint": other.scores.origin.checkpoint}
+        | {head: dataclasses.asdict(paired) for head, paired in heads.items()}
+        for other, heads in zip(comparison.evaluations[1:], comparison.paired, strict=True)
+    ]
+    return {
+        "models": [summary(evaluation) for evaluation in comparison.evaluations],
+        "compared_with": comparison.evaluations[0].scores.origin.checkpoint,
+        "differences": differences,
+    }
+
+
+def comparison_rows(comparison: Comparison) -> list[Row]:
+    """A heading, and a row for each model and head."""
+    rows: list[Row] = []
+    heads = list(comparison.evaluations[0].heads)
+    for head in heads:
+        for number, evaluation in enumerate(comparison.evaluations):
+            metrics, origin = evaluation.heads[head], evaluation.scores.origin
+            paired = comparison.paired[number - 1].get(head) if number else None
+            difference = (
+                ("", "", "")
+                if paired is None
+                else (f"{paired.difference:+.2%}", f"+{paired.gained} -{paired.lost}", f"{paired.p_value:.2g}")
+            )
+            name = origin.checkpoint if len(heads) == 1 else f"{origin.checkpoint}, {head}"
+            top1 = f"{metrics.top[1]:.2%}" if 1 in metrics.top else ""
+            own = (name, origin.views, str(metrics.clips), top1, f"{metrics.mean_class_accuracy:.2%}")
+            rows.append((*own, *difference))
+    return [("model", "views", "clips", "top-1", "mean class", "difference", "clips won, lost", "p"), *rows]

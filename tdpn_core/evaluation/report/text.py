@@ -1,0 +1,232 @@
+"""The report as Markdown, and as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tdpn_core.evaluation.epic import EPIC_100
+from tdpn_core.evaluation.evaluate import Evaluation
+from tdpn_core.evaluation.metrics import ClassMetrics, Metrics
+from tdpn_core.evaluation.report.published import Row, published_rows
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The result as plain values, for `--json`."""
+    origin = evaluation.scores.origin
+    coverage = origin.coverage
+    return {
+        "checkpoint": origin.checkpoint,
+        "weights": origin.weights,
+        "model": origin.model,
+        "dataset": origin.dataset,
+        "data": origin.data,
+        "data_digest": origin.data_digest,
+        "split": origin.split,
+        "views": origin.views,
+        "clips": evaluation.clips,
+        "rejected": coverage.on_disk - coverage.decoded,
+        "coverage": dataclasses.asdict(coverage),
+        "fused": origin.fused,
+        "same_data": origin.trained_on == origin.data_digest if origin.trained_on else None,
+        "trained_on_digest": origin.trained_on,
+        "training_clips": None if origin.training is None else dataclasses.asdict(origin.training),
+        "class_subsets": {head: list(counts) for head, counts in origin.parts.items()},
+        "run_validation": origin.validation,
+        "notes": [*origin.notes, *cautions(evaluation)],
+        "seconds": round(evaluation.seconds, 3),
+        "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()},
+        "epic": [dataclasses.asdict(row) for row in evaluation.epic],
+    }
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The report as Markdown."""
+    origin = evaluation.scores.origin
+    parts = [
+        f"# {title(evaluation)}",
+        f"{covered(evaluation)} {origin.views} views (clips in time x crops), {evaluation.seconds:.1f} s.",
+        f"Checkpoint `{origin.checkpoint}` (weights `{origin.weights[:16]}`), data `{origin.data}` "
+        f"(digest `{origin.data_digest[:16]}`).",
+        *filter(None, [validated(evaluation)]),
+        *origin.notes,
+        *(f"**Note:** {line}." for line in cautions(evaluation)),
+    ]
+    if not evaluation.heads:
+        parts.append("No clip has a label: there are scores, and nothing to measure them by.")
+    if evaluation.epic:
+        parts += ["## EPIC-KITCHENS", markdown_table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
+    for name, rows in published_rows(evaluation).items():
+        parts += [f"## {name}", markdown_table(rows)]
+    for head, metrics in evaluation.heads.items():
+        parts += [f"## {head}", markdown_table(headline(metrics)), "### Classes", markdown_table(class_rows(metrics))]
+        parts += filter(None, [unmet(metrics)])
+        confused = confused_rows(metrics)
+        if len(confused) > 1:
+            parts += ["### Most confused", markdown_table(confused)]
+    return "\n\n".join(parts) + "\n"
+
+
+def title(evaluation: Evaluation) -> str:
+    """What was evaluated on what."""
+    origin = evaluation.scores.origin
+    return f"{origin.model} on {origin.dataset}, {origin.split} split"
+
+
+def covered(evaluation: Evaluation) -> str:
+    """How many clips the numbers are of, and how many they are not of."""
+    coverage = evaluation.scores.origin.coverage
+    absent = 0 if coverage.listed is None else coverage.listed - coverage.on_disk
+    left = coverage.on_disk - coverage.decoded
+    whole = f"{coverage.on_disk} on disk" if coverage.listed is None else f"{coverage.listed} in the data set's list"
+    parts = [f"{coverage.scored} {'clip' if coverage.scored == 1 else 'clips'} scored of {whole}"]
+    if absent:
+        parts.append(f"{absent} {'was' if absent == 1 else 'were'} not on disk when the data was prepared")
+    if left:
+        parts.append(f"{left} could not be decoded when the data was prepared")
+    if coverage.missing:
+        parts.append(f"{len(coverage.missing)} could not be read now")
+    aside = coverage.decoded - coverage.scored - len(coverage.missing)
+    if aside:
+        parts.append(f"{aside} {'was' if aside == 1 else 'were'} set aside")
+    unlabelled = max(int((labels < 0).sum()) for labels in evaluation.labels.values())
+    if unlabelled and evaluation.heads:
+        parts.append(f"{unlabelled} of the scored have no label")
+    return "; ".join(parts) + "."
+
+
+def cautions(evaluation: Evaluation) -> list[str]:
+    """What makes the numbers other than a run's own result: other data, clips that it was trained on, other classes."""
+    origin = evaluation.scores.origin
+    lines = []
+    if origin.trained_on and origin.trained_on != origin.data_digest:
+        lines.append(f"{origin.data} is not the data that the checkpoint was trained on (its digest differs)")
+    if (known := origin.training) is not None and known.clips:
+        lines.append(
+            f"{known.clips} of the {origin.coverage.scored} scored clips are in the run's training split: "
+            f"{known.by_id} by name, {known.by_content} by content"
+        )
+    elif known is None and origin.trained_on and origin.trained_on != origin.data_digest:
+        lines.append("which clips the checkpoint was trained on is not known, so some of these may be among them")
+    for head, (present, count) in origin.parts.items():
+        among = f"predictions are over all {count}"
+        if len(evaluation.scores.classes[head]) == present:
+            among = f"predictions are restricted to these {present}, which is an easier task"
+        lines.append(f"the data has {present} of the checkpoint's {count} {head} classes; {among}")
+    return lines
+
+
+def validated(evaluation: Evaluation) -> str | None:
+    """The run's own validation of these weights, and why it may differ; None where there is none to compare with."""
+    origin = evaluation.scores.origin
+    if not origin.validation or origin.split != "val" or not evaluation.heads:
+        return None
+    found = origin.validation
+    text = f"The run's own validation after epoch {found['epoch']:g}: top-1 {found['top1']:.2%} at 1x1 views"
+    reasons = [f"this score is at {origin.views}"] if origin.views != "1x1" else []
+    reasons += ["this score is on other data"] if origin.trained_on != origin.data_digest else []
+    return f"{text}; {' and '.join(reasons)}." if reasons else f"{text}."
+
+
+def is_partial(evaluation: Evaluation) -> bool:
+    """Whether there are clips of the split that the numbers are not of."""
+    coverage = evaluation.scores.origin.coverage
+    return coverage.scored < (coverage.on_disk if coverage.listed is None else coverage.listed)
+
+
+def apart(evaluation: Evaluation) -> str | None:
+    """What EPIC-KITCHENS-100's table lacks, and how to have it; None where it lacks nothing."""
+    origin = evaluation.scores.origin
+    lists = {"unseen participants": ("unseen", origin.split), "tail classes": ("tail", "verb")}
+    lacking = [name for name, (part, key) in lists.items() if key not in origin.subsets.get(part, {})]
+    if not evaluation.epic or origin.dataset != EPIC_100 or origin.split == "train" or not lacking:
+        return None
+    return (
+        f"{' and '.join(lacking)} are not scored apart: the data was packed without their lists; "
+        "name the folder of these with --annotations"
+    )
+
+
+def headline(metrics: Metrics) -> list[Row]:
+    """The numbers of a head, with their 95 % intervals."""
+    rows = [
+        (f"top-{k}", f"{value:.2%}", _interval(metrics.top_intervals[k])) for k, value in sorted(metrics.top.items())
+    ]
+    guess = max(row.clips for row in metrics.classes) / metrics.clips
+    return [
+        ("metric", "value", "95 % interval"),
+        *rows,
+        ("mean class accuracy", f"{metrics.mean_class_accuracy:.2%}", _interval(metrics.mean_class_interval)),
+        ("calibration error", f"{metrics.calibration.error:.2%}", ""),
+        ("always guessing the largest class", f"{guess:.2%}", ""),
+    ]
+
+
+def epic_rows(evaluation: Evaluation) -> list[Row]:
+    """EPIC-KITCHENS' table."""
+    rows = [
+        (row.part, row.task, str(row.clips), f"{row.top1:.2%}", _interval(row.top1_interval), f"{row.top5:.2%}")
+        for row in evaluation.epic
+    ]
+    return [("clips of", "task", "clips", "top-1", "95 % interval", "top-5"), *rows]
+
+
+def class_rows(metrics: Metrics) -> list[Row]:
+    """A row a class that was met."""
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.1%}"
+
+    rows = [(row.name, str(row.clips), share(row.accuracy), share(row.precision)) for row in met_classes(metrics)]
+    return [("class", "clips", "accuracy", "precision"), *rows]
+
+
+def met_classes(metrics: Metrics) -> list[ClassMetrics]:
+    """The classes that have clips, or that a clip was taken for."""
+    return [row for row in metrics.classes if row.clips or row.precision is not None]
+
+
+def unmet(metrics: Metrics) -> str | None:
+    """How many classes have neither; None where all have."""
+    count = len(metrics.classes) - len(met_classes(metrics))
+    return f"{count} more classes have no clip here, and no clip was taken for them." if count else None
+
+
+def confused_rows(metrics: Metrics, most: int = 10) -> list[Row]:
+    """The pairs of classes that are taken for each other most often."""
+    errors = metrics.confusion.copy()
+    np.fill_diagonal(errors, 0)
+    names = [row.name for row in metrics.classes]
+    worst = np.argsort(-errors, axis=None, kind="stable")[:most]
+    pairs = [(int(errors.flat[i]), *np.unravel_index(i, errors.shape)) for i in worst if errors.flat[i]]
+    return [("true", "predicted", "clips"), *((names[true], names[guess], str(count)) for count, true, guess in pairs)]
+
+
+def _head(metrics: Metrics) -> dict[str, Any]:
+    return {
+        **{f"top{k}": value for k, value in metrics.top.items()},
+        "mean_class_accuracy": metrics.mean_class_accuracy,
+        "calibration_error": metrics.calibration.error,
+        "intervals": {
+            **{f"top{k}": list(interval) for k, interval in metrics.top_intervals.items()},
+            "mean_class_accuracy": list(metrics.mean_class_interval),
+        },
+        "clips": metrics.clips,
+        "classes": {
+            row.name: {"clips": row.clips, "accuracy": row.accuracy, "precision": row.precision}
+            for row in metrics.classes
+        },
+    }
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.2%} to {interval[1]:.2%}"
+
+
+def markdown_table(rows: list[Row]) -> str:
+    """A heading and rows as a Markdown table."""
+    head, *body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    rule = " | ".join("---" for _ in rows[0])
+    return "\n".join(f"| {line} |" for line in (head, rule, *body))

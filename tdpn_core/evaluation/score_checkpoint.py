@@ -1,0 +1,365 @@
+"""Score a split with a checkpoint: resumed where it was interrupted, shared among processes, into one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from tdpn_core.checkpoint import Checkpoint, is_checkpoint
+from tdpn_core.claim import claimed
+from tdpn_core.config.schema import RunConfig, parse_views, to_dict
+from tdpn_core.distributed.runtime import Runtime
+from tdpn_core.errors import ClipError, Interrupted, InUseError, ScoresError, ShardError, Stopped, UsageError
+from tdpn_core.evaluation.array_file import read_arrays, write_arrays
+from tdpn_core.evaluation.class_mapping import check_data, check_frames, match_classes, reordered
+from tdpn_core.evaluation.inference import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
+from tdpn_core.evaluation.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
+from tdpn_core.evaluation.score_file import Coverage, Origin, Scores, write_scores
+from tdpn_core.evaluation.training_clips import overlap
+from tdpn_core.files import make_folder, sweep
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.sampling.loader import loader_workers
+from tdpn_core.shards import ClipStore, find_prepared
+from tdpn_core.shards.manifest import MANIFEST, across_notes
+from tdpn_core.signals import StopRequest, stop_requests
+from tdpn_core.weights.open_checkpoint import open_checkpoint
+from tdpn_core.weights.safe_load import read_weights
+
+_PARTIAL = "partial"
+_UNREADABLE = "tdpn data --verify tells all that is damaged; --allow-missing leaves such clips out and counts them"
+
+
+def score_checkpoint(
+    path: Path,
+    *,
+    runtime: Runtime,
+    options: ScoreOptions = DEFAULTS,
+    folder: Path | None = None,
+    keep: bool = False,
+    progress: Progress = SILENT,
+) -> Scores:
+    """Score every clip of a split once, and leave `scores.safetensors` in `folder` (default: beside the checkpoint).
+
+    What an interrupted run of the same settings has scored is taken over: the file is then the same to the last bit.
+    With `keep`, this is so for a run that came to its end, too, until `forget` is called.
+
+    Raises:
+        CheckpointError: damaged, or trained on other classes or otherwise prepared frames than the data has.
+        UsageError: the split is empty.
+        ShardError, ClipError: a clip cannot be read.
+        InUseError: another process scores into the same folder.
+        Stopped: SIGINT or SIGTERM came; what was scored is saved.
+    """
+    foreign = path.is_file() and not is_checkpoint(path)
+    data = _prepared(path, options.data) if foreign else None
+    checkpoint = open_checkpoint(path, data=data, classes=options.classes, ema=options.ema, progress=progress)
+    job = _Job(path, checkpoint, options, runtime, folder)
+    listener = progress if runtime.is_main else SILENT
+    job.announce(listener)
+    with job.claim():
+        with stop_requests() as stop:
+            job.run(listener, stop)
+        return job.finish(keep=keep)
+
+
+def _validated(checkpoint: Checkpoint) -> dict[str, float]:
+    """What the run's own validation found at the end of the epoch that these weights are of."""
+    row = checkpoint.state.history[-1] if checkpoint.state.history else {}
+    top1 = row.get("val_top1", math.nan)
+    return (
+        {"epoch": float(row["epoch"]), "top1": float(top1)}
+        if math.isfinite(top1) and checkpoint.state.batch == 0
+        else {}
+    )
+
+
+def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
+    """Remove what `score_checkpoint` kept of the checkpoint at `path`, for which it gave `scores`."""
+    runtime.barrier()
+    if runtime.is_main:
+        folder = default_folder(path, scores.origin.split, scores.origin.views)
+        with suppress(InUseError), _claimed(folder):  # another evaluation that began since removes its own
+            PartialScores(folder / _PARTIAL, "").remove()
+
+
+def _prepared(path: Path, data: Path | None) -> Path:
+    """The prepared data to score another project's file on."""
+    try:
+        return find_prepared(data)
+    except UsageError:
+        read_weights(path)  # that it is no checkpoint at all is to be told first
+        raise
+
+
+def weights_digest(checkpoint: Checkpoint) -> str:
+    """sha256 of a checkpoint's weights."""
+    hasher = hashlib.sha256()
+    for name in sorted(checkpoint.weights):
+        value = checkpoint.weights[name].detach().cpu().contiguous()
+        hasher.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        hasher.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def _claimed(folder: Path) -> AbstractContextManager[bool]:
+    """The claim on an evaluation's folder."""
+    return claimed(folder, "evaluating", hint="wait until it has finished, or choose another --out")
+
+
+class _Job:
+    """One checkpoint on one split."""
+
+    def __init__(
+        self, path: Path, checkpoint: Checkpoint, options: ScoreOptions, runtime: Runtime, folder: Path | None
+    ) -> None:
+        self.path = path
+        self.checkpoint = checkpoint
+        self.config: RunConfig = checkpoint.config
+        self.options = options
+        self.runtime = runtime
+        self.views = options.views or self.config.sampling.views
+        parse_views(self.views)
+        self.split = options.split or SPLIT
+        self.data = options.data or Path(self.config.data.path)
+        if options.data is None and not (self.data / MANIFEST).is_file():
+            what = f"the data that it was trained on is not in {self.data}"
+            raise ShardError(what, where=path, hint="name the folder of prepared data with --data")
+        self.clips = ClipStore(self.data, self.split)
+        if len(self.clips) == 0:
+            raise UsageError(f"the split {self.split!r} has no clips", where=self.data, hint="choose another --split")
+        if not options.allow_mismatch:
+            check_frames(self.config.data, self.clips.manifest, where=path)
+        if options.data is None:
+            check_data(self.config.data, self.clips.manifest, self.data, where=path)
+        self.matched = match_classes(
+            self.config.data.classes,
+            self.clips.classes,
+            where=path,
+            owner=self.clips.manifest.dataset,
+            only_shared=options.only_shared,
+        )
+        self.views_at_once = options.views_at_once or VIEWS_AT_ONCE[runtime.device_type]
+        self.weights = weights_digest(checkpoint)
+        self.folder = folder or default_folder(path, self.split, self.views)
+        self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
+
+    def claim(self) -> AbstractContextManager[object]:
+        """Held by the main process while partial scores are written and removed.
+
+        Raises:
+            InUseError: another evaluation works in the folder.
+        """
+        return _claimed(self.folder) if self.runtime.is_main else nullcontext()
+
+    def announce(self, progress: Progress) -> None:
+        for head in reordered(self.matched.columns):
+            if head not in self.matched.subsets:
+                progress.say(f"{head}: the data has its classes in another order than the checkpoint; matched by name")
+
+    def run(self, progress: Progress, stop: StopRequest) -> None:
+        """Score what is not scored yet and is this process's part."""
+        if self.runtime.is_main:
+            self.partial.open()
+        done = set(self.partial.load().clips)
+        batches = batch_clips(len(self.clips), self.views, self.views_at_once)[self.runtime.rank :: self.runtime.world]
+        todo = [batch for batch in batches if not done.issuperset(batch)]
+        count = sum(map(len, todo))
+        if done:
+            progress.say(f"{self.path}: {len(done)} of {len(self.clips)} clips were scored already")
+        dataset = ViewClips(self.clips, self.config.model, replace(self.config.sampling, views=self.views))
+        workers = self.options.workers
+        progress.begin(f"scoring, {self.views} views", count)
+        try:
+            if not todo:
+                return
+            for scored in score_clips(
+                self.checkpoint.build(self.runtime.device),
+                dataset,
+                todo,
+                workers=loader_workers(self.runtime.device_type) if workers is None else workers,
+                views_at_once=self.views_at_once,
+                tolerant=self.options.allow_missing,
+                precision=self.config.train.precision,
+            ):
+                self.partial.add(scored)
+                progress.advance(len(scored.clips) + len(scored.missing))
+                if stop:
+                    self._leave(stop)
+        except (ClipError, ShardError) as error:
+            if stop:  # the signal that asks us to stop may have ended the loader's workers, too
+                self._leave(stop)
+            raise type(error)(error.what, where=error.where, hint=_UNREADABLE) from error
+        finally:
+            self.partial.save()
+            progress.end()
+
+    def finish(self, *, keep: bool = False) -> Scores:
+        """All that all processes have scored, in one file; the parts are removed unless they are to be kept."""
+        self.runtime.barrier()
+        scores = self._scores(self.partial.load())
+        self.runtime.barrier()
+        if self.runtime.is_main:
+            write_scores(self.folder / SCORES, scores)
+            if not keep:
+                self.partial.remove()
+        return scores
+
+    def _scores(self, scored: ScoredClips) -> Scores:
+        store, manifest = self.clips, self.clips.manifest
+        missing = {store.ids[clip]: scored.missing[clip] for clip in sorted(scored.missing)}
+        assert sorted([*scored.clips, *scored.missing]) == list(range(len(store)))
+        if not scored.clips:
+            first, reason = next(iter(missing.items()))
+            raise ClipError(f"no clip could be read, this one first: {reason}", where=first)
+        left_out = manifest.left_out.get(self.split, 0)
+        coverage = Coverage(
+            listed=manifest.listed.get(self.split),
+            on_disk=len(store) + left_out,
+            decoded=len(store),
+            scored=len(scored.clips),
+            missing=missing,
+        )
+        rows = np.array(scored.clips)
+        return Scores(
+            ids=[store.ids[clip] for clip in scored.clips],
+            classes=self.matched.classes,
+            labels={head: labels[rows] for head, labels in store.labels.items()},
+            logits={head: scored.logits[head][:, :, self.matched.columns[head]] for head in store.classes},
+            origin=Origin(
+                checkpoint=str(self.path),
+                weights=self.weights,
+                model=f"{self.config.model.name} {self.config.model.arch}",
+                dataset=manifest.dataset,
+                data=str(self.data),
+                data_digest=manifest.digest,
+                split=self.split,
+                views=self.views,
+                coverage=coverage,
+                notes=across_notes(manifest, self.split),
+                subsets=manifest.subsets,
+                settings=json.loads(json.dumps(to_dict(self.config))),
+                trained_on=self.config.data.digest,
+                training=overlap(self.config.data, self.path.parent, store, rows),
+                parts=self.matched.subsets,
+                validation=_validated(self.checkpoint),
+            ),
+        )
+
+    def _fingerprint(self) -> str:
+        """Of everything that decides a score: parts of another evaluation are not taken for parts of this one."""
+        parts = [
+            self.weights,
+            to_dict(self.config),
+            self.clips.manifest.digest,
+            self.split,
+            self.views,
+            self.views_at_once,
+            self.runtime.device_type,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _leave(self, stop: StopRequest) -> NoReturn:
+        self.partial.save()
+        raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
+            f"saved the scores of {len(self.partial.load().clips)} of {len(self.clips)} clips",
+            where=self.partial.folder,
+            hint="run the same command again to go on",
+        )
+
+
+_KIND = "partial scores"
+_SAVE_EVERY_SECONDS = 20.0
+
+
+class PartialScores:
+    """The clips that runs of one `fingerprint` have scored, kept in `folder`."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder
+        self._fingerprint = fingerprint
+        self._waiting: list[ScoredClips] = []
+        self._saved_at = time.monotonic()
+
+    def open(self) -> None:
+        """Make the folder: that it cannot be made is to be told before anything is scored.
+
+        Raises:
+            TdpnError: it cannot be made.
+        """
+        make_folder(self.folder)
+
+    def load(self) -> ScoredClips:
+        """Everything that is there and whole; files of other runs, and damaged ones, are passed over.
+
+        A clip that two runs scored is there once, and one that could be read in the end is not missing.
+        """
+        clips: dict[int, dict[str, np.ndarray]] = {}
+        missing: dict[int, str] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            try:
+                header, arrays = read_arrays(path, _KIND)
+            except ScoresError:
+                continue
+            if header["fingerprint"] != self._fingerprint:
+                continue
+            missing |= {int(clip): reason for clip, reason in header["missing"].items()}
+            numbers = arrays.pop("clips")
+            clips |= {clip: _row(arrays, row) for row, clip in enumerate(numbers.tolist())}
+        order = sorted(clips)
+        heads = clips[order[0]] if order else {}
+        logits = {head: np.stack([clips[clip][head] for clip in order]) for head in heads}
+        return ScoredClips(order, logits, {clip: missing[clip] for clip in missing if clip not in clips})
+
+    def add(self, scored: ScoredClips) -> None:
+        """Keep `scored`; it is on disk within `_SAVE_EVERY_SECONDS`, or after `save`."""
+        self._waiting.append(scored)
+        if time.monotonic() - self._saved_at > _SAVE_EVERY_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            scored = join(self._waiting)
+            header = {"fingerprint": self._fingerprint, "missing": scored.missing}
+            arrays = {"clips": np.array(scored.clips, dtype=np.int64), **scored.logits}
+            write_arrays(self.folder / f"{uuid.uuid4().hex}.safetensors", _KIND, header, arrays)
+        self._waiting = []
+        self._saved_at = time.monotonic()
+
+    def remove(self) -> None:
+        """All of it, also what other runs left: only when no other process works here."""
+        for path in self.folder.glob("*.safetensors"):
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            sweep(self.folder)
+            self.folder.rmdir()
+
+
+def join(parts: list[ScoredClips]) -> ScoredClips:
+    """Several as one."""
+    heads = next((part.logits for part in parts if part.logits), {})
+    missing: dict[int, str] = {}
+    for part in parts:
+        missing |= part.missing
+    return ScoredClips(
+        [clip for part in parts for clip in part.clips],
+        {head: np.concatenate([part.logits[head] for part in parts if part.logits]) for head in heads},
+        missing,
+    )
+
+
+def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    return {head: values[row] for head, values in arrays.items()}

@@ -1,5 +1,0 @@
-"""A network as one file for other programs: uint8 frames in, probabilities out."""
-
-from tdpn_core.export.run import ExportOptions, ExportReport, export
-
-__all__ = ["ExportOptions", "ExportReport", "export"]

@@ -1,0 +1,5 @@
+"""A network as one file for other programs: uint8 frames in, probabilities out."""
+
+from tdpn_core.exporting.export import ExportOptions, ExportReport, export
+
+__all__ = ["ExportOptions", "ExportReport", "export"]

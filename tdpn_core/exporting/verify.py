@@ -1,0 +1,69 @@
+"""An exported file beside the network, clip by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+
+from tdpn_core.config.schema import RunConfig
+from tdpn_core.evaluation.inference import view_probabilities
+from tdpn_core.exporting.clips import RealClip, RealClips
+from tdpn_core.model.base import Network
+from tdpn_core.prediction.exported import Probabilities, Runner
+
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """How an exported file and the network agree."""
+
+    clips: int
+    difference: float
+    """The largest between two probabilities of a class."""
+
+    agreement: dict[str, float]
+    """For each head the share of the clips of which both name the same class first."""
+
+    accuracy: dict[str, tuple[float, float]]
+    """For each head the top-1 accuracy of the network and of the file, over the clips whose label is known."""
+
+
+def reference(network: Network, config: RunConfig, clips: RealClips) -> Probabilities:
+    """What the network says, one clip at a time."""
+    rows = [view_probabilities(network, clip.frames.permute(3, 0, 1, 2)[None], config.sampling) for clip in clips]
+    return {head: torch.cat([row[head] for row in rows]).numpy() for head in rows[0]}
+
+
+def compare(run: Runner, clips: RealClips, expected: Probabilities) -> Check:
+    """Run an exported file over clips: the first on its own, the others several at a time."""
+    found: list[Probabilities] = []
+    labels: list[dict[str, int]] = []
+    for lot in _lots(iter(clips)):
+        found.append(run(torch.stack([clip.frames for clip in lot]).numpy()))
+        labels += [clip.labels for clip in lot]
+    got = {head: np.concatenate([part[head] for part in found]) for head in expected}
+    difference = max(float(np.abs(got[head] - expected[head]).max()) for head in expected)
+    agreement = {head: float((got[head].argmax(1) == expected[head].argmax(1)).mean()) for head in expected}
+    return Check(len(clips), difference, agreement, _accuracy(labels, expected, got))
+
+
+def _lots(clips: Iterator[RealClip]) -> Iterator[list[RealClip]]:
+    lot = list(islice(clips, 1))
+    while lot:
+        yield lot
+        lot = list(islice(clips, _AT_ONCE))
+
+
+def _accuracy(known: list[dict[str, int]], own: Probabilities, got: Probabilities) -> dict[str, tuple[float, float]]:
+    result = {}
+    for head in own:
+        labels = np.array([each.get(head, -1) for each in known])
+        if (labels >= 0).any():
+            hits = [float((scores[head].argmax(1) == labels)[labels >= 0].mean()) for scores in (own, got)]
+            result[head] = (hits[0], hits[1])
+    return result

@@ -1,0 +1,100 @@
+"""The base class of all networks: a module over clips, with a configuration and one way to be called.
+
+Trainer, evaluation, prediction and export know no other class of networks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from tdpn_core.config.schema import Level, ModelConfig
+from tdpn_core.errors import UsageError
+from tdpn_core.model.heads import AuxiliaryHead, Head
+from tdpn_core.model.layers import Backbone, stacked
+from tdpn_core.model.temporal_difference import sampled_frames
+
+SMALLEST = 32  # pixels a side: res5 then has one position
+
+
+class FeatureMaps(NamedTuple):
+    """What a network computes of a clip before it classifies."""
+
+    levels: dict[Level, Tensor]
+    """res2..res5, each (N, C, T', H', W')."""
+
+    top: Tensor
+    """The map (N, C, T', H/32, W/32) that the head averages and classifies."""
+
+
+class TrainingOutput(NamedTuple):
+    """What a network returns in training mode: logits (N, classes) of each head, and the auxiliary classifier's."""
+
+    logits: dict[str, Tensor]
+    auxiliary: dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """A backbone with a classifier, over normalised clips (N, channels, T * config.frames_per_step, H, W).
+
+    Where `frames_per_step` is more than 1, the frames around each sampled frame follow one another in the clip and the
+    middle one is the sampled frame.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, backbone: Backbone, head: Head, auxiliary_head: AuxiliaryHead | None = None
+    ):
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+        self.auxiliary_head = auxiliary_head
+
+    def forward(self, clip: Tensor) -> Tensor | dict[str, Tensor] | TrainingOutput:
+        """Logits (N, classes), a dictionary of them if there are several heads; `TrainingOutput` in training mode.
+
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        levels, top = self.feature_maps(clip)
+        logits: dict[str, Tensor] = self.head(top)
+        if self.training:
+            return TrainingOutput(logits, self.auxiliary_head(levels["res4"]) if self.auxiliary_head else {})
+        return logits if len(logits) > 1 else next(iter(logits.values()))
+
+    def feature_maps(self, clip: Tensor) -> FeatureMaps:
+        """The backbone's levels, and the one that is classified: res5, unless a network overrides this.
+
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        levels = self.backbone(self.frames(clip))
+        return FeatureMaps(levels, levels["res5"])
+
+    def frames(self, clip: Tensor) -> Tensor:
+        """The first convolution's input: the sampled frames (N, C, T, H, W), or stacks of frames (two-stream).
+
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        self.check(clip)
+        step, stack = self.config.frames_per_step, self.config.stack
+        return stacked(clip, stack) if stack > 1 else sampled_frames(clip, step)
+
+    def check(self, clip: Tensor) -> None:
+        """Refuse a clip of another shape.
+
+        Raises:
+            UsageError: the clip does not have the shape that the configuration asks for.
+        """
+        channels, step = self.config.channels, self.config.frames_per_step
+        frames = self.config.num_frames * step
+        shape = tuple(clip.shape)
+        if clip.ndim == 5 and shape[1:3] == (channels, frames) and min(shape[3:]) >= SMALLEST:
+            return
+        counted = f"{self.config.num_frames} x {step} = {frames}" if step > 1 else f"{frames}"
+        raise UsageError(
+            f"a clip is (N, {channels}, {counted} frames, height, width) of at least {SMALLEST} pixels a side, "
+            f"not {shape}"
+        )

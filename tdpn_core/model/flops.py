@@ -1,0 +1,55 @@
+"""What a network costs: parameters, and multiply-accumulates of one forward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tdpn_core.config.schema import ModelConfig
+from tdpn_core.model.registry import build_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one clip in inference, where the auxiliary head does not run."""
+
+    parameters: int
+    """Needed for inference."""
+
+    training_parameters: int
+    """With the auxiliary head."""
+
+    gmac: dict[str, float]
+    """10^9 multiply-accumulates of convolutions, linear layers and attention: of each part, and `total`."""
+
+
+def count_parameters(module: nn.Module | None) -> int:
+    """The number of trainable values."""
+    return sum(parameter.numel() for parameter in module.parameters()) if module is not None else 0
+
+
+def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
+    """The cost of `config`'s network on one clip of `size` (height, width), by default the one it is made for.
+
+    Nothing is computed: the network is built without memory.
+    """
+    height, width = size or (config.input_size, config.input_size)
+    with torch.device("meta"):
+        model = build_model(config).eval()
+        clip = torch.empty(1, config.channels, config.num_frames * config.frames_per_step, height, width)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(clip)
+    counts = counter.get_flop_counts()
+    parts = {name: f"{type(model).__name__}.{name}" for name, _ in model.named_children() if name != "auxiliary_head"}
+    # the counter has two operations for a multiply-accumulate
+    gmac = {name: sum(counts[path].values()) / 2e9 for name, path in parts.items() if path in counts}
+    every = count_parameters(model)
+    return Cost(
+        parameters=every - count_parameters(model.auxiliary_head),
+        training_parameters=every,
+        gmac={**gmac, "total": sum(counts["Global"].values()) / 2e9},
+    )

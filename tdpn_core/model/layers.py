@@ -1,0 +1,115 @@
+"""What all parts are made of: one convolution, the same with its normalisation, resizing, the start of new layers.
+
+Everywhere in this package: N clips, C channels, T frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections import OrderedDict
+from typing import TypeAlias, TypedDict, Unpack
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tdpn_core.config.schema import Level
+
+Kernel: TypeAlias = tuple[int, int, int]
+POINT: Kernel = (1, 1, 1)
+FRAME: Kernel = (1, 3, 3)
+TIME: Kernel = (3, 1, 1)
+
+
+class ConvOptions(TypedDict, total=False):
+    """What `Conv` may be told by name."""
+
+    stride: int
+    temporal_stride: int
+    groups: int
+
+
+class Conv(nn.Conv3d):
+    """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
+
+    `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Kernel = POINT,
+        *,
+        stride: int = 1,
+        temporal_stride: int = 1,
+        groups: int = 1,
+    ):
+        strides = (temporal_stride, stride, stride)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        super().__init__(channels, out_channels, kernel, strides, padding, groups=groups, bias=False)
+
+    def reset_parameters(self) -> None:
+        """He et al.'s normal initialisation for the ReLU that follows, by the fan-out."""
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+
+
+class ConvNorm(nn.Sequential):
+    """`Conv`, batch normalisation and, unless told otherwise, ReLU: the children `conv`, `bn` and `relu`."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: Kernel = POINT,
+        *,
+        relu: bool = True,
+        **options: Unpack[ConvOptions],
+    ):
+        conv = Conv(channels, out_channels, kernel, **options)
+        parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, bn=nn.BatchNorm3d(out_channels))
+        if relu:
+            parts["relu"] = nn.ReLU(inplace=True)
+        super().__init__(parts)
+
+
+def stacked(clip: Tensor, frames: int) -> Tensor:
+    """(N, C, T * frames, H, W) to (N, frames * C, T, H, W): each `frames` as one, the first one's channels first."""
+    N, C, T, H, W = clip.shape
+    return clip.view(N, C, T // frames, frames, H, W).permute(0, 3, 1, 2, 4, 5).reshape(N, frames * C, -1, H, W)
+
+
+def halve(x: Tensor) -> Tensor:
+    """The mean of each 2x2 positions of each frame; odd sizes are halved upwards, the last mean being of fewer."""
+    height, width = x.shape[3:]
+    return F.avg_pool3d(x, (1, min(2, height), min(2, width)), ceil_mode=True)
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """`x` at the size (T, H, W) of `like`, by nearest neighbours; `x` itself where it has that size."""
+    size = like.shape[2:]
+    return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="nearest")
+
+
+def initialise(part: nn.Module) -> None:
+    """TPN's start for necks and heads: Xavier uniform convolutions, linear layers N(0, 0.01) with zero biases."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
+
+
+class Backbone(nn.Module, abc.ABC):
+    """From frames to the maps of four levels."""
+
+    channels: dict[Level, int]
+    """Of res2..res5."""
+
+    @abc.abstractmethod
+    def forward(self, frames: Tensor) -> dict[Level, Tensor]:
+        """The four levels of frames (N, C, T, H, W)."""
+
+    @abc.abstractmethod
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """The parts with weights of the stem and of res2..res5, in the order in which they run."""

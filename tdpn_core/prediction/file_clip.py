@@ -1,0 +1,105 @@
+"""One file in the place of a prepared data set: its frames go through preparation's own encoder.
+
+So a network sees the same pixels to the last bit whether a clip comes from a shard or from the file behind it, and a
+file that preparation would leave out is refused here for the same reason.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.config.schema import DataConfig, from_dict
+from tdpn_core.errors import ClipError
+from tdpn_core.shards.decode import decode_frames
+from tdpn_core.shards.format import Packing
+from tdpn_core.video.encode import encode_clip
+from tdpn_core.video.encode_options import EncodedClip, Encoding
+from tdpn_core.video.ffmpeg_binary import Program
+from tdpn_core.video.source import Source
+from tdpn_core.video.stream import StreamedFrame
+from tdpn_core.video.subprocess_limits import Limits
+
+LIMITS = Limits(seconds=600.0)
+
+
+class FileClip:
+    """An encoded clip in a scratch file, as a `ClipSource` of one clip without a label."""
+
+    def __init__(self, name: str, items: Path, clip: EncodedClip, packing: Packing, data: DataConfig) -> None:
+        self.items = items
+        """The file with the items one after the other; as JPEG, a stream that ffmpeg reads as `mjpeg`."""
+        self.clip = clip
+        self.packing: Packing = packing
+        self.ids = [name]
+        self.counts: npt.NDArray[np.int64] = np.array([clip.frames])
+        self.classes = data.classes
+        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
+        self._ends = np.cumsum(clip.sizes)
+
+    def __len__(self) -> int:
+        return 1
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """Height and width of the frames that `decode` gives."""
+        return self.clip.height, self.clip.width
+
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
+        return decode_frames(self.packing, self.read, frames, *self.size(clip), self.ids[0])
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """(K,) seconds of the frames from the first one."""
+        even: npt.NDArray[np.float64] = np.arange(self.clip.frames) / self.clip.fps
+        return even if self.clip.times is None else self.clip.times
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return float(self.times[-1]) + 1 / self.clip.fps
+
+    def frames(self) -> Iterator[StreamedFrame]:
+        """The frames of a clip that was packed as JPEG, or as flow, one after the other."""
+        each = 2 if self.packing == "flow" else 1
+        for number, seconds in enumerate(self.times.tolist()):
+            yield StreamedFrame(tuple(self.read(range(each * number, each * (number + 1)))), seconds)
+
+    def read(self, items: Sequence[int]) -> list[bytes]:
+        """The bytes of some items, numbered from 0."""
+        with self.items.open("rb", buffering=0) as file:
+            return [
+                os.pread(file.fileno(), int(self.clip.sizes[item]), int(self._ends[item] - self.clip.sizes[item]))
+                for item in items
+            ]
+
+
+def encoding_of(data: DataConfig) -> Encoding:
+    """How the frames of the data that a network was trained on were made."""
+    return from_dict(Encoding, {**data.encoding, "short_side": data.short_side})
+
+
+@contextmanager
+def open_clip(
+    source: Source, data: DataConfig, program: Program, *, name: str, limits: Limits = LIMITS
+) -> Iterator[FileClip]:
+    """Encode a file, or a part of it, as `data` was encoded; the scratch file is gone afterwards. `name` is the user's.
+
+    Raises:
+        ClipError: it cannot be decoded, is not whole, or is larger or longer than preparation allows.
+    """
+    encoding = encoding_of(data)
+    packing: Packing = "flow" if encoding.modality == "flow" else encoding.codec
+    with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
+        items = Path(folder) / "clip"
+        try:
+            clip = encode_clip(source, items, program, encoding, limits=limits)
+        except ClipError as error:
+            raise type(error)(error.what, where=name, hint=error.hint) from error
+        yield FileClip(name, items, clip, packing, data)

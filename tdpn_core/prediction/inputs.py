@@ -1,0 +1,157 @@
+"""What a user may name: files, folders, numbered pictures, addresses, a webcam. Each becomes inputs, one a clip."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from tdpn_core.errors import ClipError, TdpnError, UsageError
+from tdpn_core.video.source import Source, pattern_of
+from tdpn_core.video.url import Address, camera, network_address
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PRINTF = re.compile(r"[^%]*%(0\d{1,2})?d[^%]*")
+_GLOB = re.compile(r"[*?\[]")
+_PICTURE = re.compile(r"(.*?)\d+(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One clip to be named: a source, an address, or the reason why there is neither."""
+
+    name: str
+    """As the user knows it."""
+
+    source: Source | None = None
+    address: Address | None = None
+    error: TdpnError | None = None
+
+
+def find_inputs(
+    words: Sequence[str | Path],
+    *,
+    webcam: int | str | None = None,
+    fps: float | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+) -> list[Input]:
+    """The clips that `words` name, in their order; a folder gives every clip below it, sorted.
+
+    Args:
+        words: files, folders, `frames/%05d.jpg`, `clips/*.mp4`, `https://…`, `rtsp://…`. Successive numbered pictures
+            of one folder, as a shell makes of `frames/*.jpg`, are one clip of exactly these.
+        webcam: number or device of a camera, taken as well.
+        fps: of numbered pictures; 25 unless given.
+        start: first second of the part of a video file to look at.
+        stop: its end, exclusive.
+
+    Raises:
+        UsageError: nothing is named, an address is of a kind that is not opened, or a part ends before it starts.
+    """
+    if start is not None and start < 0:
+        raise UsageError(f"--start must not be negative, not {start:g}")
+    if stop is not None and stop <= (start or 0):
+        raise UsageError(f"--stop {stop:g} does not lie after --start {start or 0:g}")
+    inputs = [Input(name=f"webcam {webcam}", address=camera(webcam))] if webcam is not None else []
+    for series, group in groupby(map(str, words), _series):
+        names = list(group)
+        inputs += [_pictures(names)] if series and len(names) > 1 else [found for name in names for found in _of(name)]
+    if not inputs:
+        raise UsageError("nothing to predict", hint="name a video, a folder, an address or --webcam 0")
+    return [_with_options(found, fps, start, stop) for found in inputs]
+
+
+def _series(word: str) -> tuple[Path, str, str] | None:
+    """Folder, head and suffix of a numbered picture; None of anything else."""
+    path = Path(word)
+    match = None if _ADDRESS.match(word) else _PICTURE.fullmatch(path.name)
+    return (path.parent, match[1], match[2]) if match else None
+
+
+def _of(word: str) -> Iterator[Input]:
+    """The inputs that one word stands for."""
+    path = Path(word)
+    if _ADDRESS.match(word):
+        yield Input(name=word, address=network_address(word))
+    elif path.is_dir():
+        yield from _below(path)
+    elif path.exists() or path.is_symlink():
+        yield _file(path)
+    elif _PRINTF.fullmatch(path.name):
+        yield Input(name=word, source=Source(path.parent, "frames", path.name))
+    elif _GLOB.search(word):
+        yield from _globbed(word)
+    else:
+        yield Input(name=word, error=ClipError("no such file", where=word))
+
+
+def _file(path: Path) -> Input:
+    if not path.is_file():
+        what = "not a regular file" if path.exists() else "a link to what is not there"
+        return Input(name=str(path), error=ClipError(what, where=path))
+    if _PICTURE.fullmatch(path.name):
+        what = "a single picture, not a clip"
+        return Input(name=str(path), error=ClipError(what, where=path, hint="name its folder to predict the sequence"))
+    return Input(name=str(path), source=Source(path))
+
+
+def _globbed(pattern: str) -> Iterator[Input]:
+    anchor, parts = Path(pattern).anchor, Path(pattern).parts
+    found = sorted(Path(anchor or ".").glob(str(Path(*parts[1:] if anchor else parts))))
+    if not found:
+        yield Input(name=pattern, error=ClipError("nothing is named like this", where=pattern))
+    for series, group in groupby(map(str, found), _series):
+        names = list(group)
+        if series and len(names) > 1:
+            yield replace(_pictures(names), name=pattern)
+        else:
+            yield from (one for name in names for one in _of(name))
+
+
+def _pictures(names: list[str]) -> Input:
+    """Exactly these numbered pictures of one folder as one clip, by ascending number."""
+    folder = Path(names[0]).parent
+    try:
+        pattern, numbers = pattern_of([Path(name).name for name in names])
+    except ValueError as error:
+        return Input(name=names[0], error=ClipError(str(error), where=folder, hint="rename them, as in 001.jpg"))
+    return Input(name=str(folder / pattern), source=Source(folder, "frames", pattern, numbers=numbers))
+
+
+def _below(folder: Path) -> Iterator[Input]:
+    """Every video and every folder of numbered pictures in a folder, or the folder itself if it holds pictures."""
+    from tdpn_core.datasets.media_index import PictureNames, picture_pattern
+    from tdpn_core.datasets.scan import scan
+
+    try:
+        found = scan(folder)
+        names = PictureNames(folder)
+        clips = [(path, Source(folder / path)) for path in found.videos]
+        clips += [(path, Source(folder / path, "frames", *names.of(path, "frames"))) for path in found.folders]
+        own = None if clips else picture_pattern((entry.name for entry in folder.iterdir()), "")
+    except TdpnError as error:
+        yield Input(name=str(folder), error=ClipError(error.what, where=error.where))
+        return
+    if own:
+        yield Input(name=str(folder), source=Source(folder, "frames", *own))
+        return
+    for path, source in sorted(clips):
+        yield Input(name=str(folder / path), source=source)
+    special = [folder / entry.rpartition(" (")[0] for entry in found.special]
+    yield from map(_file, special)
+    if not clips and not special:
+        passed = "; ".join(found.notes()) or "it is empty"
+        yield Input(name=str(folder), error=ClipError(f"no video in this folder: {passed}", where=folder))
+
+
+def _with_options(found: Input, fps: float | None, start: float | None, stop: float | None) -> Input:
+    if found.source is None:
+        return found
+    if found.source.kind == "video":
+        part = (math.nan if start is None else start, math.nan if stop is None else stop)
+        return replace(found, source=replace(found.source, start=part[0], stop=part[1]))
+    return replace(found, source=replace(found.source, fps=math.nan if fps is None else fps))

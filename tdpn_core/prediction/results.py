@@ -1,0 +1,219 @@
+"""What comes of a prediction."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.errors import TdpnError, UsageError
+from tdpn_core.prediction.inputs import Input
+
+Ranking = list[tuple[str, float]]
+"""(class name, probability), the likeliest first."""
+
+
+def rank(
+    probabilities: Mapping[str, npt.NDArray[np.floating]], classes: Mapping[str, Sequence[str]], topk: int
+) -> dict[str, Ranking]:
+    """The `topk` likeliest classes of each head; of equal ones the lower label first.
+
+    A network that names verbs and nouns also gets the head `action`: the pairs of the highest products, as
+    EPIC-KITCHENS scores them.
+    """
+    ranked = {head: _best(values, classes[head], topk) for head, values in probabilities.items()}
+    if {"verb", "noun"} <= probabilities.keys() and "action" not in probabilities:
+        ranked["action"] = _pairs(ranked["verb"], ranked["noun"], topk)
+    return ranked
+
+
+def _best(values: npt.NDArray[np.floating], names: Sequence[str], topk: int) -> Ranking:
+    order = np.argsort(-values, kind="stable")[:topk]
+    return [(names[label], float(values[label])) for label in order]
+
+
+def _pairs(verbs: Ranking, nouns: Ranking, topk: int) -> Ranking:
+    """The best pairs: none of the best `topk` has a verb or noun beyond its own best `topk`."""
+    pairs = [(f"{verb} {noun}", p * q) for verb, p in verbs for noun, q in nouns]
+    return sorted(pairs, key=lambda pair: -pair[1])[:topk]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInfo:
+    """Which network answered, and how it was asked."""
+
+    checkpoint: str
+    """Its file, a checkpoint or an exported one."""
+
+    dataset: str
+    """Name of the data set it was trained on; of another project's checkpoint, the project."""
+
+    data: str
+    """Folder of that prepared data set, as the checkpoint has it; empty where it has none."""
+
+    epoch: int | None
+    """Epochs it was trained for; None where the file does not say."""
+
+    weights: Literal["averaged", "raw"] | None
+    """Which set of weights, of a file that has raw and averaged (EMA) ones; else None."""
+
+    views: str
+    """Test views, clips x crops, of the clip or of each window."""
+
+    def __str__(self) -> str:
+        place = f" ({self.data})" if self.data else ""
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        weights = "" if self.weights is None else f", {self.weights} weights"
+        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}{weights}; views {self.views}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip, and what happens in it."""
+
+    start: float
+    end: float
+    """In seconds from the clip's start."""
+
+    heads: dict[str, Ranking]
+    """For each head (class name, probability), the likeliest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The likeliest classes of one clip, or why there are none."""
+
+    name: str
+    """The clip, as it was named."""
+
+    heads: dict[str, Ranking] = field(default_factory=dict)
+    """For each head (class name, probability), the likeliest first; empty if the clip failed. Of a timeline, the mean
+    of the whole."""
+
+    segments: list[Segment] | None = None
+    """Of a timeline, in the order of time; with an error, those before it."""
+
+    seconds: float | None = None
+    """Length of the clip, as far as it was read."""
+
+    error: TdpnError | None = None
+
+    network: NetworkInfo | None = None
+    """Which network answered; None where the clip was not reached."""
+
+
+def new_file(path: Path, *, option: str, force: bool) -> Path:
+    """`path`, unless something is there already.
+
+    Raises:
+        UsageError: a file is there and `force` is false, or a folder is.
+    """
+    if path.is_dir():
+        raise UsageError("is a folder", where=path, hint=f"name a file with {option}")
+    if path.exists() and not force:
+        raise UsageError("exists already", where=path, hint=f"add --force to replace it, or give another {option}")
+    return path
+
+
+def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, force: bool) -> list[Path | None]:
+    """The file for each input: `target` for a single one, else `<its name>.mp4` in the folder `target`.
+
+    Raises:
+        UsageError: several inputs and one file, a live stream, or a file that is there already.
+    """
+    if target is None:
+        return [None] * len(inputs)
+    live = next((found for found in inputs if found.address is not None and found.address.kind != "file"), None)
+    if live is not None:
+        raise UsageError(f"{option} draws on files, not on a live stream", where=live.name)
+    as_file = target.suffix.lower() == ".mp4"
+    if as_file and len(inputs) > 1:
+        raise UsageError(f"one file for {len(inputs)} clips", where=target, hint=f"give {option} a folder")
+    if not as_file and (target.suffix or target.is_file()) and not target.is_dir():
+        raise UsageError("is neither a folder nor named .mp4", where=target, hint=f"{option} writes MP4 files")
+    paths = [target] if as_file else [target / f"{name}.mp4" for name in _names(inputs)]
+    return [new_file(path, option=option, force=force) for path in paths]
+
+
+def _names(inputs: Sequence[Input]) -> list[str]:
+    """A name for each input, made of its own and different from all others."""
+    seen: Counter[str] = Counter()
+    names = []
+    for found in inputs:
+        path = Path(found.name.rstrip("/"))
+        stem = (path.parent.name if "%" in path.name else path.stem) or "clip"
+        seen[stem] += 1
+        names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    return names
+
+
+NETWORK = tuple(field.name for field in fields(NetworkInfo))
+COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error", *NETWORK)
+
+
+def plain(prediction: Prediction) -> dict[str, Any]:
+    """One clip's result as JSON values; `segments` only of a timeline."""
+    values: dict[str, Any] = {
+        "clip": prediction.name,
+        "seconds": None if prediction.seconds is None else round(prediction.seconds, 3),
+        "heads": _heads(prediction.heads),
+        "error": str(prediction.error) if prediction.error else None,
+        "network": asdict(prediction.network) if prediction.network else None,
+    }
+    if prediction.segments is not None:
+        values["segments"] = [plain_segment(segment) for segment in prediction.segments]
+    return values
+
+
+def plain_segment(segment: Segment) -> dict[str, Any]:
+    """One segment as JSON values."""
+    return {"start": round(segment.start, 3), "end": round(segment.end, 3), "heads": _heads(segment.heads)}
+
+
+def to_csv(predictions: Iterable[Prediction]) -> str:
+    """A row for each class that was named, of each segment where there are segments, and one for each error.
+
+    The last columns say which network answered.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for prediction in predictions:
+        network = _network(prediction.network)
+        writer.writerows((*row, *network) for row in _rows(prediction))
+    return out.getvalue()
+
+
+def _network(network: NetworkInfo | None) -> list[object]:
+    values = asdict(network) if network else {}
+    return ["" if values.get(name) is None else values[name] for name in NETWORK]
+
+
+def _rows(prediction: Prediction) -> Iterator[tuple[object, ...]]:
+    if prediction.segments is None:
+        end = "" if prediction.seconds is None else f"{prediction.seconds:.3f}"
+        yield from _ranks(prediction.name, "0.000" if end else "", end, prediction.heads)
+    for segment in prediction.segments or ():
+        yield from _ranks(prediction.name, f"{segment.start:.3f}", f"{segment.end:.3f}", segment.heads)
+    if prediction.error:
+        yield (prediction.name, "", "", "", "", "", "", str(prediction.error))
+
+
+def _ranks(name: str, start: str, end: str, heads: dict[str, Ranking]) -> Iterator[tuple[object, ...]]:
+    for head, ranking in heads.items():
+        for place, (label, probability) in enumerate(ranking, start=1):
+            yield (name, start, end, head, place, label, f"{probability:.6f}", "")
+
+
+def _heads(heads: dict[str, Ranking]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        head: [{"class": name, "probability": probability} for name, probability in ranking]
+        for head, ranking in heads.items()
+    }

@@ -1,0 +1,77 @@
+"""From clips to probabilities: their views, scored by a network in whatever form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tdpn_core.config.schema import RunConfig, parse_views
+from tdpn_core.errors import TdpnError
+from tdpn_core.prediction.models import Model
+from tdpn_core.prediction.timeline import Answer, Scores
+from tdpn_core.prediction.windows import Window, WindowClip
+from tdpn_core.sampling.clip_source import ClipSource
+from tdpn_core.sampling.dataset import ViewClips
+
+_VIEWS_AT_ONCE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """A network, in whatever form, with the settings that clips are sampled by."""
+
+    model: Model
+    config: RunConfig
+    """The model's own, but for what was asked for, such as other views."""
+
+    def views(self, clip: ClipSource) -> Tensor:
+        """The test views (V, 3, T, H, W) uint8 of the only clip of a source, as an evaluation takes them."""
+        return ViewClips(clip, self.config.model, self.config.sampling)[0].clip
+
+    def scores(self, clips: Sequence[Tensor], name: str) -> list[Scores]:
+        """Mean probabilities of clips, each given by its views; all of one shape.
+
+        Raises:
+            TdpnError: they are not finite; `name` is in the message.
+        """
+        by_head = self.model.probabilities(torch.cat(list(clips)))
+        means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
+        if not all(np.isfinite(values).all() for values in means.values()):
+            hint = "the weights are broken; use another checkpoint"
+            raise TdpnError("the network's scores are not finite", where=name, hint=hint)
+        return [{head: values[index] for head, values in means.items()} for index in range(len(clips))]
+
+    def windows(self, windows: Iterable[Window], name: str, *, batch: bool = True) -> Iterator[Answer]:
+        """Score windows in their order, several at a time unless `batch` is false.
+
+        An error of the stream, and Ctrl-C while it is read, come after the answers to all windows before it.
+        """
+        times, crops = parse_views(self.config.sampling.views)
+        size = max(1, _VIEWS_AT_ONCE // (times * crops)) if batch else 1
+        held = _Held(windows)
+        stream = iter(held)
+        while group := list(islice(stream, size)):
+            views = [self.views(WindowClip(window, self.config.data, name)) for window in group]
+            for window, scores in zip(group, self.scores(views, name), strict=True):
+                yield Answer(window, scores)
+        if held.error is not None:
+            raise held.error
+
+
+class _Held:
+    """A stream that ends at an error, or at Ctrl-C, and keeps it for later."""
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._windows = windows
+        self.error: TdpnError | KeyboardInterrupt | None = None
+
+    def __iter__(self) -> Iterator[Window]:
+        try:
+            yield from self._windows
+        except (TdpnError, KeyboardInterrupt) as error:
+            self.error = error

@@ -1,0 +1,208 @@
+"""Windows that slide over a stream of frames, each in the place of a prepared clip."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, pairwise
+from statistics import fmean, median
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from tdpn_core.config.schema import DataConfig, RunConfig
+from tdpn_core.errors import TdpnError, UsageError
+from tdpn_core.shards.decode import decode_frames
+from tdpn_core.shards.format import Packing
+from tdpn_core.video.stream import StreamedFrame
+
+_SECONDS = 4.0  # of a window where a network takes frames from all of a clip: that long are clips of single actions
+_RATE_FRAMES = 32  # whose distances in time tell the rate
+_DEFAULT_FPS = 25.0
+_ROUNDING = 0.1  # of a step, by which containers that count milliseconds are off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windowing:
+    """How windows lie on a video."""
+
+    seconds: float | None = None
+    """Length of a window; None: what one clip of the network spans, and 4 s where it takes frames from all of one."""
+
+    stride: float | None = None
+    """Seconds from one window's start to the next one's; None: half a window."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("--window", self.seconds), ("--stride", self.stride)):
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be a positive number of seconds, not {value:g}")
+        if self.seconds is not None and self.stride is not None and self.stride > self.seconds:
+            raise UsageError(f"--stride {self.stride:g} leaves gaps between windows of {self.seconds:g} s")
+
+    def in_frames(self, config: RunConfig, fps: float) -> tuple[int, int]:
+        """Length and stride in frames for a video of that rate."""
+        if self.seconds is not None:
+            length = max(1, round(self.seconds * fps))
+        elif config.sampling.mode == "dense":
+            length = (config.model.num_frames - 1) * config.sampling.interval + 1
+        else:
+            length = max(1, round(_SECONDS * fps))
+        stride = max(1, round(self.stride * fps)) if self.stride is not None else max(1, length // 2)
+        return length, min(stride, length)
+
+
+def whole_windows(config: RunConfig, seconds: float | None) -> Windowing:
+    """Windows of a clip that is named as a whole: one over all of it, where a network takes frames from all of it."""
+    return Windowing(seconds=seconds) if config.sampling.mode == "segments" else Windowing()
+
+
+class Window(NamedTuple):
+    """Some successive frames."""
+
+    frames: Sequence[StreamedFrame]
+    start: float
+    """Seconds of the first frame."""
+
+    end: float
+    """Seconds at which the last frame ends."""
+
+    @property
+    def middle(self) -> float:
+        """Its middle, in seconds."""
+        return (self.start + self.end) / 2
+
+
+def slide(frames: Iterable[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
+    """Windows over a stream; the last one ends with it, and a stream shorter than a window is one window."""
+    stream = iter(frames)
+    first = list(islice(stream, _RATE_FRAMES))
+    fps = measured_rate([frame.seconds for frame in first])
+    length, stride = windowing.in_frames(config, fps)
+    held: deque[StreamedFrame] = deque(maxlen=length)
+    since = 0  # frames since the last window
+    due = length
+    for frame in chain(first, stream):
+        held.append(frame)
+        since += 1
+        if since == due:
+            yield window_of(list(held), fps)
+            since, due = 0, stride
+    if since:
+        yield window_of(list(held), fps)
+
+
+def window_of(frames: Sequence[StreamedFrame], fps: float) -> Window:
+    """A window of frames that follow one another at that rate."""
+    return Window(frames, frames[0].seconds, frames[-1].seconds + 1 / fps)
+
+
+def measured_rate(times: Sequence[float]) -> float:
+    """Frames a second, from the usual distance of successive times: the mean of those near the median."""
+    steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
+    if not steps:
+        return _DEFAULT_FPS
+    middle = median(steps)
+    return 1 / fmean(step for step in steps if abs(step - middle) <= _ROUNDING * middle)
+
+
+class WindowClip:
+    """A window as a `ClipSource` of one clip without a label."""
+
+    def __init__(self, window: Window, data: DataConfig, name: str) -> None:
+        self._frames = window.frames
+        self._packing: Packing = "flow" if len(window.frames[0].items) == 2 else "jpeg"
+        height, width, *_ = simplejpeg.decode_jpeg_header(window.frames[0].items[0])
+        self._size = (height, width)
+        self.ids = [name]
+        self.counts: npt.NDArray[np.int64] = np.array([len(window.frames)])
+        self.classes = data.classes
+        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
+
+    def __len__(self) -> int:
+        return 1
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self._size
+
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
+        return decode_frames(self._packing, self._read, frames, *self._size, self.ids[0])
+
+    def _read(self, items: Sequence[int]) -> list[bytes]:
+        each = 2 if self._packing == "flow" else 1
+        return [self._frames[item // each].items[item % each] for item in items]
+
+
+_FIRST = 32  # frames after which the rate is known
+
+
+def latest(frames: Iterator[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
+    """The newest window whenever the last one has been dealt with, and at least a stride after it.
+
+    Frames are read by a thread of their own, so that a slow network makes gaps between windows, not within them.
+    """
+    state = _State()
+    reader = threading.Thread(target=state.read, args=(frames, windowing, config), daemon=True, name="live")
+    reader.start()
+    try:
+        while (window := state.wait()) is not None:
+            yield window
+        if state.error is not None:
+            raise state.error
+    finally:
+        state.closing = True
+
+
+@dataclass
+class _State:
+    """What the reading thread has."""
+
+    ready: threading.Condition = field(default_factory=threading.Condition)
+    held: deque[StreamedFrame] = field(default_factory=deque)
+    fps: float = 0.0
+    stride: int = 1
+    due: int = _FIRST
+    """Frames to come before the next window."""
+
+    ended: bool = False
+    closing: bool = False
+    error: TdpnError | None = None
+
+    def read(self, frames: Iterator[StreamedFrame], windowing: Windowing, config: RunConfig) -> None:
+        try:
+            for frame in frames:
+                with self.ready:
+                    self._take(frame, windowing, config)
+                if self.closing:
+                    break
+        except TdpnError as error:
+            self.error = error
+        finally:
+            with self.ready:
+                self.ended = True
+                self.ready.notify()
+
+    def _take(self, frame: StreamedFrame, windowing: Windowing, config: RunConfig) -> None:
+        self.held.append(frame)
+        self.due -= 1
+        if not self.fps and self.due <= 0:
+            self.fps = measured_rate([held.seconds for held in self.held])
+            length, self.stride = windowing.in_frames(config, self.fps)
+            self.held = deque(self.held, maxlen=length)
+            self.due = max(0, length - _FIRST)
+        if self.due <= 0:
+            self.ready.notify()
+
+    def wait(self) -> Window | None:
+        """The newest window, once it is due; None at the end of the stream."""
+        with self.ready:
+            self.ready.wait_for(lambda: self.ended or (self.fps and self.due <= 0))
+            if not self.fps or self.due > 0:
+                return None
+            self.due = self.stride
+            return window_of(list(self.held), self.fps)

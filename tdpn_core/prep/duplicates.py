@@ -1,0 +1,255 @@
+"""Twins: clips of one recording under several names, found by name, by content and by look.
+
+Names and bytes are compared before anything is decoded, looks (`visual_digest`) after. Where `prep` draws the split, it
+keeps twins on one side; where the split is given, it reports those across it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tdpn_core.datasets import Dataset
+from tdpn_core.datasets.clip_table import SPLITS, UNLABELLED
+from tdpn_core.datasets.train_val_split import find_originals, merge, split_groups
+from tdpn_core.prep.journal import ClipRecord, Ledger
+from tdpn_core.prep.storage import Place
+from tdpn_core.prep.visual_digest import find_alike
+from tdpn_core.shards.manifest import LEDGER, Evidence, Twin
+
+TWINS = f"{LEDGER}/twins.json"
+_NAMED_BY_PEOPLE = ("folder", "list")  # clips of the known data sets have ids, whose likeness means nothing
+_EDGE = 1 << 16
+_MOST_EQUAL = 8  # files of the same bytes: more, and they stand for a video that is missing
+_MOST_CLASSES = 3  # in which one file is found: more, likewise
+_MOST_ALIKE = 30  # clips that look alike: more, and the scene tells nothing about the recording
+
+
+class Pair(NamedTuple):
+    """Two clips of one recording, by id."""
+
+    one: str
+    other: str
+    how: Evidence
+
+
+def by_name(table: Dataset) -> list[Pair]:
+    """Clips whose names say that one is a changed or further copy of the other."""
+    if table.name not in _NAMED_BY_PEOPLE:
+        return []
+    sources, ids = table.clips["source"].tolist(), table.clips["id"].tolist()
+    first: dict[tuple[str, str], int] = {}
+    labels = labels_of(table)
+    originals = find_originals(sources, labels)
+    for row, (source, original) in enumerate(zip(sources, originals, strict=True)):
+        if source == original:
+            first.setdefault((labels[row], original), row)
+    pairs = []
+    for row, original in enumerate(originals):
+        anchor = first.setdefault((labels[row], original), row)
+        if anchor != row and sources[row] != original:
+            pairs.append(Pair(ids[anchor], ids[row], "name"))
+    return pairs
+
+
+def by_content(table: Dataset) -> list[Pair]:
+    """Clips whose files hold the same bytes; only files of one size are read, and of these the ends first."""
+    clips = table.clips
+    whole = np.isnan(clips["start"].to_numpy()) & np.isnan(clips["stop"].to_numpy()) & (clips["kind"] == "video")
+    rows: Iterable[int] = np.flatnonzero(whole.to_numpy()).tolist()
+    sources = clips["source"].tolist()
+    for tell in (_size, _ends, _digest):
+        kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for row in rows:
+            if (told := tell(table.root / sources[row])) is not None:
+                kinds[told].append(row)
+        lots = [lot for lot in kinds.values() if len(lot) > 1]
+        rows = [row for lot in lots for row in lot]
+    ids = clips["id"].tolist()
+    return [Pair(ids[lot[0]], ids[row], "bytes") for lot in sorted(lots) for row in lot[1:]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the looks of the packed clips say, kept beside the ledger."""
+
+    key: str = ""
+    """Digest of the looks that were compared."""
+
+    pairs: tuple[Pair, ...] = ()
+    moved: frozenset[str] = frozenset()
+    """Clips that came to another side of the split after they were packed."""
+
+
+def load_seen(place: Place, pool: Collection[str]) -> Seen:
+    """What an earlier run found; of a damaged file, that any clip of `pool`, whose split we drew, may have moved."""
+    content = place.load(TWINS)
+    if content is None:
+        return Seen()
+    try:
+        values = json.loads(content)
+        pairs = tuple(
+            Pair(str(one), str(other), "mirror" if how == "mirror" else "look") for one, other, how in values["pairs"]
+        )
+        return Seen(str(values["looks"]), pairs, frozenset(map(str, values["moved"])))
+    except (ValueError, KeyError, TypeError):
+        return Seen(moved=frozenset(pool))
+
+
+def save_seen(place: Place, seen: Seen) -> None:
+    """Keep it."""
+    values = {"looks": seen.key, "pairs": seen.pairs, "moved": sorted(seen.moved)}
+    place.save(TWINS, [json.dumps(values, indent=0).encode()])
+
+
+def by_look(ledger: Ledger, before: Seen) -> Seen:
+    """Packed clips that look alike; `before` itself where their looks have not changed since."""
+    done = sorted((clip for block in ledger.blocks() for clip in block.clips if clip.look), key=lambda clip: clip.id)
+    key = hashlib.sha256(json.dumps([[clip.id, clip.look] for clip in done]).encode()).hexdigest()
+    if key == before.key:
+        return before
+    found = find_alike([clip.look for clip in done], [clip.seconds for clip in done])
+    pairs = (Pair(done[one].id, done[other].id, "mirror" if mirrored else "look") for one, other, mirrored in found)
+    return Seen(key, tuple(pairs), before.moved)
+
+
+def moved(before: Dataset, after: Dataset) -> frozenset[str]:
+    """Clips whose split differs between two tables of the same clips."""
+    splits = dict(zip(before.clips["id"].tolist(), before.clips["split"].tolist(), strict=True))
+    ids, now = after.clips["id"].tolist(), after.clips["split"].tolist()
+    return frozenset(clip for clip, split in zip(ids, now, strict=True) if splits[clip] != split)
+
+
+def labels_of(table: Dataset) -> list[str]:
+    """The class name of each clip in the first head; "" without one."""
+    head, names = next(iter(table.classes.items()))
+    return [names[label] if label != UNLABELLED else "" for label in table.clips[f"label_{head}"].tolist()]
+
+
+def together(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
+    """`table` with the twins of each pair on one side, where we drew its split; else as it is.
+
+    The split is drawn from the source groups once more, with those of twins joined. Contents that so many clips share
+    that they are more likely placeholders join nothing.
+    """
+    if not table.groups:
+        return table
+    ids, labels = table.clips["id"].tolist(), labels_of(table)
+    rows = [row for row, clip in enumerate(ids) if clip in table.groups]
+    place = {ids[row]: number for number, row in enumerate(rows)}
+    groups = [table.groups[ids[row]] for row in rows]
+    classes = [labels[row] for row in rows]
+    kept = _sources(pairs, dict(zip(ids, labels, strict=True)))
+    joined = [(place[pair.one], place[pair.other]) for pair in kept if pair.one in place and pair.other in place]
+    merged = merge(groups, [*joined, *_same_file(table, rows)])
+    if merged == groups:
+        return table
+    splits = table.clips["split"].tolist()
+    for row, split in zip(rows, split_groups(merged, classes, table.seed), strict=True):
+        splits[row] = split
+    order = sorted(range(len(ids)), key=lambda row: (SPLITS.index(splits[row]), ids[row]))
+    clips = table.clips.assign(split=np.array(splits, dtype=object)).iloc[order].reset_index(drop=True)
+    held = splits.count("val")
+    note = f"with twins on one side of the split, {held} of {len(rows)} clips are set aside for validation"
+    return dataclasses.replace(table, clips=clips, notes=[*table.notes, note])
+
+
+def _same_file(table: Dataset, rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of `rows`, by number, that are parts of one file."""
+    first: dict[str, int] = {}
+    sources = table.clips["source"].tolist()
+    numbered = [(first.setdefault(sources[row], number), number) for number, row in enumerate(rows)]
+    return [(one, other) for one, other in numbered if one != other]
+
+
+def _sources(pairs: Sequence[Pair], labels: Mapping[str, str]) -> list[Pair]:
+    """Pairs without those of contents that too many clips share."""
+    kept = []
+    for lot in _components(pairs):
+        alike = {clip for pair in lot for clip in pair[:2]}
+        equal = Counter(pair.one for pair in lot if pair.how == "bytes")
+        spread = {labels.get(clip, "") for clip in alike}
+        blank = any(count >= _MOST_EQUAL for count in equal.values()) or (equal and len(spread) > _MOST_CLASSES)
+        if not blank and len(alike) <= _MOST_ALIKE:
+            kept += lot
+    return kept
+
+
+def _components(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs by connected lots of clips."""
+    names = sorted({clip for pair in pairs for clip in pair[:2]})
+    number = {name: row for row, name in enumerate(names)}
+    lots: dict[str, list[Pair]] = defaultdict(list)
+    merged = merge(names, [(number[pair.one], number[pair.other]) for pair in pairs])
+    for pair in pairs:
+        lots[merged[number[pair.one]]].append(pair)
+    return list(lots.values())
+
+
+def pair_up(pairs: Sequence[Pair], splits: Mapping[str, str]) -> list[Twin]:
+    """Each clip that has an earlier twin, once: across the split where it has one there.
+
+    Args:
+        pairs: that were found; of several for the same two clips the first counts.
+        splits: of each clip that is counted, by id.
+    """
+    twins = []
+    for lot in _components([pair for pair in pairs if pair.one in splits and pair.other in splits]):
+        how: dict[str, dict[str, Evidence]] = defaultdict(dict)
+        for pair in lot:
+            how[pair.one].setdefault(pair.other, pair.how)
+            how[pair.other].setdefault(pair.one, pair.how)
+        first, *others = sorted(how, key=lambda clip: (SPLITS.index(splits[clip]), clip))
+        place = {clip: number for number, clip in enumerate([first, *others])}
+        for clip in others:
+            nearest = min(how[clip], key=place.__getitem__)
+            evidence = how[clip][nearest]
+            twin = nearest if place[nearest] < place[clip] and splits[nearest] == splits[first] else first
+            twins.append(Twin(clip, splits[clip], twin, splits[twin], evidence))
+    return sorted(twins, key=lambda twin: (twin.split == twin.twin_split, twin.split, twin.clip))
+
+
+def recorded_splits(ledger: Ledger) -> dict[str, str]:
+    """The split of each clip that is packed."""
+    return {clip.id: block.split for block in ledger.blocks() for clip in block.clips if _done(clip)}
+
+
+def _done(clip: ClipRecord) -> bool:
+    return clip.status == "done"
+
+
+def _size(path: Path) -> tuple[object, ...] | None:
+    try:
+        return (path.stat().st_size,)
+    except OSError:
+        return None
+
+
+def _ends(path: Path) -> tuple[object, ...] | None:
+    """Size and a digest of the first and last bytes."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            digest = hashlib.sha256(file.read(_EDGE))
+            file.seek(max(size - _EDGE, 0))
+            digest.update(file.read(_EDGE))
+    except OSError:
+        return None
+    return size, digest.digest()
+
+
+def _digest(path: Path) -> tuple[object, ...] | None:
+    try:
+        with path.open("rb") as file:
+            return (hashlib.file_digest(file, "sha256").digest(),)
+    except OSError:
+        return None

@@ -1,0 +1,173 @@
+"""A folder that `prepare` writes to, at any moment: finished, under way, killed, damaged, or without its ledger."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tdpn_core.claim import holder
+from tdpn_core.errors import ShardError, UsageError
+from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan, block_name
+from tdpn_core.prep.storage import LocalPlace
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, load_manifest
+
+_PARENT = Path("data")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a folder says of itself."""
+
+    folder: Path
+    manifest: Manifest
+    """Its manifest; of an unfinished preparation, what the ledger has so far."""
+
+    told: Told
+    """By the ledger; nothing where it was not copied."""
+
+    finished: bool
+    """The manifest is there and lists all that is recorded."""
+
+    owner: str | None
+    """Who is preparing clips in it at this moment, since when; None: nobody."""
+
+    damaged: list[str]
+    """Records that cannot be read, and why; what they tell is missing from all that is said here."""
+
+
+def find_folder(folder: Path | None = None) -> Path:
+    """`folder`, else the only one under ./data in which something was prepared, finished or not.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError("no such folder", where=folder, hint="name the folder that tdpn prep wrote")
+        return folder
+    found = sorted({path.parent for name in (MANIFEST, LEDGER) for path in _PARENT.glob(f"*/{name}")})
+    if not found:
+        raise UsageError("no prepared data set under data/", hint="run tdpn prep …, or name its folder")
+    if len(found) > 1:
+        raise UsageError(f"several prepared data sets: {', '.join(map(str, found))}", hint="name one of them")
+    return found[0]
+
+
+def open_folder(folder: Path) -> Prepared:
+    """Read manifest and ledger, as far as they can be read.
+
+    Raises:
+        ShardError: neither of them can be.
+    """
+    ledger = Ledger(LocalPlace(folder))
+    damaged: list[str] = []
+    plan = _plan(ledger, damaged)
+    told = _told(ledger, damaged)
+    try:
+        manifest = load_manifest(folder)
+    except ShardError as error:
+        if plan is None:
+            raise
+        if (folder / MANIFEST).exists():
+            damaged.append(str(error))
+        return Prepared(folder, _so_far(plan, told, folder), told, False, _owner(folder), damaged)
+    recorded, listed = ({shard.file for shard in shards} for shards in (told.shards, manifest.shards))
+    finished = plan is None or (recorded <= listed if damaged else recorded == listed)
+    if not finished:
+        manifest = replace(manifest, shards=told.shards)
+    return Prepared(folder, manifest, told, finished, _owner(folder), damaged)
+
+
+def _plan(ledger: Ledger, damaged: list[str]) -> Plan | None:
+    try:
+        return ledger.plan()
+    except ShardError as error:
+        damaged.append(str(error))
+        return None
+
+
+def _owner(folder: Path) -> str | None:
+    found = holder(folder)
+    return None if found is None else str(found)
+
+
+def _told(ledger: Ledger, damaged: list[str]) -> Told:
+    told = Told()
+    for split, number in ledger.names():
+        try:
+            record = ledger.block(split, number)
+        except ShardError as error:
+            damaged.append(f"{LEDGER}/{block_name(split, number)}.json: {error.what}")
+        else:
+            if record is not None:
+                told.add(record)
+    return told
+
+
+def _so_far(plan: Plan, told: Told, folder: Path) -> Manifest:
+    return Manifest(
+        dataset=plan.dataset,
+        root=str(folder),
+        classes=plan.classes,
+        label_order=plan.label_order,
+        settings=plan.settings,
+        subsets=plan.subsets,
+        shards=told.shards,
+        left_out=dict(told.left_out),
+        listed=plan.listed,
+    )
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass
+class Reason:
+    """Why clips were left out; reasons that differ only in their numbers are one."""
+
+    status: str
+    """`failed` or `skipped`."""
+
+    text: str
+    """With N for every number."""
+
+    clips: int
+    example: str
+    """A source, and its own reason."""
+
+
+@dataclass
+class Told:
+    """The sum of some records."""
+
+    shards: list[Shard] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Clips of each split that failed or were skipped; a split without any is there, too."""
+
+    complaints: int = 0
+    """Clips that are whole although the decoder complained about them."""
+
+    _reasons: dict[tuple[str, str], Reason] = field(default_factory=dict)
+
+    def add(self, block: BlockRecord) -> None:
+        """Count a record."""
+        self.shards += block.shards
+        self.left_out[block.split] += 0
+        for clip in block.clips:
+            if clip.status == "done":
+                self.complaints += clip.reason != ""
+            else:
+                self.left_out[block.split] += 1
+                self._group(clip)
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """Commonest first."""
+        return sorted(self._reasons.values(), key=lambda reason: -reason.clips)
+
+    def _group(self, clip: ClipRecord) -> None:
+        text = _NUMBER.sub("N", clip.reason)
+        new = Reason(clip.status, text, 0, f"{clip.source}: {clip.reason}")
+        self._reasons.setdefault((clip.status, text), new).clips += 1

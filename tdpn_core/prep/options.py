@@ -1,0 +1,63 @@
+"""How a data set is prepared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tdpn_core.datasets import DatasetOptions
+from tdpn_core.errors import ConfigError
+from tdpn_core.shards.format import Packing
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.subprocess_limits import LIMITS, Limits
+
+_RECORDED_OPTIONS = ("seed", "split", "label_order", "sources")  # where annotations lie is no part of the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepConfig:
+    """All but `clip_seconds` is part of the result and cannot change between two runs."""
+
+    encoding: Encoding = field(default_factory=Encoding)
+    """Of the frames."""
+
+    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    """How the data set is read."""
+
+    shard_bytes: int = 256 << 20
+    """A shard is closed when it has this much."""
+
+    block_clips: int = 256
+    """Clips that are packed and recorded together: one shard, or some where they are large."""
+
+    clip_seconds: float | None = None
+    """Processor time after which the decoder of one clip is killed; None: by its length and picture size."""
+
+    def __post_init__(self) -> None:
+        if min(self.shard_bytes, self.block_clips) < 1 or (self.clip_seconds is not None and self.clip_seconds <= 0):
+            raise ConfigError(f"limits of a preparation must be positive, not {self}")
+
+    @property
+    def limits(self) -> Limits:
+        """Of the decoder of one clip."""
+        if self.clip_seconds is None:
+            return LIMITS
+        return Limits(seconds=min(LIMITS.seconds, self.clip_seconds), cpu_seconds=self.clip_seconds)
+
+    @property
+    def packing(self) -> Packing:
+        """What an item of the shards is."""
+        if self.encoding.modality == "flow":
+            return "flow"
+        return self.encoding.codec
+
+    def default_name(self, dataset: str) -> str:
+        """Of the folder under `data`: optical flow lies beside the pictures."""
+        return f"{dataset}-flow" if self.encoding.modality == "flow" else dataset
+
+    def recorded(self) -> dict[str, Any]:
+        """What the result depends on, as plain values."""
+        values = asdict(self)
+        del values["clip_seconds"]
+        encoding, options = values.pop("encoding"), values.pop("dataset")
+        return {**encoding, **values, "dataset": {name: options[name] for name in _RECORDED_OPTIONS}}

@@ -1,0 +1,469 @@
+"""From a root folder of clips to a prepared data set: decoded once, scaled, packed, checked, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdpn_core import __version__, files
+from tdpn_core.claim import claimed
+from tdpn_core.datasets import Dataset, read_dataset
+from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
+from tdpn_core.prep.clip_cache import Scratch
+from tdpn_core.prep.disk_space import SAMPLE, check_room
+from tdpn_core.prep.duplicates import (
+    by_content,
+    by_look,
+    by_name,
+    load_seen,
+    moved,
+    pair_up,
+    recorded_splits,
+    save_seen,
+    together,
+)
+from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
+from tdpn_core.prep.options import PrepConfig
+from tdpn_core.prep.pack_blocks import Block, Job, pack_blocks
+from tdpn_core.prep.pending_work import AGAIN, Work, find_work
+from tdpn_core.prep.ray_executor import pack_on_ray
+from tdpn_core.prep.storage import Place, open_place
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
+from tdpn_core.shards.writer import Origin
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
+from tdpn_core.video.optical_flow import flow_method
+
+_DEFAULTS = PrepConfig()
+_SCRATCH = ".work"
+_KEPT_FAILURES = 1000  # of a report; the ledger has them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepReport:
+    """What a preparation came to."""
+
+    path: str
+    """The folder or address of the prepared data set."""
+
+    dataset: str
+    """Its name."""
+
+    clips: dict[str, int]
+    """Clips of each split."""
+
+    listed: dict[str, int]
+    """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
+
+    added: int
+    """Clips that this run packed; the others were there."""
+
+    failures: list[ClipRecord]
+    """Clips that are left out, with the reason: the first thousand of them."""
+
+    failed: int
+    """All that are left out."""
+
+    notes: list[str]
+    twins: list[Twin]
+    """Clips that show what another one shows, those across the split first."""
+
+    seconds: float
+    bytes: int
+    """Of all shards."""
+
+    digest: str
+    """Of the manifest."""
+
+
+def prepare(
+    dataset: str,
+    root: Path,
+    out: Path | str | None = None,
+    *,
+    settings: PrepConfig = _DEFAULTS,
+    workers: int | None = None,
+    ffmpeg: str | Path | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
+    progress: Progress = SILENT,
+) -> PrepReport:
+    """Encode every clip of a data set and pack it into shards.
+
+    A clip that cannot be decoded is recorded with its reason, and the others go on. Run again with the same
+    arguments, it does what is missing: clips without a record, those whose source has changed since, and those whose
+    decoder died or timed out. Shards hold clips in the table's order, whatever order they are finished in, so that an
+    interrupted preparation ends with the same bytes as one that was not.
+
+    Args:
+        dataset: a name that `read_dataset` knows, or `auto`.
+        root: where its clips lie.
+        out: folder or fsspec address of the result; data/<dataset> by default.
+        settings: sizes and limits.
+        workers: clips at a time; one a core by default.
+        ffmpeg: the program to use instead of the bundled one.
+        executor: `local`, or `ray` for the nodes of a Ray cluster, on which `root` and `out` must be the same.
+        ray_address: of the cluster; without it, the one that RAY_ADDRESS or this machine tells.
+        progress: told of every clip.
+
+    Raises:
+        UsageError: no such data set or executor, or another preparation writes to `out`.
+        ConfigError: `out` was prepared with other settings, classes or splits.
+        DatasetError: `root` holds no clips, or none that can be decoded.
+        ToolError: no fit ffmpeg.
+        TdpnError: `out` is full or cannot be written.
+        Stopped: SIGTERM came; what is finished is kept.
+    """
+    table = read_dataset(dataset, root.absolute() if executor == "ray" else root, options=settings.dataset)
+    return pack_dataset(
+        table,
+        out,
+        settings=settings,
+        workers=workers,
+        ffmpeg=ffmpeg,
+        executor=executor,
+        ray_address=ray_address,
+        progress=progress,
+    )
+
+
+def pack_dataset(
+    table: Dataset,
+    out: Path | str | None = None,
+    *,
+    settings: PrepConfig = _DEFAULTS,
+    workers: int | None = None,
+    ffmpeg: str | Path | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
+    progress: Progress = SILENT,
+) -> PrepReport:
+    """Encode and pack the clips of a table that was read before; see `prepare`.
+
+    Where we drew the split between training and validation, clips that turn out to look alike come to one side of it
+    before the manifest is written.
+    """
+    began = time.monotonic()
+    program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
+    method = flow_method(settings.encoding)
+    if method is not None:  # recorded by its name, whatever a later run's machine would choose
+        settings = replace(settings, encoding=replace(settings.encoding, flow_method=method))
+    if executor == "ray":  # tasks start in another folder
+        table = replace(table, root=table.root.absolute())
+    with ExitStack() as stack:
+        stack.enter_context(_stoppable(progress))
+        equal, named = by_content(table), by_name(table)
+        drawn = together(table, equal)
+        place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
+        plan = _plan(drawn, settings)
+        scratch = Scratch(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
+        ledger = Ledger(place)
+        _begin(ledger, plan, place)
+        job = Job(
+            url=place.url,
+            origin=Origin(table.name, settings.packing, table.classes, plan.settings),
+            encoding=settings.encoding,
+            limits=settings.limits,
+            program=program,
+            shard_bytes=settings.shard_bytes,
+        )
+        count = workers or len(os.sched_getaffinity(0))
+        execute = partial(_executed, executor, job=job, scratch=scratch, workers=count, ray_address=ray_address)
+        packing = _Packing(ledger, place, job, settings.block_clips, execute, _Tally(progress))
+        seen = load_seen(place, drawn.groups)
+        table = together(drawn, [*equal, *seen.pairs])
+        packing.run(table, seen.moved)
+        added, now = packing.tally.packed, by_look(ledger, seen)
+        if now is not seen:
+            final = together(drawn, [*equal, *now.pairs])
+            changed = moved(table, final)
+            seen = replace(now, moved=now.moved | changed)
+            save_seen(place, seen)
+            if changed:
+                table = final
+                packing.run(table, seen.moved)
+        scratch.clear()
+        twins = pair_up([*equal, *seen.pairs, *named], recorded_splits(ledger))
+        manifest, failures = _finished(_plan(table, settings), table, ledger, place, program.version, twins)
+    if not manifest.shards:
+        first = failures[0]
+        what = f"not one of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
+        raise DatasetError(what, where=table.root)
+    notes = [*table.notes, *packing.notes(table.root), *_empty_classes(table, ledger), *twin_notes(manifest)]
+    return PrepReport(
+        path=str(out) if out is not None else str(place.folder),
+        dataset=table.name,
+        clips=manifest.clips(),
+        listed=manifest.listed,
+        added=added,
+        failures=failures,
+        failed=sum(manifest.left_out.values()),
+        notes=notes,
+        twins=twins,
+        seconds=time.monotonic() - began,
+        bytes=sum(shard.bytes for shard in manifest.shards),
+        digest=manifest.digest,
+    )
+
+
+def _plan(table: Dataset, settings: PrepConfig) -> Plan:
+    return Plan(
+        dataset=table.name,
+        classes=table.classes,
+        label_order=table.label_order,
+        settings=settings.recorded(),
+        subsets=table.subsets,
+        listed=_listed(table),
+    )
+
+
+@dataclass
+class _Packing:
+    """The passes over a table's clips: one, and a second where clips come to another split."""
+
+    ledger: Ledger
+    place: Place
+    job: Job
+    block_clips: int
+    execute: Callable[[Iterator[Block], Callable[[ClipRecord], None]], Iterator[BlockRecord]]
+    tally: _Tally
+    gone: int = 0
+    changed: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    def run(self, table: Dataset, movable: Collection[str]) -> None:
+        """Do what the ledger lacks."""
+        work = find_work(table, self.ledger, self.place, self.block_clips, movable)
+        if self.place.folder is not None and work.clips:
+            sample = work.sample(SAMPLE)
+            warning = check_room(self.place.folder, work.clips, sample, self.job.encoding)
+            if warning:
+                self.tally.progress.say(f"note: {warning}")
+        self.gone = work.gone
+        self.changed += work.changed
+        self.lost += work.lost
+        self.tally.progress.begin("prep", work.clips)
+        try:
+            for record in self.execute(self._blocks(work), self.tally.add):
+                self.ledger.record(record)
+        finally:
+            self.tally.progress.end()
+
+    def _blocks(self, work: Work) -> Iterator[Block]:
+        """The blocks to pack; one that has lost all its clips is recorded as empty."""
+        for block in work.blocks(self.ledger):
+            if block.clips:
+                yield block
+            else:
+                self.ledger.record(BlockRecord(block.split, block.number, [], []))
+
+    def notes(self, root: Path) -> list[str]:
+        """What was found of an earlier run."""
+        return _notes(self.gone, self.changed, self.lost, root)
+
+
+@dataclass
+class _Tally:
+    """What this run has done so far, shown as it grows."""
+
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    packed: int = 0
+    failed: int = 0
+
+    def add(self, record: ClipRecord) -> None:
+        self.packed += record.status == "done"
+        self.failed += record.status != "done"
+        rate = (self.packed + self.failed) / (time.monotonic() - self.began)
+        self.progress.advance(speed=f"{rate:.1f} clips/s", failures=f"{self.failed} failed")
+
+
+def _executed(
+    executor: str,
+    blocks: Iterator[Block],
+    tell: Callable[[ClipRecord], None],
+    *,
+    job: Job,
+    scratch: Scratch,
+    workers: int,
+    ray_address: str | None,
+) -> Iterator[BlockRecord]:
+    if executor == "local":
+        return pack_blocks(blocks, job, scratch, workers=workers, cancel=threading.Event(), tell=tell)
+    if executor == "ray":
+        return pack_on_ray(blocks, job, address=ray_address, tell=tell)
+    raise UsageError(f"no executor is called {executor!r}", where="--executor", hint="local or ray")
+
+
+def _begin(ledger: Ledger, plan: Plan, place: Place) -> None:
+    """Fix the plan, or refuse another one than that of the first run."""
+    before = ledger.plan()
+    if before is None:
+        ledger.begin(plan)
+        return
+    if before.dataset != plan.dataset:
+        raise ConfigError(f"holds {before.dataset}, not {plan.dataset}", where=place.url, hint=AGAIN)
+    for name, value in _flat(plan.settings).items():
+        was = _flat(before.settings).get(name)
+        if was != value:
+            raise ConfigError(f"was prepared with {name} {was}, not {value}", where=place.url, hint=AGAIN)
+    if before.classes != plan.classes:
+        raise ConfigError("was prepared with other classes than there are now", where=place.url, hint=AGAIN)
+    if before != plan:
+        ledger.begin(plan)
+
+
+def _flat(settings: dict[str, object]) -> dict[str, object]:
+    options = settings["dataset"]
+    assert isinstance(options, dict)
+    return {**{name: value for name, value in settings.items() if name != "dataset"}, **options}
+
+
+def _listed(table: Dataset) -> dict[str, int]:
+    """Clips of each split that annotations list."""
+    there = Counter(table.clips["split"].tolist())
+    return {split: there[split] + len(absent) for split, absent in table.absent.items()}
+
+
+def _finished(
+    plan: Plan, table: Dataset, ledger: Ledger, place: Place, ffmpeg_version: str, twins: list[Twin]
+) -> tuple[Manifest, list[ClipRecord]]:
+    """Write the manifest of all that is recorded, and remove the shards that no longer are."""
+    shards: list[Shard] = []
+    failures: list[ClipRecord] = []
+    left_out: Counter[str] = Counter()
+    recorded: Counter[str] = Counter()
+    absent = {split: set(clips) for split, clips in table.absent.items()}
+    for record in ledger.blocks():
+        shards += record.shards
+        failed = [clip for clip in record.clips if clip.status != "done"]
+        failures += failed[: _KEPT_FAILURES - len(failures)]
+        left_out[record.split] += len(failed)
+        recorded[record.split] += len(record.clips)
+        if record.split in absent:  # a prepared clip whose source has gone since is not absent
+            absent[record.split].difference_update(clip.id for clip in record.clips)
+    manifest = Manifest(
+        dataset=plan.dataset,
+        root=str(table.root),
+        classes=plan.classes,
+        label_order=plan.label_order,
+        settings=plan.settings,
+        subsets=plan.subsets,
+        made_with={"tdpn": __version__, "ffmpeg": ffmpeg_version},
+        shards=shards,
+        left_out=dict(left_out),
+        listed={split: recorded[split] + len(clips) for split, clips in absent.items()},
+        twins=twins,
+    )
+    before = place.load(MANIFEST)
+    content = manifest.to_json()
+    if content != before and shards:
+        place.save(MANIFEST, [content])
+    listed = {shard.file for shard in shards}
+    for name in place.sizes("", ".h5"):  # of an earlier state, or left by a kill between shard and record
+        if is_shard_name(name) and name not in listed:
+            place.remove(name)
+    return manifest, failures
+
+
+def _notes(gone: int, changed: int, lost: list[str], root: Path) -> list[str]:
+    notes = []
+    if gone:
+        notes.append(f"{gone} prepared clips are no longer under {root}; they are kept")
+    if changed:
+        notes.append(f"{changed} prepared clips had changed since, and were done again")
+    if lost:
+        notes.append(f"{len(lost)} shards were missing or cut, {lost[0]} for one, and were made again")
+    return notes
+
+
+def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
+    """A note on every head with classes of which no clip survived."""
+    failed = [clip.id for record in ledger.blocks() for clip in record.clips if clip.status != "done"]
+    if not failed:
+        return []
+    alive = ~table.clips["id"].isin(failed).to_numpy()
+    notes = []
+    for head, names in table.classes.items():
+        labels = table.clips[f"label_{head}"].to_numpy()
+        listed, left = (_counts(labels[chosen], len(names)) for chosen in (slice(None), alive))
+        empty = [name for name, before, after in zip(names, listed, left, strict=True) if before and not after]
+        if empty:
+            notes.append(f"no clip of {len(empty)} classes could be prepared: {', '.join(empty[:5])}")
+    return notes
+
+
+def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
+    """Clips of each class; -1 is none."""
+    counts: list[int] = np.bincount(labels[labels >= 0], minlength=classes).tolist()
+    return counts
+
+
+def _key(settings: PrepConfig, ffmpeg_version: str) -> str:
+    """What the bytes of an encoded clip depend on besides its source."""
+    text = json.dumps([settings.recorded(), ffmpeg_version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _scratch_folder(place: Place) -> Iterator[Path]:
+    """A folder for encoded clips: within `place` if that can be locked, so that a later run finds them."""
+    if place.folder is None:
+        with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as temporary:
+            yield Path(temporary)
+        return
+    with claimed(place.folder, "preparing clips", hint="wait for it, or stop it") as alone:
+        folder = place.folder / (_SCRATCH if alone else f"{_SCRATCH}-{uuid.uuid4().hex[:8]}")
+        if alone:
+            files.sweep(place.folder)
+            files.sweep(place.folder / LEDGER)
+        try:
+            yield folder
+        finally:
+            if not alone:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _stoppable(progress: Progress) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into errors, so that children are ended and the last shard is either whole or absent.
+
+    Ctrl-C is answered at once, since ending the children and the shard under way may take seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    again = "run the same tdpn prep command again to continue"
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped("stopped on request", hint=again)
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        progress.say("stopping: the decoders are ended, and what is packed is kept")
+        raise Interrupted("interrupted", hint=again)
+
+    handlers = ((signal.SIGTERM, stop), (signal.SIGINT, interrupt))
+    previous = [(number, signal.signal(number, handler)) for number, handler in handlers]
+    try:
+        yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)

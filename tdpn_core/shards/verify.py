@@ -1,0 +1,119 @@
+"""Whether the shards on disk are, to the last bit, those that were written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdpn_core import files
+from tdpn_core.errors import ShardError
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
+from tdpn_core.shards.reader import open_index, read_items
+
+_NAMED = 5  # damaged clips that a fault names
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that is not what it should be."""
+
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.what}"
+
+
+def find_faults(
+    folder: Path, shards: Sequence[Shard], classes_digest: str, *, progress: Progress = SILENT
+) -> list[Fault]:
+    """Read every byte of `shards` and compare it with its checksum; of a damaged shard, the damaged clips are named.
+
+    Args:
+        folder: where they lie.
+        shards: to be checked.
+        classes_digest: of the class names that they are to have.
+        progress: told of every shard.
+    """
+    faults = []
+    progress.begin("verify", len(shards))
+    try:
+        for shard in shards:
+            what = _fault(folder / shard.file, shard, classes_digest)
+            if what is not None:
+                faults.append(Fault(shard.file, what))
+            progress.advance(bad=f"{len(faults)} bad")
+    finally:
+        progress.end()
+    return faults
+
+
+def unlisted(folder: Path, shards: Iterable[Shard]) -> list[Fault]:
+    """Shards in `folder` that are none of `shards`."""
+    listed = {shard.file for shard in shards}
+    return [Fault(path.name, "is not listed") for path in sorted(folder.glob("[!.]*.h5")) if path.name not in listed]
+
+
+def verify(folder: Path) -> Manifest:
+    """Compare every shard of a finished data set with its checksum in the manifest.
+
+    Raises:
+        ShardError: shards are missing, damaged or more than listed; the message names them.
+    """
+    manifest = load_manifest(folder)
+    faults = find_faults(folder, manifest.shards, manifest.classes_digest) + unlisted(folder, manifest.shards)
+    if faults:
+        raise ShardError("; ".join(map(str, faults)), where=folder, hint=AGAIN)
+    return manifest
+
+
+def _fault(path: Path, shard: Shard, classes_digest: str) -> str | None:
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            return f"has {size} bytes, not {shard.bytes}"
+        if files.digest_file(path) == shard.sha256:
+            open_index(path, shard, classes_digest)
+            return None
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except ShardError as error:
+        return error.what
+    return f"does not match its sha256: {_damage(path, shard, classes_digest)}"
+
+
+def _damage(path: Path, shard: Shard, classes_digest: str) -> str:
+    """Where a damaged shard of the right size is damaged."""
+    try:
+        damaged = _damaged_clips(path, shard, classes_digest)
+    except (ShardError, OSError):
+        return f"its tables are damaged, so all {shard.clips} clips"
+    if not damaged:
+        return "damaged outside of its clips"
+    more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+    return f"damaged are {', '.join(map(repr, damaged[:_NAMED]))}{more}"
+
+
+def _damaged_clips(path: Path, shard: Shard, classes_digest: str) -> list[str]:
+    index = open_index(path, shard, classes_digest)
+    damaged = []
+    with path.open("rb") as file:
+        offsets = read_items(file.fileno(), index.extents, index.attributes["items_digest"], path).offsets
+        for row in index.clips:
+            first, count = int(row["first_item"]), int(row["items"])
+            start, stop = int(offsets[first]), int(offsets[first + count])
+            file.seek(index.extents["bytes"].start + start)
+            checksum = hashlib.sha256()
+            while start < stop and (piece := file.read(min(_PIECE, stop - start))):
+                checksum.update(piece)
+                start += len(piece)
+            if checksum.hexdigest() != row["sha256"].decode():
+                damaged.append(os.fsdecode(row["id"]))
+    return damaged

@@ -1,0 +1,66 @@
+"""Looking at what a run will have: its clips, its device, the weights it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
+from tdpn_core.config.auto_recipe import Facts, Pixels
+from tdpn_core.distributed.runtime import Runtime
+from tdpn_core.errors import CheckpointError
+from tdpn_core.sampling.clip_source import ClipSource
+from tdpn_core.training.checkpoints import IMAGENET
+from tdpn_core.weights.convert import import_weights
+from tdpn_core.weights.preprocessing import sampling_of
+
+_SIZES_LOOKED_AT = 500
+
+
+def look(clips: ClipSource, runtime: Runtime, init: Path | None = None) -> Facts:
+    """The facts of a run on the training clips `clips` that starts from the weights of the file `init`.
+
+    A file that cannot be read as weights tells nothing here: who loads it says so.
+    """
+    head = next(iter(clips.classes))
+    labels = clips.labels[head]
+    step = max(1, len(clips) // _SIZES_LOOKED_AT)
+    sizes = np.array([sorted(clips.size(clip)) for clip in range(0, len(clips), step)])
+    return Facts(
+        per_class=tuple(np.bincount(labels[labels >= 0], minlength=len(clips.classes[head])).tolist()),
+        frames=int(np.median(clips.counts)),
+        side=int(np.median(sizes[:, 0])),
+        aspect=float(np.median(sizes[:, 1] / sizes[:, 0])),
+        device=runtime.device_type,
+        memory=_memory(runtime),
+        **(_start(init) if init else {}),
+    )
+
+
+def _memory(runtime: Runtime) -> float:
+    """GiB of all GPUs that train together: each computes its part of a batch."""
+    if runtime.device_type == "cpu":
+        return 0.0
+    return float(torch.cuda.get_device_properties(runtime.device).total_memory) * runtime.world / 2**30
+
+
+def _start(path: Path) -> dict[str, Any]:
+    if path == IMAGENET and not path.exists():
+        return {"start": "images"}
+    if is_checkpoint(path):
+        config = load_checkpoint(path).config
+        pixels = Pixels(config.sampling.mean, config.sampling.std)
+        return {"start": "clips", "network": config.model, "pixels": pixels}
+    try:
+        imported = import_weights(path)
+    except CheckpointError:
+        return {"start": "images"}
+    sampling = sampling_of(imported.project, imported.config.name, imported.config.modality)
+    return {
+        "start": "images" if imported.layout == "NCHW" else "clips",
+        "arch": imported.config.arch,
+        "pixels": Pixels(sampling.mean, sampling.std),
+    }

@@ -1,0 +1,123 @@
+"""The optimiser, and its state as named tensors: a checkpoint must not depend on the order of parameters."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from tdpn_core.checkpoint import TrainingState
+from tdpn_core.config.schema import TrainConfig
+from tdpn_core.model.base import Network
+
+
+def create_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
+    """The optimiser that `config` names, over all parameters alike; on a GPU one kernel steps them all."""
+    every = list(parameters)
+    fused = all(parameter.is_cuda for parameter in every)
+    if config.optimiser == "adamw":
+        return AdamW(every, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+    return SGD(
+        every,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+        fused=fused,
+    )
+
+
+def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Every buffer of every parameter that has taken a step, by `<buffer>.<parameter>`."""
+    return {
+        f"{buffer}.{name}": value
+        for name, parameter in parameters.items()
+        for buffer, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimiser(
+    optimiser: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimiser_tensors` gave, on each parameter's device; step counters only where needed there."""
+    fused = optimiser.defaults["fused"]
+    for key, value in tensors.items():
+        buffer, _, name = key.partition(".")
+        parameter = parameters[name]
+        optimiser.state[parameter][buffer] = value.to(parameter.device) if fused or value.ndim else value
+
+
+def learning_rate(config: TrainConfig, epochs: float, *, drops: int = 0) -> float:
+    """The rate after `epochs` epochs (a fraction inside an epoch).
+
+    `drops` counts the divisions that the plateau schedule has made. `step` divides by 10 at each milestone, `cosine`
+    falls to zero over `config.epochs` (SGDR's half period), and all rise linearly over `warmup_epochs` first.
+    """
+    warmup = min(1.0, epochs / config.warmup_epochs) if config.warmup_epochs > 0 else 1.0
+    match config.schedule:
+        case "step":
+            scale = 0.1 ** sum(epochs >= milestone for milestone in config.milestones)
+        case "plateau":
+            scale = 0.1**drops
+        case "cosine":
+            after = max(0.0, epochs - config.warmup_epochs) / max(1e-9, config.epochs - config.warmup_epochs)
+            scale = (1 + math.cos(math.pi * min(1.0, after))) / 2
+    return config.lr * warmup * scale
+
+
+def is_over(config: TrainConfig, state: TrainingState) -> bool:
+    """Whether no epoch is left: all are done, or `stop_after` of them went by without a better result."""
+    return state.epoch >= config.epochs or bool(config.stop_after and _stale(state) >= config.stop_after)
+
+
+def _stale(state: TrainingState) -> int:
+    """Epochs since the best one: of the highest validation top-1 (ties: the lower loss)."""
+    best = (-1.0, -math.inf)
+    stale = 0
+    for row in state.history:
+        result = (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"]))
+        stale = 0 if result > best else stale + 1
+        best = max(best, result)
+    return stale
+
+
+class Average:
+    """An exponential moving average of a network: parameters and the statistics of its batch normalisation."""
+
+    def __init__(self, model: Network, decay: float) -> None:
+        """It begins as a copy of `model`."""
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards `model` after step number `step`.
+
+        The decay rises as (1 + step) / (10 + step) to its value: the first steps, far from anything good, fade fast.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
+        fresh = model.state_dict()
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(fresh[name], 1 - decay)
+            else:
+                value.copy_(fresh[name])
+
+
+def frozen_stages(model: Network, last: str) -> list[nn.Module]:
+    """The modules of the backbone up to the stage named `last`; none of them with `none`."""
+    if last == "none":
+        return []
+    stages = model.backbone.stages()
+    names = list(stages)
+    return [module for name in names[: names.index(last) + 1] for module in stages[name]]
+
+
+def freeze(modules: list[nn.Module]) -> None:
+    """No gradient for `modules`, and no new statistics: to be called again whenever the model was put into training."""
+    for module in modules:
+        module.requires_grad_(False).eval()

@@ -1,0 +1,124 @@
+"""What a run leaves at its end for people: its curves as a picture, and one page about it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from tdpn_core.checkpoint import TrainingState
+from tdpn_core.config.schema import RunConfig, to_dict
+from tdpn_core.files import write_bytes, write_text
+from tdpn_core.html_report import Section, render_page
+from tdpn_core.html_report.charts import line_chart
+from tdpn_core.html_report.components import Tile, details, facts, grid, note, table, tiles
+from tdpn_core.training.logging import duration
+from tdpn_core.training.trackers import flat
+
+CURVES, SUMMARY = "curves.png", "summary.html"
+Row = dict[str, float]
+
+_LOSSES = (
+    "Both lines of the first chart are the cross-entropy of the main classifier, without label smoothing and auxiliary "
+    "head. The training line is the mean over an epoch's batches, of augmented clips and with dropout; the validation "
+    "line is measured at its end. The number that training lowers is the column objective."
+)
+
+
+def write_summary(folder: Path, config: RunConfig, state: TrainingState) -> None:
+    """`curves.png` and `summary.html` of a run with at least one finished epoch."""
+    write_bytes(folder / CURVES, curves(state.history))
+    write_text(folder / SUMMARY, page(folder.name, config, state))
+
+
+def best_row(history: list[Row]) -> Row:
+    """The epoch that `best.pt` holds."""
+    return max(history, key=lambda row: (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"])))
+
+
+def chance(config: RunConfig) -> float:
+    """The mean over heads of the top-1 of a guess among all classes."""
+    counts = config.model.num_classes.values()
+    return sum(1 / count for count in counts) / len(counts)
+
+
+def curves(history: list[Row]) -> bytes:
+    """Cross-entropy, top-1 and rate over the epochs, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, names) in zip(figure.subplots(1, 3), _panels().items(), strict=True):
+        for name, label in names.items():
+            points = [(row["epoch"], row[name]) for row in history if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 3 else "")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
+
+
+def page(name: str, config: RunConfig, state: TrainingState) -> str:
+    """The page: what came out, how it went, with which settings."""
+    history, best = state.history, best_row(state.history)
+    validated = "val_top1" in best
+    top1 = best["val_top1"] if validated else best["top1"]
+    seconds = sum(row.get("seconds", 0.0) for row in history)
+    charts = [
+        line_chart(
+            title,
+            {label: [(row["epoch"], row[key]) for row in history if key in row] for key, label in names.items()},
+            x="epoch",
+            y=title,
+            percent=title == "top-1",
+        )
+        for title, names in _panels().items()
+    ]
+    headline = tiles(
+        [
+            Tile("validation top-1" if validated else "training top-1", f"{top1:.1%}", f"epoch {best['epoch']:.0f}"),
+            Tile("guessing", f"{chance(config):.1%}", "among all classes"),
+            Tile("epochs", f"{state.epoch} of {config.train.epochs}", f"{state.step:,} steps"),
+            Tile("training took", duration(seconds), "validation not counted"),
+        ]
+    )
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    rows = [[float(row[key]) if key in row else "" for key in columns] for row in history]
+    settings = {key: value for key, value in flat(to_dict(config)).items() if not key.startswith("data.classes.")}
+    return render_page(
+        name,
+        [
+            Section("Result", [headline, note(_caution(config, validated=validated))]),
+            Section("Curves", [grid(charts), note(_LOSSES)]),
+            Section("Epochs", [details("Every epoch", [table("Epochs", columns, rows)])]),
+            Section("Settings", [details("Every setting", [facts(settings)])]),
+        ],
+        lead=f"{config.model.name} {config.model.arch} on {config.data.dataset}, recipe {config.recipe}",
+    )
+
+
+def _caution(config: RunConfig, *, validated: bool) -> str:
+    heads = list(config.model.num_classes)
+    mean = f" Accuracies are the mean over {' and '.join(heads)}." if len(heads) > 1 else ""
+    averaged = " Validated were the averaged weights." if config.train.ema else ""
+    if not validated:
+        return (
+            "No validation clip has a label: the accuracy is that of the training clips, as they were augmented." + mean
+        )
+    return (
+        "The best epoch was chosen on the same validation clips that its accuracy is of, one centre view each: it is a "
+        f"little too good, the more so the fewer they are.{averaged}{mean}"
+    )
+
+
+def _panels() -> dict[str, dict[str, str]]:
+    return {
+        "cross-entropy": {"loss": "training", "val_loss": "validation"},
+        "top-1": {"top1": "training", "val_top1": "validation"},
+        "learning rate": {"lr": "learning rate"},
+    }

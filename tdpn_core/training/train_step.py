@@ -1,0 +1,301 @@
+"""One optimiser step: what a network, its optimiser and a batch do to each other. The loop around it is `loop.py`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tdpn_core.checkpoint import load_weights
+from tdpn_core.config.schema import RunConfig
+from tdpn_core.distributed.consensus import together
+from tdpn_core.distributed.runtime import Runtime
+from tdpn_core.distributed.sync_batchnorm import synchronise
+from tdpn_core.errors import TrainingError
+from tdpn_core.model.base import Network
+from tdpn_core.model.cpu.memory_layout import choose, set_layout
+from tdpn_core.model.registry import build_model
+from tdpn_core.rng import derive, derive_seed
+from tdpn_core.sampling.augment import augment
+from tdpn_core.sampling.loader import Batch
+from tdpn_core.sampling.mixup import draw_mix
+from tdpn_core.sampling.transforms import normalise
+from tdpn_core.signals import StopRequest
+from tdpn_core.training.device import (
+    choose_precision,
+    compiler_fault,
+    largest_that_fits,
+    out_of_memory,
+    recompute_activations,
+    too_few,
+)
+from tdpn_core.training.loss import guessing_loss, label_counts, objective, plain_loss
+from tdpn_core.training.optim import (
+    Average,
+    create_optimiser,
+    freeze,
+    frozen_stages,
+    optimiser_tensors,
+    restore_optimiser,
+)
+
+_INITIAL, _STEP = 0, 1
+"""First element of a derived seed's path: what the draw is for."""
+
+_MIX = 2
+"""Last element of the path of a step's mix, which no other path of that length ends with."""
+
+_RANK = 3
+"""Precedes the rank in the path of a step's draws, where that is not 0."""
+
+_RAW = "raw."
+_SCALE, _GROWTH = "scaler.scale", "scaler.growth_tracker"
+
+
+class Outcome(NamedTuple):
+    """What one step saw."""
+
+    objective: float
+    """What the step lowers: the batch's mean loss, with label smoothing and the auxiliary head's share."""
+
+    loss: float
+    """The batch's mean cross entropy alone, which validation measures, too."""
+
+    correct: float
+    """Clips that were right, the mean over heads; of mixed clips the share of the class that was right."""
+
+    clips: int
+    """Clips of the batch. This and the other numbers are of all processes together."""
+
+    norm: float
+    """Of the gradient, before it was cut. Not finite where fp16 overflowed: that step changed no weight."""
+
+
+class Learner:
+    """A network and everything that a step changes: its weights, their average, the optimiser, the loss's scale."""
+
+    def __init__(self, config: RunConfig, ids: Sequence[str], runtime: Runtime) -> None:
+        """A fresh network on the device of `runtime`; `ids` name the training clips in messages."""
+        self.config = config
+        self.ids = ids
+        self.runtime = runtime
+        self.device = runtime.device
+        settings = config.train
+        torch.manual_seed(derive_seed(settings.seed, _INITIAL))
+        self.model = build_model(config.model).to(self.device)
+        set_layout(self.model, choose(self.device.type, training=True))
+        if settings.sync_bn and runtime.world > 1:
+            synchronise(self.model)
+        self.average = Average(self.model, settings.ema) if settings.ema else None
+        self.frozen = frozen_stages(self.model, settings.frozen)
+        freeze(self.frozen)
+        self.names = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        self.optimiser = create_optimiser(self.names.values(), settings)
+        self.precision = choose_precision(settings.precision, self.device)
+        if settings.checkpointing:
+            recompute_activations(self.model)
+        parallel = runtime.parallel(self.model)
+        self.network: Any = torch.compile(parallel) if settings.compile else parallel
+        guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
+        self.highest_loss = settings.explosion * guess or math.inf
+
+    def step(self, batch: Batch, *, number: int, lr: float) -> Outcome:
+        """Step `number` of the run, at the learning rate `lr`.
+
+        Raises:
+            TrainingError: loss or gradient is not finite, the loss exploded, the device is out of memory, or there are
+                too few clips for batch normalisation. The weights are as before the step, but the batch normalisation's
+                running statistics are not: nothing may be saved after it.
+            DeviceError: the network is to be compiled, and cannot be here.
+        """
+        try:
+            return self._step(batch, number, lr)
+        except torch.OutOfMemoryError:
+            pass  # what the step held is free only once the exception is gone
+        except RuntimeError as error:
+            fault = compiler_fault(error) if self.config.train.compile else None
+            if fault is None:
+                raise
+            raise fault from error
+        except ValueError as error:
+            if not too_few(error):
+                raise
+            what = "batch normalisation needs more than one value a channel, and a clip at a time gives it one"
+            hint = "use a larger --batch-size, fewer processes, a smaller --accumulate, or a larger --size"
+            raise TrainingError(what, hint=hint) from error
+        raise self._out_of_memory(batch)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict of the network that is `scored`, for a checkpoint."""
+        return self.scored.state_dict()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What else a step changes, for a checkpoint: optimiser, loss scale, the weights where they are averaged."""
+        tensors = optimiser_tensors(self.optimiser, self.names)
+        if self.average is not None:
+            tensors |= {_RAW + name: value for name, value in self.model.state_dict().items()}
+        if self.precision.scaler.is_enabled():
+            state = self.precision.scaler.state_dict()
+            tensors |= {_SCALE: torch.tensor(state["scale"]), _GROWTH: torch.tensor(state["_growth_tracker"])}
+        return tensors
+
+    def restore(self, weights: dict[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `weights` and `tensors` gave.
+
+        Raises:
+            CheckpointError: they are another network's.
+        """
+        raw = {name.removeprefix(_RAW): value for name, value in tensors.items() if name.startswith(_RAW)}
+        load_weights(self.scored, weights)
+        if self.average is not None:
+            load_weights(self.model, raw)
+        scaler = self.precision.scaler
+        if scaler.is_enabled() and _SCALE in tensors:
+            kept = {"scale": tensors[_SCALE].item(), "_growth_tracker": int(tensors[_GROWTH])}
+            scaler.load_state_dict(scaler.state_dict() | kept)
+        own = {name: value for name, value in tensors.items() if not name.startswith((_RAW, "scaler."))}
+        restore_optimiser(self.optimiser, self.names, own)
+
+    def start_from_model(self) -> None:
+        """Take note that `model` was filled with other weights: the average begins anew."""
+        if self.average is not None:
+            load_weights(self.average.model, self.model.state_dict())
+
+    @property
+    def scored(self) -> Network:
+        """The network that is validated and kept: the average where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def _auxiliary(self) -> bool:
+        return getattr(self.model, "auxiliary_head", None) is not None
+
+    def _step(self, batch: Batch, number: int, lr: float) -> Outcome:
+        settings, scaler = self.config.train, self.precision.scaler
+        path = self._path(number)
+        torch.manual_seed(derive_seed(settings.seed, *path))  # dropout's draws depend on step and process alone
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self._clear()
+        mixing = derive(settings.seed, *path, _MIX)
+        counts = self._counts(batch)
+        *parts, last = _parts(batch, settings.accumulate)
+        with self.runtime.apart(self.network):  # gradients are exchanged once, with the last part's
+            results = [self._learn(part, counts, mixing) for part in parts]
+        results.append(self._learn(last, counts, mixing))
+        scaler.unscale_(self.optimiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
+        # the one time that a step waits for the device
+        lowered, plain, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
+        outcome = self._outcome(lowered, plain, correct, len(batch.indices), norm)
+        together(self.runtime, StopRequest(), lambda: self._check(lowered, outcome, batch, number))
+        scaler.step(self.optimiser)
+        scaler.update()
+        if self.average is not None and math.isfinite(outcome.norm):
+            self.average.update(self.model, number)
+        return outcome
+
+    def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
+        """Add the gradient of `part`, whose losses are means over `counts`; gives objective, loss and hits, (3,)."""
+        settings, sampling = self.config.train, self.config.sampling
+        # in the loop they are there
+        labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
+        clips = part.clips.to(self.device, non_blocking=True)
+        clips = normalise(
+            augment(clips, part.indices.tolist(), part.visits.tolist(), sampling, settings.seed), sampling
+        )
+        side = self.config.model.input_size
+        mix = draw_mix(len(clips), side, side, sampling, mixing)
+        with self.precision.autocast():
+            output = self.network(clips if mix is None else mix.clips(clips))
+            loss = objective(
+                output.logits,
+                output.auxiliary,
+                labels,
+                weight=settings.auxiliary_weight,
+                mix=mix,
+                counts=counts,
+                smoothing=settings.label_smoothing,
+            )
+        with torch.no_grad():
+            plain = plain_loss(output.logits, labels, mix=mix, counts=counts)
+        self.runtime.mark()  # who hangs in the forward pass has not come here
+        self.precision.scaler.scale(loss).backward()
+        correct = _correct(output.logits, labels)
+        if mix is not None:
+            correct = mix.share * correct + (1 - mix.share) * _correct(output.logits, mix.partners_labels(labels))
+        return torch.stack([loss.detach(), plain.to(loss.dtype), correct])
+
+    def _path(self, number: int) -> tuple[int, ...]:
+        """Of the random draws of a step: rank 0 has those of a process that is alone, the others have their own."""
+        rank = self.runtime.rank
+        return (_STEP, number, _RANK, rank) if rank else (_STEP, number)
+
+    def _counts(self, batch: Batch) -> dict[str, float]:
+        """By head, what losses are means over, so that the mean over the processes is the mean over all clips."""
+        counts = label_counts(batch.labels) if batch.counts is None else batch.counts
+        sums = self.runtime.sums([float(count) for count in counts.values()])
+        return dict(zip(counts, (value / self.runtime.world for value in sums), strict=True))
+
+    def _outcome(self, lowered: float, plain: float, correct: float, clips: int, norm: float) -> Outcome:
+        lowered, plain, correct, total = self.runtime.sums([lowered, plain, correct, float(clips)])
+        world = self.runtime.world
+        return Outcome(lowered / world, plain / world, correct, int(total), norm)
+
+    def _check(self, loss: float, outcome: Outcome, batch: Batch, number: int) -> None:
+        """Nothing, or the error of this process; `loss` is its own objective."""
+        fault = ""
+        if not (math.isfinite(loss) and (math.isfinite(outcome.norm) or self.precision.may_overflow())):
+            fault = f"loss {loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
+        elif outcome.objective > self.highest_loss:
+            fault = f"loss {outcome.objective:.3g} is over {self.config.train.explosion:g} times that of guessing"
+        if fault and (math.isfinite(outcome.objective) or not math.isfinite(loss)):
+            names = ", ".join(self.ids[index] for index in batch.indices.tolist())
+            raise TrainingError(
+                f"{fault} at step {number}",
+                where=f"clips {names}",
+                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
+            )
+
+    def _clear(self) -> None:
+        """Ready for a step: no gradient yet, everything in training but what is frozen."""
+        self.optimiser.zero_grad()
+        self.model.train()
+        freeze(self.frozen)
+
+    def _out_of_memory(self, batch: Batch) -> TrainingError:
+        settings = self.config.train
+        part = next(_parts(batch, settings.accumulate))
+
+        def run(count: int) -> None:
+            self._clear()
+            labels = {head: values[:count] for head, values in part.labels.items()}
+            fewer = Batch(part.clips[:count], labels, part.indices[:count], part.visits[:count])
+            with self.runtime.apart(self.network):  # the others are not here
+                self._learn(fewer, label_counts(part.labels), derive(settings.seed))
+
+        fitting = largest_that_fits(run, len(part.indices))
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+        shape = tuple(part.clips.shape)
+        return out_of_memory(
+            shape, fitting, batch_size=settings.batch_size, accumulate=settings.accumulate, device=name
+        )
+
+
+def _parts(batch: Batch, count: int) -> Iterator[Batch]:
+    """`batch` in `count` parts, even or one clip apart: as many in each process, of however many clips."""
+    total = len(batch.indices)
+    count = min(count, total)
+    for number in range(count):
+        part = slice(number * total // count, (number + 1) * total // count)
+        labels = {head: values[part] for head, values in batch.labels.items()}
+        yield Batch(batch.clips[part], labels, batch.indices[part], batch.visits[part])
+
+
+def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
+    hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
+    return torch.stack(hits).float().mean()

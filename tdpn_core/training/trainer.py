@@ -1,0 +1,395 @@
+"""The training loop. Reading order: `train` guards a run, `Trainer.run` is its epochs; one step is in `step.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, to_dict
+from tdpn_core.distributed.consensus import StopAgreed, together
+from tdpn_core.distributed.runtime import Runtime, must_agree
+from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, Interrupted, Stopped
+from tdpn_core.evaluation.inference import Probabilities, score_split
+from tdpn_core.evaluation.metrics import top_k
+from tdpn_core.evaluation.training_clips import write_training_clips
+from tdpn_core.failpoints import failpoint
+from tdpn_core.progress import SILENT, Progress, Silent
+from tdpn_core.runs import BEST, LAST
+from tdpn_core.sampling.dataset import TrainingClips
+from tdpn_core.sampling.loader import Batch, TrainingLoader
+from tdpn_core.shards import ClipStore
+from tdpn_core.signals import StopRequest, stop_requests
+from tdpn_core.training.checkpoints import KEEP, differences, initialise, newest_good, save_last
+from tdpn_core.training.device import on_device
+from tdpn_core.training.logging import NoRecord, Record, advice, shown
+from tdpn_core.training.optim import is_over, learning_rate
+from tdpn_core.training.train_step import Learner, Outcome
+
+_SAVE_EVERY_SECONDS = 600
+"""Within a long epoch, so that a killed run loses ten minutes at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a finished run left."""
+
+    folder: Path
+    best: Path
+    """The checkpoint of the highest validation top-1 (ties: the lower loss)."""
+
+    state: TrainingState
+
+
+def train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    runtime: Runtime,
+    workers: int,
+    resume: bool | Path = False,
+    init: Path | None = None,
+    ema: bool | None = None,
+    keep: int = KEEP,
+    track: Sequence[str] = (),
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train `config` into `folder`: checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
+
+    With `resume` the run in `folder` continues exactly where its newest whole checkpoint stands, or the one named: on
+    a CPU its weights end bit-identical to those of a run that never stopped. `init` starts from the weights of another
+    file, and `ema` chooses among its averaged and raw ones. The `keep` newest states are kept, and the trackers named
+    in `track` follow. Several processes train together; the one of rank 0 writes.
+
+    Raises:
+        Stopped: a signal of `stop.SIGNALS` came to one of the processes; the state is saved.
+        TrainingError: the loss is not finite; nothing was saved after the last good step.
+        ShardError: the data is damaged; the message names shard and clip.
+        CheckpointError: there is no whole checkpoint to resume from, or the one named is damaged.
+        DistributedError: another process was lost, hangs, or ended by an error of its own.
+    """
+    data = Path(config.data.path)
+    with stop_requests(tell=runtime.is_main) as stop:
+        clips = ClipStore(data, "train")
+        validation = _validation(data, clips, progress)
+        if clips.manifest.digest != config.data.digest:
+            raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
+        for note in _peculiarities(clips, config):
+            progress.say(note)
+        record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
+        trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
+        trainer.keep = keep
+        if resume:
+            trainer.restore(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
+        elif init is not None:
+            progress.say(str(initialise(trainer.learner.model, init, clips.manifest, ema=ema)))
+            trainer.learner.start_from_model()
+        _preflight(runtime, config, trainer.state)
+        if is_over(config.train, trainer.state):
+            progress.say(f"{folder} is finished: {trainer.state.epoch} epochs; nothing is left to train")
+        with record.running(trainer.state):  # the folder is written to from here on
+            if runtime.is_main:
+                write_training_clips(folder, clips)
+            trainer.run(progress)
+    return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
+
+
+def _validation(data: Path, clips: ClipStore, progress: Progress) -> ClipStore | None:
+    """The clips to validate on; None where there are none, or none has a label."""
+    if "val" not in clips.manifest.clips():
+        return None
+    validation = ClipStore(data, "val")
+    if any((labels >= 0).any() for labels in validation.labels.values()):
+        return validation
+    progress.say("note: no validation clip has a label: the run is judged by its training clips")
+    return None
+
+
+def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
+    """What a user may not know of the data.
+
+    Raises:
+        DatasetError: there is nothing to learn: a head has a single class, or no clip a label.
+    """
+    if not any((labels >= 0).any() for labels in clips.labels.values()):
+        hint = "prepare it with annotations that have labels"
+        raise DatasetError("no training clip has a label", where=config.data.path, hint=hint)
+    for head, names in clips.classes.items():
+        if len(names) < 2:
+            what = f"{head} has the single class {names[0]!r}: there is nothing to tell apart"
+            raise DatasetError(what, where=config.data.path, hint="prepare data of at least two classes")
+        absent = [name for label, name in enumerate(names) if not (clips.labels[head] == label).any()]
+        if absent:
+            first = ", ".join(repr(name) for name in absent[:3]) + (", ..." if len(absent) > 3 else "")
+            yield f"note: {len(absent)} of {len(names)} {head} classes have no clip to train on: {first}"
+    if len(clips.classes) > 1:
+        yield f"note: every top-1 of this run is the mean over {' and '.join(clips.classes)}"
+    if config.train.batch_size > len(clips):
+        yield f"note: a batch of {config.train.batch_size} clips is more than the {len(clips)} there are: it takes all"
+
+
+def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> None:
+    """Before anything hangs: all processes train the same, from the same state."""
+    settings = {
+        f"{section}.{field}": value
+        for section, values in to_dict(config).items()
+        if section in ("model", "sampling", "train")
+        for field, value in values.items()
+    }
+    facts = {"host": socket.gethostname(), "shards": config.data.digest[:12], "step": state.step, **settings}
+    must_agree(runtime.gather(facts), "shards", "step", *settings)
+
+
+class Trainer:
+    """A model in training: everything that changes from step to step is in `learner` and `state`.
+
+    Of several processes each has one. They take their parts of the same batches, and `together` come to each place
+    where one of them may want to leave.
+    """
+
+    keep = KEEP
+
+    def __init__(
+        self,
+        config: RunConfig,
+        clips: ClipStore,
+        validation: ClipStore | None,
+        *,
+        runtime: Runtime,
+        workers: int,
+        record: Record,
+        stop: StopRequest,
+    ) -> None:
+        # what is trained
+        self.config = config
+        self.learner = Learner(config, clips.ids, runtime)
+        self.state = TrainingState()
+        # on what
+        self.validation = validation
+        self.workers = workers
+        dataset = TrainingClips(clips, config.model, config.sampling, seed=config.train.seed)
+        self.loader = TrainingLoader(
+            dataset,
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+            workers=workers,
+            rank=runtime.rank,
+            world=runtime.world,
+            balanced=config.train.balanced,
+            pin=runtime.device_type == "cuda",
+        )
+        # with and for whom
+        self.runtime = runtime
+        self.record = record
+        self.stop = stop
+        self.saved_at = time.monotonic()
+        self.saved: TrainingState | None = None
+        self.advised = False
+
+    def run(self, progress: Progress) -> None:
+        """The epochs that are left."""
+        try:
+            while not is_over(self.config.train, self.state):
+                self.train_epoch(progress)
+                progress.say(_describe(self.finish_epoch(), self.config.train.epochs))
+                if is_over(self.config.train, self.state) and self.state.epoch < self.config.train.epochs:
+                    progress.say(f"no better result for {self.config.train.stop_after} epochs: stopping early")
+        except StopAgreed as request:
+            self._leave(request)
+
+    def train_epoch(self, progress: Progress) -> None:
+        """The batches of this epoch that are left."""
+        progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
+        progress.advance(self.state.batch)
+        batches = on_device(self.loader.epoch(self.state.epoch, start=self.state.batch), self.runtime.device)
+        try:
+            began = time.perf_counter()
+            while (batch := together(self.runtime, self.stop, lambda: self._next(batches))) is not None:
+                arrived = time.perf_counter()
+                failpoint("train.step")
+                self.runtime.mark()
+                outcome = self._step(batch)
+                ended = time.perf_counter()
+                self._count(outcome, ended - began, arrived - began)
+                self._show(outcome, progress)
+                if time.monotonic() - self.saved_at > _SAVE_EVERY_SECONDS:
+                    self.save_last()
+                began = time.perf_counter()
+        finally:
+            progress.end()
+
+    def finish_epoch(self) -> dict[str, float]:
+        """Validate, add a row to the history, save; gives the row."""
+        state, running = self.state, self.state.running
+        row = {
+            "epoch": state.epoch + 1,
+            "step": state.step,
+            "lr": self._rate(len(self.loader) - 1),
+            "loss": running["loss"] / running["clips"],
+            "objective": running["objective"] / running["clips"],
+            "top1": running["correct"] / running["clips"],
+            "clips_per_second": running["clips"] / running["seconds"],
+            "waiting": running["waiting"] / running["seconds"],
+            "seconds": running["seconds"],
+        }
+        if self.validation is not None:
+            row |= self.validate(self.validation)
+        top1, loss = row.get("val_top1", row["top1"]), row.get("val_loss", row["loss"])
+        better = (top1, -loss) > (state.best_top1, -state.best_loss)
+        self.state = replace(
+            state,
+            epoch=state.epoch + 1,
+            batch=0,
+            running={},
+            history=[*state.history, row],
+            best_top1=top1 if better else state.best_top1,
+            best_loss=loss if better else state.best_loss,
+            **self._plateau(top1 > state.best_top1),
+        )
+        if better and self.runtime.is_main:
+            save_checkpoint(self.record.folder / BEST, replace(self._checkpoint(), optimiser={}, resumable=False))
+        self.save_last()
+        self.record.epoch(self.state)
+        return row
+
+    def validate(self, clips: ClipStore) -> dict[str, float]:
+        """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
+        failpoint("train.validate")
+        self.runtime.broadcast(self.learner.scored.buffers())  # batch statistics are those of rank 0
+        own = together(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
+        probabilities = {head: self.runtime.merge(values, ~np.isnan(values[:, 0])) for head, values in own.items()}
+        rows = []
+        for head, values in probabilities.items():
+            known = clips.labels[head] >= 0
+            if not known.any():
+                continue
+            labels = clips.labels[head][known]
+            likelihood = values[known][np.arange(len(labels)), labels]
+            loss = -np.log(np.maximum(likelihood, 1e-12)).mean()
+            rows.append((loss, top_k(values[known], labels, 1), top_k(values[known], labels, 5)))
+        loss, top1, top5 = np.mean(rows, axis=0).tolist()
+        return {"val_loss": loss, "val_top1": top1, "val_top5": top5}
+
+    def save_last(self) -> None:
+        """Write the state that a resumed run goes on from, if it is not written yet."""
+        if self.runtime.is_main and self.saved != self.state:
+            save_last(self.record.folder, self._checkpoint(), keep=self.keep)
+        self.saved, self.saved_at = self.state, time.monotonic()
+
+    def restore(self, path: Path, progress: Progress = SILENT) -> None:
+        """Continue from a checkpoint of this very run.
+
+        Raises:
+            ConfigError: it was written with other settings.
+        """
+        checkpoint = load_checkpoint(path)
+        if not checkpoint.resumable:
+            what = "holds weights alone, without the optimiser's state"
+            hint = f"resume from {LAST} beside it, or begin a new run from its weights: --init {path}"
+            raise CheckpointError(what, where=path, hint=hint)
+        if differing := differences(checkpoint.config, self.config):
+            raise ConfigError(f"written with another {', '.join(differing)} than this run's", where=path)
+        if checkpoint.world != self.runtime.world:
+            progress.say(
+                f"{checkpoint.world} processes trained so far, {self.runtime.world} go on: the batches stay the same, "
+                "dropout and each process's batch statistics do not"
+            )
+        self.learner.restore(checkpoint.weights, checkpoint.optimiser)
+        self.state = checkpoint.state
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        failpoint("train.batch")
+        batch = next(batches, None)
+        self.runtime.mark()
+        return batch
+
+    def _score(self, clips: ClipStore) -> Probabilities:
+        return score_split(
+            self.learner.scored,
+            clips,
+            self.config,
+            views=VALIDATION_VIEWS,
+            workers=self.workers,
+            rank=self.runtime.rank,
+            world=self.runtime.world,
+            progress=_Alive(self.runtime),
+        )
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            config=self.config,
+            state=self.state,
+            weights=self.learner.weights(),
+            optimiser=self.learner.tensors(),
+            world=self.runtime.world,
+        )
+
+    def _step(self, batch: Batch) -> Outcome:
+        state = self.state
+        return self.learner.step(batch, number=state.step, lr=self._rate(state.batch))
+
+    def _count(self, outcome: Outcome, seconds: float, waiting: float) -> None:
+        """One more batch is done."""
+        state = self.state
+        losses = (outcome.loss * outcome.clips, outcome.objective * outcome.clips)
+        sums = (*losses, outcome.correct, outcome.clips, seconds, waiting)
+        running = {key: state.running.get(key, 0.0) + more for key, more in zip(RUNNING, sums, strict=True)}
+        self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
+
+    def _show(self, outcome: Outcome, progress: Progress) -> None:
+        """The batch that was just counted, to whoever looks on."""
+        state, rate = self.state, self._rate(self.state.batch - 1)
+        steps = self.config.train.epochs * len(self.loader)
+        progress.advance(1, **shown(state, lr=rate, steps=steps, device=self.runtime.device))
+        numbers = {"loss": outcome.loss, "objective": outcome.objective, "lr": rate, "gradient_norm": outcome.norm}
+        self.record.step(state, numbers)
+        if not self.advised:
+            line = advice(state.running, state.batch, workers=self.workers, cores=len(os.sched_getaffinity(0)))
+            if line is not None:
+                self.advised = True
+                progress.say(line)
+
+    def _leave(self, request: StopAgreed) -> NoReturn:
+        """Save, and end the run as it was asked to."""
+        self.save_last()
+        raise (Interrupted if request.interrupted else Stopped)(
+            f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
+            where=self.record.folder / LAST,
+            hint="add --resume to continue",
+        )
+
+    def _rate(self, batch: int) -> float:
+        """The learning rate of a batch of the epoch under way: the schedule's at the middle of its step."""
+        epochs = self.state.epoch + (batch + 0.5) / len(self.loader)
+        return learning_rate(self.config.train, epochs, drops=self.state.drops)
+
+    def _plateau(self, improved: bool) -> dict[str, int]:
+        stale = 0 if improved else self.state.stale_epochs + 1
+        if stale >= self.config.train.patience:
+            return {"stale_epochs": 0, "drops": self.state.drops + 1}
+        return {"stale_epochs": stale, "drops": self.state.drops}
+
+
+class _Alive(Silent):
+    """Shows, in the long time of a validation, that this process works."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def advance(self, steps: int = 1, **fields: str) -> None:
+        """Some clips are scored."""
+        self._runtime.alive()
+
+
+def _describe(row: dict[str, float], epochs: int) -> str:
+    validation = f", validation top-1 {row['val_top1']:.1%} (loss {row['val_loss']:.3f})" if "val_top1" in row else ""
+    lowered = f" (objective {row['objective']:.3f})" if abs(row["objective"] - row["loss"]) > 5e-4 else ""
+    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{lowered}, top-1 {row['top1']:.1%}{validation}"

@@ -1,0 +1,186 @@
+"""ffmpeg's command lines for one pass over a clip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ffmpeg
+
+from tdpn_core.video.containers import CONTAINERS
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.ffmpeg_binary import Program
+from tdpn_core.video.subprocess_limits import SIDE_CHANNEL
+from tdpn_core.video.url import Address
+
+PICTURE = "V:0"
+"""The first video stream that is no cover picture: of what cannot be probed."""
+
+_INPUT = "INPUT"  # stands for the file's name, which ffmpeg-python wants to be UTF-8
+_CRF_OFFSET = 16  # scale 2 becomes rate factor 18, which passes for lossless to the eye
+_GROUP = 8  # frames from one key frame to the next: any frame is reached by decoding 8 at most
+_NO_STAMP = 2**63 - 1
+_NOMINAL_FPS = 30  # of the encoder's clock, which counts frames; their true times go to the side channel
+
+# Encoders refuse stamps that repeat or step back, so theirs are the frames' numbers.
+_COUNT = (f"settb=1/{_NOMINAL_FPS}", "setpts=N")
+
+
+def open_video(encoding: Encoding, **options: Any) -> Any:
+    """An ffmpeg-python input for a foreign file: one thread, local files, containers only, a bounded picture.
+
+    `compiled` puts the file's name in.
+    """
+    return ffmpeg.input(
+        _INPUT,
+        threads=1,  # clips run side by side; and what one thread makes of a damaged clip is the same each time
+        protocol_whitelist="file,pipe",
+        format_whitelist=CONTAINERS,
+        max_pixels=encoding.max_pixels,
+        **options,
+    )
+
+
+def compiled(stream: Any, program: Program, path: Path) -> list[str]:
+    """An ffmpeg-python output stream as a command that reads `path`."""
+    return _named(_compiled(stream, program), path)
+
+
+def video_command(
+    path: Path, stream: int, program: Program, encoding: Encoding, start: float, stop: float, *, first: bool = False
+) -> list[str]:
+    """Decode a stream of a file, or its part from `start` to `stop`, and encode its frames to standard output.
+
+    A line of `FrameLine` for each encoded frame goes to the side channel; with `Encoding.fps`, also a line of one
+    number for each frame that was decoded. With `first`, only the first frame is taken, at whatever rate.
+    """
+    part = (None if math.isnan(start) else start, None if math.isnan(stop) else stop)
+    return _named(_video_command(stream, program, encoding, *part, first), path)
+
+
+def pictures_command(program: Program, encoding: Encoding, fps: float, size: tuple[int, int] | None) -> list[str]:
+    """The same of pictures from standard input: raw RGB of `size` (height, width), or PNG files if that is None."""
+    if size is None:
+        source = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(fps), threads=1)
+    else:
+        shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
+        source = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), threads=1, **shape)
+    output = _output(source[PICTURE], [], encoding)
+    return list(_compiled(output if encoding.fps is None else _counting(source[PICTURE], [], output), program))
+
+
+def address_command(address: Address, program: Program, encoding: Encoding, stop: float) -> list[str]:
+    """The same of an address, until second `stop` unless that is NaN; each frame is passed on at once."""
+    source = ffmpeg.input(address.name, threads=1, max_pixels=encoding.max_pixels, **dict(address.options))
+    trim = [] if math.isnan(stop) else [f"trim=end={stop:.6f}"]
+    output = _output(source[PICTURE], trim, encoding, flush_packets=1)
+    return list(_compiled(output, program))
+
+
+class FrameLine(NamedTuple):
+    """What the side channel says of an encoded frame."""
+
+    seconds: float
+    """Its own time stamp, before any resampling; NaN: it has none."""
+
+    size: int
+    """Bytes."""
+
+
+def frame_line(line: bytes) -> FrameLine | None:
+    """A line of the side channel; None: it counts a decoded frame.
+
+    Raises:
+        ValueError: no such line.
+    """
+    fields = line.split()
+    if len(fields) == 1:
+        return None
+    stamp, base, size = fields
+    over, under = map(int, base.split(b"/"))
+    missing = under == 0 or abs(int(stamp)) >= _NO_STAMP
+    return FrameLine(math.nan if missing else int(stamp) * over / under, int(size))
+
+
+@lru_cache(maxsize=64)
+def _video_command(
+    index: int, program: Program, encoding: Encoding, start: float | None, stop: float | None, first: bool
+) -> tuple[str, ...]:
+    seek = {} if start is None else {"ss": f"{start:.6f}"}
+    # By a filter: ffmpeg's own -to counts from the first frame and takes one too many.
+    trim = [] if stop is None else [f"trim=end={stop - (start or 0):.6f}"]
+    stream = open_video(encoding, **seek)[str(index)]
+    if first:
+        return _compiled(_output(stream, [*trim, "trim=end_frame=1"], replace(encoding, fps=None)), program)
+    output = _output(stream, trim, encoding)
+    return _compiled(output if encoding.fps is None else _counting(stream, trim, output), program)
+
+
+def _counting(stream: Any, trim: list[str], output: Any) -> Any:
+    """`output` and a line to the side channel for each decoded frame."""
+    clock = {"fps_mode": "passthrough", "enc_time_base": f"1:{_NOMINAL_FPS}"}
+    # Another spelling of the same descriptor: two threads of ffmpeg would share, unlocked, a file of one name.
+    lines = {"stats_enc_pre": f"pipe:0{SIDE_CHANNEL}", "stats_enc_pre_fmt": "{n}"}
+    count = {"c:v": "wrapped_avframe", "format": "null", "vf": ",".join([*trim, *_COUNT])}
+    return ffmpeg.merge_outputs(output, ffmpeg.output(stream, "-", **count, **clock, **lines))
+
+
+def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) -> Any:
+    """Scaled and encoded frames on standard output."""
+    if encoding.fps is not None:
+        filters = [*filters, f"fps={encoding.fps!r}"]
+    packed, options = _packing(encoding)
+    return ffmpeg.output(
+        stream,
+        options.pop("target", "pipe:1"),
+        vf=",".join([*filters, *_COUNT, f"{_scale(encoding)}:{packed}"]),
+        fps_mode="passthrough",
+        enc_time_base=f"1:{_NOMINAL_FPS}",
+        threads=1,
+        stats_enc_post=f"pipe:{SIDE_CHANNEL}",
+        stats_enc_post_fmt="{ptsi} {tbi} {size}",
+        **options,
+        **more,
+        **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside
+    )
+
+
+def _scale(encoding: Encoding) -> str:
+    side = str(encoding.short_side)
+    wide, high = (side, side) if encoding.enlarge else (f"min(iw,{side})", f"min(ih,{side})")
+    return f"scale=w='if(lte(iw,ih),{wide},-1)':h='if(lte(iw,ih),-1,{high})'"
+
+
+def _packing(encoding: Encoding) -> tuple[str, dict[str, Any]]:
+    """The last filters and the encoder."""
+    if encoding.modality == "flow":  # grey pictures that need no other description than themselves
+        return "out_range=full,format=gray", {"c:v": "pgm", "format": "image2pipe"}
+    if encoding.codec == "jpeg":  # BT.601 in full range is what a JPEG reader takes for granted
+        colours = "out_color_matrix=bt601:out_range=full,format=yuvj420p"
+        return colours, {"c:v": "mjpeg", "q:v": encoding.quality, "format": "image2pipe"}
+    colours = "out_color_matrix=bt601:out_range=tv,format=yuv420p,setsar=1,crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"
+    group = f"keyint={_GROUP}:min-keyint={_GROUP}:scenecut=0:bframes=0:force-cfr=1"
+    return colours, {
+        "target": "fd:",  # unlike a pipe, it can go back to write the index
+        "fd": 1,
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": encoding.quality + _CRF_OFFSET,
+        "x264-params": group,
+        "bsf:v": "filter_units=remove_types=6",  # 6: a note about the encoder
+        "map_metadata": -1,
+        "fflags": "+bitexact",
+        "format": "mp4",
+    }
+
+
+def _compiled(stream: Any, program: Program) -> tuple[str, ...]:
+    quiet = stream.global_args("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+error")
+    return tuple(str(part) for part in quiet.compile(cmd=program.path))
+
+
+def _named(command: tuple[str, ...], path: Path) -> list[str]:
+    return [f"file:{path}" if part == _INPUT else part for part in command]

@@ -1,0 +1,408 @@
+"""A child process for one clip: limited in time, memory and output, and killed with everything it started.
+
+Decoders crash, hang and flood on damaged files, some deaf to SIGTERM; only a process of its own contains that.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import select
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from tdpn_core.errors import ClipError, Stopped, TdpnError, ToolError
+from tdpn_core.video.temp_file import disk_full
+
+SIDE_CHANNEL = "{side}"
+"""Within an argument: becomes the number of a descriptor to write to. `run_child` keeps in memory what is written there
+and reads it at the end, so that a decoder which reports every frame does not wake this process for each."""
+
+_LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
+_READ_BYTES = 1 << 20
+_POLL_SECONDS = 0.25  # how soon a cancelled run notices
+_DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
+_CPU_FACTOR = 4  # times `seconds`, where no limit of processor time is given
+_BUSY = 0.01  # share of a processor below which a child counts as idle
+
+
+class ChildError(ClipError):
+    """The child died or passed a limit: the clip's fault perhaps, perhaps the machine's. It may do better next time."""
+
+
+class TooSlowError(ChildError):
+    """The child used up its processor time: it would do so again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one child may use before it is killed."""
+
+    seconds: float = 120.0
+    """Of wall-clock time without progress: nothing comes out, and hardly any processor time is used."""
+
+    cpu_seconds: float | None = None
+    """Of processor time, which does not depend on what else the machine does; None: four times `seconds`. For a clip,
+    None means an amount that grows with its length and picture size."""
+
+    output_bytes: int = 1 << 30
+    """Of standard output kept in memory, together with the side channel."""
+
+    file_bytes: int = 8 << 30
+    """Of standard output that goes into a file."""
+
+    memory_bytes: int = 8 << 30
+    """Of address space, where the system can limit it."""
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a child left behind."""
+
+    status: int
+    """Exit status."""
+
+    output: bytes
+    """Standard output; empty where it went into a file."""
+
+    side: bytes
+    """What came through the side channel."""
+
+    log: str
+    """Standard error; of a long one, head and tail."""
+
+
+def run_child(
+    command: Sequence[str],
+    limits: Limits,
+    *,
+    where: Path,
+    output: IO[bytes] | None = None,
+    feed: Iterable[bytes | memoryview] | None = None,
+    cancel: threading.Event | None = None,
+) -> Finished:
+    """Run `command` to its end.
+
+    Args:
+        command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for one more descriptor.
+        limits: beyond which the child's whole process group is killed.
+        where: the clip it works on, for messages.
+        output: an open file that the child writes its standard output to; without it, the output comes back.
+        feed: what it reads from standard input, taken as it reads; without it, standard input is empty.
+        cancel: set it, and the child is killed within a fraction of a second.
+
+    Raises:
+        ChildError: a limit was passed, or the child died of a signal.
+        Stopped: cancelled.
+        TdpnError: `output` may grow no further, since this process was given a limit for that.
+        ToolError: the program cannot be started.
+    """
+    with ExitStack() as stack:
+        side: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("side"), "rb", buffering=0))
+        arguments = [part.replace(SIDE_CHANNEL, str(side.fileno())) for part in command]
+        process = _start(arguments, side, output, feed is not None)
+        stack.callback(_reap, process)
+        _restrict(process.pid, limits, limits.file_bytes if output is not None or arguments != command else 0)
+        streams = _Streams(process, side, feed, limits, where, output=output)
+        stack.callback(streams.close)
+        streams.drain(cancel)
+        status = _wait(process, limits, where)
+        reported = streams.reported()
+    if status == -signal.SIGXFSZ and output is not None:
+        raise _overgrown(output, limits, where)
+    if status < 0:
+        raise _died(status, where)
+    return Finished(status, bytes(streams.output), reported, streams.log.text())
+
+
+def stream_child(
+    command: Sequence[str], limits: Limits, *, where: Path | str
+) -> Generator[tuple[str, bytes], None, Finished]:
+    """Run `command` and hand on what it writes while it runs; it waits while nobody asks for more.
+
+    Args:
+        command: as `run_child` takes it.
+        limits: `seconds` is how long nothing may come; output is not limited.
+        where: the clip it works on, for messages.
+
+    Yields:
+        ("output" or "side", bytes) as they come. The log and the exit status are returned at the end; closing the
+        generator ends the child.
+
+    Raises:
+        ChildError: nothing came for too long, or the child died of a signal.
+        ToolError: the program cannot be started.
+    """
+    with ExitStack() as stack:
+        reading, writing = os.pipe()
+        side_reader: IO[bytes] = stack.enter_context(os.fdopen(reading, "rb"))
+        side_writer: IO[bytes] = stack.enter_context(os.fdopen(writing, "wb"))
+        arguments = [part.replace(SIDE_CHANNEL, str(side_writer.fileno())) for part in command]
+        process = _start(arguments, side_writer, None, False)
+        stack.callback(_reap, process)
+        side_writer.close()
+        _restrict(process.pid, replace(limits, cpu_seconds=limits.cpu_seconds or _DAYS), 0)
+        streams = _Streams(process, side_reader, None, limits, where, live=True)
+        stack.callback(streams.close)
+        yield from streams.pass_on()
+        status = _wait(process, limits, where)
+    if status < 0:
+        raise _died(status, where)
+    return Finished(status, b"", b"", streams.log.text())
+
+
+class _Log:
+    """Head and tail of a stream of any length."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self.tail = bytearray()
+
+    def __iadd__(self, data: bytes) -> _Log:
+        room = _LOG_BYTES - len(self.head)
+        self.head += data[:room]
+        self.tail += data[room:]
+        del self.tail[:-_LOG_BYTES]
+        return self
+
+    def text(self) -> str:
+        return (self.head + self.tail).decode(errors="replace")
+
+
+class _Streams:
+    """A running child's pipes and side channel, and what came through them."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        side: IO[bytes],
+        feed: Iterable[bytes | memoryview] | None,
+        limits: Limits,
+        where: Path | str,
+        *,
+        output: IO[bytes] | None = None,
+        live: bool = False,
+    ) -> None:
+        self.limits, self.where, self.pid = limits, where, process.pid
+        self.output_file = output
+        self.output, self.side, self.log = bytearray(), side, _Log()
+        self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
+        self.taken = 0  # bytes of the feed
+        self.selector = selectors.DefaultSelector()
+        pipes = [(process.stdout, "output"), (process.stderr, "log"), (side if live else None, "side")]
+        for pipe, name in pipes:
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self.selector.register(pipe, selectors.EVENT_READ, name)
+        if self.stdin is not None:
+            os.set_blocking(self.stdin.fileno(), False)
+            self.selector.register(self.stdin, selectors.EVENT_WRITE)
+
+    def drain(self, cancel: threading.Event | None) -> None:
+        """Read until every pipe has ended."""
+        watch = _Progress(self.pid, self.limits.seconds, self.where)
+        while self.selector.get_map():
+            watch.check(self._moved())
+            if cancel is not None and cancel.is_set():
+                raise Stopped("stopped on request")
+            for key, _ in self.selector.select(min(self.limits.seconds, _POLL_SECONDS)):
+                if key.fileobj is self.stdin:
+                    self._give()
+                elif data := os.read(key.fd, _READ_BYTES):
+                    self._keep(key.data, data)
+                else:
+                    self.selector.unregister(key.fileobj)
+            self._bound()
+
+    def _moved(self) -> int:
+        """A number that grows with whatever the child writes or takes."""
+        files = [file for file in (self.side, self.output_file) if file is not None]
+        return self.taken + len(self.output) + sum(os.fstat(file.fileno()).st_size for file in files)
+
+    def reported(self) -> bytes:
+        """All that came through the side channel."""
+        self._bound()
+        self.side.seek(0)
+        return self.side.read()
+
+    def pass_on(self) -> Iterator[tuple[str, bytes]]:
+        """What comes through the pipes but the log, as it comes."""
+        while self.selector.get_map():
+            ready = self.selector.select(self.limits.seconds)
+            if not ready:
+                raise ChildError(f"nothing came for {self.limits.seconds:g} s", where=self.where)
+            for key, _ in ready:
+                data = os.read(key.fd, _READ_BYTES)
+                if not data:
+                    self.selector.unregister(key.fileobj)
+                elif key.data == "log":
+                    self.log += data
+                else:
+                    yield key.data, data
+
+    def _give(self) -> None:
+        """Write what the child takes; at the end of the feed, or of a child that wants no more, close its input."""
+        assert self.stdin is not None
+        try:
+            while not self.pending:
+                self.pending = memoryview(next(self.feed)).cast("B")
+            written = os.write(self.stdin.fileno(), self.pending)
+            self.taken += written
+            self.pending = self.pending[written:]
+        except BlockingIOError:
+            return
+        except (StopIteration, BrokenPipeError):
+            self.selector.unregister(self.stdin)
+            with suppress(BrokenPipeError):
+                self.stdin.close()
+
+    def _keep(self, name: str, data: bytes) -> None:
+        if name == "log":
+            self.log += data
+        else:
+            self.output += data
+
+    def _bound(self) -> None:
+        """End a child that wrote too much into memory."""
+        if len(self.output) + os.fstat(self.side.fileno()).st_size > self.limits.output_bytes:
+            raise ChildError(f"decoder wrote more than {self.limits.output_bytes / 1e6:.0f} MB", where=self.where)
+
+    def close(self) -> None:
+        self.selector.close()
+
+
+def _start(
+    command: list[str],
+    side: IO[bytes],
+    output: IO[bytes] | None,
+    fed: bool,
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if output is None else output,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=(side.fileno(),),
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ToolError(f"cannot be started: {error}", where=command[0]) from error
+
+
+def _restrict(pid: int, limits: Limits, file_bytes: int) -> None:
+    """Limit a child that already runs: no code of ours may run between fork and exec of a threaded process."""
+    if not hasattr(resource, "prlimit"):
+        return
+    seconds = math.ceil(limits.cpu_seconds or limits.seconds * _CPU_FACTOR)
+    file_bytes = min(file_bytes, _own_file_limit())
+    with suppress(OSError):  # it has ended already, or a lower hard limit stands
+        resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        # The soft limit's signal is one that ffmpeg catches to end early with what it has: the hard one ends it first.
+        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def _own_file_limit() -> int:
+    """Bytes that a file of this process may have."""
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return soft if soft != resource.RLIM_INFINITY else 1 << 62
+
+
+def _overgrown(output: IO[bytes], limits: Limits, where: Path) -> TdpnError:
+    """The error of a child that was not let write on: by `limits`, or already by the limit of this process."""
+    if os.fstat(output.fileno()).st_size < limits.file_bytes:
+        return disk_full(Path(output.name))
+    return ChildError(f"decoder wrote more than {limits.file_bytes / 1e6:.0f} MB", where=where)
+
+
+def _died(status: int, where: Path | str) -> ChildError:
+    """The error of a child that a signal ended."""
+    return ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process has used, also of one that has ended and was not waited for; None: unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Progress:
+    """Notices a child that neither writes nor computes."""
+
+    def __init__(self, pid: int, seconds: float, where: Path | str) -> None:
+        self._pid, self._seconds, self._where = pid, seconds, where
+        self._since, self._moved, self._used = time.monotonic(), -1, 0.0
+
+    def check(self, moved: int) -> None:
+        """Called now and then with a number that grows with what the child writes.
+
+        Raises:
+            ChildError: nothing has happened for too long.
+        """
+        now = time.monotonic()
+        if moved != self._moved:
+            self._since, self._moved, self._used = now, moved, cpu_seconds(self._pid) or 0.0
+        elif now - self._since >= self._seconds:
+            used = cpu_seconds(self._pid) or 0.0
+            if used - self._used < _BUSY * (now - self._since):
+                raise _idle(self._seconds, self._where)
+            self._since, self._used = now, used
+
+
+def _idle(seconds: float, where: Path | str) -> ChildError:
+    return ChildError(f"decoder timed out: no progress for {seconds:g} s", where=where)
+
+
+def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -> int:
+    """The exit status of a child that has closed its pipes, so that it ends within moments.
+
+    Raises:
+        ChildError: it does not end.
+        TooSlowError: it was ended for the processor time that it used.
+    """
+    seconds = limits.seconds
+    if hasattr(os, "pidfd_open"):  # wakes at the exit, where Popen.wait looks again after ever longer naps
+        watch = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(watch, select.POLLIN)
+            poll.poll(seconds * 1000)
+        finally:
+            os.close(watch)
+        seconds = 0.1
+    used = cpu_seconds(process.pid)
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise _idle(limits.seconds, where) from None
+    allowed = limits.cpu_seconds or limits.seconds * _CPU_FACTOR
+    if status == -signal.SIGKILL and used is not None and used > 0.95 * math.ceil(allowed):
+        raise TooSlowError(f"decoder used more than {allowed:.0f} s of processor time (--clip-timeout)", where=where)
+    return status
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # what the child started may outlive it
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
