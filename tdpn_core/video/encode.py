@@ -22,7 +22,7 @@ from tdpn_core.errors import ClipError, ClipTooLong, Stopped, UsageError
 from tdpn_core.video.available_memory import available_memory
 from tdpn_core.video.encode_options import ENCODING, EncodedClip, Encoding
 from tdpn_core.video.ffmpeg_binary import Program
-from tdpn_core.video.ffmpeg_command import FrameLine, frame_line, pictures_command, video_command
+from tdpn_core.video.ffmpeg_command import Reported, pictures_command, video_command
 from tdpn_core.video.ffmpeg_log import complaints
 from tdpn_core.video.image_sequence import Frames, Picture, open_frames
 from tdpn_core.video.integrity import Decoded, fault, is_cut, missing_seconds, slack
@@ -154,36 +154,36 @@ class _Run:
         except ChildError as error:
             raise ChildError(error.what, where=path) from error
 
-        def run(first: bool) -> tuple[Finished, list[FrameLine], int]:
+        def run(first: bool) -> tuple[Finished, list[int], list[float]]:
             part = (source.start, source.stop)
             command = video_command(path, found.video.index, self.program, encoding, *part, first=first)
             finished = run_child(command, limits, where=path, output=file, cancel=self.cancel)
-            return finished, *self._lines(finished, file)
+            return finished, *self._reported(finished, file)
 
-        finished, lines, decoded = run(first=False)
-        if not lines and decoded:  # shorter than one frame at the rate that was asked for
-            finished, lines, _ = run(first=True)
-        self._check(lines, found, finished)
-        if len(lines) > 1 and len({line.seconds for line in lines}) == 1:
-            raise ClipError("damaged: all of its frames have the same time", where=path)
-        times = repaired(np.array([line.seconds for line in lines]), _stated(found))
-        rate = (True, encoding.fps) if encoding.fps else frame_rate(times, found.video.rates, found.video.tick)
-        if encoding.fps is not None:
-            times = np.arange(len(lines)) / encoding.fps
-        self._intact(found, finished, decoded or len(lines), float(times[-1]) + 1 / rate[1], rate[1])
-        height, width = _size(file, lines[0].size, encoding)
+        finished, sizes, stamps = run(first=False)
+        if not sizes and stamps:  # shorter than one frame at the rate that was asked for
+            finished, sizes, _ = run(first=True)
+        self._check(sizes, found, finished)
+        if encoding.fps is None:
+            if len(stamps) > 1 and len(set(stamps)) == 1:
+                raise ClipError("damaged: all of its frames have the same time", where=path)
+            times = repaired(np.array(stamps[: len(sizes)]), _stated(found))
+            rate = frame_rate(times, found.video.rates, found.video.tick)
+        else:
+            times, rate = np.arange(len(sizes)) / encoding.fps, (True, encoding.fps)
+        self._intact(found, finished, len(stamps), float(times[-1]) + 1 / rate[1], rate[1])
+        height, width = _size(file, sizes[0], encoding)
         note = found.note or next((line[:200] for line in complaints(finished.log)), None)
-        return _Taken(
-            sizes=_sizes(lines, file, encoding, path), times=times, rate=rate, height=height, width=width, note=note
-        )
+        items = _item_sizes(sizes, file, encoding, path)
+        return _Taken(sizes=items, times=times, rate=rate, height=height, width=width, note=note)
 
-    def _check(self, lines: list[FrameLine], found: Probe, finished: Finished) -> None:
+    def _check(self, sizes: list[int], found: Probe, finished: Finished) -> None:
         """Some frames came, and not too many."""
         path = self.source.path
-        if len(lines) > self.encoding.max_frames:
+        if len(sizes) > self.encoding.max_frames:
             what = f"more than {self.encoding.max_frames} frames (--max-frames)"
             raise ClipTooLong(what, where=path)
-        if not lines:
+        if not sizes:
             raise no_frames(self.source, found, finished.log)
 
     def _intact(self, found: Probe, finished: Finished, frames: int, end: float, fps: float) -> None:
@@ -236,24 +236,24 @@ class _Run:
         size = None if first.format == "png" else (first.height, first.width)
         command = pictures_command(self.program, self.encoding, fps, size)
         finished = run_child(command, self.limits, where=self.source.path, output=file, feed=feed(), cancel=self.cancel)
-        lines, decoded = self._lines(finished, file)
-        if len(lines) > self.encoding.max_frames:
+        items, stamps = self._reported(finished, file)
+        if len(items) > self.encoding.max_frames:
             raise ClipTooLong(f"more than {self.encoding.max_frames} frames (--max-frames)", where=self.source.path)
-        count = decoded or len(lines)
-        if count != len(frames.numbers) or finished.status != 0:
+        count = len(stamps)
+        if not items or count != len(frames.numbers) or finished.status != 0:
             raise ClipError(f"damaged: {count} of {len(frames.numbers)} frames can be decoded", where=self.source.path)
         rate = self.encoding.fps or fps
-        height, width = _size(file, lines[0].size, self.encoding)
-        sizes, times = _sizes(lines, file, self.encoding, self.source.path), np.arange(len(lines)) / rate
+        height, width = _size(file, items[0], self.encoding)
+        sizes, times = _item_sizes(items, file, self.encoding, self.source.path), np.arange(len(items)) / rate
         return _Taken(sizes=sizes, times=times, rate=(True, rate), height=height, width=width)
 
-    def _lines(self, finished: Finished, file: IO[bytes]) -> tuple[list[FrameLine], int]:
-        """What the side channel says of the encoded frames, and how many were decoded; 0: it does not say."""
+    def _reported(self, finished: Finished, file: IO[bytes]) -> tuple[list[int], list[float]]:
+        """Bytes of each encoded frame, seconds of each decoded one."""
         if tells_full_disk(finished.log):
             raise disk_full(Path(file.name))
-        found = [frame_line(line) for line in finished.side.splitlines()]
-        lines = [line for line in found if line is not None]
-        return lines, len(found) - len(lines)
+        reported = Reported()
+        reported.add(finished.side)
+        return list(reported.sizes), list(reported.stamps)
 
 
 def no_frames(source: Source, found: Probe, log: str) -> ClipError:
@@ -287,14 +287,14 @@ def _size(file: IO[bytes], first: int, encoding: Encoding) -> tuple[int, int]:
     return height, width
 
 
-def _sizes(lines: list[FrameLine], file: IO[bytes], encoding: Encoding, path: Path) -> NDArray[np.int64]:
+def _item_sizes(sizes: list[int], file: IO[bytes], encoding: Encoding, path: Path) -> NDArray[np.int64]:
     """(K,) bytes of each item."""
-    came, stated = file.seek(0, 2), sum(line.size for line in lines)
+    came, stated = file.seek(0, 2), sum(sizes)
     if encoding.codec == "video":
         return np.array([came], np.int64)
     if came != stated:
         raise ClipError(f"decoder failed: {came} of {stated} bytes came", where=path)
-    return np.array([line.size for line in lines], np.int64)
+    return np.array(sizes, np.int64)
 
 
 def _stated(found: Probe) -> float | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ffmpeg
 
@@ -54,8 +55,8 @@ def video_command(
 ) -> list[str]:
     """Decode a stream of a file, or its part from `start` to `stop`, and encode its frames to standard output.
 
-    A line of `FrameLine` for each encoded frame goes to the side channel; with `Encoding.fps`, also a line of one
-    number for each frame that was decoded. With `first`, only the first frame is taken, at whatever rate.
+    Lines that `Reported` reads go to the side channel: one for each decoded frame and one for each encoded frame. With
+    `first`, only the first frame is taken, at whatever rate, and only its size is reported.
     """
     part = (None if math.isnan(start) else start, None if math.isnan(stop) else stop)
     return _named(_video_command(stream, program, encoding, *part, first), path)
@@ -68,41 +69,40 @@ def pictures_command(program: Program, encoding: Encoding, fps: float, size: tup
     else:
         shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
         source = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), threads=1, **shape)
-    output = _output(source[PICTURE], [], encoding)
-    return list(_compiled(output if encoding.fps is None else _counting(source[PICTURE], [], output), program))
+    return list(_compiled(_with_stamps(source[PICTURE], [], encoding), program))
 
 
 def address_command(address: Address, program: Program, encoding: Encoding, stop: float) -> list[str]:
     """The same of an address, until second `stop` unless that is NaN; each frame is passed on at once."""
     source = ffmpeg.input(address.name, threads=1, max_pixels=encoding.max_pixels, **dict(address.options))
     trim = [] if math.isnan(stop) else [f"trim=end={stop:.6f}"]
-    output = _output(source[PICTURE], trim, encoding, flush_packets=1)
-    return list(_compiled(output, program))
+    return list(_compiled(_with_stamps(source[PICTURE], trim, encoding, flush_packets=1), program))
 
 
-class FrameLine(NamedTuple):
-    """What the side channel says of an encoded frame."""
+class Reported:
+    """What the side channel says: time stamps of decoded frames, sizes of encoded ones."""
 
-    seconds: float
-    """Its own time stamp, before any resampling; NaN: it has none."""
+    def __init__(self) -> None:
+        self.stamps: deque[float] = deque()
+        """Seconds; NaN: the container and the decoder give none."""
+        self.sizes: deque[int] = deque()
+        """Bytes."""
+        self._rest = b""
 
-    size: int
-    """Bytes."""
+    def add(self, data: bytes) -> None:
+        """Take what came; it may end inside of a line.
 
-
-def frame_line(line: bytes) -> FrameLine | None:
-    """A line of the side channel; None: it counts a decoded frame.
-
-    Raises:
-        ValueError: no such line.
-    """
-    fields = line.split()
-    if len(fields) == 1:
-        return None
-    stamp, base, size = fields
-    over, under = map(int, base.split(b"/"))
-    missing = under == 0 or abs(int(stamp)) >= _NO_STAMP
-    return FrameLine(math.nan if missing else int(stamp) * over / under, int(size))
+        Raises:
+            ValueError: no such lines.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for fields in map(bytes.split, lines):
+            if len(fields) == 1:
+                self.sizes.append(int(fields[0]))
+            elif fields:
+                over, under = map(int, fields[1].split(b"/"))
+                missing = under == 0 or abs(int(fields[0])) >= _NO_STAMP
+                self.stamps.append(math.nan if missing else int(fields[0]) * over / under)
 
 
 @lru_cache(maxsize=64)
@@ -115,17 +115,21 @@ def _video_command(
     stream = open_video(encoding, **seek)[str(index)]
     if first:
         return _compiled(_output(stream, [*trim, "trim=end_frame=1"], replace(encoding, fps=None)), program)
-    output = _output(stream, trim, encoding)
-    return _compiled(output if encoding.fps is None else _counting(stream, trim, output), program)
+    return _compiled(_with_stamps(stream, trim, encoding), program)
 
 
-def _counting(stream: Any, trim: list[str], output: Any) -> Any:
-    """`output` and a line to the side channel for each decoded frame."""
-    clock = {"fps_mode": "passthrough", "enc_time_base": f"1:{_NOMINAL_FPS}"}
+def _with_stamps(stream: Any, trim: list[str], encoding: Encoding, **more: Any) -> Any:
+    """Encoded frames on standard output, and a line to the side channel for the time stamp of each decoded frame."""
+    output = _output(stream, trim, encoding, **more)
     # Another spelling of the same descriptor: two threads of ffmpeg would share, unlocked, a file of one name.
-    lines = {"stats_enc_pre": f"pipe:0{SIDE_CHANNEL}", "stats_enc_pre_fmt": "{n}"}
-    count = {"c:v": "wrapped_avframe", "format": "null", "vf": ",".join([*trim, *_COUNT])}
-    return ffmpeg.merge_outputs(output, ffmpeg.output(stream, "-", **count, **clock, **lines))
+    lines = {"stats_enc_pre": f"pipe:0{SIDE_CHANNEL}", "stats_enc_pre_fmt": "{pts} {tb}"}
+    options: dict[str, Any] = {"c:v": "wrapped_avframe", "format": "null", "bsf:v": "setts=ts=N"}
+    if trim:
+        options["vf"] = ",".join(trim)
+    if encoding.fps is None:
+        options["frames:v"] = encoding.max_frames + 1
+    stamps = ffmpeg.output(stream, "-", fps_mode="passthrough", enc_time_base="demux", **options, **lines)
+    return ffmpeg.merge_outputs(output, stamps)
 
 
 def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) -> Any:
@@ -141,7 +145,7 @@ def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) ->
         enc_time_base=f"1:{_NOMINAL_FPS}",
         threads=1,
         stats_enc_post=f"pipe:{SIDE_CHANNEL}",
-        stats_enc_post_fmt="{ptsi} {tbi} {size}",
+        stats_enc_post_fmt="{size}",
         **options,
         **more,
         **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside

@@ -6,7 +6,6 @@ For videos too long to be kept, or without an end. Memory holds what is asked fo
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from tdpn_core.errors import ClipError
 from tdpn_core.video.encode import clip_limits, no_frames
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.ffmpeg_binary import Program
-from tdpn_core.video.ffmpeg_command import address_command, frame_line, video_command
+from tdpn_core.video.ffmpeg_command import Reported, address_command, video_command
 from tdpn_core.video.ffmpeg_log import complaints
 from tdpn_core.video.integrity import Decoded, fault
 from tdpn_core.video.optical_flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
@@ -72,7 +71,7 @@ def _of_file(source: Source, program: Program, encoding: Encoding) -> Iterator[_
         raise no_frames(source, probe(path, scan=True), log)
     wrong = None
     if source.whole:
-        came = Decoded(frames.decoded or frames.count, rate, complaints(log))
+        came = Decoded(frames.decoded, rate, complaints(log))
         wrong = fault(path, probe(path, scan=True), came)
     if wrong or status != 0:
         raise ClipError(wrong or f"decoder failed with status {status}", where=path)
@@ -133,42 +132,41 @@ class _Frames:
         self._command, self._where, self._limits = command, where, limits
         self._rate, self._resampled = rate, resampled
         self.count, self.decoded = 0, 0
-        """Frames so far: handed on, and decoded where that differs; 0: the same."""
+        """Frames so far: handed on, and decoded."""
         self.finished = Finished(0, b"", b"", "")
         """Set at the end."""
 
     def __iter__(self) -> Iterator[_Picture]:
         child = stream_child(self._command, self._limits, where=self._where)
-        pixels, rest = bytearray(), b""
-        coming: deque[tuple[float, int]] = deque()
-        last = math.nan
+        pixels, reported = bytearray(), Reported()
+        last, ended = math.nan, False
         try:
-            while True:
+            while not ended:
                 try:
                     name, data = next(child)
-                except StopIteration as ended:
-                    self.finished = ended.value
-                    break
-                if name == "output":
-                    pixels += data
+                except StopIteration as end:
+                    self.finished, ended = end.value, True
                 else:
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in filter(None, lines):
-                        frame = frame_line(line)
-                        if frame is None:
-                            self.decoded += 1
-                        else:
-                            last = self._after(last, frame.seconds)
-                            coming.append((last, frame.size))
-                while coming and len(pixels) >= coming[0][1]:
-                    seconds, size = coming.popleft()
+                    if name == "output":
+                        pixels += data
+                    else:
+                        before = len(reported.stamps)
+                        reported.add(data)
+                        self.decoded += len(reported.stamps) - before
+                while reported.sizes and len(pixels) >= reported.sizes[0]:
+                    if not (reported.stamps or ended or (self._resampled and self.count)):
+                        break  # its stamp is still to come
+                    last = self._after(last, reported.stamps.popleft() if reported.stamps else math.nan)
+                    size = reported.sizes.popleft()
                     content = bytes(pixels[:size])
                     del pixels[:size]
                     self.count += 1
-                    yield _Picture(content, seconds)
+                    yield _Picture(content, last)
+                if self._resampled and self.count:
+                    reported.stamps.clear()
         finally:
             child.close()
-        if pixels or coming:
+        if pixels or reported.sizes:
             raise ClipError("decoder failed: its last frame is not complete", where=self._where)
 
     def _after(self, last: float, stamp: float) -> float:

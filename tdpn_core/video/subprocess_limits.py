@@ -5,6 +5,7 @@ Decoders crash, hang and flood on damaged files, some deaf to SIGTERM; only a pr
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import resource
@@ -33,6 +34,7 @@ _POLL_SECONDS = 0.25  # how soon a cancelled run notices
 _DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
 _CPU_FACTOR = 4  # times `seconds`, where no limit of processor time is given
 _BUSY = 0.01  # share of a processor below which a child counts as idle
+_ALMOST = 0.75  # share of the limit: the kernel counts ticks for it, and time for what it reports
 
 
 class ChildError(ClipError):
@@ -111,6 +113,8 @@ def run_child(
     """
     with ExitStack() as stack:
         side: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("side"), "rb", buffering=0))
+        # Of two threads that write here, neither may overwrite what the other wrote.
+        fcntl.fcntl(side.fileno(), fcntl.F_SETFL, fcntl.fcntl(side.fileno(), fcntl.F_GETFL) | os.O_APPEND)
         arguments = [part.replace(SIDE_CHANNEL, str(side.fileno())) for part in command]
         process = _start(arguments, side, output, feed is not None)
         stack.callback(_reap, process)
@@ -394,7 +398,7 @@ def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -
     except subprocess.TimeoutExpired:
         raise _idle(limits.seconds, where) from None
     allowed = limits.cpu_seconds or limits.seconds * _CPU_FACTOR
-    if status == -signal.SIGKILL and used is not None and used > 0.95 * math.ceil(allowed):
+    if status == -signal.SIGKILL and used is not None and used > _ALMOST * math.ceil(allowed):
         raise TooSlowError(f"decoder used more than {allowed:.0f} s of processor time (--clip-timeout)", where=where)
     return status
 

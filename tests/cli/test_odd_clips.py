@@ -43,7 +43,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make(val / "a" / "one-frame.mp4", "testsrc2=size=64x48:rate=25:duration=1", "-frames:v", "1", *H264)
     shutil.copy(plain, val / "b" / "an-mp4-called.avi")
     make(val / "b" / "sound.mp4", "sine=duration=0.5", "-c:a", "aac")
-    make(val / "b" / "8k.mp4", "color=red:size=7680x4320:rate=5:duration=0.2", *H264)
+    make(val / "b" / "huge.mp4", "color=red:size=9000x5000:rate=5:duration=0.2", *H264)
     (val / "a" / "empty.mp4").write_bytes(b"")
     return folder
 
@@ -58,7 +58,7 @@ def test_odd_clips_are_told_with_their_reasons_and_the_others_scored(odd: Path) 
     assert "data/folder: 6 train, 4 val clips" in prepared
     for line in (
         "val/b/sound.mp4: no video stream",
-        "val/b/8k.mp4: 7680x4320 exceeds the limit of",
+        "val/b/huge.mp4: 9000x5000 exceeds the limit of",
         "val/a/empty.mp4: an empty file",
     ):
         assert line in prepared

@@ -209,14 +209,14 @@ def test_clips_that_fail_are_told_and_the_rest_goes_on(
     render = [program.path, "-y", "-loglevel", "error", "-f", "lavfi"]
     sound = [*render, "-i", "sine=duration=1", tmp_path / "sound.mp4"]
     one = [*render, "-i", "testsrc2=size=64x48:rate=25", "-frames:v", "1", tmp_path / "one.mp4"]
-    huge = [*render, "-i", "color=size=7680x4320:rate=1:duration=1", "-preset", "ultrafast", tmp_path / "8k.mp4"]
+    huge = [*render, "-i", "color=size=9000x5000:rate=1:duration=1", "-preset", "ultrafast", tmp_path / "huge.mp4"]
     for command in (sound, one, huge):
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
-    words = ["text.mp4", "list.mp4", "sound.mp4", "8k.mp4", "empty.mp4", "link.mp4", "one.mp4", "right.txt"]
+    words = ["text.mp4", "list.mp4", "sound.mp4", "huge.mp4", "empty.mp4", "link.mp4", "one.mp4", "right.txt"]
     found = predict([tmp_path / word for word in words], checkpoint=checkpoint, runtime=CPU)
     errors = [str(prediction.error) for prediction in found]
     expected = ["not a video", "not a video container that is read here", "no video stream",
-                "7680x4320 exceeds the limit of 9437184 pixels", "an empty file", "a link to what is not there",
+                "9000x5000 exceeds the limit of 35389440 pixels", "an empty file", "a link to what is not there",
                 "None", "None"]  # fmt: skip
     assert all(part in text for part, text in zip(expected, errors, strict=True)), errors
     timeline = PredictOptions(timeline=Windowing())

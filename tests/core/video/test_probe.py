@@ -48,7 +48,7 @@ def test_encode_repeated_or_backward_stamps_gives_every_frame(codec, render, enc
 
 def test_encode_several_streams_takes_the_moving_one_and_says_so(render, encode):
     still = ("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=0.04")
-    path = render("still.mkv", *H264, "-map", "0", "-map", "1", inputs=still + PICTURE)
+    path = render("probe_still.mkv", *H264, "-map", "0", "-map", "1", inputs=still + PICTURE)
     clip = encode(path).clip
     assert (clip.frames, clip.note) == (60, "video stream 2 of 2 taken (h264, 64x48)")
 
@@ -61,18 +61,18 @@ def test_encode_cover_picture_is_no_stream_to_take(render, encode):
 
 
 def test_encode_gif_gives_every_frame(render, encode):
-    assert encode(render("a.gif", inputs=PICTURE)).clip.frames == 60
+    assert encode(render("probe.gif", inputs=PICTURE)).clip.frames == 60
 
 
 @pytest.mark.parametrize("part", [{}, {"start": 0.0, "stop": 0.1}])
 def test_encode_shorter_than_a_frame_at_fps_gives_one_frame(part, render, encode):
-    clip = encode(render("short.mp4", *H264, "-frames:v", "3", inputs=PICTURE), Encoding(fps=2.0), **part).clip
+    clip = encode(render("probe_short.mp4", *H264, "-frames:v", "3", inputs=PICTURE), Encoding(fps=2.0), **part).clip
     assert (clip.frames, clip.fps) == (1, 2.0)
 
 
 def test_encode_part_beyond_the_end_says_how_long_the_video_is(render, encode):
     with pytest.raises(ClipError, match=r"no frame from 7\.00 s to 8\.00 s; the video has 2\.40 s"):
-        encode(render("plain.mkv", *H264, inputs=PICTURE), start=7.0, stop=8.0)
+        encode(render("probe_plain.mkv", *H264, inputs=PICTURE), start=7.0, stop=8.0)
 
 
 def test_encode_every_file_of_hard_video_gives_its_right_frames(shared, encode):
@@ -88,18 +88,18 @@ def test_encode_every_file_of_hard_video_gives_its_right_frames(shared, encode):
 
 
 def test_probe_scan_counts_packets(render):
-    found = probe(render("plain.mkv", *H264, inputs=PICTURE), scan=True)
+    found = probe(render("probe_plain.mkv", *H264, inputs=PICTURE), scan=True)
     assert (found.video.packets, found.video.shown, found.video.corrupt, found.fault) == (60, 60, 0, "")
     assert found.video.end == pytest.approx(2.4)
 
 
 def test_probe_large_picture_names_the_option(render):
     with pytest.raises(ClipRefused, match=r"64x48 exceeds the limit of 9 pixels \(--max-pixels\)"):
-        probe(render("plain.mkv", *H264, inputs=PICTURE), max_pixels=9)
+        probe(render("probe_plain.mkv", *H264, inputs=PICTURE), max_pixels=9)
 
 
 def test_probe_reader_that_was_killed_is_started_again(render):
-    path = render("plain.mkv", *H264, inputs=PICTURE)
+    path = render("probe_plain.mkv", *H264, inputs=PICTURE)
     probe(path)
     from tdpn_core.video.probe import _reader
 
@@ -140,7 +140,7 @@ def test_encode_uses_up_its_processor_time_and_names_the_option(render, program,
     shim.write_text("#!/bin/sh\nwhile :; do :; done\n")
     shim.chmod(0o755)
     with pytest.raises(TooSlowError, match=r"used more than 1 s of processor time \(--clip-timeout\)"):
-        encode(render("plain.mkv", *H264, inputs=PICTURE), program=type(program)(str(shim), "9"),
+        encode(render("probe_plain.mkv", *H264, inputs=PICTURE), program=type(program)(str(shim), "9"),
                limits=Limits(seconds=0.2, cpu_seconds=1))  # fmt: skip
 
 
