@@ -30,6 +30,18 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def hard() -> Path:
+    """Small inputs that once went wrong, with the right values in their README."""
+    return Path(__file__).parent / "fixtures" / "hard"
+
+
+@pytest.fixture(scope="session")
+def parity_files() -> Path:
+    """Names, shapes and outputs of reference implementations, with the rule that makes their weights again."""
+    return Path(__file__).parent / "fixtures" / "parity"
+
+
+@pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of real MP4 files: 8 classes of motion, 3 training clips and 1 validation clip each."""
     from tdpn_core.demo.render import render_dataset

@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -72,9 +71,3 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not dead
-
-
-def test_no_two_test_files_have_one_name() -> None:
-    """They are modules without packages around them, and a whole run would import one of the two only."""
-    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert {name for name, count in names.items() if count > 1} == set()

@@ -57,9 +57,9 @@ def prep(*words: object) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_prep_dry_run_of_a_hard_list_understands_what_is_meant(name: str, shared: Path, tmp_path: Path) -> None:
+def test_prep_dry_run_of_a_hard_list_understands_what_is_meant(name: str, hard: Path, tmp_path: Path) -> None:
     command, classes, splits = LISTS[name]
-    root = shared / "hard/lists" / name
+    root = hard / "lists" / name
     extra = ["--annotations", root / "metadata.csv"] if name == "splitcol" else []
     code, out, err = prep(command, "--root", root, "--out", tmp_path / "data", "--dry-run", "--json", *extra)
     assert code == 0, err
@@ -70,16 +70,16 @@ def test_prep_dry_run_of_a_hard_list_understands_what_is_meant(name: str, shared
     assert not (tmp_path / "data").exists()
 
 
-def test_prep_of_split_folders_without_class_folders_is_refused(shared: Path, tmp_path: Path) -> None:
-    code, _, err = prep("auto", "--root", shared / "hard/lists/flat_split", "--out", tmp_path / "data", "--dry-run")
+def test_prep_of_split_folders_without_class_folders_is_refused(hard: Path, tmp_path: Path) -> None:
+    code, _, err = prep("auto", "--root", hard / "lists/flat_split", "--out", tmp_path / "data", "--dry-run")
     assert code != 0
     assert "a class folder is" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_prep_of_a_hard_video_packs_every_frame(name: str, shared: Path, tmp_path: Path) -> None:
+def test_prep_of_a_hard_video_packs_every_frame(name: str, hard: Path, tmp_path: Path) -> None:
     frames, rate = VIDEOS[name]
-    words = ("folder", "--root", shared / "hard/video" / name, "--out", tmp_path / "data", "--short-side", 64)
+    words = ("folder", "--root", hard / "video" / name, "--out", tmp_path / "data", "--short-side", 64)
     refused, _, err = prep(*words)
     assert refused != 0, "one class is nothing to tell apart"
     assert "one class only" in " ".join(err.split())
@@ -93,8 +93,8 @@ def test_prep_of_a_hard_video_packs_every_frame(name: str, shared: Path, tmp_pat
         assert store.fps[0] == pytest.approx(rate, rel=1e-3)
 
 
-def test_prep_with_fps_of_a_clip_shorter_than_a_step_packs_one_frame(shared: Path, tmp_path: Path) -> None:
-    root = shared / "hard/video/short_with_fps"
+def test_prep_with_fps_of_a_clip_shorter_than_a_step_packs_one_frame(hard: Path, tmp_path: Path) -> None:
+    root = hard / "video/short_with_fps"
     code, _, err = prep("folder", "--root", root, "--out", tmp_path, "--short-side", 64, "--fps", 2, "--yes")
     assert code == 0, err
     stores = [ClipStore(tmp_path, split) for split in ("train", "val")]

@@ -31,23 +31,23 @@ def table(header: str, rows) -> str:
 
 
 @pytest.mark.parametrize("folder", ["num12_name", "num12_float"])
-def test_list_with_integer_labels_keeps_the_numbers_of_the_file(folder, shared):
-    dataset = read_dataset("list", shared / "hard" / "lists" / folder)
+def test_list_with_integer_labels_keeps_the_numbers_of_the_file(folder, hard):
+    dataset = read_dataset("list", hard / "lists" / folder)
     assert listed(dataset) == {f"v/x{n}_{m}.mp4": n for n in range(12) for m in (0, 1)}
     names = [f"c{n}" for n in range(12)] if folder == "num12_name" else [str(n) for n in range(12)]
     assert dataset.classes == {"action": names}
 
 
-def test_list_under_kaggle_headers_has_its_three_classes(shared):
-    dataset = read_dataset("auto", shared / "hard" / "lists" / "kaggle")
+def test_list_under_kaggle_headers_has_its_three_classes(hard):
+    dataset = read_dataset("auto", hard / "lists" / "kaggle")
     assert dataset.classes == {"action": ["Archery", "Bowling", "Diving"]}
     assert dataset.understanding.found == {"train": 12, "val": 6, "test": 6}
     assert dataset.understanding.columns_used == {"path": "clip_path", "label": "label"}
     assert dataset.understanding.columns_ignored == ("clip_name",)
 
 
-def test_metadata_files_in_split_folders_are_read_with_their_splits(shared):
-    dataset = read_dataset("auto", shared / "hard" / "lists" / "hf")
+def test_metadata_files_in_split_folders_are_read_with_their_splits(hard):
+    dataset = read_dataset("auto", hard / "lists" / "hf")
     assert dataset.name == "list"
     splits = dict(columns(dataset, "split"))
     assert {splits[f"data/test/Diving_{n}.mp4"] for n in range(3)} == {("test",)}
@@ -56,66 +56,66 @@ def test_metadata_files_in_split_folders_are_read_with_their_splits(shared):
     assert not any("copies" in note or "two splits" in note for note in dataset.notes)
 
 
-def test_list_with_one_line_without_label_leaves_out_that_line_alone(shared):
-    dataset = read_dataset("list", shared / "hard" / "lists" / "mma847d")
+def test_list_with_one_line_without_label_leaves_out_that_line_alone(hard):
+    dataset = read_dataset("list", hard / "lists" / "mma847d")
     assert dataset.understanding.classes == {"action": {"0": 3, "1": 2, "2": 3}}
     [odd] = dataset.understanding.odd_lines
     assert (odd.line, odd.file.name) == (5, "kinetics400_train_list_rawframes.txt")
     assert any("line 5 is not a path and 2 numbers" in note for note in dataset.notes)
 
 
-def test_list_with_an_empty_label_leaves_out_that_clip_by_line(shared):
-    dataset = read_dataset("list", shared / "hard" / "lists" / "missing_label")
+def test_list_with_an_empty_label_leaves_out_that_clip_by_line(hard):
+    dataset = read_dataset("list", hard / "lists" / "missing_label")
     assert dataset.understanding.classes == {"action": {"Archery": 3, "Bowling": 4, "Diving": 4}}
     assert [(odd.line, odd.reason) for odd in dataset.understanding.odd_lines] == [(5, "has no label, left out")]
 
 
 @pytest.mark.parametrize("how", ["list", "auto"])
-def test_list_with_a_split_column_is_split_by_it(how, shared):
-    root = shared / "hard" / "lists" / "splitcol"
+def test_list_with_a_split_column_is_split_by_it(how, hard):
+    root = hard / "lists" / "splitcol"
     options = DatasetOptions(annotations=root / "metadata.csv" if how == "list" else None)
     assert read_dataset(how, root, options=options).understanding.found == {"train": 6, "val": 4, "test": 2}
 
 
-def test_clips_directly_in_split_folders_are_refused(shared):
+def test_clips_directly_in_split_folders_are_refused(hard):
     with pytest.raises(DatasetError, match="test, train would be classes") as error:
-        read_dataset("auto", shared / "hard" / "lists" / "flat_split")
+        read_dataset("auto", hard / "lists" / "flat_split")
     assert "a class folder is a folder of clips of one class" in error.value.hint
 
 
-def test_split_folders_in_a_wrapper_are_read(shared):
-    dataset = read_dataset("auto", shared / "hard" / "lists" / "wrapped")
+def test_split_folders_in_a_wrapper_are_read(hard):
+    dataset = read_dataset("auto", hard / "lists" / "wrapped")
     assert dataset.classes == {"action": ["A", "B"]}
     assert dataset.understanding.found == {"train": 8, "val": 4}
     assert "all clips are in videos/: it is read as the root" in dataset.notes
 
 
 @pytest.mark.parametrize("how", ["list", "auto"])
-def test_list_with_backslash_paths_is_read(how, shared):
-    dataset = read_dataset(how, shared / "hard" / "lists" / "win")
+def test_list_with_backslash_paths_is_read(how, hard):
+    dataset = read_dataset(how, hard / "lists" / "win")
     assert dataset.understanding.found == {"train": 6, "val": 6}
     assert listed(dataset)["Diving/Diving_3.mp4"] == 2
 
 
-def test_list_in_latin_1_is_read_and_its_encoding_named(shared):
-    dataset = read_dataset("list", shared / "hard" / "lists" / "latin1")
+def test_list_in_latin_1_is_read_and_its_encoding_named(hard):
+    dataset = read_dataset("list", hard / "lists" / "latin1")
     assert dataset.classes == {"action": ["caféArchery", "caféBowling", "caféDiving"]}
     assert "train.csv is read as cp1252: check the names" in dataset.notes
 
 
-def test_spellings_of_a_class_folder_are_one_class(shared):
-    dataset = read_dataset("folder", shared / "hard" / "lists" / "spell")
+def test_spellings_of_a_class_folder_are_one_class(hard):
+    dataset = read_dataset("folder", hard / "lists" / "spell")
     assert dataset.understanding.classes == {"action": {"HandStandPushups": 5, "Jump": 3, "café é": 5}}
     assert sum("are spellings of one class" in note for note in dataset.notes) == 3
 
 
-def test_quoted_class_names_hold_commas(shared):
-    dataset = read_dataset("list", shared / "hard" / "lists" / "comma2")
+def test_quoted_class_names_hold_commas(hard):
+    dataset = read_dataset("list", hard / "lists" / "comma2")
     assert dataset.understanding.classes == {"action": {"running, fast": 4, "walking": 4}}
 
 
-def test_dev_folder_is_the_validation_split(shared):
-    dataset = read_dataset("folder", shared / "hard" / "lists" / "split_dev")
+def test_dev_folder_is_the_validation_split(hard):
+    dataset = read_dataset("folder", hard / "lists" / "split_dev")
     assert dataset.understanding.found == {"train": 8, "val": 4}
 
 

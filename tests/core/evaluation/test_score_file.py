@@ -18,8 +18,6 @@ from tdpn_core.errors import ScoresError, TdpnError
 from tdpn_core.evaluation import array_file as files
 from tdpn_core.evaluation.score_file import Scores, is_scores, read_scores, softmax, write_scores
 
-HARD = Path(__file__).parents[4] / "shared" / "hard"
-
 
 def example() -> Scores:
     rng = np.random.default_rng(0)
@@ -90,10 +88,8 @@ def test_scores_with_random_bytes_changed_are_refused_or_equal(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["scores_hang.h5", "scores_HANG_406.h5", "scores_bomb8G.h5"])
-def test_scores_of_the_hdf5_format_are_refused_without_being_opened(name: str) -> None:
-    path = HARD / "files" / name
-    if not path.is_file():
-        pytest.skip("without ../shared/hard")
+def test_scores_of_the_hdf5_format_are_refused_without_being_opened(name: str, hard: Path) -> None:
+    path = hard / "files" / name
     assert is_scores(path)
     with pytest.raises(ScoresError, match="an HDF5 file; scores are safetensors files now"):
         read_scores(path)

@@ -54,9 +54,9 @@ class Reference:
 
 
 @pytest.fixture(scope="session")
-def reference(shared: Path) -> Callable[..., Reference]:
+def reference(parity_files: Path) -> Callable[..., Reference]:
     """Parity fixtures by name; `weights_of` names another fixture whose weights this one uses."""
-    folder = shared / "parity"
+    folder = parity_files
     spec = importlib.util.spec_from_file_location("parity_fill", folder / "fill.py")
     fill = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fill)

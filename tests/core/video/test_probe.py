@@ -75,8 +75,8 @@ def test_encode_part_beyond_the_end_says_how_long_the_video_is(render, encode):
         encode(render("probe_plain.mkv", *H264, inputs=PICTURE), start=7.0, stop=8.0)
 
 
-def test_encode_every_file_of_hard_video_gives_its_right_frames(shared, encode):
-    folder = shared / "hard" / "video"
+def test_encode_every_file_of_hard_video_gives_its_right_frames(hard, encode):
+    folder = hard / "video"
     right = {
         "timecode": (60, 25), "dup_stamp": (60, 25), "offset_half_second": (60, 25), "subs_longer_no_tags": (60, 25),
         "mts": (30, 25), "still_first": (60, 25), "fps_drift": (435, 30),

@@ -38,9 +38,9 @@ class Fixture:
 
 
 @pytest.fixture(scope="session")
-def parity(shared: Path) -> Callable[[str], Fixture]:
+def parity(parity_files: Path) -> Callable[[str], Fixture]:
     """Fixtures by name."""
-    folder = shared / "parity"
+    folder = parity_files
     spec = importlib.util.spec_from_file_location("parity_fill", folder / "fill.py")
     fill = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fill)

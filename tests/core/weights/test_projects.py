@@ -22,8 +22,8 @@ def entries_of(table: Path) -> Entries:
     return Entries(unwrapped({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}))
 
 
-def test_a_fixtures_network_is_of_a_family_that_its_project_names(shared):
-    folders = [folder for folder in sorted((shared / "parity").iterdir()) if folder.name.startswith(WHOLE)]
+def test_a_fixtures_network_is_of_a_family_that_its_project_names(parity_files):
+    folders = [folder for folder in sorted(parity_files.iterdir()) if folder.name.startswith(WHOLE)]
     tables = [folder / "params.tsv" for folder in folders if (folder / "params.tsv").exists()]
     assert len(tables) >= 16
     for table in tables:
