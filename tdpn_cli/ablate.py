@@ -12,7 +12,9 @@ from tdpn_cli import options, output
 from tdpn_core.config.families import Arch, ModelName
 
 if TYPE_CHECKING:
-    from tdpn_core.ablation import Ablation
+    from rich.table import Table
+
+    from tdpn_core.ablation import Ablation, Row
 
 EXAMPLES = options.epilog(
     "tdpn ablate --seeds 3",
@@ -102,30 +104,34 @@ def ablate(
 
 def show(result: Ablation) -> None:
     """The table on stdout, with what its columns mean."""
+    from tdpn_core.ablation.tables import columns
+
+    heads = columns(result.rows)
+    left_out: list[str] = []
+    unbounded = output.stdout.options.update(width=10_000)
+    for head in ("clips/s", "GMAC", "M parameters", ""):  # costs are left out first, until headings and cells are whole
+        table = table_of(result.rows, left_out)
+        if output.stdout.measure(table, options=unbounded).maximum <= output.stdout.width or head not in heads:
+            break
+        left_out.append(head)
+    output.stdout.print(table)
+    if left_out:
+        output.stdout.print(f"[dim]not shown, for want of width[/]  {', '.join(left_out)}", soft_wrap=True)
+    output.stdout.print(f"[dim]tables[/]  {result.folder}/table.csv, .md, .tex, .json, plot.png", soft_wrap=True)
+
+
+def table_of(rows: Sequence[Row], left_out: Sequence[str] = ()) -> Table:
+    """The rows as a table, but for the columns `left_out`."""
     from rich import box
     from rich.table import Table
 
     from tdpn_core.ablation.tables import cells, columns, note
 
-    heads, lines = columns(result.rows), cells(result.rows)
-    shown = fitting([[head, *(line[place] for line in lines)] for place, head in enumerate(heads)], output.stdout.width)
-    table = Table(box=box.SIMPLE_HEAD, caption=note(result.rows), caption_justify="left")
+    heads = columns(rows)
+    shown = [place for place, head in enumerate(heads) if head not in left_out]
+    table = Table(box=box.SIMPLE_HEAD, caption=note(rows), caption_justify="left")
     for place in shown:
-        table.add_column(heads[place], justify="left" if heads[place] in result.rows[0].levels else "right")
-    for line in lines:
+        table.add_column(heads[place], justify="left" if heads[place] in rows[0].levels else "right")
+    for line in cells(rows):
         table.add_row(*(line[place] for place in shown))
-    output.stdout.print(table)
-    if len(shown) < len(heads):
-        left_out = ", ".join(head for place, head in enumerate(heads) if place not in shown)
-        output.stdout.print(f"[dim]not shown, for want of width[/]  {left_out}", soft_wrap=True)
-    output.stdout.print(f"[dim]tables[/]  {result.folder}/table.csv, .md, .tex, .json, plot.png", soft_wrap=True)
-
-
-def fitting(columns: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The places of the columns that fit into `width` characters; the last of the costs are left out first."""
-    shown = list(range(len(columns)))
-    for name in ("clips/s", "GMAC", "M parameters"):
-        if sum(max(map(len, columns[place])) + 2 for place in shown) + 2 <= width:
-            break
-        shown = [place for place in shown if columns[place][0] != name]
-    return shown
+    return table

@@ -190,11 +190,33 @@ def test_whole_families_can_be_compared(prepared: Path, tmp_path: Path, monkeypa
         run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpm"])
 
 
-def test_headings_of_the_table_are_whole_at_80_columns() -> None:
-    from tdpn_cli.ablate import fitting
+@pytest.mark.parametrize("width", [80, 160])
+def test_headings_of_the_table_are_whole_at_any_width(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
 
-    long = [["temporal", "x" * 20], ["top-1", "50.0 ± 10.1"], ["seeds", "3"], ["difference", "+1.0"], ["p", "0.1"]]
-    costs = [["M parameters", "11.20"], ["GMAC", "10.11"], ["clips/s", "100.0"]]
-    assert fitting([*long, *costs], 100) == list(range(8))
-    shown = fitting([*long, *costs], 80)
-    assert shown == [0, 1, 2, 3, 4, 5, 6]
+    from tdpn_cli import ablate, output
+    from tdpn_core.ablation import Ablation, Row
+
+    row = Row(
+        name="both",
+        levels={"temporal": "both", "train.lr": "0.002"},
+        seeds=[0, 1, 2],
+        top1={"action": [0.5, 0.625, 0.5]},
+        difference=0.1,
+        p_value=0.125,
+        parameters=11_200_000,
+        gmac=10.11,
+        clips_per_second=100.0,
+        paper_top1=None,
+        failed={},
+    )
+    monkeypatch.setattr(output, "stdout", Console(width=width, highlight=False))
+    ablate.show(Ablation(folder=tmp_path, rows=[row, row]))
+    shown = capsys.readouterr().out.splitlines()
+    heads = next(line for line in shown if "temporal" in line).split()
+    known = ["temporal", "train.lr", "top-1", "seeds", "difference", "p", "M", "parameters", "GMAC", "clips/s"]
+    assert heads == known[: len(heads)], "no heading is cut or wrapped"
+    assert len(heads) == len(known) if width == 160 else "p" in heads
+    assert any("want of width" in line and "clips/s" in line for line in shown) == (width == 80)
