@@ -17,6 +17,13 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in RECIPES if name.startswith(incomplete)]
 
 
+def complete_dataset(incomplete: str) -> list[str]:
+    """Names of data sets and layouts for the shell."""
+    from tdpn_core.datasets.registry import AUTO, DATASETS
+
+    return [name for name in (AUTO, *DATASETS) if name.startswith(incomplete)]
+
+
 def complete_data(incomplete: str) -> list[str]:
     """Prepared data sets below `data/` for the shell."""
     from tdpn_core.shards.manifest import MANIFEST

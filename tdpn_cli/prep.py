@@ -31,7 +31,11 @@ DATA, FRAMES, RUN = "Data set", "Frames", "Run"
 
 def prep(
     dataset: Annotated[
-        str, typer.Argument(help="auto (look what it is), folder (a folder of clips a class), list, or a name.")
+        str,
+        typer.Argument(
+            help="auto (look what it is), folder (a folder of clips a class), list, or a name.",
+            autocompletion=options.complete_dataset,
+        ),
     ],
     root: Annotated[Path, typer.Option("--root", help="Where the data set's clips lie.", rich_help_panel=DATA)],
     out: Annotated[

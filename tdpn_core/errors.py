@@ -39,6 +39,10 @@ class ConfigError(UsageError):
     """Settings that contradict each other, or a stored configuration of unknown fields."""
 
 
+class PluginError(TdpnError):
+    """A part that another package adds cannot be loaded, or its name is taken."""
+
+
 class DeviceError(UsageError):
     """A device was asked for that this machine does not have."""
 

@@ -28,7 +28,9 @@ from tdpn_core.config.schema import (
     to_dict,
 )
 from tdpn_core.config.setting_names import nearest_setting
+from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.plugins import Registry
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
 """From the data and what is known of its clips, the device and the start. All but `finetune` look at the data only, and
@@ -52,10 +54,10 @@ def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     )
 
 
-def something_something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+def something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
     return RunConfig(
-        recipe="something-something-v1",
+        recipe="something-v1",
         model=ModelConfig(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="2x3"),
         train=TrainConfig(epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
@@ -63,16 +65,16 @@ def something_something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> Ru
     )
 
 
-def something_something_v2(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+def something_v2(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """As V1, in 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
-    v1 = something_something_v1(data)
-    return replace(v1, recipe="something-something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
+    v1 = something_v1(data)
+    return replace(v1, recipe="something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
 
 
-def epic_100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+def epic100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
     return RunConfig(
-        recipe="epic-100",
+        recipe="epic100",
         model=ModelConfig(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="1x1"),
         train=TrainConfig(epochs=80, milestones=(40, 60)),
@@ -80,9 +82,9 @@ def epic_100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     )
 
 
-def epic_55(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
+def epic55(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """As for EPIC-Kitchens-100, on the first edition."""
-    return replace(epic_100(data), recipe="epic-55")
+    return replace(epic100(data), recipe="epic55")
 
 
 def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
@@ -113,30 +115,31 @@ def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     )
 
 
-RECIPES: dict[str, Recipe] = {
-    "kinetics400": kinetics400,
-    "something-something-v1": something_something_v1,
-    "something-something-v2": something_something_v2,
-    "epic-100": epic_100,
-    "epic-55": epic_55,
-    "finetune": finetune,
-    "small": small,
-}
-
-
-OWN_RECIPES = {
-    "kinetics400": "kinetics400",
-    "something-v1": "something-something-v1",
-    "something-v2": "something-something-v2",
-    "epic100": "epic-100",
-    "epic55": "epic-55",
-}
-"""Of data sets as `tdpn prep` calls them."""
+RECIPES: Registry[Recipe] = Registry(
+    "recipe",
+    "tdpn.recipes",
+    {
+        "kinetics400": "tdpn_core.config.recipes:kinetics400",
+        "something-v1": "tdpn_core.config.recipes:something_v1",
+        "something-v2": "tdpn_core.config.recipes:something_v2",
+        "epic100": "tdpn_core.config.recipes:epic100",
+        "epic55": "tdpn_core.config.recipes:epic55",
+        "finetune": "tdpn_core.config.auto_recipe:finetune",
+        "small": "tdpn_core.config.recipes:small",
+    },
+    callable,
+)
+"""By name. Another package adds one by an entry point of the group `tdpn.recipes`, whose object is a `Recipe`."""
 
 
 def choose(data: DataConfig) -> str:
-    """The recipe for a data set: its own where it has one, else `finetune`."""
-    return OWN_RECIPES.get(data.dataset, "finetune")
+    """The recipe for a data set: its own if it has one, else `finetune`.
+
+    Raises:
+        PluginError: the data set is another package's, and cannot be loaded.
+    """
+    spec = DATASETS.get(data.dataset)
+    return spec.recipe if spec else "finetune"
 
 
 def find(name: str) -> Recipe:
@@ -144,10 +147,12 @@ def find(name: str) -> Recipe:
 
     Raises:
         UsageError: there is none; the message lists them.
+        PluginError: it is another package's, and cannot be loaded.
     """
-    if name not in RECIPES:
-        raise UsageError(f"no recipe {name!r}", where="--recipe", hint=f"one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    known = RECIPES.named(name)
+    if known is None:
+        raise RECIPES.unknown(name, where="--recipe")
+    return RECIPES[known]
 
 
 def class_counts(data: DataConfig) -> dict[str, int]:
@@ -196,7 +201,7 @@ def configure(name: str, data: DataConfig, facts: Facts, **adjustments: Any) -> 
     facts = replace(facts, asked={path: _get(first, path) for path in asked_paths(adjustments)})
     own = _with_pixels(recipe(data, facts), facts)
     config = adjust(own, **adjustments)
-    notes = explain(facts, config) if name == "finetune" else []
+    notes = explain(facts, config) if recipe is finetune else []
     fitting, note = _fitting(config, facts)
     return Configured(fitting, [*notes, *note, *_followed(own, fitting, facts)])
 

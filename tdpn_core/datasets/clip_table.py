@@ -7,12 +7,15 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tdpn_core.datasets.understanding import Reading, Understanding
 from tdpn_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEAD = "action"  # the head of every data set that has one label a clip
 UNLABELLED = -1
@@ -190,6 +193,8 @@ class Rows:
 
     def frame(self) -> pd.DataFrame:
         """The columns in their order, the rows in theirs."""
+        import pandas as pd  # what only asks for names of data sets need not wait for it
+
         ids = list(self._row)
         self._row.clear()
         order = np.array(
@@ -267,6 +272,8 @@ def _column(head: str) -> str:
 
 def _strings(values: list[str], order: np.ndarray) -> pd.Series:
     """A column of exact strings: the string types of pandas may refuse the names of undecodable bytes."""
+    import pandas as pd
+
     array_of = np.empty(len(values), dtype=object)
     array_of[:] = values
     return pd.Series(array_of[order], dtype=object)

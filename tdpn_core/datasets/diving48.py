@@ -10,6 +10,7 @@ from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_datas
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
@@ -82,3 +83,16 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
                 tally.add(f"{split} clips of the annotation file are not on disk", clip)
         else:
             rows.add(clip, split, [label], source)
+
+
+def detect_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """A list of either version, if there is one: the first version's are recognised, and refused when they are read."""
+    for version in ("_V2", ""):
+        if roles := annotation_files(texts, version).keys() & set(_SPLITS):
+            return f"Diving48{version}_{max(roles)}.json is here"
+    return None
+
+
+DIVING48 = DatasetSpec(
+    name="diving48", title="Diving48", read=read_diving48, detect=detect_diving48, num_classes={HEAD: 48}
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import fault, read_columns
@@ -17,6 +18,7 @@ from tdpn_core.datasets.clip_table import UNLABELLED, VIDEO, Dataset, Rows, Sour
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found, scan
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
@@ -90,10 +92,10 @@ class _Row:
     """Numbers of verb and noun as written; "" in test files."""
 
 
-def annotated_sets(texts: list[Path]) -> list[str]:
-    """Which of the two data sets have segment files here."""
-    names = {path.name for path in texts}
-    return [name for name, files in _SETS.items() if names & {files.train, files.val, *files.tests}]
+def segment_files(name: str, texts: list[Path]) -> list[str]:
+    """The names of the data set's files of segments among `texts`, sorted."""
+    files = _SETS[name]
+    return sorted({path.name for path in texts} & {files.train, files.val, *files.tests})
 
 
 def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -106,8 +108,8 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
     known: dict[str, Path] = {}
     for path in texts:
         known.setdefault(path.name, path)
-    present = annotated_sets(texts)
-    if name not in present:
+    if not segment_files(name, texts):
+        present = [other for other in _SETS if segment_files(other, texts)]
         other = f"; the files here are those of {present[0]}, whose classes have other numbers" if present else ""
         raise DatasetError(f"none of {files.train}, {files.val or files.tests[0]}, … here{other}", where=found.root)
     classes = {head: _class_names(known, files, head, found.root) for head in HEADS}
@@ -334,3 +336,33 @@ def read_tail(known: Mapping[str, Path], classes: Mapping[str, Sequence[str]]) -
 
 def _hint() -> str:
     return "they come with the annotations of EPIC-KITCHENS-100; name the folder that they lie in"
+
+
+def detect_epic(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The first of the data set's files of segments, if there are any."""
+    files = segment_files(name, texts)
+    return f"{files[0]} is here" if files else None
+
+
+EPIC100 = DatasetSpec(
+    name="epic100",
+    title="EPIC-KITCHENS-100",
+    aliases=("epickitchens100",),
+    read=partial(read_epic, "epic100"),
+    detect=partial(detect_epic, "epic100"),
+    recipe="epic100",
+    num_classes={"verb": 97, "noun": 300},
+    has_subset_lists=True,
+    conflicts=("epic55",),
+)
+EPIC55 = DatasetSpec(
+    name="epic55",
+    title="EPIC-KITCHENS-55",
+    aliases=("epickitchens55",),
+    read=partial(read_epic, "epic55"),
+    detect=partial(detect_epic, "epic55"),
+    recipe="epic55",
+    num_classes={"verb": 125, "noun": 352},
+    published_as="EPIC-KITCHENS",
+    conflicts=("epic100",),
+)

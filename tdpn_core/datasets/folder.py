@@ -14,6 +14,7 @@ from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import merged_names, split_of_folder
 from tdpn_core.datasets.train_val_split import find_groups, split_groups
@@ -23,7 +24,7 @@ from tdpn_core.errors import DatasetError
 _LAYOUT = "a class folder is a folder of clips of one class"
 
 
-def read_folder(found: Found, options: DatasetOptions) -> Dataset:
+def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
     """A table of the clips that were found; the first folder of each path (after the split's) is its class.
 
     Without a validation folder, a fifth of the training clips becomes one, by source group (`groups`).
@@ -32,6 +33,9 @@ def read_folder(found: Found, options: DatasetOptions) -> Dataset:
         DatasetError: no class folders with clips, or folders of splits with clips but without class folders.
     """
     notes = found.notes()
+    if given := options.annotation_paths():
+        what = "classes are those of the folders, and --annotations is not used"
+        notes.insert(0, f"{what}: {', '.join(path.name for path in given)}")
     sources = Sources(found, options.sources, key=lambda path, _: path)
     paths = sources.unused()
     wrapper = wrapper_of(paths)
@@ -172,3 +176,18 @@ def set_aside(
             f"{len(lonely)} classes have a single source group and no validation clip: {', '.join(lonely[:5])}"
         )
     return dict(zip(pool, grouping.groups, strict=True))
+
+
+def detect_folder(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The folders that would be classes, if there are any."""
+    paths = found.videos + found.folders
+    wrapper = wrapper_of(paths)
+    paths = [path.removeprefix(wrapper) for path in paths]
+    where = f"{wrapper} holds the clips; " if wrapper else ""
+    if has_split_folders(paths):
+        return f"{where}class folders are in a folder of training clips"
+    classes = {path.partition("/")[0] for path in paths if "/" in path}
+    return f"{where}{len(classes)} folders of clips, taken for classes" if classes else None
+
+
+FOLDER = DatasetSpec(name="folder", title="Class folders", read=read_folder, detect=detect_folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tdpn_core.datasets.clip_table import HEAD, UNLABELLED, Dataset, Rows, Tally
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found, stem
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
@@ -254,3 +255,48 @@ def _class_of(path: str) -> str | None:
     if not folders or split_of_folder(folders[-1]) or _is_replacement(path):
         return None
     return folders[-1]
+
+
+def detect_kinetics(size: int, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """What speaks for Kinetics of that size: a place that says so, or else the number of annotated classes."""
+    files = [path for path in texts if is_annotation(path)]
+    if not files:
+        return None
+    stated = {place: path for path in reversed(files) if (place := stated_size(path))}
+    if not stated and (place := stated_size(found.root / "_" / "_")):
+        stated = {place: files[0]}
+    if stated:
+        file = stated.get(str(size))
+        return f"{file.name} annotates its clips, and its place says {size}" if file else None
+    labels = frozenset[str]().union(*map(_labels_of, files))
+    if size != next((size for size in SIZES if len(labels) <= size + 1), SIZES[-1]):
+        return None
+    return f"{files[0].name} annotates its clips, in {len(labels - {''})} classes"
+
+
+def _labels_of(path: Path) -> frozenset[str]:
+    state = path.stat()
+    return _labels_of_version(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _labels_of_version(path: Path, size: int, changed: int) -> frozenset[str]:
+    """The labels of an annotation file, which all sizes ask for: a file is long, its labels are few."""
+    return frozenset(label for *_, label in read_rows(path))
+
+
+def _spec(size: int) -> DatasetSpec:
+    name = f"kinetics{size}"
+    return DatasetSpec(
+        name=name,
+        title=f"Kinetics-{size}",
+        aliases=(f"k{size}",),
+        read=partial(read_kinetics, name),
+        detect=partial(detect_kinetics, size),
+        recipe="kinetics400" if size == SIZES[0] else "finetune",
+        num_classes={HEAD: size},
+        foreign_order="sorted",
+    )
+
+
+KINETICS400, KINETICS600, KINETICS700 = map(_spec, SIZES)

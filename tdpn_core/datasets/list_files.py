@@ -41,6 +41,7 @@ from tdpn_core.datasets.list_grammar import LARGEST_CLASS, MOST_NUMBERS, Grammar
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suffix
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.understanding import OddLine, Reading
@@ -594,3 +595,17 @@ def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:
         path, line = builder.met[HEAD, most]
         hint = "do its labels count from 1? UCF101's own lists are read as ucf101" if most == len(names) else None
         raise fault(path, line, f"label is not one of the {len(names)} of {file.name}", most, hint)
+
+
+def detect_list(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The names of the lists, if there are any; which of several to read is a question for the reader."""
+    try:
+        paths = find_lists(found, texts, options)
+        root = found.root
+        names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path.name) for path in paths)
+    except DatasetError as error:
+        names = error.what
+    return f"{names}: lists of clips that are here" if names else None
+
+
+LIST = DatasetSpec(name="list", title="List files", read=read_list, detect=detect_list)

@@ -1,4 +1,7 @@
-"""The data sets by name, or by what their files look like."""
+"""The table of data sets, and reading one by its name or by what its files look like.
+
+Another package adds a data set by an entry point of the group `tdpn.datasets`, whose object is a `DatasetSpec`.
+"""
 
 from __future__ import annotations
 
@@ -7,57 +10,75 @@ from pathlib import Path
 from tdpn_core.datasets.class_names import reorder
 from tdpn_core.datasets.clip_table import Dataset
 from tdpn_core.datasets.detect import Detection, recognise
-from tdpn_core.datasets.diving48 import read_diving48
-from tdpn_core.datasets.epic import read_epic
-from tdpn_core.datasets.folder import read_folder
-from tdpn_core.datasets.kinetics import read_kinetics
-from tdpn_core.datasets.list_files import read_list
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import TEXT_SUFFIXES, Found, scan
-from tdpn_core.datasets.something import read_something
-from tdpn_core.datasets.ucf_hmdb import read_hmdb51, read_ucf101
-from tdpn_core.errors import DatasetError, UsageError
+from tdpn_core.datasets.spec import DatasetSpec
+from tdpn_core.errors import DatasetError, PluginError
+from tdpn_core.plugins import Registry
 
-DATASETS = (
-    "kinetics400",
-    "kinetics600",
-    "kinetics700",
-    "something-v1",
-    "something-v2",
-    "epic100",
-    "epic55",
-    "ucf101",
-    "hmdb51",
-    "jester",
-    "diving48",
-    "folder",
-    "list",
+DATASETS: Registry[DatasetSpec] = Registry(
+    "data set",
+    "tdpn.datasets",
+    {
+        "kinetics400": "tdpn_core.datasets.kinetics:KINETICS400",
+        "kinetics600": "tdpn_core.datasets.kinetics:KINETICS600",
+        "kinetics700": "tdpn_core.datasets.kinetics:KINETICS700",
+        "something-v2": "tdpn_core.datasets.something:SOMETHING_V2",
+        "something-v1": "tdpn_core.datasets.something:SOMETHING_V1",
+        "jester": "tdpn_core.datasets.something:JESTER",
+        "epic100": "tdpn_core.datasets.epic:EPIC100",
+        "epic55": "tdpn_core.datasets.epic:EPIC55",
+        "diving48": "tdpn_core.datasets.diving48:DIVING48",
+        "ucf101": "tdpn_core.datasets.ucf_hmdb:UCF101",
+        "hmdb51": "tdpn_core.datasets.ucf_hmdb:HMDB51",
+        "list": "tdpn_core.datasets.list_files:LIST",
+        "folder": "tdpn_core.datasets.folder:FOLDER",
+    },
+    lambda part: isinstance(part, DatasetSpec),
 )
+"""By name, in the order in which they are recognised: the layouts that fit many files come last."""
+
 AUTO = "auto"
 _DEFAULTS = DatasetOptions()
+
+
+def find_dataset(name: str) -> DatasetSpec:
+    """The data set that is called `name`, in any of its spellings.
+
+    Raises:
+        UsageError: there is none; the message lists them.
+        PluginError: another package's data set cannot be loaded.
+    """
+    known = DATASETS.named(name)
+    if known is not None:
+        return _checked(known)
+    spec = next((spec for spec in map(_checked, DATASETS) if spec.is_called(name)), None)
+    if spec is None:
+        raise DATASETS.unknown(name, also=(AUTO,))
+    return spec
 
 
 def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) -> Dataset:
     """Read the data set `name` at `root` as a table of clips; no video is opened.
 
     Args:
-        name: one of `DATASETS`, or `auto` to tell by the files.
-        root: the folder that its videos or pictures lie in.
+        name: a name or alias of one of `DATASETS`, or `auto` to detect it by the files.
+        root: the folder of its videos or pictures.
         options: choices, of which some matter to one data set only.
 
     Raises:
-        UsageError: no such data set is known, or it cannot be had as the options ask.
+        UsageError: no such data set is known, or it cannot be read as the options ask.
         DatasetError: `root` does not hold it, or an annotation file is faulty.
+        PluginError: another package's data set cannot be loaded.
     """
-    if name not in (*DATASETS, AUTO):
-        raise UsageError(f"no data set is called {name!r}", hint=f"known are {', '.join(DATASETS)}, and {AUTO}")
+    spec = None if name == AUTO else find_dataset(name)
     found = scan(root)
     texts = _texts(found, options)
     try:
-        if name != AUTO:
-            return reorder(_read(name, found, texts, options), options)
-        detection = recognise(found, texts, options)
-        dataset = reorder(_read(detection.name, found, texts, options), options)
+        if spec is not None:
+            return reorder(spec.read(found, texts, options), options)
+        detection = recognise(_in_order(), found, texts, options)
+        dataset = reorder(DATASETS[detection.name].read(found, texts, options), options)
         dataset.notes.insert(0, detection.sentence())
         return dataset
     except DatasetError as error:
@@ -67,35 +88,32 @@ def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) 
 
 
 def detect(root: Path, *, options: DatasetOptions = _DEFAULTS) -> Detection:
-    """Tell which data set lies at `root`, and by what.
+    """Tell which data set is at `root`, with the evidence.
 
     Raises:
         DatasetError: nothing that is known, or two that must not be mixed.
+        PluginError: another package's data set cannot be loaded.
     """
     found = scan(root)
-    return recognise(found, _texts(found, options), options)
+    return recognise(_in_order(), found, _texts(found, options), options)
 
 
-def _read(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    if name.startswith("kinetics"):
-        return read_kinetics(name, found, texts, options)
-    if name in ("something-v1", "something-v2", "jester"):
-        return read_something(name, found, texts, options)
-    if name in ("epic100", "epic55"):
-        return read_epic(name, found, texts, options)
-    if name == "ucf101":
-        return read_ucf101(found, texts, options)
-    if name == "hmdb51":
-        return read_hmdb51(found, texts, options)
-    if name == "diving48":
-        return read_diving48(found, texts, options)
-    if name == "list":
-        return read_list(found, texts, options)
-    dataset = read_folder(found, options)
-    if given := options.annotation_paths():
-        what = "classes are those of the folders, and --annotations is not used"
-        dataset.notes.insert(0, f"{what}: {', '.join(path.name for path in given)}")
-    return dataset
+def _in_order() -> list[DatasetSpec]:
+    """All data sets as they are asked: those of other packages first, as somebody installed them for these files."""
+    return [_checked(name) for name in (*DATASETS.plugins(), *DATASETS.own)]
+
+
+def _checked(name: str) -> DatasetSpec:
+    """The data set of that entry.
+
+    Raises:
+        PluginError: it cannot be loaded, or has another name than its entry point.
+    """
+    spec = DATASETS[name]
+    if spec.name != name:
+        what = f"the entry point {name!r} gives a data set that is called {spec.name!r}"
+        raise PluginError(what, hint="give both one name")
+    return spec
 
 
 def _texts(found: Found, options: DatasetOptions) -> list[Path]:

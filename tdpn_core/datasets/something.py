@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import fault, read_fields, read_json, read_lines
@@ -18,6 +19,7 @@ from tdpn_core.datasets.clip_table import HEAD, UNLABELLED, VIDEO, Dataset, Rows
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
@@ -166,3 +168,37 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 def _plain(template: str) -> str:
     return template.replace("[", "").replace("]", "").strip()
+
+
+def detect_something(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The first of the data set's label files, if there are any."""
+    files = annotation_files(name, texts)
+    return f"{min(path.name for path in files.values())} is here" if files else None
+
+
+SOMETHING_V1 = DatasetSpec(
+    name="something-v1",
+    title="Something-Something V1",
+    aliases=("somethingsomethingv1", "sthv1", "ssv1"),
+    read=partial(read_something, "something-v1"),
+    detect=partial(detect_something, "something-v1"),
+    recipe="something-v1",
+    num_classes={HEAD: 174},
+)
+SOMETHING_V2 = DatasetSpec(
+    name="something-v2",
+    title="Something-Something V2",
+    aliases=("somethingsomethingv2", "sthv2", "ssv2"),
+    read=partial(read_something, "something-v2"),
+    detect=partial(detect_something, "something-v2"),
+    recipe="something-v2",
+    num_classes={HEAD: 174},
+    foreign_order="file",
+)
+JESTER = DatasetSpec(
+    name="jester",
+    title="Jester",
+    read=partial(read_something, "jester"),
+    detect=partial(detect_something, "jester"),
+    num_classes={HEAD: 27},
+)

@@ -11,6 +11,7 @@ from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_datas
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import Found, stem
+from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 
@@ -144,3 +145,21 @@ def _add(
             tally.add(f"{split} clips of the lists are not on disk", clip)
     else:
         rows.add(clip, split, [label], source)
+
+
+def detect_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The class list and a list of the chosen split, if they are there."""
+    files = ucf_files(texts, options.split)
+    if "classes" in files and len(files) > 1:
+        return f"classInd.txt and the lists of split {options.split} are here"
+    return None
+
+
+def detect_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """The lists of the chosen split, if they are there."""
+    files = hmdb_files(texts, options.split)
+    return f"{min(files.values()).name} and {len(files) - 1} more lists like it are here" if files else None
+
+
+UCF101 = DatasetSpec(name="ucf101", title="UCF101", read=read_ucf101, detect=detect_ucf101, num_classes={HEAD: 101})
+HMDB51 = DatasetSpec(name="hmdb51", title="HMDB51", read=read_hmdb51, detect=detect_hmdb51, num_classes={HEAD: 51})

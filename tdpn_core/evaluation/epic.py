@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.evaluation.metrics import Interval, label_ranks, share_interval
 
-EPIC_100 = "epic100"
 TASKS = ("verb", "noun", "action")
 BEST = 100
 """Verbs and nouns that take part, and actions that are ranked."""
@@ -34,6 +34,12 @@ class EpicRow:
     top1: float
     top5: float
     top1_interval: Interval
+
+
+def has_subset_lists(dataset: str) -> bool:
+    """Whether the data set's owner lists its unseen participants and tail classes."""
+    spec = DATASETS.get(dataset)
+    return spec is not None and spec.has_subset_lists
 
 
 def is_epic(heads: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.errors import UsageError
-from tdpn_core.evaluation.epic import EPIC_100, EpicRow, is_epic, measure_epic
+from tdpn_core.evaluation.epic import EpicRow, has_subset_lists, is_epic, measure_epic
 from tdpn_core.evaluation.fusion import align, check_weights, fuse, search_weights, split_in_half
 from tdpn_core.evaluation.metrics import Metrics, measure
 from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default_folder
@@ -242,7 +242,7 @@ def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scor
     from tdpn_core.datasets.epic import read_subsets
 
     origin = scores.origin
-    if origin.dataset != EPIC_100 or not is_epic(list(scores.classes)):
+    if not has_subset_lists(origin.dataset) or not is_epic(list(scores.classes)):
         what = f"these lists are of EPIC-KITCHENS-100, the scores of {origin.dataset}"
         raise UsageError(what, where="--annotations")
     subsets = read_subsets(lists, origin.split, scores.ids, scores.classes, where=annotations)

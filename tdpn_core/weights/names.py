@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.shards.manifest import Manifest
-from tdpn_core.weights.preprocessing import ORDERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,5 +71,6 @@ def own_names(meta: Mapping[str, Any]) -> list[str]:
 def usual_names(manifest: Manifest, head: str, count: int) -> list[str] | None:
     """The `count` classes of prepared data if it has as many, in the order in which every project numbers them."""
     found = manifest.classes.get(head, [])
-    usual = len(found) == count and ORDERS.get(manifest.dataset) == manifest.label_order
+    spec = DATASETS.get(manifest.dataset)
+    usual = spec is not None and len(found) == count and spec.foreign_order == manifest.label_order
     return found if usual else None

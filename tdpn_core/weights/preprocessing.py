@@ -1,4 +1,4 @@
-"""What stands outside the networks of each project: its pixels, its sampling, its order of classes. One table.
+"""What stands outside the networks of each project: its pixels and its sampling. One table.
 
 Sources are the projects' own configurations and test scripts.
 """
@@ -75,14 +75,6 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     "pytorch-i3d": {"i3d": Protocol("dense", 1, "1x1")},
 }
 """Of each project, by family of networks."""
-
-ORDERS: dict[str, str] = {
-    "kinetics400": "sorted",
-    "kinetics600": "sorted",
-    "kinetics700": "sorted",
-    "something-v2": "file",
-}
-"""The order of classes in which every project above numbers a data set, as `tdpn prep` names it."""
 
 
 def sampling_of(project: str, family: str, modality: str) -> SamplingConfig:

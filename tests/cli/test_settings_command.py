@@ -64,4 +64,6 @@ def test_completion_knows_recipes_and_prepared_data(tmp_path: Path, monkeypatch:
         (tmp_path / "data" / name).touch()
     monkeypatch.chdir(tmp_path)
     assert options.complete_data("da") == ["data/a"]
-    assert options.complete_recipe("ep") == ["epic-100", "epic-55"]
+    assert options.complete_dataset("k") == ["kinetics400", "kinetics600", "kinetics700"]
+    assert options.complete_dataset("au") == ["auto"]
+    assert options.complete_recipe("ep") == ["epic100", "epic55"]

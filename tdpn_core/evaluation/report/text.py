@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tdpn_core.evaluation.epic import EPIC_100
+from tdpn_core.evaluation.epic import has_subset_lists
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import ClassMetrics, Metrics
 from tdpn_core.evaluation.report.published import Row, published_rows
@@ -141,7 +141,7 @@ def apart(evaluation: Evaluation) -> str | None:
     origin = evaluation.scores.origin
     lists = {"unseen participants": ("unseen", origin.split), "tail classes": ("tail", "verb")}
     lacking = [name for name, (part, key) in lists.items() if key not in origin.subsets.get(part, {})]
-    if not evaluation.epic or origin.dataset != EPIC_100 or origin.split == "train" or not lacking:
+    if not evaluation.epic or not has_subset_lists(origin.dataset) or origin.split == "train" or not lacking:
         return None
     return (
         f"{' and '.join(lacking)} are not scored apart: the data was packed without their lists; "

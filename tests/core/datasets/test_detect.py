@@ -2,7 +2,9 @@ import pytest
 from miniature import frames, plant, write
 
 from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, detect, read_dataset
+from tdpn_core.datasets.registry import find_dataset
 from tdpn_core.errors import DatasetError
+from tdpn_core.plugins import plain
 
 KINETICS = "label,youtube_id,time_start,time_end,split\n"
 
@@ -83,6 +85,28 @@ def test_every_name_can_be_asked_for(tmp_path):
         if name != "folder" and not name.startswith("kinetics"):
             with pytest.raises(DatasetError):
                 read_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("EPIC-100", "epic100"),
+        ("epic_kitchens_55", "epic55"),
+        ("k600", "kinetics600"),
+        ("Kinetics-400", "kinetics400"),
+        ("Something-Something-V2", "something-v2"),
+        ("ssv1", "something-v1"),
+        ("UCF-101", "ucf101"),
+    ],
+)
+def test_find_dataset_other_spellings_and_aliases_give_the_one_entry(spelled, name):
+    assert find_dataset(spelled).name == name
+
+
+def test_datasets_names_and_aliases_mean_one_entry_each():
+    spellings = [plain(one) for spec in DATASETS.values() for one in (spec.name, *spec.aliases)]
+    assert len(spellings) == len(set(spellings))
+    assert [spec.name for spec in DATASETS.values()] == list(DATASETS)
 
 
 def test_annotations_that_tell_nothing_are_not_passed_over_silently(tmp_path):

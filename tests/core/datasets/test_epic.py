@@ -223,7 +223,9 @@ def test_the_two_sets_are_not_mixed(tmp_path):
     with pytest.raises(DatasetError, match="the files here are those of epic55, whose classes have other numbers"):
         read_dataset("epic100", tmp_path)
     epic100(tmp_path)
-    with pytest.raises(DatasetError, match=r"of both EPIC-KITCHENS-100 and -55 are here.*name epic100 or epic55"):
+    with pytest.raises(
+        DatasetError, match=r"of both EPIC-KITCHENS-100 and EPIC-KITCHENS-55 are here.*name epic100 or epic55"
+    ):
         detect(tmp_path)
     assert read_dataset("epic55", tmp_path).clips["id"].tolist() == ["0"]
     assert read_dataset("epic100", tmp_path).clips["id"].tolist() == ["P01_01_0"]

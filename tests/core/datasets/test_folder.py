@@ -115,7 +115,7 @@ def test_a_root_without_clips_is_refused(tmp_path):
 
 
 def test_an_unknown_data_set_names_the_known_ones(tmp_path):
-    with pytest.raises(UsageError, match="no data set is called 'kinetcs'; known are kinetics400, kinetics600"):
+    with pytest.raises(UsageError, match=r"no data set 'kinetcs'; did you mean kinetics\d00\? known are kinetics400, "):
         read_dataset("kinetcs", tmp_path)
 
 
