@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -95,6 +96,23 @@ def digest_file(path: Path) -> str:
     """The sha256 of a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def need_space(folder: Path, needed: int, where: Path) -> None:
+    """Check that `needed` bytes fit on the disk of `folder`; `where` is what they are for.
+
+    Raises:
+        TdpnError: fewer are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        what = f"needs {size_text(needed)} more, and the disk has {size_text(free)} left"
+        raise TdpnError(what, where=where, hint="free some space, or choose a folder on another disk")
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for a reader."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e3:.1f} kB"
 
 
 def sweep(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Protocol
+
+_MEGABYTE = 1_000_000
 
 
 class Progress(Protocol):
@@ -38,3 +41,35 @@ class Silent:
 
 
 SILENT: Progress = Silent()
+
+
+class ByteProgress:
+    """Bytes as the megabytes of a progress bar; a context that ends the task."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bytes = 0
+        self._running = False
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        """Start a task, in place of one that runs, at `done` of `total` bytes."""
+        self.__exit__(None, None, None)
+        self._progress.begin(f"{title}, MB", -(-total // _MEGABYTE))
+        self._running, self._bytes = True, 0
+        self.add(done)
+
+    def add(self, count: int) -> None:
+        """`count` more bytes are done."""
+        before, self._bytes = self._bytes, self._bytes + count
+        if steps := self._bytes // _MEGABYTE - before // _MEGABYTE:
+            self._progress.advance(steps)
+
+    def __enter__(self) -> ByteProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running:
+            self._progress.end()
+        self._running = False

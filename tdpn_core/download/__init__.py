@@ -1,17 +1,16 @@
-"""Data sets whose owners let programs download them, from the web to the tree that `tdpn prep` reads."""
+"""Downloads: one file by http, and data sets whose owners let programs download them."""
 
-from tdpn_core.download.archive import ArchiveLimits, Extraction, extract
+from tdpn_core.download.archive import extract
 from tdpn_core.download.catalogue import DOWNLOADABLE, RemoteFile, plan
 from tdpn_core.download.download import DownloadReport, download
-from tdpn_core.download.http import Fetched, Patience, fetch
+from tdpn_core.download.http import FetchLimits, fetch
+from tdpn_core.download.members import ArchiveLimits
 
 __all__ = [
     "DOWNLOADABLE",
     "ArchiveLimits",
     "DownloadReport",
-    "Extraction",
-    "Fetched",
-    "Patience",
+    "FetchLimits",
     "RemoteFile",
     "download",
     "extract",

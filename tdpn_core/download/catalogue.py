@@ -1,6 +1,6 @@
-"""Where the data sets lie on the web, and which of them their owners let a program fetch.
+"""Where the data sets are on the web, and which of them their owners let a program download.
 
-Each address names where it was read. None of these owners publishes digests; where the server states an MD5, it is
+Each address names where it was read. None of these owners publishes digests; where the server gives an MD5, it is
 compared.
 """
 
@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit
 
-from tdpn_core.download.archive import bad_name
+from tdpn_core.download.members import bad_name
 from tdpn_core.errors import DatasetError, UsageError
 
 DOWNLOADABLE = ("kinetics400", "kinetics600", "kinetics700", "ucf101", "hmdb51")
@@ -100,16 +100,16 @@ _MANUAL = (
 
 
 def plan(dataset: str, *, splits: Sequence[str] | None = None, mirror: str | None = None) -> list[RemoteFile]:
-    """What is to be fetched for a data set, in order; small files first.
+    """The files to download for a data set, in order; small files first.
 
     Args:
         dataset: one of `DOWNLOADABLE`.
-        splits: of Kinetics, some of `KINETICS_SPLITS`; by default train and val. The other data sets come whole.
+        splits: of Kinetics, some of `KINETICS_SPLITS`; by default train and val. The other data sets have one part.
         mirror: address of a copy of the owner's tree, in place of the owner's.
 
     Raises:
-        UsageError: no such data set, one that its owner gives only by hand (with where, and how it must lie), or splits
-            that it has not.
+        UsageError: no such data set, one whose owner lets no program download it (the message names the page and the
+            layout), or splits that it does not have.
     """
     if dataset.startswith("kinetics") and dataset in DOWNLOADABLE:
         wanted = tuple(splits) if splits is not None else ("train", "val")
@@ -154,7 +154,7 @@ def listed(index: RemoteFile, text: str, where: str) -> list[RemoteFile]:
         place = _below(line.strip(), index.base)
         if place is None or bad_name(place) or not place.endswith(_ARCHIVES):
             what = f"line {number} is no archive of {index.base}: {line[:100]!a}"
-            raise DatasetError(what, where=where, hint="remove the list to fetch it anew")
+            raise DatasetError(what, where=where, hint="remove the list to download it again")
         folder = f"{index.target}/{_stem(place)}" if index.class_folders else index.target
         archives.append(
             RemoteFile(
@@ -167,7 +167,7 @@ def listed(index: RemoteFile, text: str, where: str) -> list[RemoteFile]:
             )
         )
     if not archives:
-        raise DatasetError("lists no archive", where=where, hint="remove the list to fetch it anew")
+        raise DatasetError("lists no archive", where=where, hint="remove the list to download it again")
     return archives
 
 

@@ -1,147 +1,133 @@
-"""One file from the web to the disk: resumed where it broke off, and there only when it is whole and checked.
+"""Download one file over HTTP: continued after a break, and at its path only when it is complete and checked.
 
-Bytes land in `<name>.part`; `<name>.part.json` keeps what the server said of the file they belong to. A later call asks
-for the rest under the condition that the file is still that one (RFC 9110, If-Range), else it starts anew.
+`requests` and urllib3's `Retry` do the protocol, redirects, proxies, TLS and retries of a request. What they lack is
+here: continuing a body that broke off. Bytes land in `<name>.part`; `<name>.part.json` records which file they belong
+to, and the next request asks for the rest on condition that the server's file is still that one (RFC 9110, If-Range).
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import json
+import math
 import os
+import queue
 import re
-import shutil
-import ssl
+import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from email.message import Message
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 
 from tdpn_core import files
-from tdpn_core.errors import TdpnError, UsageError
-from tdpn_core.progress import SILENT, Progress
+from tdpn_core.claim import claimed
+from tdpn_core.errors import InUseError, TdpnError, UsageError
+from tdpn_core.progress import SILENT, ByteProgress, Progress
 
-MEGABYTE = 1_000_000  # steps of a progress bar
 _CHUNK = 1 << 18
 _LONGEST_PAUSE = 60.0
-_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_WORD = {401: "access is refused", 403: "access is refused", 404: "is not there", 410: "is not there any more"}
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_REASONS = {401: "access is refused", 403: "access is refused", 404: "is not there", 410: "is not there any more"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a server is waited for."""
+class FetchLimits:
+    """How long a server may take."""
 
-    timeout: float = 60.0
-    """Seconds without a byte after which a connection is given up."""
+    idle: float = 60.0
+    """Seconds without a byte after which a connection is given up and the file is requested again."""
+
+    total: float | None = None
+    """Seconds for the file with all retries and waits; None: no limit."""
 
     retries: int = 6
-    """Failures in a row, without a byte between them, that are forgiven."""
+    """Failures in a row, without a byte between them, that are followed by another request."""
 
     pause: float = 1.0
-    """Seconds before the first new attempt, doubled with each failure."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """A file that is whole."""
-
-    path: Path
-    size: int
-    sha256: str
-    reused: int
-    """Bytes that were there before and were not asked for again."""
-
-
-@dataclass(frozen=True)
-class _Remote:
-    """What the server said of the file that a part belongs to."""
-
-    url: str
-    total: int | None = None
-    etag: str | None = None
-    modified: str | None = None
-    md5: str | None = None
-
-    @property
-    def condition(self) -> str | None:
-        """The value of If-Range: a strong entity tag, else the date."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-
-class _TransientError(Exception):
-    """Worth another attempt; `pause` in seconds if the server named one."""
-
-    def __init__(self, reason: str, pause: float | None = None) -> None:
-        super().__init__(reason)
-        self.pause = pause
+    """Seconds to wait before another request, doubled after each failure; at most a minute."""
 
 
 def fetch(
     url: str,
-    destination: Path,
+    path: Path,
     *,
-    size: int | None = None,
     sha256: str | None = None,
-    md5: str | None = None,
+    size: int | None = None,
     etag_is_md5: bool = False,
-    patience: Patience | None = None,
+    limits: FetchLimits | None = None,
     progress: Progress = SILENT,
-) -> Fetched:
-    """Download `url` to `destination`, unless it is there. Proxies are taken from the environment, TLS is verified.
+) -> Path:
+    """Download `url` to `path`, unless the file is there already; returns `path`.
+
+    Proxies and additional certificates are taken from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`). While
+    another process downloads the same file this one waits for it.
 
     Args:
-        url: http or https.
-        destination: the file; stopped downloads leave `<destination>.part` beside it, from which the next call goes on.
-        size: expected number of bytes; else the server's Content-Length is.
-        sha256: expected digest, in hexadecimal.
-        md5: likewise.
+        url: an http or https address.
+        path: the file; an unfinished download leaves `<path>.part`, which the next call continues.
+        sha256: expected digest in hexadecimal, or its first digits.
+        size: expected number of bytes; by default the server's Content-Length.
         etag_is_md5: the server is S3, whose ETag is the MD5 of an object that was not uploaded in parts.
-        patience: when to give up.
-        progress: told of megabytes.
+        limits: when to give up.
+        progress: receives the megabytes.
 
     Raises:
-        UsageError: `url` is neither http nor https.
-        TdpnError: the file cannot be had, does not fit the disk, or is not the expected one.
+        UsageError: `url` is neither http nor https, or the folder cannot be written.
+        TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UsageError("is no http or https address", where=url)
-    if destination.is_file():
-        found = _verify(destination, size, sha256, md5, hint=f"remove it to fetch it anew from {url}")
-        return Fetched(destination, found.size, found.sha256, found.size)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = _Part(destination)
-    reused = _download(url, part, size, bool(sha256 or md5), etag_is_md5, patience or Patience(), progress)
-    try:
-        total = size if size is not None else part.remote.total
-        found = _verify(part.path, total, sha256, md5 or part.remote.md5, hint=f"run again to fetch it anew from {url}")
-    except TdpnError:
-        part.discard()
-        raise
-    part.path.replace(destination)
-    part.notes.unlink(missing_ok=True)
-    return Fetched(destination, found.size, found.sha256, reused)
+    limits = limits or FetchLimits()
+    clock = _Clock(url, limits)
+    with ExitStack() as stack:
+        if not path.is_file():
+            _wait_for_claim(path, clock, stack, progress)
+        if path.is_file():
+            _verify(path, size, sha256, None, hint=f"remove it to download it again from {url}")
+            return path
+        part = _Part(path)
+        _Transfer(url, part, size, sha256 is not None, etag_is_md5, limits, clock, progress).run()
+        try:
+            total = size if size is not None else part.remote.size
+            _verify(part.path, total, sha256, part.remote.md5, hint=f"run again to download it again from {url}")
+        except TdpnError:
+            part.discard()
+            raise
+        part.path.replace(path)
+        part.notes.unlink(missing_ok=True)
+    return path
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the server says about the file that a part belongs to."""
+
+    url: str = ""
+    validator: str | None = None
+    """A strong ETag, else the date: the condition of continuing."""
+
+    size: int | None = None
+    md5: str | None = None
 
 
 class _Part:
-    """The unfinished file and the notes beside it."""
+    """The unfinished file and the notes next to it."""
 
-    def __init__(self, destination: Path) -> None:
-        self.destination = destination
-        self.path = destination.with_name(destination.name + ".part")
-        self.notes = destination.with_name(destination.name + ".part.json")
-        self.remote = _Remote("")
-        with suppress(OSError, ValueError, TypeError):  # notes that cannot be read: the part is of no use
+    def __init__(self, path: Path) -> None:
+        self.destination = path
+        self.path = path.with_name(path.name + ".part")
+        self.notes = path.with_name(path.name + ".part.json")
+        self.remote = _Remote()
+        with suppress(OSError, ValueError, TypeError):  # unreadable notes: the part is of no use
             self.remote = _Remote(**json.loads(self.notes.read_text()))
 
     @property
@@ -149,7 +135,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def begin(self, remote: _Remote) -> None:
-        """Forget what is there: `remote` is fetched from its first byte."""
+        """Drop what is there: `remote` is downloaded from its first byte."""
         self.discard()
         self.remote = remote
         files.write_json(self.notes, asdict(remote))
@@ -157,269 +143,260 @@ class _Part:
     def discard(self) -> None:
         self.notes.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
-        self.remote = _Remote("")
+        self.remote = _Remote()
 
 
-def _download(
-    url: str,
-    part: _Part,
-    size: int | None,
-    has_digest: bool,
-    etag_is_md5: bool,
-    patience: Patience,
-    progress: Progress,
-) -> int:
-    """Fill the part; return how many of its bytes were there before."""
-    opener = _opener()
-    meter = Meter(progress, part.destination.name)
-    reused = part.length
-    failures = 0
-    try:
-        while True:
-            before = part.length
+class _BrokenError(Exception):
+    """The body broke off or the part does not fit: another request may succeed."""
+
+
+class _Clock:
+    """The time left of the total limit."""
+
+    def __init__(self, url: str, limits: FetchLimits) -> None:
+        self._url = url
+        self._total = math.inf if limits.total is None else limits.total
+        self._end = time.monotonic() + self._total
+
+    @property
+    def left(self) -> float:
+        """Seconds, more than none.
+
+        Raises:
+            TdpnError: none is left.
+        """
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            hint = "run again to continue, with a larger limit"
+            raise TdpnError(f"was not complete within {self._total:g} s", where=self._url, hint=hint)
+        return seconds
+
+    def run(self, call: Callable[[], requests.Response]) -> requests.Response:
+        """`call()`, left alone at the limit: name resolution and a dribbled header heed no timeout of a socket."""
+        if self._total == math.inf:
+            return call()
+        outcome: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
             try:
-                answer = _ask(opener, url, part, patience.timeout)
-                with answer:
-                    began = _accept(answer, url, part, etag_is_md5)
-                    reused = 0 if began else reused
-                    _check_size(part, url, size, has_digest)
-                    _check_space(part)
-                    meter.begin(part.remote.total or size or 0, part.length)
-                    _receive(answer, part, meter)
-                return reused
-            except _CompleteError:
-                return reused
-            except _TransientError as error:
-                failures = 1 if part.length > before else failures + 1
-                if failures > patience.retries:
-                    raise _unreachable(url, str(error), part) from error
-                time.sleep(min(_LONGEST_PAUSE, max(patience.pause * 2 ** (failures - 1), error.pause or 0)))
-    finally:
-        meter.end()
+                outcome.put(call())
+            except Exception as error:
+                outcome.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        while True:
+            with suppress(queue.Empty):
+                found = outcome.get(timeout=self.left)
+                break
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
-class _CompleteError(Exception):
-    """The part has all its bytes already; only the checks were missing."""
+class _Session(requests.Session):
+    """A session that follows redirects, but not away from the web and not out of TLS."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        super().__init__()
+        self.headers = {"User-Agent": "tdpn", "Accept-Encoding": "identity"}  # type: ignore[assignment]
+        retry = urllib3.Retry(
+            limits.retries,
+            other=0,  # a certificate, for example
+            status_forcelist=_TRANSIENT,
+            backoff_factor=limits.pause,
+            backoff_max=_LONGEST_PAUSE,
+            retry_after_max=int(_LONGEST_PAUSE),
+            raise_on_status=False,
+        )
+        self.mount("http://", HTTPAdapter(max_retries=retry))
+        self.mount("https://", HTTPAdapter(max_retries=retry))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            scheme = urlsplit(urljoin(resp.url, target)).scheme
+            if scheme not in ("http", "https") or (scheme == "http" and resp.url.startswith("https:")):
+                raise TdpnError(f"leads to {target[:200]!a}, which is not followed", where=resp.url)
+        return target
 
 
-def _ask(opener: urllib.request.OpenerDirector, url: str, part: _Part, timeout: float) -> http.client.HTTPResponse:
-    """Send the request, for the rest of the file where the part can be trusted to be its beginning."""
-    headers = {"User-Agent": "tdpn", "Accept-Encoding": "identity"}
-    have = part.length
-    if part.remote.url != url or not part.remote.condition:
-        part.discard()
-    elif have and have == part.remote.total:
-        raise _CompleteError
-    elif have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": part.remote.condition}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme was checked
-    answer: http.client.HTTPResponse = _forgiving(partial(opener.open, request, timeout=timeout), url, part)
-    return answer
+@dataclass
+class _Transfer:
+    """Fills a part, with as many requests as it takes."""
 
+    url: str
+    part: _Part
+    size: int | None
+    has_digest: bool
+    etag_is_md5: bool
+    limits: FetchLimits
+    clock: _Clock
+    progress: Progress
 
-def _forgiving(call: Callable[[], Any], url: str, part: _Part) -> Any:
-    """`call()`, its failures sorted into those that pass and those that last."""
-    try:
-        return call()
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.discard()
-                raise _TransientError("the file became shorter") from error
-            if error.code in _TRANSIENT:
-                wait = error.headers.get("Retry-After", "")
-                raise _TransientError(f"HTTP {error.code}", float(wait) if wait.isdigit() else None) from error
-            word = _WORD.get(error.code, error.reason or "is refused")
-            raise TdpnError(f"{word} (HTTP {error.code})", where=url, hint=_by_hand(part)) from error
-    except http.client.InvalidURL as error:
-        raise TdpnError(f"is no address: {error}", where=url) from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError):
-            what = f"the server's certificate cannot be verified: {error.reason.verify_message}"
-            raise TdpnError(what, where=url, hint=_by_hand(part)) from error
-        if not isinstance(error.reason, OSError):
-            raise TdpnError(f"cannot be fetched: {error.reason}", where=url, hint=_by_hand(part)) from error
-        raise _TransientError(str(error.reason.strerror or error.reason)) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _TransientError(str(error) or type(error).__name__) from error
+    def run(self) -> None:
+        failures = 0
+        with _Session(self.limits) as session, ByteProgress(self.progress) as meter:
+            while True:
+                before = self.part.length
+                try:
+                    return self._request(session, meter)
+                except (_BrokenError, urllib3.exceptions.HTTPError) as error:
+                    failures = 1 if self.part.length > before else failures + 1
+                    if failures > self.limits.retries:
+                        raise self._failure(f"cannot be fetched: {_reason(error)}") from error
+                    pause = min(_LONGEST_PAUSE, self.limits.pause * 2 ** (failures - 1))
+                    time.sleep(min(pause, self.clock.left))
 
-
-def _accept(answer: http.client.HTTPResponse, url: str, part: _Part, etag_is_md5: bool) -> bool:
-    """Bring the part in line with the answer; True if it starts from nothing."""
-    said = _describe(answer.headers, url, etag_is_md5)
-    if answer.status == HTTPStatus.PARTIAL_CONTENT:
-        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        # some servers ignore If-Range; and those that heed it need not say again what the file is
-        known = part.remote
-        same = said.etag in (None, known.etag) and said.modified in (None, known.modified)
-        if not (place and same and int(place[1]) == part.length and known.total in (None, int(place[3]))):
+    def _request(self, session: _Session, meter: ByteProgress) -> None:
+        part, have = self.part, self.part.length
+        headers = {}
+        if part.remote.url != self.url or not part.remote.validator:
             part.discard()
-            raise _TransientError("the file changed")
-        return False
-    part.begin(said)
-    return True
+        elif have and have == part.remote.size:  # only the checks are missing
+            return
+        elif have:
+            headers = {"Range": f"bytes={have}-", "If-Range": part.remote.validator}
+        with self._answer(session, headers) as answer:
+            self._accept(answer)
+            self._check_size()
+            if part.remote.size is not None:
+                files.need_space(part.path.parent, part.remote.size - part.length, part.destination)
+            meter.begin(part.destination.name, part.remote.size or self.size or 0, part.length)
+            self._receive(answer, meter)
+
+    def _answer(self, session: _Session, headers: dict[str, str]) -> requests.Response:
+        """The answer to a request, with headers but without its body."""
+
+        def get() -> requests.Response:
+            return session.get(self.url, headers=headers, stream=True, timeout=timeout)
+
+        timeout = min(self.limits.idle, self.clock.left)
+        try:
+            answer = self.clock.run(get)
+        except requests.exceptions.SSLError as error:
+            what = f"the server's certificate cannot be verified: {_reason(error)}"
+            hint = "name the certificates of your network in REQUESTS_CA_BUNDLE"
+            raise TdpnError(what, where=self.url, hint=hint) from error
+        except (requests.RequestException, UnicodeError) as error:
+            raise self._failure(f"cannot be fetched: {_reason(error)}") from error
+        status = answer.status_code
+        if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            return answer
+        answer.close()
+        reason = _REASONS.get(status, f"cannot be fetched: {answer.reason or 'it is refused'}")
+        raise self._failure(f"{reason} (HTTP {status})")
+
+    def _accept(self, answer: requests.Response) -> None:
+        """Bring the part in line with the answer."""
+        part, known = self.part, self.part.remote
+        if answer.headers.get("Content-Type", "").startswith("text/html") and not self.url.endswith((".html", ".htm")):
+            what = "the server sent a web page, not the file"
+            raise TdpnError(what, where=self.url, hint=f"open the address in a browser; {self._by_hand()}")
+        said = _describe(answer, self.url, self.etag_is_md5)
+        if answer.status_code == HTTPStatus.OK:
+            return part.begin(said)
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+        # some servers ignore If-Range; and those that heed it need not repeat what the file is
+        same = said.validator in (None, known.validator)
+        if not (place and same and int(place[1]) == part.length and known.size in (None, int(place[3]))):
+            part.discard()
+            raise _BrokenError("the file changed on the server")
+        part.remote = replace(known, size=int(place[3]))
+
+    def _check_size(self) -> None:
+        total = self.part.remote.size
+        if total is not None and self.size is not None and total != self.size:
+            self.part.discard()
+            raise TdpnError(f"has {total} bytes on the server, expected {self.size}", where=self.url)
+        if total is None and self.size is None and not self.has_digest:
+            self.part.discard()
+            raise self._failure("the server does not give the length, so a broken download could not be recognised")
+
+    def _receive(self, answer: requests.Response, meter: ByteProgress) -> None:
+        """Append the answer's body to the part."""
+        total = self.part.remote.size if self.part.remote.size is not None else self.size
+        have = self.part.length
+        with _disk_errors(self.part), self.part.path.open("ab") as sink:
+            while total is None or have < total:
+                self.clock.left  # noqa: B018 - raises at the limit
+                # read1 returns what has arrived, so a break loses nothing of it
+                chunk = answer.raw.read1(min(_CHUNK, _CHUNK if total is None else total - have))
+                if not chunk:
+                    break
+                sink.write(chunk)
+                have += len(chunk)
+                meter.add(len(chunk))
+            sink.flush()
+            os.fsync(sink.fileno())
+
+    def _failure(self, what: str) -> TdpnError:
+        had = self.part.length
+        again = f"run again to continue from {files.size_text(had)}" if had else "check the network and the address"
+        return TdpnError(what, where=self.url, hint=f"{again}, or {self._by_hand()}")
+
+    def _by_hand(self) -> str:
+        return f"get the file in another way and put it at {self.part.destination}"
 
 
-def _describe(headers: Message, url: str, etag_is_md5: bool) -> _Remote:
-    """Of the whole file; `total` of a partial answer is that of the part."""
-    length, etag = headers.get("Content-Length", ""), headers.get("ETag")
-    plain = re.fullmatch(r'"([0-9a-f]{32})"', etag or "")
-    by_key = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")  # then it is no MD5
+def _describe(answer: requests.Response, url: str, etag_is_md5: bool) -> _Remote:
+    """What the headers say; `size` of a partial answer is that of the part."""
+    length, etag = answer.headers.get("Content-Length", ""), answer.headers.get("ETag", "")
+    strong = etag if etag and not etag.startswith("W/") else None
+    plain = re.fullmatch(r'"([0-9a-f]{32})"', etag)
+    by_key = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")  # then it is no MD5
     return _Remote(
         url,
+        strong or answer.headers.get("Last-Modified"),
         int(length) if length.isdigit() else None,
-        etag,
-        headers.get("Last-Modified"),
         plain[1] if etag_is_md5 and plain and not by_key else None,
     )
 
 
-def _check_size(part: _Part, url: str, size: int | None, has_digest: bool) -> None:
-    total = part.remote.total
-    if total is not None and size is not None and total != size:
-        part.discard()
-        raise TdpnError(f"has {total} bytes on the server, expected {size}", where=url)
-    if total is None and size is None and not has_digest:
-        part.discard()
-        what = "the server tells no length, so that a broken download could not be told from a whole one"
-        raise TdpnError(what, where=url, hint=_by_hand(part))
+def _wait_for_claim(path: Path, clock: _Clock, stack: ExitStack, progress: Progress) -> None:
+    """Hold the claim on the file until `stack` closes; another process that downloads it is waited for."""
+    reported = False
+    while True:
+        try:
+            hint = "wait for it, or end it"
+            stack.enter_context(claimed(path, "downloading", hint=hint, option="folder", file=True))
+            return
+        except InUseError as error:
+            if not reported:
+                progress.say(f"waiting for another download: {error}")
+            reported = True
+            time.sleep(min(0.5, clock.left))
 
 
-def _check_space(part: _Part) -> None:
-    if part.remote.total is not None:
-        need_space(part.destination.parent, part.remote.total - part.length, part.destination)
-
-
-def need_space(folder: Path, needed: int, where: Path) -> None:
-    """Raise TdpnError if `folder`'s disk has less than `needed` bytes left."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        what = f"needs {in_gigabytes(needed)} more, and the disk has {in_gigabytes(free)} left"
-        raise TdpnError(what, where=where, hint="free some space, or choose a root on another disk")
-
-
-def in_gigabytes(count: int) -> str:
-    """A number of bytes for a reader."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e3:.1f} kB"
-
-
-def _receive(answer: http.client.HTTPResponse, part: _Part, meter: Meter) -> None:
-    """Append the answer's body to the part."""
-    total = part.remote.total
-    have = part.length
-    with _disk(part), part.path.open("ab") as sink:
-        while total is None or have < total:
-            wanted = _CHUNK if total is None else min(_CHUNK, total - have)
-            # read1 hands over what has come, so that a break loses nothing of it
-            chunk: bytes = _forgiving(partial(answer.read1, wanted), part.remote.url, part)
-            if not chunk:
-                break
-            sink.write(chunk)
-            have += len(chunk)
-            meter.add(len(chunk))
-        sink.flush()
-        os.fsync(sink.fileno())
-    if total is not None and have < total:
-        raise _TransientError(f"the connection ended at {have} of {total} bytes")
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which is the operating system's or the TLS library's."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error) or repr(error)
 
 
 @contextmanager
-def _disk(part: _Part) -> Iterator[None]:
-    """Say what a failing disk means."""
+def _disk_errors(part: _Part) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "free some space and run again: it goes on from here" if error.errno == errno.ENOSPC else None
+        hint = "free some space and run again: it continues from here" if error.errno == errno.ENOSPC else None
         raise TdpnError(f"cannot write: {error.strerror or error}", where=part.path, hint=hint) from error
 
 
-def _unreachable(url: str, reason: str, part: _Part) -> TdpnError:
-    kept = f"run again to go on from {in_gigabytes(part.length)}, or " if part.length else "check the network, or "
-    return TdpnError(f"cannot be fetched: {reason}", where=url, hint=kept + _by_hand(part))
-
-
-def _by_hand(part: _Part) -> str:
-    return f"get the file in another way and put it at {part.destination}"
-
-
-@dataclass(frozen=True)
-class _Found:
-    size: int
-    sha256: str
-
-
-def _verify(path: Path, size: int | None, sha256: str | None, md5: str | None, *, hint: str) -> _Found:
-    """Measure the file and compare.
+def _verify(path: Path, size: int | None, sha256: str | None, md5: str | None, *, hint: str) -> None:
+    """Compare a file with what is expected.
 
     Raises:
-        TdpnError: with what was expected and what was found.
+        TdpnError: it differs; with the expected and the found value.
     """
     found = path.stat().st_size
     if size is not None and found != size:
         raise TdpnError(f"has {found} bytes, expected {size}", where=path, hint=hint)
-    digests = {"sha256": files.digest_file(path)}
-    if md5:
-        with path.open("rb") as source:  # against damage, not against forgers: it is all that the owner gives
-            digests["md5"] = hashlib.file_digest(source, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    # MD5 guards against damage, not against forgery: it is all that some owners publish
     for name, expected in (("sha256", sha256), ("md5", md5)):
-        if expected and digests[name] != expected.lower():
-            what = f"is damaged or another file: {name} is {digests[name]}, expected {expected}"
-            raise TdpnError(what, where=path, hint=hint)
-    return _Found(found, digests["sha256"])
-
-
-class Meter:
-    """Bytes as the steps of a progress bar."""
-
-    def __init__(self, progress: Progress, title: str) -> None:
-        self._progress = progress
-        self._title = title
-        self._bytes = 0
-        self._running = False
-
-    def begin(self, total: int, have: int = 0) -> None:
-        """Start, or start anew, at `have` of `total` bytes."""
-        self.end()
-        self._progress.begin(f"{self._title}, MB", -(-total // MEGABYTE))
-        self._running, self._bytes = True, 0
-        self.add(have)
-
-    def add(self, count: int) -> None:
-        """`count` more bytes are done."""
-        before, self._bytes = self._bytes, self._bytes + count
-        if steps := self._bytes // MEGABYTE - before // MEGABYTE:
-            self._progress.advance(steps)
-
-    def end(self) -> None:
-        """Finished or not."""
-        if self._running:
-            self._progress.end()
-        self._running = False
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but not out of the web and not out of TLS."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        scheme = urlsplit(newurl).scheme
-        if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not safe")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Of http and https only: urllib's own would open files and ftp too."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        urllib.request.HTTPDefaultErrorHandler(),
-        _Redirects(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener
+        if expected:
+            with path.open("rb") as source:
+                digest = hashlib.file_digest(source, partial(hashlib.new, name, usedforsecurity=False)).hexdigest()
+            if not digest.startswith(expected.lower()):
+                what = f"is damaged or another file: {name} is {digest}, expected {expected}"
+                raise TdpnError(what, where=path, hint=hint)

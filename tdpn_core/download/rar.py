@@ -1,7 +1,8 @@
-"""Rar archives: `rarfile` reads what is in them, an outside program decompresses, and we decide what lands where.
+"""Rar archives: `rarfile` reads what is in them, an outside program decompresses.
 
-The program is run once and writes all members behind one another to a pipe, in the order of the archive; it is told no
-name and writes no file. Each member's length and checksum are compared with the archive's list.
+The program runs once and writes all members one after another to a pipe, in the order of the archive: it is given no
+name and writes no file. `rarfile` itself would start it once a member, and cannot use bsdtar
+(docs/decisions/006-downloads.md).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
-from tdpn_core.download.archive import Landing, Member, shown
+from tdpn_core.download.members import Landing, Member
 from tdpn_core.errors import TdpnError, ToolError
 
 _SILENCE = 300.0  # seconds without a byte: the program hangs
@@ -33,10 +35,19 @@ _PROGRAMS = {
 }
 
 
-def require_rar() -> None:
-    """Raise ToolError if a rar archive could not be unpacked here: better before than after its download."""
-    _rarfile()
-    _programs()
+def require_rar() -> tuple[ModuleType, list[str]]:
+    """The module rarfile, and the programs that unpack: check before a download, not after it.
+
+    Raises:
+        ToolError: one of them is missing.
+    """
+    try:
+        rarfile = importlib.import_module("rarfile")
+    except ImportError as error:
+        raise ToolError("rar archives need the package rarfile, which is not installed", hint=_INSTALL) from error
+    if programs := [path for name in _PROGRAMS if (path := shutil.which(name))]:
+        return rarfile, programs
+    raise ToolError("rar archives need a program that unpacks them, and none is installed", hint=_INSTALL)
 
 
 def unpack_rar(archive: Path, landing: Landing) -> None:
@@ -46,135 +57,102 @@ def unpack_rar(archive: Path, landing: Landing) -> None:
         ToolError: the package rarfile or a program is missing, or no program could do it.
         TdpnError: the archive is damaged or has a member that may not land.
     """
-    rarfile = _rarfile()
-    programs = _programs()
+    rarfile, programs = require_rar()
+    again = "remove it and run again to download it again"
     try:
         with rarfile.RarFile(archive, errors="strict") as reader:
             entries = reader.infolist()
-            if reader.needs_password():
-                raise TdpnError("is encrypted", where=archive)
-            if len(reader.volumelist()) > 1:
-                raise TdpnError("is one of several volumes, which are not unpacked", where=archive)
+            if reader.needs_password() or len(reader.volumelist()) > 1:
+                raise TdpnError("is encrypted, or one of several volumes, which are not unpacked", where=archive)
     except rarfile.Error as error:
-        hint = "remove it and run again to fetch it anew"
-        raise TdpnError(f"is damaged, or no whole rar archive: {error}", where=archive, hint=hint) from error
-    members = [_member(entry) for entry in entries]
-    landing.check(members)
+        raise TdpnError(f"is damaged, or no complete rar archive: {error}", where=archive, hint=again) from error
+    output: _Output
+
+    def content(entry: Any) -> Any:
+        return output.member(entry.filename, entry.file_size, entry.CRC)
+
+    members = [Member(entry.filename, entry.file_size or 0, _kind(entry), partial(content, entry)) for entry in entries]
+    landing.check_all(members)
     reasons = []
     for program in programs:  # some know more kinds of rar than others
         try:
-            with _output(program, archive) as output:
-                for entry, member in zip(entries, members, strict=True):
-                    _land(member, entry.CRC, output, landing)
+            with _run(program, archive) as output:
+                for member in members:
+                    landing.land(member)
             return
         except _ProgramError as error:
             reasons.append(f"{Path(program).name}: {error}")
-            landing.restart()
-    what = f"cannot be unpacked ({'; '.join(reasons)})"
-    hint = "it may be damaged: remove it and run again to fetch it anew; or install unrar or unar"
-    raise ToolError(what, where=archive, hint=hint)
+            landing.clear()
+    hint = f"it may be damaged: {again}; or install unrar or unar"
+    raise ToolError(f"cannot be unpacked ({'; '.join(reasons)})", where=archive, hint=hint)
 
 
 class _ProgramError(Exception):
     """The program did not deliver what the archive's list promises."""
 
 
-def _rarfile() -> ModuleType:
-    try:
-        return importlib.import_module("rarfile")
-    except ImportError as error:
-        raise ToolError("rar archives need the package rarfile, which is not installed", hint=_INSTALL) from error
-
-
-def _programs() -> list[str]:
-    found = [path for name in _PROGRAMS if (path := shutil.which(name))]
-    if not found:
-        raise ToolError("rar archives need a program that unpacks them, and there is none", hint=_INSTALL)
-    return found
-
-
-def _member(entry: Any) -> Member:
+def _kind(entry: Any) -> str:
     if entry.is_symlink() or entry.file_redir:
-        kind = "a link"
-    elif entry.is_dir():
-        kind = "folder"
-    else:
-        kind = "file" if entry.is_file() else "no regular file"
-    return Member(entry.filename, entry.file_size or 0, kind)
-
-
-def _land(member: Member, checksum: int | None, output: _Output, landing: Landing) -> None:
-    if member.kind == "folder":
-        landing.add(member, None)
-        return
-    content = _Content(output, member.size)
-    landing.add(member, content)
-    if checksum is not None and checksum != content.checksum:
-        raise _ProgramError(f"{shown(member.name)} has checksum {content.checksum:08x}, expected {checksum:08x}")
-
-
-class _Content:
-    """The next `size` bytes of the output, as a file."""
-
-    def __init__(self, output: _Output, size: int) -> None:
-        self.checksum = 0
-        self._output = output
-        self._left = size
-
-    def read(self, size: int, /) -> bytes:
-        wanted = min(size, self._left)
-        if not wanted:
-            return b""
-        chunk = self._output.read(wanted)
-        if not chunk:
-            raise _ProgramError("its output ends early")
-        self._left -= len(chunk)
-        self.checksum = zlib.crc32(chunk, self.checksum)
-        return chunk
+        return "a link"
+    return "folder" if entry.is_dir() else "file" if entry.is_file() else "no regular file"
 
 
 class _Output:
-    """A program's output, which may stop but not for ever."""
+    """A program's output: one member after another."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._descriptor = pipe.fileno()
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._left = 0
+        self._checksum = 0
 
-    def read(self, size: int) -> bytes:
+    @contextmanager
+    def member(self, name: str, size: int, checksum: int | None) -> Iterator[_Output]:
+        """The next `size` bytes as a file, which must have this CRC-32."""
+        self._left, self._checksum = size, 0
+        yield self
+        if checksum is not None and checksum != self._checksum:
+            raise _ProgramError(f"{name[:80]!a} has checksum {self._checksum:08x}, expected {checksum:08x}")
+
+    def read(self, size: int, /) -> bytes:
+        if not self._left:
+            return b""
+        chunk = self.next(min(size, self._left))
+        if not chunk:
+            raise _ProgramError("its output ends early")
+        self._left -= len(chunk)
+        self._checksum = zlib.crc32(chunk, self._checksum)
+        return chunk
+
+    def next(self, size: int) -> bytes:
+        """What the program wrote next; nothing at its end."""
         if not select.select([self._descriptor], [], [], _SILENCE)[0]:
             raise _ProgramError(f"silent for {_SILENCE:g} s")
         return os.read(self._descriptor, size)
 
 
 @contextmanager
-def _output(program: str, archive: Path) -> Iterator[_Output]:
-    """Run the program; after the body took all it needs, the program must have ended well and said no more.
+def _run(program: str, archive: Path) -> Iterator[_Output]:
+    """Run the program, which must end well and with the last byte that the body takes.
 
-    The program sees a link in a folder of its own: unar takes neighbours of similar names for volumes of the archive.
+    It sees a link in a folder of its own: unar takes neighbours of similar names for volumes of the archive.
     """
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryFile() as errors:
         link = Path(alone) / "archive.rar"
         link.symlink_to(archive.resolve())
         command = [program, *_PROGRAMS[Path(program).name], str(link)]
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=0
-            )
-        except OSError as error:
-            raise _ProgramError(f"cannot be run: {error.strerror}") from error
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
         with child:
             assert child.stdout is not None
-            output = _Output(child.stdout)
+            output = _Output(child.stdout.fileno())
             try:
                 yield output
-                if output.read(1):
+                if output.next(1):
                     raise _ProgramError("its output has more than the archive lists")
                 if child.wait(_SILENCE):
                     raise _ProgramError(f"exit code {child.returncode}")
-            except _ProgramError as error:
+            except (_ProgramError, subprocess.TimeoutExpired) as error:
                 errors.seek(0)
-                said = " ".join(errors.read(200).decode(errors="replace").split())
-                raise _ProgramError(f"{error}; it said: {said}" if said else str(error)) from error
-            except subprocess.TimeoutExpired as error:
-                raise _ProgramError("does not end") from error
+                message = " ".join(errors.read(200).decode(errors="replace").split())
+                raise _ProgramError(f"{error}; its message: {message}" if message else str(error)) from error
             finally:
                 child.kill()

@@ -25,25 +25,30 @@ _REASONS = (
 )
 
 
-_SILENCE = 20.0  # seconds without a byte after which a server is asked once more: somebody waits
+IDLE_SECONDS = 20.0
+"""Without a byte, after which a server is asked once more: somebody waits."""
+
+TOTAL_SECONDS = 600.0
+"""For one file, retries included."""
 
 
 @contextmanager
 def fetched(address: Address) -> Iterator[Path]:
-    """The file behind an address of http, in a scratch folder that is gone afterwards.
+    """The file behind an http address, in a temporary folder that is removed afterwards.
 
     Raises:
-        ClipError: it cannot be had.
+        ClipError: it cannot be downloaded, or not within `TOTAL_SECONDS`.
     """
-    from tdpn_core.download import Patience, fetch  # local files do not need it
+    from tdpn_core.download.http import FetchLimits, fetch  # local files do not need it
 
     name = PurePosixPath(urlsplit(address.name).path).name or "video"
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
         try:
-            found = fetch(address.name, Path(folder) / name[-80:], patience=Patience(timeout=_SILENCE, retries=1))
+            limits = FetchLimits(idle=IDLE_SECONDS, total=TOTAL_SECONDS, retries=1)
+            path = fetch(address.name, Path(folder) / name[-80:], limits=limits)
         except TdpnError as error:
-            raise ClipError(error.what, where=address.name) from error  # its hint tells of the scratch folder
-        yield found.path
+            raise ClipError(error.what, where=address.name) from error  # its hint names the temporary folder
+        yield path
 
 
 def lost(log: str) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import urllib.error
 from pathlib import Path
 
 import torch
 
 from tdpn_core.config.schema import Arch
-from tdpn_core.errors import CheckpointError
+from tdpn_core.errors import CheckpointError, TdpnError
 
 SERVER = "https://download.pytorch.org/models"
 
@@ -23,35 +21,20 @@ FILES: dict[Arch, str] = {
 
 
 def imagenet(arch: Arch) -> Path:
-    """The file of torchvision's ResNet of this depth, fetched if it is not in the cache yet, its hash checked.
+    """The file of torchvision's ResNet of this depth, downloaded unless it is in the cache, with its digest checked.
 
     Raises:
-        CheckpointError: there is none of this depth, no network, or the file is not what its name says; the message
-            names what has to lie where.
+        CheckpointError: there is none of this depth, no network, or the digest is not the name's; the message says
+            which file to put where.
     """
+    from tdpn_core.download.http import FetchLimits, fetch  # most commands do not need it
+
     if arch not in FILES:
         raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"for {', '.join(FILES)} there are")
     path = Path(torch.hub.get_dir()) / "checkpoints" / FILES[arch]
-    url = f"{SERVER}/{path.name}"
-    expected = path.stem.rpartition("-")[2]
-    if not path.is_file():
-        _fetch(url, path, expected)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
-        raise CheckpointError(
-            f"its sha256 begins with {found[:8]}, not with {expected}", where=path, hint=f"get it again from {url}"
-        )
-    return path
-
-
-def _fetch(url: str, path: Path, expected: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    limits = FetchLimits(retries=2)  # a node without a network should say so soon
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=expected, progress=False)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise CheckpointError(
-            f"cannot be fetched ({error})",
-            where=url,
-            hint=f"on a machine with a network get this file and put it at {path}, or give --init a file of your own",
-        ) from error
+        return fetch(f"{SERVER}/{path.name}", path, sha256=path.stem.rpartition("-")[2], limits=limits)
+    except TdpnError as error:
+        hint = f"{error.hint}, or give --init a file of your own"
+        raise CheckpointError(error.what, where=error.where, hint=hint) from error

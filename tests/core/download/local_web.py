@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from tdpn_core.download import Patience
+from tdpn_core.download import FetchLimits
 
-QUICK = Patience(timeout=5, retries=3, pause=0.001)
+QUICK = FetchLimits(idle=5, retries=3, pause=0.001)
 
 
 @dataclass
@@ -52,9 +54,11 @@ class Web:
     sent: int = 0
     """Bytes of bodies."""
 
+    scheme: str = "http"
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -113,11 +117,20 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a client that gave up
+
+
 @contextmanager
-def serve() -> Iterator[Web]:
-    """A server for the time of the context."""
-    served = Web()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def serve(certificate: Path | None = None, key: Path | None = None) -> Iterator[Web]:
+    """A server for the time of the context, over TLS with a certificate."""
+    served = Web(scheme="https" if certificate else "http")
+    server = _Server(("127.0.0.1", 0), _Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.web = served  # type: ignore[attr-defined]
     served.port = server.server_address[1]

@@ -1,4 +1,4 @@
-"""Archives of strangers: what is harmless lands as it is, the rest lands not at all."""
+"""Archives from strangers: what is harmless lands as it is, anything else leaves nothing."""
 
 import gzip
 import io
@@ -73,20 +73,19 @@ NAMES = {"a b/'1' (x).mp4": CLIP, "-é.mp4": b"", "n" * 200 + ".mp4": CLIP}
 
 @pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_tar_is_unpacked_whatever_its_name_says(
+def test_extract_of_a_tar_ignores_the_archives_name(
     put: Callable[[bytes], Path], tmp_path: Path, tar_format: int, pack: Callable[[bytes], bytes]
 ) -> None:
     got = extract(put(pack(GOOD.bytes(tar_format))), tmp_path / "out")
     assert tree(tmp_path / "out") == NAMES
-    assert (got.files, got.bytes) == (3, 2 * len(CLIP))
+    assert got == sorted(tmp_path / "out" / name for name in NAMES)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_zip_is_unpacked(put: Callable[[bytes], Path], tmp_path: Path, method: int) -> None:
+def test_extract_of_a_zip_gives_its_files(put: Callable[[bytes], Path], tmp_path: Path, method: int) -> None:
     content = zipped(("lists/", b""), ("lists/é.txt", b"1\n"), ("x/y/z", CLIP), method=method)
-    got = extract(put(content), tmp_path / "out")
+    extract(put(content), tmp_path / "out")
     assert tree(tmp_path / "out") == {"lists/é.txt": b"1\n", "x/y/z": CLIP}
-    assert got.files == 2
 
 
 def test_modes_owners_and_times_of_the_archive_are_not_taken(put: Callable[[bytes], Path], tmp_path: Path) -> None:
@@ -103,14 +102,14 @@ def test_modes_owners_and_times_of_the_archive_are_not_taken(put: Callable[[byte
     assert landed.st_mtime > 1e9
 
 
-def test_what_is_unpacked_is_not_unpacked_again(put: Callable[[bytes], Path], tmp_path: Path) -> None:
+def test_extract_into_a_present_folder_does_nothing(put: Callable[[bytes], Path], tmp_path: Path) -> None:
     archive = put(gzip.compress(GOOD.bytes()))
     first = extract(archive, tmp_path / "out")
     archive.write_bytes(b"not looked at")
     assert extract(archive, tmp_path / "out") == first
 
 
-def test_what_a_killed_call_left_is_cleared(put: Callable[[bytes], Path], tmp_path: Path) -> None:
+def test_extract_after_a_killed_one_clears_what_it_left(put: Callable[[bytes], Path], tmp_path: Path) -> None:
     (tmp_path / ".tmp-out/deep").mkdir(parents=True)
     (tmp_path / ".tmp-out/deep/half.mp4").write_bytes(b"half")
     extract(put(GOOD.bytes()), tmp_path / "out")
@@ -162,22 +161,19 @@ TAR_ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: Tar().add("l", b"", type=tarfile.LNKTYPE, linkname="/etc/passwd").bytes(),
         "is a hard link",
     ),
-    "device": (lambda: Tar().add("d", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=5).bytes(), "is a device"),
-    "disk": (lambda: Tar().add("d", b"", type=tarfile.BLKTYPE).bytes(), "is a device"),
-    "pipe": (lambda: Tar().add("p", b"", type=tarfile.FIFOTYPE).bytes(), "is a pipe"),
-    "unknown": (lambda: Tar().add("u", b"", type=b"V").bytes(), "is of an unknown kind"),
-    "sparse": (lambda: Tar().add("s", b"", type=tarfile.GNUTYPE_SPARSE).bytes(), "is a sparse file"),
-    "duplicate": (lambda: Tar().add("a/b").add("./a//b", b"other").bytes(), "is there twice"),
-    "case": (lambda: Tar().add("a/Clip.mp4").add("a/clip.mp4").bytes(), "differs from 'a/Clip.mp4' by case only"),
-    "case of folders": (lambda: Tar().add("A/1").add("a/2").bytes(), "differs from 'A' by case only"),
-    "spelling": (lambda: Tar().add("\u00e9").add("e\u0301").bytes(), "by case only"),
-    "file as folder": (lambda: Tar().add("a").add("a/b").bytes(), "is a file and a folder"),
-    "no name": (lambda: Tar().add("./").bytes(), "has no name"),
+    "device": (lambda: Tar().add("d", b"", type=tarfile.CHRTYPE, devmajor=1, devminor=5).bytes(), "is no regular file"),
+    "disk": (lambda: Tar().add("d", b"", type=tarfile.BLKTYPE).bytes(), "is no regular file"),
+    "pipe": (lambda: Tar().add("p", b"", type=tarfile.FIFOTYPE).bytes(), "is no regular file"),
+    "unknown": (lambda: Tar().add("u", b"", type=b"V").bytes(), "is no regular file"),
+    "sparse": (lambda: Tar().add("s", b"", type=tarfile.GNUTYPE_SPARSE).bytes(), "is no regular file"),
+    "duplicate": (lambda: Tar().add("a/b").add("./a//b", b"other").bytes(), "has the place of another member"),
+    "file as folder": (lambda: Tar().add("a").add("a/b").bytes(), "has the place of another member"),
+    "no name": (lambda: Tar().add("./").bytes(), "has the place of another member"),
     "long component": (lambda: Tar().add("x" * 256).bytes(), "has too long a name"),
-    "deep": (lambda: Tar().add("d/" * 40 + "x").bytes(), "lies too deep"),
+    "deep": (lambda: Tar().add("d/" * 40 + "x").bytes(), "is nested too deeply"),
     "long path": (_long_path, "is a symbolic link"),
     "negative size": (_negative_size, "negative size|is damaged"),
-    "endless header": (_header_of_zeros, "is damaged, or no tar, zip or rar archive: a header of"),
+    "endless header": (_header_of_zeros, "is damaged, or no tar, zip or rar archive: a header of 104857600 bytes"),
     "chain of headers": (
         lambda: b"".join(Tar().add("x", b"", type=tarfile.XHDTYPE).bytes()[:512] for _ in range(5_000)),
         "is damaged",
@@ -191,8 +187,7 @@ ZIP_ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "nul": (lambda: zipped(("nXl.mp4", CLIP)).replace(b"nXl.mp4", b"n\0l.mp4"), "has control characters"),
     "symbolic link": (lambda: zipped(("l", b"../outside"), mode=stat.S_IFLNK | 0o777), "is a symbolic link"),
     "device": (lambda: zipped(("d", b""), mode=stat.S_IFCHR | 0o666), "is no regular file"),
-    "case": (lambda: zipped(("A", CLIP), ("a", CLIP)), "by case only"),
-    "duplicate": (lambda: zipped(("./a", CLIP), ("a", CLIP)), "is there twice"),
+    "duplicate": (lambda: zipped(("./a", CLIP), ("a", CLIP)), "has the place of another member"),
     "encrypted": (lambda: _flagged(zipped(("a", CLIP))), "is encrypted"),
 }
 
@@ -291,12 +286,12 @@ def test_every_cut_and_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", b"\x1f\x8b", b"PK\x03\x04", bytes(300)])
-def test_what_is_no_archive_is_said_so(put: Callable[[bytes], Path], tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(TdpnError, match=r"part_0.tar.gz: is damaged, or no tar, zip or rar archive: .*fetch it anew"):
+def test_extract_of_no_archive_says_so(put: Callable[[bytes], Path], tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(TdpnError, match=r"part_0.tar.gz: is damaged, or no tar, zip or rar archive: .*run again"):
         extract(put(content), tmp_path / "out")
 
 
-def test_a_disk_too_small_is_noticed_before(
+def test_extract_onto_too_small_a_disk_is_refused_first(
     put: Callable[[bytes], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 6_000}))
@@ -305,7 +300,7 @@ def test_a_disk_too_small_is_noticed_before(
     assert not (tmp_path / "out").exists()
 
 
-def test_merging_moves_replaces_and_can_be_repeated(tmp_path: Path) -> None:
+def test_merge_moves_and_replaces_files(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "a").mkdir(parents=True)
     (source / "a/1").write_bytes(b"new")
@@ -319,7 +314,7 @@ def test_merging_moves_replaces_and_can_be_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["train", "train/deep", "train/deep/clip.mp4"])
-def test_merging_does_not_follow_a_link_of_the_target(tmp_path: Path, where: str) -> None:
+def test_merge_does_not_follow_a_link_of_the_target(tmp_path: Path, where: str) -> None:
     source, outside = tmp_path / "source", tmp_path / "outside"
     (source / "deep").mkdir(parents=True)
     (source / "deep/clip.mp4").write_bytes(CLIP)
@@ -327,18 +322,18 @@ def test_merging_does_not_follow_a_link_of_the_target(tmp_path: Path, where: str
     link = tmp_path / where
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(TdpnError, match=r"is a link or a file where a folder is needed|stands in the way"):
+    with pytest.raises(TdpnError, match=r"is a link or a file where a folder is needed|is in the way of one"):
         merge(source, tmp_path / "train")
     assert not list(outside.iterdir())
     assert (source / "deep/clip.mp4").exists()
 
 
-def test_merging_refuses_a_link_in_place_of_a_file(tmp_path: Path) -> None:
+def test_merge_onto_a_link_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/clip.mp4").write_bytes(CLIP)
     (tmp_path / "train").mkdir()
     (tmp_path / "own.mp4").write_bytes(b"own")
     (tmp_path / "train/clip.mp4").symlink_to(tmp_path / "own.mp4")
-    with pytest.raises(TdpnError, match="stands in the way; remove it"):
+    with pytest.raises(TdpnError, match="is in the way of one; remove it"):
         merge(tmp_path / "source", tmp_path / "train")
     assert (tmp_path / "own.mp4").read_bytes() == b"own"

