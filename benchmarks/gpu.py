@@ -22,6 +22,7 @@ import torch
 from tdpn_core.bench.compute import Bench, bench_inference, bench_training
 from tdpn_core.bench.device import Peak, measure_peak
 from tdpn_core.bench.subject import Subject, choose_subject
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.model.cpu import memory_layout as layout
 
@@ -95,7 +96,9 @@ def main() -> None:
     for kind in kinds:
         for frames in (2,) if options.rehearse else (8, 32):
             batch = max(1, options.batch_size * 8 // frames)
-            subjects.append(choose_subject(batch=batch, runtime=runtime, frames=frames, **kind))
+            subjects.append(
+                choose_subject(batch=batch, runtime=runtime, overrides=TrainOverrides(frames=frames, **kind))
+            )
     subjects = [subject for subject in subjects if options.only in subject.name]
     for subject in subjects:
         for what in BENCH:

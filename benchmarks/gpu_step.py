@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from tdpn_core.bench.device import wait
 from tdpn_core.bench.subject import Subject, choose_subject
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.demo.render import render_dataset
 from tdpn_core.distributed.runtime import Runtime, set_up
 from tdpn_core.prep import PrepConfig, prepare
@@ -39,7 +40,11 @@ TINY = {"arch": "r18", "frames": 2, "size": 32, "settings": {"model.width": "0.1
 
 
 def subject_of(runtime: Runtime, rehearse: bool) -> Subject:
-    return choose_subject(batch=2 if rehearse else 16, runtime=runtime, **(TINY if rehearse else {"arch": "r50"}))
+    return choose_subject(
+        batch=2 if rehearse else 16,
+        runtime=runtime,
+        overrides=TrainOverrides(**(TINY if rehearse else {"arch": "r50"})),
+    )
 
 
 def random_batch(subject: Subject) -> Batch:

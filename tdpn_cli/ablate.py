@@ -14,7 +14,8 @@ from tdpn_core.config.families import Arch, ModelName
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tdpn_core.ablation import Ablation, Row
+    from tdpn_core.ablation.ablate import Ablation
+    from tdpn_core.ablation.statistics import Row
 
 EXAMPLES = options.epilog(
     "tdpn ablate --seeds 3",
@@ -67,9 +68,22 @@ def ablate(
 
     Run again, it continues: finished runs are skipped, interrupted ones resumed, failed ones tried again.
     """
-    from tdpn_core import ablation as library
+    from tdpn_core.ablation import ablate as library
     from tdpn_core.ablation.statistics import rows_of
+    from tdpn_core.config.overrides import TrainOverrides
 
+    overrides = TrainOverrides(
+        model=model,
+        arch=arch,
+        frames=frames,
+        size=size,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        views=views,
+        settings=options.parse_settings(settings),
+    )
     with output.progress() as progress:
         result = library.ablate(
             data=data,
@@ -80,17 +94,8 @@ def ablate(
             recipe=recipe,
             gpus=gpus,
             workers=workers,
+            overrides=overrides,
             progress=progress,
-            model=model,
-            arch=arch,
-            frames=frames,
-            size=size,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            seed=seed,
-            views=views,
-            settings=options.parse_settings(settings),
         )
     if as_json:
         output.print_json({"folder": str(result.folder), "rows": rows_of(result.rows), "failed": result.failed})

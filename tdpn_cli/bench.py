@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config.families import MODELS, Arch
+from tdpn_core.config.families import MODELS, Arch, ModelName
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def compute(
     _run(
         "train" if context.info_name == "train" else "infer",
         model,
-        {"arch": arch, "frames": frames, "size": size, "settings": options.parse_settings(settings)},
+        TrainOverrides(arch=arch, frames=frames, size=size, settings=options.parse_settings(settings)),
         batch=batch_size,
         rounds=rounds,
         compiled=compile_,
@@ -105,7 +106,7 @@ def data(
 def _run(
     what: Literal["infer", "train"],
     model: str,
-    adjustments: dict[str, Any],
+    overrides: TrainOverrides,
     *,
     batch: int,
     rounds: int,
@@ -129,7 +130,7 @@ def _run(
     with output.progress() as progress:
         progress.begin(f"bench {what}", len(names))
         for name in names:
-            subject = choose_subject(batch=batch, runtime=runtime, model=name, **adjustments)
+            subject = choose_subject(batch=batch, runtime=runtime, overrides=dataclasses.replace(overrides, model=name))
             results.append(bench(subject, rounds=rounds, compiled=compiled, profile=profile, peak=peak))
             progress.advance(shown=subject.name)
         progress.end()
@@ -141,12 +142,12 @@ def _run(
         output.say(f"trace in {profile}: open it in chrome://tracing or ui.perfetto.dev")
 
 
-def _families(model: str) -> list[str]:
+def _families(model: str) -> list[ModelName]:
     if model != "all" and model not in MODELS:
         near = difflib.get_close_matches(model, ["all", *MODELS], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"all, or one of {', '.join(MODELS)}"
         raise UsageError(f"no model {model!r}", where="--model", hint=hint)
-    return list(MODELS) if model == "all" else [model]
+    return [name for name in MODELS if model in (name, "all")]
 
 
 def as_values(result: Bench) -> dict[str, Any]:

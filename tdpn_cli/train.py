@@ -98,9 +98,25 @@ def train(
 
     if ranks.started(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
+    from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.training.launch import launch
 
     changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
+    overrides = TrainOverrides(
+        model=model,
+        arch=arch,
+        modality=modality,
+        frames=frames,
+        interval=interval,
+        size=size,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        lr=lr,
+        compile=compiled,
+        seed=seed,
+        settings=changed,
+    )
     with output.progress() as progress:
         result = launch(
             data=data,
@@ -115,20 +131,8 @@ def train(
             keep=keep,
             timeout=timeout,
             track=track or (),
+            overrides=overrides,
             progress=progress,
-            model=model,
-            arch=arch,
-            modality=modality,
-            frames=frames,
-            interval=interval,
-            size=size,
-            epochs=epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            lr=lr,
-            compile=compiled,
-            seed=seed,
-            settings=changed,
         )
     if not ranks.is_first():
         return

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,7 +16,8 @@ from tdpn_core.ablation.statistics import Row, compare, rows_of
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
-from tdpn_core.config.families import MODELS
+from tdpn_core.config.families import MODELS, ModelName
+from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import check_gpus, set_up
 from tdpn_core.errors import ConfigError, UsageError
@@ -53,14 +54,14 @@ def ablate(
     recipe: str | None = None,
     gpus: int | None = None,
     workers: int | None = None,
+    overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
-    **adjustments: Any,
 ) -> Ablation:
     """Train and evaluate every combination of the levels in `vary` (the paper's Table IV if empty) with each seed.
 
-    The seeds count up from `seed`. With GPUs each takes one cell at a time, without any `jobs` cells run side by side.
-    A finished cell is not run again, an unfinished one goes on, a failed one is tried again. `table.json`, `.csv`,
-    `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+    The seeds count up from that of `overrides`, 0 without one. With GPUs each takes one cell at a time, without any
+    `jobs` cells run side by side. A finished cell is not run again, an unfinished one goes on, a failed one is tried
+    again. `table.json`, `.csv`, `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
 
     Raises:
         UsageError: an unknown setting or value, or `out` holds cells of other settings or the table of another grid.
@@ -68,18 +69,13 @@ def ablate(
         Stopped: asked for by a signal; the cells under way are saved.
     """
     factors = [parse_factor(text) for text in vary] or table_iv()
-    first = adjustments.pop("seed", None) or 0
-    settings = adjustments.pop("settings", None) or {}
+    first = overrides.seed or 0
     folder = find_prepared(data)
     count = torch.cuda.device_count() if gpus is None else check_gpus(gpus)
 
-    def asked(chosen: dict[str, str], seed: int = first) -> dict[str, Any]:
-        family = {"model": chosen["model.name"]} if "model.name" in chosen else {}  # with all that comes with it
-        others = {path: value for path, value in chosen.items() if path != "model.name"}
-        return {"recipe": recipe, **adjustments, **family, "seed": seed, "settings": settings | others}
-
     def planned(chosen: dict[str, str]) -> RunConfig:
-        return plan(folder, runtime=set_up(min(count, 1)), **asked(chosen))
+        own = _with_levels(overrides, chosen, first)
+        return plan(folder, runtime=set_up(min(count, 1)), recipe=recipe, overrides=own)
 
     base = planned({})
     _check_levels(factors, planned)
@@ -99,7 +95,8 @@ def ablate(
                 continue
             rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
             for seed in seed_numbers:
-                call = {"data": str(folder), "workers": workers, **asked(combination.settings, seed)}
+                own = _with_levels(overrides, combination.settings, seed)
+                call = {"data": str(folder), "workers": workers, "recipe": recipe, "overrides": own.given()}
                 paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
             cells[row.name] = paths
         todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
@@ -108,6 +105,13 @@ def ablate(
         result = Ablation(folder=target, rows=_figures(rows, cells, failures))
         write_tables(result)
     return result
+
+
+def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -> TrainOverrides:
+    """`overrides` with the levels of a cell, by path. A level of the family brings all that comes with a family."""
+    model = cast("ModelName | None", levels.get("model.name", overrides.model))
+    others = {path: value for path, value in levels.items() if path != "model.name"}
+    return dataclasses.replace(overrides, model=model, seed=seed, settings={**overrides.settings, **others})
 
 
 def write_tables(result: Ablation) -> None:

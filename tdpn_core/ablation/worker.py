@@ -35,6 +35,7 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     """
     import numpy as np
 
+    from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.evaluation.evaluate import evaluate
     from tdpn_core.evaluation.report import write_report
@@ -43,10 +44,17 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
 
     starting.end()
     call: dict[str, Any] = json.loads((folder / CELL).read_text())
-    workers, begun = call.pop("workers"), (folder / LAST).exists()
-    data = Path(call.pop("data"))
-    lines = _Lines()
-    trained = launch(data=data, out=folder, gpus=gpus, workers=workers, resume=begun, progress=lines, **call)
+    workers, lines = call["workers"], _Lines()
+    trained = launch(
+        data=Path(call["data"]),
+        out=folder,
+        recipe=call["recipe"],
+        gpus=gpus,
+        workers=workers,
+        resume=(folder / LAST).exists(),
+        overrides=TrainOverrides(**call["overrides"]),
+        progress=lines,
+    )
     evaluation = evaluate(folder / LAST, runtime=set_up(gpus), workers=workers, progress=lines)
     write_report(evaluation)
     price = cost(evaluation.config.model)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tdpn_core.config import recipes
+from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.base import Network
@@ -65,13 +65,13 @@ class Subject:
         return model.to(self.runtime.device)
 
 
-def choose_subject(*, batch: int, runtime: Runtime, **adjustments: Any) -> Subject:
-    """The network that `adjustments` (of `recipes.adjust`) describe, with 400 classes, and a batch of `batch` clips.
+def choose_subject(*, batch: int, runtime: Runtime, overrides: TrainOverrides = NO_OVERRIDES) -> Subject:
+    """The network of Kinetics-400's recipe with `overrides`, with 400 classes, and a batch of `batch` clips.
 
     Raises:
         ConfigError: a value that no network has.
     """
     classes = {"action": [str(number) for number in range(CLASSES)]}
     data = DataConfig(path="", dataset="random", classes=classes, classes_digest="", digest="", short_side=256)
-    config = recipes.adjust(recipes.kinetics400(data), **adjustments)
+    config = recipes.adjust(recipes.kinetics400(data), overrides)
     return Subject(config=config, batch=batch, runtime=runtime, cost=cost(config.model))

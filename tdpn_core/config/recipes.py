@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from tdpn_core.config.auto_recipe import Facts, explain, finetune, short_side
 from tdpn_core.config.families import FAMILIES, NEUTRAL
 from tdpn_core.config.learning_rate import BASES, describe_rate, scaled, usual
+from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import (
-    Arch,
     DataConfig,
     Modality,
     ModelConfig,
@@ -164,24 +164,6 @@ FLOW_DEVIATION = 0.226
 """Of a byte of flow in [0, 1], as TSN takes it: the mean of ImageNet's."""
 
 
-OPTIONS: dict[str, str] = {
-    "model": "model.name",
-    "arch": "model.arch",
-    "modality": "model.modality",
-    "frames": "model.num_frames",
-    "interval": "sampling.interval",
-    "size": "model.input_size",
-    "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
-    "accumulate": "train.accumulate",
-    "lr": "train.lr",
-    "compile": "train.compile",
-    "seed": "train.seed",
-    "views": "sampling.views",
-}
-"""The setting that each option of `adjust` is short for."""
-
-
 class Configured(NamedTuple):
     """The settings of a run, and what its user should know of how they came about."""
 
@@ -189,27 +171,21 @@ class Configured(NamedTuple):
     notes: list[str]
 
 
-def configure(name: str, data: DataConfig, facts: Facts, **adjustments: Any) -> Configured:
-    """The settings of a run by the recipe `name` and the user's `adjustments`, which are those of `adjust`.
+def configure(name: str, data: DataConfig, facts: Facts, overrides: TrainOverrides = NO_OVERRIDES) -> Configured:
+    """The settings of a run by the recipe `name` and the user's `overrides`.
 
     Raises:
         UsageError: no such recipe, or a batch was asked for that is larger than the training clips.
         ConfigError: a value that its field does not allow.
     """
     recipe = find(name)
-    first = adjust(_with_pixels(recipe(data, facts), facts), **adjustments)  # what was asked for, checked and typed
-    facts = replace(facts, asked={path: _get(first, path) for path in asked_paths(adjustments)})
+    first = adjust(_with_pixels(recipe(data, facts), facts), overrides)  # what was asked for, checked and typed
+    facts = replace(facts, asked={path: _get(first, path) for path in overrides.asked()})
     own = _with_pixels(recipe(data, facts), facts)
-    config = adjust(own, **adjustments)
+    config = adjust(own, overrides)
     notes = explain(facts, config) if recipe is finetune else []
     fitting, note = _fitting(config, facts)
     return Configured(fitting, [*notes, *note, *_followed(own, fitting, facts)])
-
-
-def asked_paths(adjustments: Mapping[str, Any]) -> set[str]:
-    """The paths of the settings that `adjustments`, options of `adjust`, set themselves."""
-    given = {path for option, path in OPTIONS.items() if adjustments.get(option) is not None}
-    return given | set(adjustments.get("settings") or {})
 
 
 def _fitting(config: RunConfig, facts: Facts) -> tuple[RunConfig, list[str]]:
@@ -250,47 +226,40 @@ def _with_pixels(config: RunConfig, facts: Facts) -> RunConfig:
     return replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
 
 
-def adjust(
-    config: RunConfig,
-    *,
-    model: ModelName | None = None,
-    arch: Arch | None = None,
-    modality: Modality | None = None,
-    frames: int | None = None,
-    interval: int | None = None,
-    size: int | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    accumulate: int | None = None,
-    lr: float | None = None,
-    compile: bool | None = None,
-    seed: int | None = None,
-    views: str | None = None,
-    settings: dict[str, str] | None = None,
-) -> RunConfig:
-    """`config` with what the user asked for; None leaves a value as it is.
+def adjust(config: RunConfig, overrides: TrainOverrides) -> RunConfig:
+    """`config` with what the user changes.
 
-    `settings` sets any field by its path, `{"model.flow": "parallel"}`, and goes before an option for the same field.
-    What was not asked for follows what was, however that was set: the learning rate follows batch and optimiser
-    (`rates.py`), milestones and warm-up the epochs, the short side the size; a changed model is `with_model`'s.
+    A setting by its path goes before a field for the same one. What was not asked for follows what was, however that
+    was set: the learning rate follows batch and optimiser (`learning_rate.py`), milestones and warm-up the epochs, the
+    short side the size; a changed model is `with_model`'s.
 
     Raises:
         ConfigError: a value that its field does not allow.
     """
-    before = config if model is None else with_model(config, model)
-    network = replace(before.model, **_given(arch=arch, num_frames=frames, input_size=size))
-    sampling = replace(before.sampling, **_given(interval=interval, views=views))
-    given = _given(epochs=epochs, accumulate=accumulate, lr=lr, compile=compile, seed=seed)
-    if batch_size is not None:  # together: a batch must have as many clips as parts
-        given |= {
-            "batch_size": batch_size,
-            "accumulate": given.get("accumulate", min(batch_size, before.train.accumulate)),
-        }
-    changed = replace(before, model=network, sampling=sampling, train=replace(before.train, **given))
-    changed = changed if modality is None else with_modality(changed, modality)
-    changed = set_fields(changed, settings) if settings else changed
-    options = {"size": size, "lr": lr, "settings": settings}
-    return _consistent(before, changed, asked_paths(options))
+    before = config if overrides.model is None else with_model(config, overrides.model)
+    network = replace(
+        before.model, **_given(arch=overrides.arch, num_frames=overrides.frames, input_size=overrides.size)
+    )
+    sampling = replace(before.sampling, **_given(interval=overrides.interval, views=overrides.views))
+    changed = replace(before, model=network, sampling=sampling, train=_trained(before.train, overrides))
+    changed = changed if overrides.modality is None else with_modality(changed, overrides.modality)
+    changed = set_fields(changed, overrides.settings) if overrides.settings else changed
+    return _consistent(before, changed, overrides.asked())
+
+
+def _trained(before: TrainConfig, overrides: TrainOverrides) -> TrainConfig:
+    """The settings of training with what the user changes of them directly."""
+    given = _given(
+        epochs=overrides.epochs,
+        batch_size=overrides.batch_size,
+        accumulate=overrides.accumulate,
+        lr=overrides.lr,
+        compile=overrides.compile,
+        seed=overrides.seed,
+    )
+    if overrides.batch_size is not None:  # a batch must have as many clips as parts
+        given.setdefault("accumulate", min(overrides.batch_size, before.accumulate))
+    return replace(before, **given)
 
 
 def _consistent(before: RunConfig, after: RunConfig, asked: set[str]) -> RunConfig:
@@ -380,7 +349,7 @@ def with_model(config: RunConfig, name: ModelName) -> RunConfig:
     )
 
 
-def set_fields(config: RunConfig, settings: dict[str, str]) -> RunConfig:
+def set_fields(config: RunConfig, settings: Mapping[str, str]) -> RunConfig:
     """`config` with fields set by their path, `{"model.temporal": "none,none,local,local"}`.
 
     Raises:

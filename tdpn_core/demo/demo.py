@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.demo.render import render_dataset
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.evaluation.evaluate import Evaluation, evaluate
@@ -69,7 +70,12 @@ def run_demo(
     with clock.time("train"):
         out = free_folder(runs / "demo")
         trained = launch(
-            data=data, out=out, recipe="small", size=SIZE, epochs=epochs, seed=seed, gpus=gpus, progress=progress
+            data=data,
+            out=out,
+            recipe="small",
+            gpus=gpus,
+            overrides=TrainOverrides(size=SIZE, epochs=epochs, seed=seed),
+            progress=progress,
         )
     with clock.time("eval"):
         evaluation = evaluate(trained.best, runtime=runtime, progress=progress)

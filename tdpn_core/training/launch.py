@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config import recipes
 from tdpn_core.config.learning_rate import describe_rate
+from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
 from tdpn_core.distributed.environment import restarts
 from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, why_restarted
@@ -43,14 +43,14 @@ def launch(
     keep: int = KEEP,
     timeout: float = SILENT_SECONDS,
     track: Sequence[str] = (),
+    overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
-    **adjustments: Any,
 ) -> TrainResult:
     """Start a run, or with `resume` continue the one in `out` (the newest under `runs/` if None), or that of a file.
 
-    `config_file` is the `config.json` of a run, whose settings take the place of a recipe. `adjustments` are those of
-    `recipes.adjust`. A resumed run keeps its settings: asking for others is an error. Where
-    a launcher started this process among others, they train together; restarted by it, they go on where they were.
+    `config_file` is the `config.json` of a run, whose settings take the place of a recipe. `overrides` change
+    them. A resumed run keeps its settings: asking for others is an error. Where a launcher started this process among
+    others, they train together; restarted by it, they go on where they were.
 
     Raises:
         UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run,
@@ -71,15 +71,20 @@ def launch(
             if resume:
                 folder = _claim(runtime, stack, lambda: _named(_run_to_resume(out, resume), new=False), progress)
                 checkpoint = _to_resume(runtime, folder, resume, progress)
-                config = _stored(checkpoint, data, adjustments)
+                config = _stored(checkpoint, data, overrides)
                 progress.say(f"continuing {folder}")
             else:
                 _must_be_found_again(out)
                 config = (
-                    again_as(config_file, data, recipe=recipe, **adjustments)
+                    again_as(config_file, data, recipe=recipe, overrides=overrides)
                     if config_file
                     else plan(
-                        find_prepared(data), runtime=runtime, recipe=recipe, init=init, progress=progress, **adjustments
+                        find_prepared(data),
+                        runtime=runtime,
+                        recipe=recipe,
+                        init=init,
+                        overrides=overrides,
+                        progress=progress,
                     )
                 )
                 name = new_name(config)
@@ -166,29 +171,31 @@ def plan(
     runtime: Runtime,
     recipe: str | None = None,
     init: Path | None = None,
+    overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
-    **adjustments: Any,
 ) -> RunConfig:
-    """The settings of a run on the prepared data in `folder`, by its recipe and the user's `adjustments`.
+    """The settings of a run on the prepared data in `folder`, by its recipe and the user's `overrides`.
 
-    `progress` hears what the recipe chose by the data and why, and what followed the adjustments. Data that is packed
+    `progress` hears what the recipe chose by the data and why, and what followed the overrides. Data that is packed
     as optical flow makes a network over flow. Pixels are normalised as those were that the weights of `init` know.
 
     Raises:
         UsageError, ConfigError: see `recipes.configure`.
     """
     data = data_config(folder)
-    if adjustments.get("modality") is None:
-        adjustments["modality"] = data.encoding.get("modality", "rgb")
+    if overrides.modality is None:
+        overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
     facts = look(ClipStore(folder, "train"), runtime, init)
-    config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, **adjustments)
+    config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, overrides)
     for note in notes:
         progress.say(note)
     return config
 
 
-def again_as(path: Path, data: Path | None, *, recipe: str | None = None, **adjustments: Any) -> RunConfig:
-    """The settings in `path`, the `config.json` of a run, with the user's `adjustments`; on `data`, else on its own.
+def again_as(
+    path: Path, data: Path | None, *, recipe: str | None = None, overrides: TrainOverrides = NO_OVERRIDES
+) -> RunConfig:
+    """The settings in `path`, the `config.json` of a run, with the user's `overrides`; on `data`, else on its own.
 
     Raises:
         UsageError: a recipe was asked for, too, or there is no such file or data.
@@ -209,7 +216,7 @@ def again_as(path: Path, data: Path | None, *, recipe: str | None = None, **adju
         what = f"its network is for {stored.model.modality}, but the data is packed as {packed}"
         raise ConfigError(what, where=path, hint="give --data that is packed alike")
     model = replace(stored.model, num_classes=recipes.class_counts(own))
-    return recipes.adjust(replace(stored, model=model, data=own), **adjustments)
+    return recipes.adjust(replace(stored, model=model, data=own), overrides)
 
 
 def data_config(folder: Path) -> DataConfig:
@@ -239,11 +246,11 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     )
 
 
-def _stored(last: Path, data: Path | None, adjustments: dict[str, Any]) -> RunConfig:
+def _stored(last: Path, data: Path | None, overrides: TrainOverrides) -> RunConfig:
     stored = load_checkpoint(last).config
     if data is not None:
         stored = on_data(stored, data_config(find_prepared(data)), last.parent)
-    asked = recipes.adjust(stored, **adjustments)
+    asked = recipes.adjust(stored, overrides)
     if differing := differences(stored, asked):
         raise ConfigError(
             f"the run to resume has another {', '.join(differing)}",

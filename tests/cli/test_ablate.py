@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tdpn_core.config.overrides import TrainOverrides
+
 CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
 TINY = [
     "--size",
@@ -131,7 +133,7 @@ def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp
     ],
 )
 def test_wrong_use_is_said_before_anything_runs(words: list[str], message: str, prepared: Path, tmp_path: Path) -> None:
-    from tdpn_core.ablation import ablate
+    from tdpn_core.ablation.ablate import ablate
     from tdpn_core.errors import UsageError
 
     options = dict(zip(words[::2], words[1::2], strict=True))
@@ -152,7 +154,7 @@ def test_a_combination_that_no_network_has_is_a_failed_row(prepared: Path, tmp_p
     monkeypatch.setattr(run, "run_queue", lambda folders, *_: dict.fromkeys(folders, "not run"))
     settings = {"model.temporal": "none,none,local,local"}
     grid = ["levels=res2/res3/res4/res5,res4/res5", "temporal=local,global"]
-    result = run.ablate(data=prepared, out=tmp_path / "out", vary=grid, settings=settings)
+    result = run.ablate(data=prepared, out=tmp_path / "out", vary=grid, overrides=TrainOverrides(settings=settings))
     assert [row.failed[0].partition(",")[0] for row in result.rows] == [
         "not run",
         "not run",
@@ -185,7 +187,7 @@ def test_whole_families_can_be_compared(prepared: Path, tmp_path: Path, monkeypa
     result = run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpn,tsm"])
     assert [row.name for row in result.rows] == ["tdpn", "tpn", "tsm"]
     calls = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/seed-0/cell.json"))]
-    assert [call["model"] for call in calls] == ["tdpn", "tpn", "tsm"]
+    assert [call["overrides"]["model"] for call in calls] == ["tdpn", "tpn", "tsm"]
     with pytest.raises(Exception, match=r"model cannot be 'tpm'.*did you mean 'tsm'"):
         run.ablate(data=prepared, out=tmp_path, vary=["model=tdpn,tpm"])
 
@@ -197,7 +199,8 @@ def test_headings_of_the_table_are_whole_at_any_width(
     from rich.console import Console
 
     from tdpn_cli import ablate, output
-    from tdpn_core.ablation import Ablation, Row
+    from tdpn_core.ablation.ablate import Ablation
+    from tdpn_core.ablation.statistics import Row
 
     row = Row(
         name="both",

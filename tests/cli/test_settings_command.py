@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tdpn_cli import options
 from tdpn_cli.app import app
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import ModelConfig, SamplingConfig, TrainConfig, to_dict
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, UsageError
@@ -35,11 +36,13 @@ def test_settings_with_a_word_shows_those_that_have_it() -> None:
 def test_config_of_a_run_fed_back_gives_its_settings_with_changes_on_top(
     prepared: Path, tiny: dict[str, str], tmp_path: Path
 ) -> None:
-    first = plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", settings=tiny)
+    first = plan(
+        prepared, runtime=Runtime(torch.device("cpu")), recipe="small", overrides=TrainOverrides(settings=tiny)
+    )
     path = tmp_path / "config.json"
     path.write_text(json.dumps(to_dict(first)))
     assert again_as(path, None) == first
-    changed = again_as(path, prepared, lr=0.125, settings={"train.momentum": "0.5"})
+    changed = again_as(path, prepared, overrides=TrainOverrides(lr=0.125, settings={"train.momentum": "0.5"}))
     assert changed.train == dataclasses.replace(first.train, lr=0.125, momentum=0.5)
     assert (changed.model, changed.sampling) == (first.model, first.sampling)
 

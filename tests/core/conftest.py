@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.registry import build_model
@@ -92,7 +93,7 @@ def save_fresh() -> SaveFresh:
 @pytest.fixture(scope="session")
 def fresh_config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
     """The settings of a tiny network on the rendered motions."""
-    return plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", settings=tiny)
+    return plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", overrides=TrainOverrides(settings=tiny))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from tdpn_core.config import recipes
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import TrainingError
@@ -28,7 +29,7 @@ DATA = DataConfig(
 
 
 def _config(tiny: dict[str, str], **settings: str) -> RunConfig:
-    config = recipes.adjust(recipes.small(DATA), settings=tiny)
+    config = recipes.adjust(recipes.small(DATA), TrainOverrides(settings=tiny))
     named = {name.replace("__", "."): value for name, value in settings.items()}
     return recipes.set_fields(config, {"train.optimiser": "sgd", **named})
 

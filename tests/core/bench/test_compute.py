@@ -11,6 +11,7 @@ from tdpn_core.bench.compute import Stepper, TrainingStepper, bench_inference, b
 from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import LEAVES, REST, stage_seconds
 from tdpn_core.bench.subject import Subject, choose_subject
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.cpu.memory_layout import FoldingConv
@@ -21,7 +22,9 @@ PEAK = Peak(1e12, "made up")
 @pytest.fixture(scope="module")
 def subject() -> Subject:
     settings = {"model.width": "0.125"}
-    return choose_subject(batch=2, runtime=set_up(0), arch="r18", frames=2, size=32, settings=settings)
+    return choose_subject(
+        batch=2, runtime=set_up(0), overrides=TrainOverrides(arch="r18", frames=2, size=32, settings=settings)
+    )
 
 
 def test_inference_is_the_fused_network_beside_the_plain_one(subject: Subject, tmp_path) -> None:
@@ -124,4 +127,6 @@ def test_time_and_processor_time_are_taken_apart() -> None:
 
 def test_settings_that_no_network_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="tsn has no setting 'flow'"):
-        choose_subject(batch=1, runtime=set_up(0), model="tsn", settings={"model.flow": "parallel"})
+        choose_subject(
+            batch=1, runtime=set_up(0), overrides=TrainOverrides(model="tsn", settings={"model.flow": "parallel"})
+        )

@@ -11,6 +11,7 @@ from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.config import auto_recipe as finetune
 from tdpn_core.config import recipes
 from tdpn_core.config.auto_recipe import Facts, Pixels
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, ModelConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.registry import build_model
@@ -138,7 +139,7 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
         def say(self, line: str) -> None:
             lines.append(line)
 
-    plan(prepared, runtime=CPU, progress=Listener(), epochs=3)
+    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(epochs=3))
     text = "\n".join(lines)
     assert "recipe finetune: 24 clips of" in lines[0]
     assert "8 classes, a CPU, no weights to start from (--init)" in lines[0].replace("40 pixels, ", "")
@@ -148,13 +149,15 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
     assert "  epochs as asked for; " in epochs
     assert text.count("as asked for") == 1
     lines.clear()
-    config = plan(prepared, runtime=CPU, progress=Listener(), settings={"train.batch_size": "16"})
+    config = plan(
+        prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(settings={"train.batch_size": "16"})
+    )
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.002, " in line)
     assert config.train.lr == 0.002
     assert "as asked for" not in rate
     assert "0.002 at batch 16, with the square root of the batch" in rate
     lines.clear()
-    plan(prepared, runtime=CPU, progress=Listener(), lr=0.1)
+    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(lr=0.1))
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.1, " in line)
     assert "lr as asked for; " in rate
     lines.clear()

@@ -1,4 +1,4 @@
-"""Recipes are whole configurations, and adjustments do to them what a user means."""
+"""Recipes are whole configurations, and overrides do to them what a user means."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 
 from tdpn_core.config import recipes
 from tdpn_core.config.auto_recipe import Facts
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.datasets import DATASETS
 from tdpn_core.errors import ConfigError, UsageError
@@ -66,8 +67,8 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
 
 def test_a_changed_batch_scales_the_rate_unless_one_is_given() -> None:
     config = recipes.kinetics400(DATA)
-    assert recipes.adjust(config, batch_size=8).train.lr == pytest.approx(0.01 / 8)
-    assert recipes.adjust(config, batch_size=8, lr=0.3).train.lr == 0.3
+    assert recipes.adjust(config, TrainOverrides(batch_size=8)).train.lr == pytest.approx(0.01 / 8)
+    assert recipes.adjust(config, TrainOverrides(batch_size=8, lr=0.3)).train.lr == 0.3
 
 
 @pytest.mark.parametrize(
@@ -85,14 +86,16 @@ def test_a_changed_batch_scales_the_rate_unless_one_is_given() -> None:
 def test_adjust_changed_batch_or_optimiser_gives_the_rate_of_the_optimisers_rule(
     recipe: str, asked: dict[str, Any], lr: float
 ) -> None:
-    assert recipes.adjust(recipes.find(recipe)(DATA, recipes.NOTHING_KNOWN), **asked).train.lr == pytest.approx(lr)
+    assert recipes.adjust(
+        recipes.find(recipe)(DATA, recipes.NOTHING_KNOWN), TrainOverrides(**asked)
+    ).train.lr == pytest.approx(lr)
 
 
 def test_adjust_another_optimiser_has_its_own_weight_decay_unless_given() -> None:
     small = recipes.small(DATA)
-    assert recipes.adjust(small, settings={"train.optimiser": "sgd"}).train.weight_decay == 1e-4
+    assert recipes.adjust(small, TrainOverrides(settings={"train.optimiser": "sgd"})).train.weight_decay == 1e-4
     asked = {"train.optimiser": "sgd", "train.weight_decay": "0.1"}
-    assert recipes.adjust(small, settings=asked).train.weight_decay == 0.1
+    assert recipes.adjust(small, TrainOverrides(settings=asked)).train.weight_decay == 0.1
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_adjust_changed_epochs_keep_the_milestones_share_of_the_run(
     epochs: int, milestones: tuple[float, ...], by_name: bool
 ) -> None:
     asked = {"settings": {"train.epochs": str(epochs)}} if by_name else {"epochs": epochs}
-    train = recipes.adjust(recipes.kinetics400(DATA), **asked).train  # type: ignore[arg-type]
+    train = recipes.adjust(recipes.kinetics400(DATA), TrainOverrides(**asked)).train  # type: ignore[arg-type]
     assert train.milestones == pytest.approx(milestones)
     rates = {learning_rate(train, (step + 0.5) / 100 * epochs) for step in range(100)}
     assert sorted(rates) == pytest.approx([1e-4, 1e-3, 1e-2])
@@ -111,13 +114,13 @@ def test_adjust_changed_epochs_keep_the_milestones_share_of_the_run(
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(30, 2), (300, 2), (4, 1), (1, 0.25)])
 def test_adjust_changed_epochs_cut_the_warm_up_to_a_quarter(epochs: int, warmup: float) -> None:
-    assert recipes.adjust(recipes.small(DATA), epochs=epochs).train.warmup_epochs == warmup
+    assert recipes.adjust(recipes.small(DATA), TrainOverrides(epochs=epochs)).train.warmup_epochs == warmup
 
 
 @pytest.mark.parametrize("milestones", ["3,5", "4,3", "0,3"])
 def test_adjust_milestones_outside_the_run_or_falling_are_refused(milestones: str) -> None:
     with pytest.raises(ConfigError, match="milestones must rise between 0 and the 5 epochs"):
-        recipes.adjust(recipes.kinetics400(DATA), epochs=5, settings={"train.milestones": milestones})
+        recipes.adjust(recipes.kinetics400(DATA), TrainOverrides(epochs=5, settings={"train.milestones": milestones}))
 
 
 def test_configure_cuts_a_recipes_batch_to_the_clips_and_says_so() -> None:
@@ -131,7 +134,7 @@ def test_configure_cuts_a_recipes_batch_to_the_clips_and_says_so() -> None:
 @pytest.mark.parametrize("recipe", ["finetune", "small", "kinetics400"])
 def test_configure_batch_larger_than_the_clips_is_refused(recipe: str, asked: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"a batch of 1000 clips is larger than the training set, 64 clips"):
-        recipes.configure(recipe, DATA, Facts(per_class=(32, 32)), **asked)
+        recipes.configure(recipe, DATA, Facts(per_class=(32, 32)), TrainOverrides(**asked))
 
 
 @pytest.mark.parametrize("recipe", ["finetune", "small"])
@@ -141,22 +144,24 @@ def test_configure_test_views_have_the_scale_of_the_training_crops(recipe: str, 
     sampling = config.sampling
     assert (sampling.views, sampling.side_crops, config.model.input_size) == ("1x1", "input", 112)
     assert sampling.short_side == pytest.approx(short_side, abs=2)
-    larger, _ = recipes.configure(recipe, DATA, Facts(per_class=(50, 50), aspect=aspect), size=224)
+    larger, _ = recipes.configure(recipe, DATA, Facts(per_class=(50, 50), aspect=aspect), TrainOverrides(size=224))
     assert larger.sampling.short_side == pytest.approx(2 * short_side, abs=3)
     whole = {"sampling.crop_area": "1,1", "sampling.crop_ratio": "1,1"}
-    unzoomed, _ = recipes.configure(recipe, DATA, Facts(per_class=(50, 50), aspect=aspect), settings=whole)
+    unzoomed, _ = recipes.configure(
+        recipe, DATA, Facts(per_class=(50, 50), aspect=aspect), TrainOverrides(settings=whole)
+    )
     assert unzoomed.sampling.short_side == 112
 
 
 def test_a_changed_size_keeps_the_margin_around_the_crop() -> None:
-    config = recipes.adjust(recipes.kinetics400(DATA), size=112)
+    config = recipes.adjust(recipes.kinetics400(DATA), TrainOverrides(size=112))
     assert (config.model.input_size, config.sampling.short_side) == (112, 128)
 
 
 def test_adjusting_a_run_to_what_it_already_is_changes_nothing() -> None:
     asked = {"arch": "r18", "frames": 4, "interval": 2, "size": 64, "epochs": 7, "batch_size": 4, "lr": 0.1, "seed": 3}
-    once = recipes.adjust(recipes.kinetics400(DATA), **asked)
-    assert recipes.adjust(once, **asked) == once
+    once = recipes.adjust(recipes.kinetics400(DATA), TrainOverrides(**asked))
+    assert recipes.adjust(once, TrainOverrides(**asked)) == once
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from scored import CPU, fresh
 
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.training.launch import plan
 
 
 @pytest.fixture(scope="session")
 def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    return plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+    return plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tdpn_core.config import recipes
 from tdpn_core.config.families import FAMILIES, MODELS, NEUTRAL, Arch
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.model.base import Network, TrainingOutput
@@ -165,15 +166,15 @@ def test_every_depth_is_built_or_refused_by_name(name, arch):
 def test_any_recipe_takes_any_model(name):
     for recipe in recipes.RECIPES.values():
         before = recipe(DATA, recipes.NOTHING_KNOWN)
-        config = recipes.adjust(before, model=name)
+        config = recipes.adjust(before, TrainOverrides(model=name))
         assert config.model.name == name
         assert config.model.num_classes == {"action": 2}
         assert config.sampling.mode in (FAMILIES[name].sampling, before.sampling.mode)
-        assert recipes.adjust(config, model=name) == config
+        assert recipes.adjust(config, TrainOverrides(model=name)) == config
 
 
 def test_another_model_keeps_what_the_recipe_chose_and_it_has():
     small = recipes.small(DATA)
-    assert recipes.adjust(small, model="tsm+tdpn").model.local_fusion == "mean"
-    plain = recipes.adjust(small, model="tsm").model
+    assert recipes.adjust(small, TrainOverrides(model="tsm+tdpn")).model.local_fusion == "mean"
+    plain = recipes.adjust(small, TrainOverrides(model="tsm")).model
     assert (plain.arch, plain.width, plain.input_size) == ("r18", 0.5, 112)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tdpn_core.config import recipes
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import DeviceError
@@ -25,7 +26,7 @@ DATA = DataConfig(
 def _learner(tiny: dict[str, str], compiled: bool) -> Learner:
     # draws of dropout are the compiler's own
     settings = {**tiny, "model.dropout": "0", "train.compile": str(compiled).lower()}
-    config = recipes.adjust(recipes.small(DATA), settings=settings)
+    config = recipes.adjust(recipes.small(DATA), TrainOverrides(settings=settings))
     return Learner(config, [f"clip {number}" for number in range(8)], Runtime(torch.device("cpu")))
 
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime, set_up
 from tdpn_core.errors import CheckpointError, DeviceError
@@ -21,7 +22,7 @@ CPU = Runtime(torch.device("cpu"))
 
 @pytest.fixture
 def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    return plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+    return plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny))
 
 
 def test_a_plan_knows_its_data(prepared: Path, config: RunConfig) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from tdpn_core import failpoints
 from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.recipes import set_fields
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
@@ -52,13 +53,13 @@ class Heard(Silent):
 
 @pytest.fixture
 def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    return plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+    return plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(prepared: Path, tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    run(plan(prepared, runtime=CPU, recipe="small", settings=tiny), folder)
+    run(plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny)), folder)
     return folder
 
 
@@ -203,14 +204,16 @@ def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
 ) -> None:
     with pytest.raises(Stopped):
         run(config, tmp_path / "run", progress=Heard(4))
-    launch(out=tmp_path / "run", resume=True, workers=0, settings={"train.checkpointing": "true"})
+    launch(
+        out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings={"train.checkpointing": "true"})
+    )
     assert load_checkpoint(tmp_path / "run" / "last.pt").config.train.checkpointing
     assert same(tmp_path / "run", undisturbed)
     both = {"train.checkpointing": "false", "train.momentum": "0.5"}
     with pytest.raises(
         ConfigError, match=r"the run to resume has another train.momentum \(0.9, not 0.5\); leave these"
     ):
-        launch(out=tmp_path / "run", resume=True, workers=0, settings=both)
+        launch(out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings=both))
     other = replace(config, train=replace(config.train, lr=1.0), recipe="x")
     with pytest.raises(
         ConfigError,
@@ -255,7 +258,7 @@ def test_ctrl_c_on_a_terminal_is_answered_at_once(monkeypatch: pytest.MonkeyPatc
 def test_a_requeued_job_goes_on_by_the_same_command(
     prepared: Path, tiny: dict[str, str], tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = {"data": prepared, "recipe": "small", "settings": tiny, "workers": 0}
+    words = {"data": prepared, "recipe": "small", "overrides": TrainOverrides(settings=tiny), "workers": 0}
     with pytest.raises(Stopped):
         launch(**words, out=tmp_path / "run", progress=Heard(4, signal.SIGUSR1))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")

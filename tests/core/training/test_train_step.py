@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config import recipes
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, TrainingError
@@ -46,7 +47,7 @@ class Plain(nn.Module):
 
 
 def _config(tiny: dict[str, str], **settings: str) -> RunConfig:
-    config = recipes.adjust(recipes.small(DATA), settings=tiny)
+    config = recipes.adjust(recipes.small(DATA), TrainOverrides(settings=tiny))
     return recipes.set_fields(config, {name.replace("__", "."): value for name, value in settings.items()})
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, Stopped, TrainingError
@@ -29,7 +30,7 @@ CPU = Runtime(torch.device("cpu"))
 
 @pytest.fixture
 def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    return plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+    return plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny))
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(
 @pytest.fixture(scope="module")
 def undisturbed(prepared: Path, tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     folder = tmp_path_factory.mktemp("undisturbed")
-    _train(plan(prepared, runtime=CPU, recipe="small", settings=tiny), folder)
+    _train(plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny)), folder)
     return load_checkpoint(folder / "last.pt")
 
 
@@ -178,7 +179,7 @@ def test_a_request_that_comes_while_validating_stops_at_the_epochs_end(config: R
 def test_every_way_of_learning_resumes_exactly(
     prepared: Path, tiny: dict[str, str], tmp_path: Path, settings: dict[str, str]
 ) -> None:
-    config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, **settings})
+    config = plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings={**tiny, **settings}))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     _train(config, whole)
     with pytest.raises(Stopped):
@@ -263,7 +264,7 @@ def test_a_run_with_every_augmentation_resumes_bit_identical_whatever_the_worker
         "sampling.mixup": "0.2",
         "sampling.cutmix": "1.0",
     }
-    config = plan(prepared, runtime=CPU, recipe="small", settings={**tiny, **augmented})
+    config = plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings={**tiny, **augmented}))
     _train(config, tmp_path / "whole")
     with pytest.raises(Stopped):
         _train(config, tmp_path / "parts", progress=_StopAfter(4), workers=workers)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import ModelConfig, SamplingConfig
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import ConfigError
@@ -42,7 +43,9 @@ def settings(name: str, tiny: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("name", "channels"), [("tsn", 10), ("i3d", 2)])
 def test_a_flow_network_trains_and_is_scored(flow, tiny, tmp_path, name, channels):
-    result = launch(data=flow, out=tmp_path / "run", model=name, workers=0, settings=settings(name, tiny))
+    result = launch(
+        data=flow, out=tmp_path / "run", workers=0, overrides=TrainOverrides(model=name, settings=settings(name, tiny))
+    )
     checkpoint = load_checkpoint(result.best)
     assert checkpoint.config.model.modality == "flow"
     assert checkpoint.config.sampling.mean == (0.5, 0.5, 0.5)
@@ -80,25 +83,30 @@ def test_flow_is_normalised_around_rest():
 
 def test_the_modality_is_the_datas(flow, prepared):
     runtime = set_up(0)
-    assert plan(flow, runtime=runtime, model="tsn").model.modality == "flow"
-    assert plan(prepared, runtime=runtime, model="tsn").model.modality == "rgb"
-    i3d = plan(flow, runtime=runtime, model="i3d", arch="inception")
+    assert plan(flow, runtime=runtime, overrides=TrainOverrides(model="tsn")).model.modality == "flow"
+    assert plan(prepared, runtime=runtime, overrides=TrainOverrides(model="tsn")).model.modality == "rgb"
+    i3d = plan(flow, runtime=runtime, overrides=TrainOverrides(model="i3d", arch="inception"))
     assert i3d.sampling.std == (0.5, 0.5, 0.5)
     with pytest.raises(ConfigError, match="--modality flow, but the data is packed as rgb; tdpn prep --flow"):
-        plan(prepared, runtime=runtime, model="tsn", modality="flow")
+        plan(prepared, runtime=runtime, overrides=TrainOverrides(model="tsn", modality="flow"))
     with pytest.raises(ConfigError, match="--modality rgb, but the data is packed as flow; prepare the data without"):
-        plan(flow, runtime=runtime, model="tsn", modality="rgb")
+        plan(flow, runtime=runtime, overrides=TrainOverrides(model="tsn", modality="rgb"))
 
 
 def test_colours_are_no_augmentation_of_flow(flow):
-    config = plan(flow, runtime=set_up(0), model="tsn")
+    config = plan(flow, runtime=set_up(0), overrides=TrainOverrides(model="tsn"))
     with pytest.raises(ConfigError, match="optical flow has none of them"):
         replace(config, sampling=replace(config.sampling, randaugment=2))
 
 
 def test_the_two_streams_of_the_same_clips_fuse(flow, prepared, tiny, tmp_path):
     runs = {
-        name: launch(data=folder, out=tmp_path / name, model="tsn", workers=0, settings=settings("tsn", tiny)).best
+        name: launch(
+            data=folder,
+            out=tmp_path / name,
+            workers=0,
+            overrides=TrainOverrides(model="tsn", settings=settings("tsn", tiny)),
+        ).best
         for name, folder in (("rgb", prepared), ("flow", flow))
     }
     options = ScoreOptions(workers=0, allow_mismatch=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import DatasetError
@@ -29,7 +30,7 @@ class Lines(Silent):
 
 @pytest.fixture
 def config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
-    config = plan(prepared, runtime=CPU, recipe="small", settings=tiny)
+    config = plan(prepared, runtime=CPU, recipe="small", overrides=TrainOverrides(settings=tiny))
     return dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1, milestones=(), batch_size=24))
 
 

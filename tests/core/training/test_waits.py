@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tdpn_core.config import recipes
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.evaluation.inference import view_logits
@@ -72,7 +73,7 @@ class Waits(TorchFunctionMode):
     ],
 )
 def test_a_step_waits_for_the_device_once(tiny: dict[str, str], settings: dict[str, str]) -> None:
-    config = recipes.adjust(recipes.small(DATA), settings=tiny)
+    config = recipes.adjust(recipes.small(DATA), TrainOverrides(settings=tiny))
     config = recipes.set_fields(config, {"train.optimiser": "sgd", **settings})
     learner = Learner(config, [f"clip {number}" for number in range(4)], Runtime(CPU))
     clips = torch.randint(0, 256, (4, 3, 10, 32, 32), dtype=torch.uint8)
@@ -99,7 +100,7 @@ def test_a_step_without_counts_would_wait_for_its_labels(tiny: dict[str, str]) -
 def test_clips_are_scored_in_the_format_of_the_run(
     tiny: dict[str, str], asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = recipes.adjust(recipes.small(DATA), settings=tiny)
+    config = recipes.adjust(recipes.small(DATA), TrainOverrides(settings=tiny))
     model = build_model(config.model).eval()
     seen: list[torch.dtype] = []
     model.head.register_forward_hook(lambda module, entered, left: seen.extend(v.dtype for v in left.values()))

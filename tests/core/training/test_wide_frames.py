@@ -9,6 +9,7 @@ import torch
 
 from tdpn_core.config import recipes
 from tdpn_core.config.auto_recipe import Facts
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import VALIDATION_VIEWS, DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.evaluation.inference import score_split
@@ -68,7 +69,9 @@ def trained() -> tuple[Network, RunConfig]:
         "sampling.flip": "0",
         "train.ema": "0",
     }
-    config, _ = recipes.configure("finetune", data, facts, model="tsn", size=48, batch_size=16, settings=settings)
+    config, _ = recipes.configure(
+        "finetune", data, facts, TrainOverrides(model="tsn", size=48, batch_size=16, settings=settings)
+    )
     learner = Learner(config, source.ids, Runtime(torch.device("cpu")))
     dataset = TrainingClips(source, config.model, config.sampling, seed=0)
     loader = TrainingLoader(dataset, batch_size=16, seed=0, workers=0)

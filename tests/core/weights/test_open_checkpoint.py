@@ -9,6 +9,7 @@ import torch
 
 import tdpn_core
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluation.evaluate import evaluate_files
@@ -172,7 +173,11 @@ def test_pixels_of_another_project_replace_the_recipes(prepared, write, state, m
     runtime = set_up(0)
     assert plan(prepared, runtime=runtime, init=write(state)).sampling.std == (0.5, 0.5, 0.5)
     own = {"sampling.std": "0.1,0.2,0.3"}
-    assert plan(prepared, runtime=runtime, init=write(state), settings=own).sampling.std == (0.1, 0.2, 0.3)
+    assert plan(prepared, runtime=runtime, init=write(state), overrides=TrainOverrides(settings=own)).sampling.std == (
+        0.1,
+        0.2,
+        0.3,
+    )
 
 
 @pytest.mark.parametrize(

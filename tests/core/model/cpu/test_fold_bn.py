@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tdpn_core.config.families import FAMILIES, MODELS
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.memory_layout import set_layout
 from tdpn_core.model.layers import FRAME, ConvNorm
@@ -77,7 +78,7 @@ def test_a_checkpoint_builds_a_network_to_run_or_one_to_train(prepared, tiny, tm
     from tdpn_core.model.registry import build_model
     from tdpn_core.training.launch import plan
 
-    config = plan(prepared, runtime=set_up(0), settings=tiny)
+    config = plan(prepared, runtime=set_up(0), overrides=TrainOverrides(settings=tiny))
     weights = randomise(build_model(config.model)).state_dict()
     stored = Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={})
     run, whole = stored.build(torch.device("cpu")), stored.build(torch.device("cpu"), "train")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ShardError, UsageError
 from tdpn_core.prep import prepare
@@ -227,7 +228,9 @@ def test_contact_sheet_more_classes_than_rows_shows_every_class(render, small, t
 def test_training_sheet_shows_crops_and_flips_as_training_draws_them(prepared, tiny, tmp_path):
     folder = open_folder(prepared)
     settings = {**tiny, "sampling.flip": "1.0"}
-    config = plan(prepared, runtime=Runtime(torch.device("cpu")), recipe="small", settings=settings)
+    config = plan(
+        prepared, runtime=Runtime(torch.device("cpu")), recipe="small", overrides=TrainOverrides(settings=settings)
+    )
     shown = training_sheet(folder, summarise(folder), config, tmp_path / "seen.png")
     assert {name.split("/")[1] for name in shown} == set(folder.manifest.classes["action"])
     assert all(name.startswith("train/") for name in shown)
