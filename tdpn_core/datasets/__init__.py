@@ -1,20 +1,34 @@
-"""From a root folder to a table of clips: one file a family of data sets; nothing else knows about data sets."""
+"""From a root folder to a table of clips: one file a family of data sets, each with its entries for the registry."""
 
-from tdpn_core.datasets.clip_table import Dataset
+from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Source, make_dataset
 from tdpn_core.datasets.detect import Detection
+from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
-from tdpn_core.datasets.registry import AUTO, DATASETS, detect, read_dataset
+from tdpn_core.datasets.registry import AUTO, DATASETS, detect, find_dataset, read_dataset
+from tdpn_core.datasets.scan import Found, stem
+from tdpn_core.datasets.spec import DatasetSpec, Detector, Reader
 from tdpn_core.datasets.understanding import OddLine, Reading, Understanding
 
 __all__ = [
     "AUTO",
     "DATASETS",
+    "HEAD",
     "Dataset",
     "DatasetOptions",
+    "DatasetSpec",
     "Detection",
+    "Detector",
+    "Found",
     "OddLine",
+    "Reader",
     "Reading",
+    "Rows",
+    "Source",
+    "Sources",
     "Understanding",
     "detect",
+    "find_dataset",
+    "make_dataset",
     "read_dataset",
+    "stem",
 ]

@@ -1,8 +1,7 @@
 import pytest
 from miniature import frames, plant, write
 
-from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, detect, read_dataset
-from tdpn_core.datasets.registry import find_dataset
+from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, detect, find_dataset, read_dataset
 from tdpn_core.errors import DatasetError
 from tdpn_core.plugins import plain
 
