@@ -10,10 +10,10 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from tdpn_core.settings import all_settings
 
 import tdpn_core
 from tdpn_cli.app import app
+from tdpn_core.config.settings import all_settings
 
 COMMANDS = "reference/commands.md"
 MARKER = re.compile(r"<!-- generated: (\w+) -->")

@@ -71,3 +71,13 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert not dead
+
+
+def test_pages_paths_of_the_repository_exist() -> None:
+    named = {
+        (page.name, path.rstrip("."))
+        for page in [*PAGES, ROOT / "CONTRIBUTING.md"]
+        for path in re.findall(r"\b(?:tdpn_core|tdpn_cli|tests|benchmarks)/[\w./-]+", page.read_text())
+    }
+    assert len(named) > 10
+    assert not [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()]
