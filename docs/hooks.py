@@ -65,7 +65,7 @@ def command_page(name: str, command: Command) -> str:
             usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
             panels.setdefault(parameter.rich_help_panel or usual, []).append(_parameter_row(parameter, context))
     for panel, rows in panels.items():
-        parts += [f"## {panel}", _table("name | default | meaning", rows)]
+        parts += [f"## {panel}", _table("name | value | default | meaning", rows)]
     examples = re.findall(r"^\s*\$ (.+)$", command.epilog or "", re.MULTILINE)
     if examples:
         parts += ["## Examples", "\n".join(["```bash", *examples, "```"])]
@@ -111,12 +111,12 @@ def _menu_with(menu: list[Any], path: str) -> list[Any]:
 
 def _parameter_row(parameter: Parameter, context: typer.Context) -> str:
     if parameter.param_type_name == "argument":
-        shown = parameter.name.upper()
+        shown = [parameter.name.upper()]
     else:
-        shown = " / ".join([*parameter.opts, *parameter.secondary_opts])
-    if not getattr(parameter, "is_flag", False):
-        shown += f" {parameter.display_type(context)}"
-    return f"{_code(shown)} | {_shown_default(parameter)} | {_cell(_prose(parameter.help))}"
+        shown = [*parameter.opts, *parameter.secondary_opts]
+    value = "" if getattr(parameter, "is_flag", False) else parameter.display_type(context).strip("<>")
+    names = " / ".join(map(_code, shown))
+    return f"{names} | {value.replace('|', ', ')} | {_shown_default(parameter)} | {_cell(_prose(parameter.help))}"
 
 
 def _shown_default(parameter: Parameter) -> str:
@@ -144,7 +144,7 @@ def _table(head: str, rows: list[str]) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|") if text else ""
+    return f"`{text}`" if text else ""  # a bar within code ends no cell
 
 
 def _cell(text: str) -> str:

@@ -27,8 +27,8 @@ def reference() -> ModuleType:
 def test_command_pages_every_option_is_listed_with_its_default_and_help(reference: ModuleType) -> None:
     pages = {name: reference.command_page(name, command) for name, command in reference.commands()}
     assert {"tdpn prep", "tdpn train", "tdpn eval", "tdpn bench infer"} <= pages.keys()
-    assert re.search(r"^\| `--short-side <int>` \| `256` \| \w.+ \|$", pages["tdpn prep"], re.MULTILINE)
-    assert re.search(r"^\| `--root <path>` \| required \| \w.+ \|$", pages["tdpn prep"], re.MULTILINE)
+    assert re.search(r"^\| `--short-side` \| int \| `256` \| \w.+ \|$", pages["tdpn prep"], re.MULTILINE)
+    assert re.search(r"^\| `--root` \| path \| required \| \w.+ \|$", pages["tdpn prep"], re.MULTILINE)
     assert "tdpn train --resume\n" in pages["tdpn train"]
     for name, command in reference.commands():
         for parameter in command.params:
