@@ -9,6 +9,7 @@ from tdpn_core.datasets.class_names import read_class_list
 from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import ByHand
 from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
@@ -94,5 +95,13 @@ def detect_diving48(found: Found, texts: list[Path], options: DatasetOptions) ->
 
 
 DIVING48 = DatasetSpec(
-    name="diving48", title="Diving48", read=read_diving48, detect=detect_diving48, num_classes={HEAD: 48}
+    name="diving48",
+    title="Diving48",
+    read=read_diving48,
+    detect=detect_diving48,
+    num_classes={HEAD: 48},
+    download=ByHand(
+        "www.svcl.ucsd.edu/projects/resound/dataset.html",
+        "rgb/*.mp4, Diving48_V2_{train,test}.json and Diving48_vocab.json",
+    ),
 )

@@ -17,6 +17,7 @@ from tdpn_core.datasets.annotation_io import fault, read_columns
 from tdpn_core.datasets.clip_table import UNLABELLED, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import ByHand
 from tdpn_core.datasets.scan import Found, scan
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
@@ -344,6 +345,9 @@ def detect_epic(name: str, found: Found, texts: list[Path], options: DatasetOpti
     return f"{files[0]} is here" if files else None
 
 
+_OWNER = "the owner's own downloader: github.com/epic-kitchens/epic-kitchens-download-scripts"
+_LAYOUT = "EPIC-KITCHENS/P01/videos/P01_01.MP4 ... and the {} of epic-kitchens-{}-annotations"
+
 EPIC100 = DatasetSpec(
     name="epic100",
     title="EPIC-KITCHENS-100",
@@ -353,6 +357,7 @@ EPIC100 = DatasetSpec(
     recipe="epic100",
     num_classes={"verb": 97, "noun": 300},
     has_subset_lists=True,
+    download=ByHand(_OWNER, _LAYOUT.format("EPIC_100_*.csv", "100")),
     conflicts=("epic55",),
 )
 EPIC55 = DatasetSpec(
@@ -364,5 +369,6 @@ EPIC55 = DatasetSpec(
     recipe="epic55",
     num_classes={"verb": 125, "noun": 352},
     published_as="EPIC-KITCHENS",
+    download=ByHand(_OWNER, _LAYOUT.format("EPIC_*.csv", "55")),
     conflicts=("epic100",),
 )

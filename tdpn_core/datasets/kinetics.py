@@ -8,7 +8,7 @@ sorted raw names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tdpn_core.datasets.class_names import normal
 from tdpn_core.datasets.clip_table import HEAD, UNLABELLED, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import Download, RemoteFile
 from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
@@ -285,6 +286,44 @@ def _labels_of_version(path: Path, size: int, changed: int) -> frozenset[str]:
     return frozenset(label for *_, label in read_rows(path))
 
 
+# CVDF's bucket; addresses from the README and the *_downloader.sh of github.com/cvdfoundation/kinetics-dataset.
+_OWNER = "https://s3.amazonaws.com/kinetics"
+_TREES = {400: ("400", "k400"), 600: ("600", "k600"), 700: ("700_2020", "k700_2020")}  # folder, prefix of its lists
+
+
+def _remote_files(size: int, base: str, splits: Sequence[str]) -> list[RemoteFile]:
+    """CVDF's copy: annotations, lists of archives, and for Kinetics-400 its replacements of corrupted clips.
+
+    Kinetics-400 comes in parts of flat files (k400_extractor.sh), Kinetics-700-2020 in class folders, and Kinetics-600
+    in an archive a class, whose train.csv and val.csv its README calls incomplete: there the folders tell the class.
+    """
+    folder, prefix = _TREES[size]
+    by_class = {split: size == 600 and split != "test" for split in splits}
+    files = []
+    for split in splits:  # the csv files of Kinetics-600 are incomplete, and would hide the class folders
+        place = f"annotations/{split}.{'txt' if by_class[split] else 'csv'}"
+        files.append(
+            RemoteFile(url=f"{base}/{place}", kind="file", target=place, provides=place, split=split, etag_is_md5=True)
+        )
+    for split in splits:
+        files.append(
+            RemoteFile(
+                url=f"{base}/{split}/{prefix}_{split}_path.txt",
+                kind="index",
+                target=split,
+                provides=split,
+                split=split,
+                base=f"{_OWNER}/{folder}",
+                class_folders=by_class[split],
+                etag_is_md5=True,
+            )
+        )
+    if size == 400 and "train" in splits:  # the corrupted clips are of train, see arrange_by_classes.py
+        url, own = f"{base}/replacement_for_corrupted_k400.tgz", _REPLACEMENT
+        files.append(RemoteFile(url=url, kind="archive", target=own, provides=own, etag_is_md5=True))
+    return files
+
+
 def _spec(size: int) -> DatasetSpec:
     name = f"kinetics{size}"
     return DatasetSpec(
@@ -296,6 +335,12 @@ def _spec(size: int) -> DatasetSpec:
         recipe="kinetics400" if size == SIZES[0] else "finetune",
         num_classes={HEAD: size},
         foreign_order="sorted",
+        download=Download(
+            address=f"{_OWNER}/{_TREES[size][0]}",
+            files=partial(_remote_files, size),
+            splits=("train", "val", "test"),
+            usual_splits=("train", "val"),
+        ),
     )
 
 

@@ -46,7 +46,7 @@ from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
-from tdpn_core.video.source import parts_of
+from tdpn_core.frame_names import parts_of
 
 _SPLIT_NUMBER = re.compile(r"(?:split|list)_?0?([123])(?!\d)", re.IGNORECASE)
 _CLASS_FILE = re.compile(

@@ -18,6 +18,7 @@ from tdpn_core.datasets.annotation_io import fault, read_fields, read_json, read
 from tdpn_core.datasets.clip_table import HEAD, UNLABELLED, VIDEO, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import ByHand
 from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
@@ -176,6 +177,8 @@ def detect_something(name: str, found: Found, texts: list[Path], options: Datase
     return f"{min(path.name for path in files.values())} is here" if files else None
 
 
+_OWNER = "the owner, Qualcomm, wants an account and consent: www.qualcomm.com/developer/software, "
+
 SOMETHING_V1 = DatasetSpec(
     name="something-v1",
     title="Something-Something V1",
@@ -184,6 +187,10 @@ SOMETHING_V1 = DatasetSpec(
     detect=partial(detect_something, "something-v1"),
     recipe="something-v1",
     num_classes={HEAD: 174},
+    download=ByHand(
+        _OWNER + "Something-Something v1",
+        "20bn-something-something-v1/<id>/*.jpg and something-something-v1-{labels,train,validation}.csv",
+    ),
 )
 SOMETHING_V2 = DatasetSpec(
     name="something-v2",
@@ -194,6 +201,10 @@ SOMETHING_V2 = DatasetSpec(
     recipe="something-v2",
     num_classes={HEAD: 174},
     foreign_order="file",
+    download=ByHand(
+        _OWNER + "Something-Something v2",
+        "20bn-something-something-v2/*.webm and labels/{labels,train,validation,test}.json",
+    ),
 )
 JESTER = DatasetSpec(
     name="jester",
@@ -201,4 +212,5 @@ JESTER = DatasetSpec(
     read=partial(read_something, "jester"),
     detect=partial(detect_something, "jester"),
     num_classes={HEAD: 27},
+    download=ByHand(_OWNER + "Jester", "20bn-jester-v1/<id>/*.jpg and labels/{labels,train,validation}.csv"),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tdpn_core.datasets.clip_table import Dataset
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import ByHand, Download
 from tdpn_core.datasets.scan import Found
 from tdpn_core.plugins import plain
 
@@ -50,6 +51,9 @@ class DatasetSpec:
 
     has_subset_lists: bool = False
     """Whether it has EPIC-KITCHENS-100's lists of unseen participants and tail classes (`tdpn eval --annotations`)."""
+
+    download: Download | ByHand | None = None
+    """What `--download` fetches, or what it says of a data set that only people can download."""
 
     conflicts: tuple[str, ...] = ()
     """Data sets whose annotations look alike but number their classes differently: the two must not be mixed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import fault, read_lines
@@ -10,6 +11,7 @@ from tdpn_core.datasets.class_names import read_class_list
 from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Tally, make_dataset
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.remote import Download, RemoteFile
 from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
@@ -161,5 +163,41 @@ def detect_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> s
     return f"{min(files.values()).name} and {len(files) - 1} more lists like it are here" if files else None
 
 
-UCF101 = DatasetSpec(name="ucf101", title="UCF101", read=read_ucf101, detect=detect_ucf101, num_classes={HEAD: 101})
-HMDB51 = DatasetSpec(name="hmdb51", title="HMDB51", read=read_hmdb51, detect=detect_hmdb51, num_classes={HEAD: 51})
+def _ucf101_files(base: str, splits: Sequence[str]) -> list[RemoteFile]:
+    return [
+        _archive(f"{base}/UCF101TrainTestSplits-RecognitionTask.zip", ".", "ucfTrainTestlist"),
+        _archive(f"{base}/UCF101.rar", ".", "UCF-101"),
+    ]
+
+
+def _hmdb51_files(base: str, splits: Sequence[str]) -> list[RemoteFile]:
+    return [
+        _archive(f"{base}/test_train_splits.rar", ".", "testTrainMulti_7030_splits"),
+        _archive(f"{base}/hmdb51_org.rar", "hmdb51_org", "hmdb51_org", nested=True),
+    ]
+
+
+def _archive(url: str, target: str, provides: str, *, nested: bool = False) -> RemoteFile:
+    return RemoteFile(url=url, kind="archive", target=target, provides=provides, nested=nested)
+
+
+UCF101 = DatasetSpec(
+    name="ucf101",
+    title="UCF101",
+    read=read_ucf101,
+    detect=detect_ucf101,
+    num_classes={HEAD: 101},
+    # As torchvision/datasets/ucf101.py and many other scripts have it; the owner's page is crcv.ucf.edu/data/UCF101.php
+    download=Download(address="https://www.crcv.ucf.edu/data/UCF101", files=_ucf101_files),
+)
+HMDB51 = DatasetSpec(
+    name="hmdb51",
+    title="HMDB51",
+    read=read_hmdb51,
+    detect=detect_hmdb51,
+    num_classes={HEAD: 51},
+    # The owner's page (CC BY 4.0; github.com/serre-lab/Lab-Website, resources/hmdb-a-large-human-motion-database.md)
+    # links these as the official files; its former server, serre-lab.clps.brown.edu, is gone (fiftyone, pull request
+    # 6528).
+    download=Download(address="https://huggingface.co/datasets/Serrelab/hmdb51/resolve/main", files=_hmdb51_files),
+)

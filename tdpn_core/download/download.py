@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from tdpn_core import files
 from tdpn_core.claim import claimed
+from tdpn_core.datasets.remote import RemoteFile
 from tdpn_core.download.archive import extract, make_plain_folder, merge
-from tdpn_core.download.catalogue import RemoteFile, listed, plan
+from tdpn_core.download.catalogue import listed, plan
 from tdpn_core.download.http import FetchLimits, fetch
 from tdpn_core.download.members import ArchiveLimits
 from tdpn_core.download.rar import require_rar
@@ -62,7 +63,7 @@ def download(
     archive that was obtained in another way can be put where a failure says, and is then used.
 
     Args:
-        dataset: one of `catalogue.DOWNLOADABLE`.
+        dataset: one of `catalogue.downloadable`.
         root: the folder that `tdpn prep --root` reads.
         splits: see `plan`.
         mirror: see `plan`.

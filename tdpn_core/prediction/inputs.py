@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 
 from tdpn_core.errors import ClipError, TdpnError, UsageError
-from tdpn_core.video.source import Source, pattern_of
+from tdpn_core.frame_names import pattern_of
+from tdpn_core.video.source import Source
 from tdpn_core.video.url import Address, camera, network_address
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

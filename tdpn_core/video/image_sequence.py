@@ -26,8 +26,9 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from tdpn_core.errors import ClipError, ClipRefused, ClipTooLong
+from tdpn_core.frame_names import parts_of
 from tdpn_core.video.encode_options import Encoding
-from tdpn_core.video.source import Source, parts_of
+from tdpn_core.video.source import Source
 
 _PICTURE_BYTES = 64 << 20  # a larger file is no frame
 _TABLES = 8  # archives whose tables are kept

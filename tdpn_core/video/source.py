@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from tdpn_core.frame_names import parts_of
 
 
 @dataclass(frozen=True)
@@ -48,43 +48,3 @@ class Source:
     def whole(self) -> bool:
         """All of the video is wanted."""
         return math.isnan(self.start) and math.isnan(self.stop)
-
-
-_PATTERN = re.compile(r"((?:[^%/]|%%)*)%(?:0\d{1,2})?d((?:[^%/]|%%)*)")
-_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)", re.DOTALL)
-
-
-def parts_of(pattern: str) -> tuple[str, str]:
-    """The text before and after the number in the names that `pattern` makes; %% in it is a percent sign.
-
-    Raises:
-        ValueError: it is no such pattern.
-    """
-    match = _PATTERN.fullmatch(pattern)
-    if match is None:
-        what = f"names of frames hold one number, as in %05d.jpg, and no folder, unlike {pattern!r}"
-        raise ValueError(what)
-    before, behind = (part.replace("%%", "%") for part in match.groups())
-    return before, behind
-
-
-def pattern_of(names: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-    """The pattern that makes exactly these file names, and their numbers, ascending.
-
-    Raises:
-        ValueError: no one pattern makes them all, as with `1.png` and `02.png`.
-    """
-    found = [match for name in names if (match := _NUMBERED.fullmatch(name))]
-    kinds = {(match[1], match[3]) for match in found}
-    if len(found) < len(names) or len(kinds) != 1:
-        what = f"{names[0]} and {names[-1]} are not numbered pictures of one series"
-        raise ValueError(what)
-    before, behind = (part.replace("%", "%%") for part in kinds.pop())
-    width = min(len(match[2]) for match in found)
-    pattern = f"{before}%d{behind}" if width == 1 else f"{before}%0{width}d{behind}"
-    numbers = {int(match[2]): match.string for match in found}
-    odd = [name for number, name in numbers.items() if pattern % number != name]
-    if odd or len(numbers) < len(set(names)):
-        what = f"numbers are written in several widths, as in {min(names, key=len)} and {max(names, key=len)}"
-        raise ValueError(what)
-    return pattern, tuple(sorted(numbers))

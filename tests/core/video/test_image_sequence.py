@@ -11,8 +11,9 @@ import pytest
 import simplejpeg
 
 from tdpn_core.errors import ClipError, ClipRefused, UsageError
+from tdpn_core.frame_names import parts_of
 from tdpn_core.video.encode_options import Encoding
-from tdpn_core.video.source import Source, parts_of
+from tdpn_core.video.source import Source
 
 COUNT = 6
 
