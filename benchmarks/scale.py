@@ -61,7 +61,9 @@ def fill(root: Path, out: Path, clips: int) -> None:
             else ClipRecord(name(n), "x.mp4", "done", "", seen, file, 300, 10.0, 4_000_000)
             for n in numbers
         ]
-        shard = Shard(file, "train", 0, "0" * 64, f"{block:08x}".ljust(64, "0"), len(records), 300 * len(records))
+        shard = Shard(
+            file, "train", 0, "0" * 64, f"{block:08x}".ljust(64, "0"), len(records), 300 * len(records), 0, "0" * 64
+        )
         ledger.record(BlockRecord("train", block, [shard], records))
 
 

@@ -22,6 +22,7 @@ would bring the process down.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,14 +133,43 @@ def _with_content_behind(image: bytes, content: int) -> bytes:
     return bytes(moved)
 
 
-def read_index(path: Path) -> Index:
-    """Open a shard, check that it has exactly the form above and an undamaged index, and close it.
+class _Headed(io.RawIOBase):
+    """A file of `size` bytes that begins with `head` and is zero behind it, read without the disk."""
+
+    def __init__(self, head: bytes, size: int) -> None:
+        self._head, self._size, self._position = head, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(min(len(buffer), self._size - self._position), 0)
+        buffer[:count] = self._head[self._position : self._position + count].ljust(count, b"\0")
+        self._position += count
+        return count
+
+
+def read_index(path: Path, head: bytes | None = None) -> Index:
+    """Check that a shard has exactly the form above and an undamaged index.
+
+    Args:
+        path: the file.
+        head: its bytes before the items, found to be the ones that were written; HDF5 then reads these, not the file.
 
     Raises:
         ShardError: it is damaged, of another version, or holds anything else than the five arrays.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        source = path if head is None else _Headed(head, path.stat().st_size)
+        with h5py.File(source, "r", **({"locking": False} if head is None else {})) as file:
             return _checked_index(file, path)
     except ShardError:
         raise

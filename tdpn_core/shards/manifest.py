@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 LEDGER = "ledger"
 """Folder of the preparation's records; without a manifest beside it, the preparation has not come to its end."""
 
-SCHEMA = 2
+SCHEMA = 3
 AGAIN = "prepare the data again"
 _FILE_NAME = re.compile(r"[a-z]+-\d{5}-\d{2}-[0-9a-f]{8}\.h5")
 _STRICT = {"extra": "forbid"}
@@ -40,6 +40,11 @@ class Shard:
 
     clips: int
     frames: int
+    head_bytes: int
+    """Bytes before the items: HDF5's own structures and the tables."""
+
+    head_sha256: str
+    """Of these bytes; HDF5 reads them only if they match, since damage can make its reader loop forever."""
 
 
 Evidence = Literal["name", "bytes", "look", "mirror"]

@@ -5,6 +5,7 @@ One store for every packing: who asks for pixels need not know whether a clip is
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,9 @@ from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
 class ClipStore:
     """The clips of one split of a prepared data set, in the order in which they were packed.
 
-    HDF5 is used to open a shard and check its index. Frames are then read from the file at the offsets found, by
-    plain positioned reads: no lock, nothing held open, so a store can be pickled, inherited through a fork and used
-    by many threads.
+    HDF5 is used to read a shard's index, from bytes that were verified. Frames are then read from the file at the
+    offsets found, by plain positioned reads: no lock, nothing held open, so a store can be pickled, inherited through
+    a fork and used by many threads.
     """
 
     def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
@@ -165,6 +166,8 @@ class ClipStore:
 def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
     """The index of a shard that is the one the manifest lists.
 
+    HDF5 reads only bytes that match their checksum in the manifest: its reader can loop forever on damaged ones.
+
     Raises:
         ShardError: it is missing, damaged or exchanged, or has other classes.
     """
@@ -174,12 +177,28 @@ def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
         raise ShardError(f"cannot be read: {error.strerror}", where=path) from error
     if size != shard.bytes:
         raise ShardError(f"damaged: {size} bytes, not {shard.bytes}", where=path, hint=AGAIN)
-    index = read_index(path)
+    index = read_index(path, _read_head(path, shard))
     if index.digest != shard.index_digest or len(index.clips) != shard.clips:
         raise ShardError("is not the shard that the manifest lists", where=path, hint=AGAIN)
     if index.attributes["classes_digest"] != classes_digest:
         raise ShardError("has other classes than the manifest", where=path)
     return index
+
+
+def _read_head(path: Path, shard: Shard) -> bytes:
+    """The bytes of a shard before its items, as they were written.
+
+    Raises:
+        ShardError: they are damaged or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(min(max(shard.head_bytes, 0), shard.bytes))
+    except OSError as error:
+        raise ShardError(f"cannot be read: {error.strerror}", where=path) from error
+    if hashlib.sha256(head).hexdigest() != shard.head_sha256:
+        raise ShardError("damaged: its tables do not match their checksum", where=path, hint=AGAIN)
+    return head
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,17 @@ def write_shard(
     if counted.bytes != len(head) + int(sizes.sum()):
         raise ShardError("the scratch files of its clips have changed", where=name, hint="run tdpn prep again")
     frames = sum(clip.frames for clip in clips)
-    return Shard(name, split, counted.bytes, counted.sha256.hexdigest(), digest, len(clips), frames)
+    return Shard(
+        file=name,
+        split=split,
+        bytes=counted.bytes,
+        sha256=counted.sha256.hexdigest(),
+        index_digest=digest,
+        clips=len(clips),
+        frames=frames,
+        head_bytes=len(head),
+        head_sha256=hashlib.sha256(head).hexdigest(),
+    )
 
 
 def _content(head: bytes, clips: Sequence[PackedClip]) -> Iterator[bytes]:

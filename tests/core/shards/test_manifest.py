@@ -41,7 +41,7 @@ def test_an_interrupted_preparation_says_how_to_finish(prepared):
         load_manifest(prepared)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 2}', '"x"', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": 3}', '"x"', "\x00"])
 def test_an_unreadable_manifest_is_refused(prepared, content):
     (prepared / MANIFEST).write_text(content)
     with pytest.raises(ShardError, match="damaged manifest"):
@@ -76,7 +76,7 @@ def test_an_edited_manifest_is_refused(prepared, change):
 
 def test_another_version_says_what_to_do(prepared):
     edited(prepared, lambda values: values.update(schema=9))
-    with pytest.raises(ShardError, match="is of schema 9, not 2"):
+    with pytest.raises(ShardError, match="is of schema 9, not 3"):
         load_manifest(prepared)
 
 
