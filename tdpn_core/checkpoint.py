@@ -22,12 +22,13 @@ from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from tdpn_core import __version__
-from tdpn_core.config.schema import RunConfig, from_dict, to_dict
+from tdpn_core.config.schema import DataConfig, RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path, disk_error
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import fold_normalisations, for_inference
 from tdpn_core.model.registry import build_model
+from tdpn_core.shards.manifest import MANIFEST
 
 Purpose = Literal["run", "trace", "train"]
 """What a network is built for."""
@@ -165,8 +166,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             where=path,
             hint="use the tdpn version that wrote it",
         )
+    config = from_dict(RunConfig, header["config"])
     return Checkpoint(
-        config=from_dict(RunConfig, header["config"]),
+        config=dataclasses.replace(config, data=find_data(config.data, path)),
         state=from_dict(TrainingState, header["state"]),
         weights={name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)},
         optimiser={
@@ -176,6 +178,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         resumable=header.get("resumable", True),
         versions=header["versions"],
     )
+
+
+def find_data(data: DataConfig, near: Path) -> DataConfig:
+    """`data` with the path of its folder as it is found from here.
+
+    A relative path is looked for in the working directory, then in every folder above `near` (a file of the run): a
+    project that was moved with its `runs/` and `data/` finds its data. Then comes the place where the data was when the
+    run began. Where nothing is found the path stays what it was.
+    """
+    named = Path(data.path)
+    places = [named, *(folder / named for folder in near.absolute().parents), Path(data.absolute)]
+    found = next((place for place in places if data.path and (place / MANIFEST).is_file()), named)
+    return dataclasses.replace(data, path=str(found) if data.path else "")
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], *, assign: bool = False) -> None:

@@ -144,7 +144,7 @@ class ModelConfig:
         if self.input_size < 32:
             raise ConfigError(f"--size must be at least 32 pixels, not {self.input_size}")
         if not (0 < self.width <= 4):
-            raise ConfigError(f"--width must lie in (0, 4], not {self.width}")
+            raise ConfigError(f"model.width must lie in (0, 4], not {self.width}")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.temporal_kernels):
             raise ConfigError(f"temporal_kernels must be odd, not {self.temporal_kernels}")
         if self.lateral_kernel < 1 or self.lateral_kernel % 2 == 0:
@@ -403,7 +403,10 @@ class DataConfig:
     __pydantic_config__ = _STRICT
 
     path: str
-    """The folder with the manifest."""
+    """The folder with the manifest, as it was named. `checkpoint.find_data` finds it from another working directory."""
+
+    absolute: str = ""
+    """The same folder from the root of the file system."""
 
     dataset: str
     """Name of the data set: `kinetics400`, `folder`, ..."""

@@ -220,7 +220,8 @@ def find_prepared(data: Path | None = None) -> Path:
     if data is not None:
         if (data / MANIFEST).is_file():
             return data
-        raise UsageError("no prepared data set here", where=data, hint="run tdpn prep …, or give another --data")
+        hint = "prepare it with tdpn prep, or name another folder"
+        raise UsageError("no prepared data set here", where=data, hint=hint)
     found = sorted(path.parent for path in Path("data").glob(f"*/{MANIFEST}"))
     if not found:
         raise UsageError("no prepared data set under data/", hint="run tdpn prep …")

@@ -94,7 +94,7 @@ def _second_name(path: Path, name: Path) -> None:
         temporary.replace(name)
 
 
-FREE = ("train.compile", "train.checkpointing", "data.path")
+FREE = ("train.compile", "train.checkpointing", "data.path", "data.absolute")
 """May change on the way: a machine without a compiler goes on with a compiled run, one that is short of memory saves
 some, and data is moved. Compiled or not, results differ in their last digits."""
 
@@ -126,7 +126,7 @@ def on_data(stored: RunConfig, data: DataConfig, run: Path) -> RunConfig:
             where=run,
             hint=f"leave --data out to go on with {stored.data.path}, or begin a new run with --init from this one",
         )
-    return replace(stored, data=replace(stored.data, path=data.path))
+    return replace(stored, data=replace(stored.data, path=data.path, absolute=data.absolute))
 
 
 def _counts(data: DataConfig) -> str:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
-from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.checkpoint import find_data, load_checkpoint
 from tdpn_core.config import recipes
 from tdpn_core.config.learning_rate import describe_rate
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
@@ -210,7 +210,7 @@ def again_as(
         raise UsageError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
     except ValueError as error:
         raise ConfigError(f"is not JSON: {error}", where=path) from error
-    own = data_config(find_prepared(data or Path(stored.data.path)))
+    own = data_config(find_prepared(data or Path(find_data(stored.data, path).path)))
     packed = own.encoding.get("modality", "rgb")
     if packed != stored.model.modality:
         what = f"its network is for {stored.model.modality}, but the data is packed as {packed}"
@@ -224,6 +224,7 @@ def data_config(folder: Path) -> DataConfig:
     manifest = load_manifest(folder)
     return DataConfig(
         path=str(folder),
+        absolute=str(folder.absolute()),
         dataset=manifest.dataset,
         classes=manifest.classes,
         classes_digest=manifest.classes_digest,

@@ -1,7 +1,7 @@
 """Stand-ins for the types that training programs save beside weights: plain data, in which nothing of theirs runs.
 
-A pickle names types and functions. Torch's restricted reader takes these names from `STAND_INS` and calls what stands
-there, never the original.
+A serialised object names types and functions. Torch's restricted reader takes these names from `STAND_INS` and calls
+the stand-in, never the original.
 """
 
 from __future__ import annotations

@@ -10,7 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tdpn_core.checkpoint import Checkpoint, TrainingState, load_checkpoint, load_weights, save_checkpoint
+from tdpn_core.checkpoint import (
+    Checkpoint,
+    TrainingState,
+    find_data,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+)
 from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError, ConfigError
 from tdpn_core.model.registry import build_model
@@ -136,3 +143,40 @@ def test_the_header_is_plain_json(checkpoint: Checkpoint, tmp_path: Path) -> Non
     assert len(digest) == 64
     header = json.loads(text)
     assert header["config"]["data"]["classes"] == {"action": ["ä", "b", "c"]}
+
+
+def data_of(path: Path, absolute: Path) -> DataConfig:
+    return DataConfig(
+        path=str(path),
+        absolute=str(absolute),
+        dataset="folder",
+        classes={"action": ["a", "b"]},
+        classes_digest="",
+        digest="",
+        short_side=64,
+    )
+
+
+def test_find_data_from_another_working_directory_takes_the_folder_above_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "moved"
+    (project / "data/clips").mkdir(parents=True)
+    (project / "data/clips/manifest.json").write_text("{}")
+    near, data = project / "runs/a/best.pt", data_of(Path("data/clips"), tmp_path / "gone")
+    monkeypatch.chdir(tmp_path)
+    assert Path(find_data(data, near).path) == project / "data/clips"
+    monkeypatch.chdir(project)
+    assert find_data(data, near).path == "data/clips", "the working directory comes first"
+
+
+def test_find_data_of_a_run_that_was_moved_takes_the_place_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old/data").mkdir(parents=True)
+    (tmp_path / "old/data/manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    data = data_of(Path("data"), tmp_path / "old/data")
+    assert Path(find_data(data, tmp_path / "elsewhere/best.pt").path) == tmp_path / "old/data"
+    lost = data_of(Path("data"), tmp_path / "gone")
+    assert find_data(lost, tmp_path / "elsewhere/best.pt") == lost

@@ -102,7 +102,7 @@ class PackedConv(FoldingConv):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`, which cannot take packed weights."""
+        """The ordinary weights, for copies and serialisation, which cannot take packed ones."""
         self.unpack()
         return self.__dict__.copy()
 

@@ -85,15 +85,15 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 import one_step
 from tdpn_core.distributed.runtime import joined
-from tdpn_core.training import step
+from tdpn_core.training import train_step
 kind = sys.argv[1]
-original = step.normalise
+original = train_step.normalise
 with joined(0) as runtime:
     def faulty(clips, sampling):
         if runtime.rank == 1 and kind == "memory" and len(clips) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(clips, sampling) * (float("nan") if runtime.rank == 1 and kind == "nan" else 1)
-    step.normalise = faulty
+    train_step.normalise = faulty
     one_step.step(runtime, sync_bn=False, fixed_norm=True)
 """
 

@@ -132,10 +132,10 @@ def test_an_evaluation_that_is_killed_goes_on(checkpoint: Path, whole: bytes, tm
     code = f"""
 import time
 from pathlib import Path
-from tdpn_core.evaluation import partial, score
+from tdpn_core.evaluation import score_checkpoint as score
 from tdpn_core.evaluation.options import ScoreOptions
 from tdpn_core.distributed.runtime import set_up
-partial._SAVE_EVERY_SECONDS = -1
+score._SAVE_EVERY_SECONDS = -1
 original = score.score_clips
 def slow(*args, **kwargs):
     for scored in original(*args, **kwargs):

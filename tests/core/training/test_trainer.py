@@ -130,7 +130,7 @@ import os, signal, torch
 from pathlib import Path
 from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.progress import Silent
-from tdpn_core.training import loop
+from tdpn_core.training import trainer
 from tdpn_core.distributed.runtime import Runtime
 import json
 config = from_dict(RunConfig, json.loads(Path({str(tmp_path / "config.json")!r}).read_text()))
@@ -140,7 +140,7 @@ class Kill(Silent):
         self.batches += "loss" in fields
         if self.batches == 5:
             os.kill(os.getpid(), signal.SIGKILL)
-loop.train(config, Path({str(tmp_path / "run")!r}), runtime=Runtime(torch.device("cpu")), workers=0, progress=Kill())
+trainer.train(config, Path({str(tmp_path / "run")!r}), runtime=Runtime(torch.device("cpu")), workers=0, progress=Kill())
 """
     from tdpn_core.config.schema import to_dict
 
