@@ -30,41 +30,57 @@ def ablate(
         list[str] | None,
         typer.Option(
             "--vary",
-            help="A setting and its values, NAME=A,B; repeat for a grid (default: the paper's Table IV).",
+            help="Setting and its values, NAME=A,B; repeat for a grid (default: the paper's Table IV).",
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs of every row, each with another seed.", min=1)] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", help="Runs side by side on the CPU; GPUs take one each.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs per row, each with another seed.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1)] = 1,
     model: Annotated[
         ModelName | None,
-        typer.Option("--model", help="Family of networks (default: tdpn); see tdpn models.", show_default=False),
+        typer.Option("--model", help="Model family (default: tdpn); see tdpn models.", show_default=False),
     ] = None,
     arch: Annotated[
         Arch | None,
-        typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
+        typer.Option("--arch", help="Backbone depth (default: the recipe's).", show_default=False),
     ] = None,
-    frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="The first seed.", min=0)] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="Sampled frames per clip (default: the recipe's).", min=1)
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Input size in pixels (default: the recipe's).", min=32)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Training epochs (default: the recipe's).", min=1)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Clips per step (default: the recipe's).", min=1)
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate (peak; default: the recipe's).")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Random seed of the first run (default: 0).", min=0)
+    ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Preset.", show_default=False, autocompletion=options.complete_recipe),
+        typer.Option(
+            "--recipe",
+            help="Recipe, a preset of settings (default: by data set).",
+            show_default=False,
+            autocompletion=options.complete_recipe,
+        ),
     ] = None,
     views: options.Views = None,
     settings: options.Settings = None,
     data: options.Data = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the runs (default: under runs/).", show_default=False)
+        Path | None,
+        typer.Option("--out", help="Output folder of the runs (default: a new one under runs/).", show_default=False),
     ] = None,
     gpus: options.Gpus = None,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Compare settings: a grid of runs, each trained and scored, the rows tested against the first clip by clip.
+    """Compare settings: train and score a grid of runs, and test each row against the first over clips.
 
     Run again, it continues: finished runs are skipped, interrupted ones resumed, failed ones tried again.
     """

@@ -61,12 +61,12 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; at any position.")] = False,
 ) -> None:
     """Action recognition from a folder of videos to a trained, evaluated network.
 
-    [bold]prep[/] packs videos into shards, [bold]data[/] tells what they hold, [bold]train[/] learns, [bold]eval[/]
-    scores, [bold]predict[/] names new clips. [bold]tdpn demo[/] shows all of it in five minutes.
+    [bold]prep[/] packs videos into shards, [bold]data[/] inspects them, [bold]train[/] trains, [bold]eval[/] scores,
+    [bold]predict[/] predicts new clips. [bold]tdpn demo[/] shows all of it in five minutes.
     """
 
 

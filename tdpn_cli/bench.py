@@ -24,29 +24,30 @@ EXAMPLES = {
     "train": options.epilog("tdpn bench train --arch r101", "tdpn bench train --frames 32 --profile trace.json"),
     "data": options.epilog("tdpn bench data", "tdpn bench data --data data/kinetics400 --clips 64"),
 }
-Model = Annotated[str, typer.Option("--model", help="Family of networks, or all of them.")]
+Model = Annotated[str, typer.Option("--model", help="Model family, or all.")]
 Depth = Annotated[
-    Arch | None, typer.Option("--arch", help="Depth of the backbone (default: the family's).", show_default=False)
+    Arch | None, typer.Option("--arch", help="Backbone depth (default: the family's).", show_default=False)
 ]
 Frames = Annotated[
-    int | None, typer.Option("--frames", help="Sampled frames (default: the family's).", show_default=False, min=1)
+    int | None,
+    typer.Option("--frames", help="Sampled frames per clip (default: the family's).", show_default=False, min=1),
 ]
-Size = Annotated[int, typer.Option("--size", help="Side of the input in pixels.", min=32)]
-Batch = Annotated[int, typer.Option("--batch-size", help="Clips a step.", min=1)]
-Rounds = Annotated[int, typer.Option("--rounds", help="Measurements of each form; the median counts.", min=1)]
-Compile = Annotated[bool, typer.Option("--compile", help="Run our form through torch.compile.")]
+Size = Annotated[int, typer.Option("--size", help="Input size in pixels.", min=32)]
+Batch = Annotated[int, typer.Option("--batch-size", help="Clips per step.", min=1)]
+Rounds = Annotated[int, typer.Option("--rounds", help="Measurements of each form; the median is reported.", min=1)]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the optimised form with torch.compile.")]
 Profile = Annotated[
     Path | None,
-    typer.Option("--profile", help="Write one step as a trace for chrome://tracing.", show_default=False),
+    typer.Option("--profile", help="File to write a trace of one step to, for chrome://tracing.", show_default=False),
 ]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed, always beside a baseline.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed relative to a baseline.")
 
 
 @app.command(
     "infer",
     epilog=EXAMPLES["infer"],
-    help="Time a network as evaluation and prediction run it, beside its plain form, and compare their outputs.",
+    help="Time inference relative to the plain form of the network, and compare the outputs.",
 )
 @app.command(
     "train",
@@ -85,12 +86,12 @@ def compute(
 @app.command("data", epilog=EXAMPLES["data"])
 def data(
     data: options.Data = None,
-    split: Annotated[str, typer.Option("--split", help="Which clips: train, val or test.")] = "train",
-    clips: Annotated[int, typer.Option("--clips", help="Random clips to read.", min=1)] = 32,
-    rounds: Annotated[int, typer.Option("--rounds", help="Measurements; the median counts.", min=1)] = 7,
+    split: Annotated[str, typer.Option("--split", help="Split: train, val or test.")] = "train",
+    clips: Annotated[int, typer.Option("--clips", help="Number of random clips to read.", min=1)] = 32,
+    rounds: Annotated[int, typer.Option("--rounds", help="Measurements; the median is reported.", min=1)] = 7,
     as_json: options.Json = False,
 ) -> None:
-    """Time the reading of prepared clips: beside bare decoding, where the time goes, and what to change."""
+    """Time the reading of prepared clips relative to plain decoding, by stage, with advice."""
     from tdpn_core.bench.data import bench_reading
     from tdpn_core.shards import find_prepared
 

@@ -32,17 +32,18 @@ def data(
     folder: Annotated[
         Path | None, typer.Argument(help="Prepared data set (default: the one under data/).", show_default=False)
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every byte and compare every checksum.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte and compare all checksums.")] = False,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", help="Draw a contact sheet of clips into this PNG file.", show_default=False),
+        typer.Option("--preview", help="PNG file to write a contact sheet of clips to.", show_default=False),
     ] = None,
     as_trained: Annotated[
-        bool, typer.Option("--as-trained", help="Preview crops, flips and colours as the default recipe draws them.")
+        bool,
+        typer.Option("--as-trained", help="Show training clips of the preview with the default recipe's augmentation."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Tell what a prepared data set holds, finished or not: clips, hours, classes, what was left out and why."""
+    """Inspect a prepared data set, finished or not: clips, hours, classes, skipped clips with the reasons."""
     from tdpn_core.errors import UsageError
     from tdpn_core.prep.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
     from tdpn_core.shards.verify import find_faults
@@ -127,7 +128,7 @@ def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: b
     if prepared.told.reasons:
         _print_reasons(prepared)
     if prepared.told.complaints:
-        output.say(f"note: {prepared.told.complaints} clips are whole although their decoder complained about them")
+        output.say(f"note: {prepared.told.complaints} clips are complete although their decoder reported errors")
     for note in twin_notes(prepared.manifest):
         output.say(f"note: {note}")
     if not prepared.finished:
@@ -194,7 +195,7 @@ def _print_classes(head: str, classes: dict[str, dict[str, int]], splits: list[s
 def _print_reasons(prepared: Prepared) -> None:
     reasons = prepared.told.reasons
     rows = [(str(reason.clips), reason.status, reason.text, reason.example) for reason in reasons[:_LISTED]]
-    output.stdout.print(_table(("left out", "", "reason", "for one"), rows))
+    output.stdout.print(_table(("left out", "", "reason", "example"), rows))
     if len(reasons) > _LISTED:
         output.say(f"and {len(reasons) - _LISTED} more reasons, in --json")
 

@@ -16,14 +16,14 @@ EXAMPLES = options.epilog("tdpn demo", "tdpn demo --out /tmp/demo --epochs 3")
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("tdpn-demo"),
-    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the data.", min=1)] = 10,
-    clips: Annotated[int, typer.Option("--clips", help="Training clips of each class.", min=2)] = 64,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)] = 0,
+    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("tdpn-demo"),
+    epochs: Annotated[int, typer.Option("--epochs", help="Training epochs.", min=1)] = 10,
+    clips: Annotated[int, typer.Option("--clips", help="Training clips per class.", min=2)] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.", min=0)] = 0,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
 ) -> None:
-    """Render a small data set of motions, then prep, train, eval and predict it: the whole toolkit in five minutes."""
+    """Render a small data set of motions, prepare it, train, evaluate and predict: a tour in five minutes."""
     from tdpn_core.demo.demo import run_demo
 
     with output.progress() as progress:
@@ -52,7 +52,7 @@ def demo(
 
 
 def show(result: DemoResult) -> None:
-    """What was run, what came out, and where it lies, on stdout."""
+    """Print commands, results and output files."""
     from tdpn_cli import evaluate, predict
 
     evaluate.show(result.evaluation)

@@ -10,7 +10,7 @@ EXAMPLES = options.epilog("tdpn doctor", "tdpn doctor --json")
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Report on this machine, to paste where help is asked for: versions, GPUs, codecs, memory, disk and decoding.
+    """Print a report of this machine to paste into an issue: versions, GPUs, codecs, memory, disk, decoding.
 
     A red line has a hint under it, and then the exit code is 1.
     """

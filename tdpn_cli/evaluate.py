@@ -30,21 +30,21 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Checkpoints (tdpn's or another project's), run folders, or files of scores; several are compared "
+            help="Checkpoints of tdpn or another project, run folders, or files of scores; several are compared "
             "(default: the newest best.pt under runs/).",
             show_default=False,
         ),
     ] = None,
     views: options.EvalViews = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Which clips: val, train or test (default: val).", show_default=False)
+        str | None, typer.Option("--split", help="Split: val, train or test (default: val).", show_default=False)
     ] = None,
-    topk: Annotated[str, typer.Option("--topk", help="Comma-separated; cut to the number of classes.")] = "1,5",
+    topk: Annotated[str, typer.Option("--topk", help="Values of k for top-k accuracy, comma-separated.")] = "1,5",
     fuse: Annotated[
         str | None,
         typer.Option(
             "--fuse",
-            help="Score the weighted mean of all files: equal, search, or a weight for each, such as 1,1.5.",
+            help="Fuse all files by weighted mean: equal, search, or a weight per file, such as 1,1.5.",
             show_default=False,
         ),
     ] = None,
@@ -52,14 +52,14 @@ def evaluate(
         str,
         typer.Option(
             "--search-on",
-            help="Where weights are searched: half of the clips (the other is reported), a split, or files of scores.",
+            help="Clips for the search of weights: half (the other half is reported), a split, or files of scores.",
         ),
     ] = "half",
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
-            help="Prepared data set; other data than the checkpoint's is reported as such (default: the checkpoint's).",
+            help="Prepared data set (default: the checkpoint's).",
             show_default=False,
         ),
     ] = None,
@@ -69,39 +69,45 @@ def evaluate(
         Path | None,
         typer.Option(
             "--annotations",
-            help="EPIC-KITCHENS' lists of unseen participants and tail classes, if the data was packed without them.",
+            help="Folder of EPIC-KITCHENS' lists of unseen participants and tail classes (default: the data's).",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the report (default: beside it).", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", help="Output folder of the report (default: next to the checkpoint).", show_default=False
+        ),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave clips out that cannot be read, and count them.")
+        bool, typer.Option("--allow-missing", help="Skip and count clips that cannot be read.")
     ] = False,
     allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Score frames of another size or rate than trained on.")
+        bool, typer.Option("--allow-mismatch", help="Accept frames of another size or rate than in training.")
     ] = False,
     only_shared: Annotated[
         bool,
         typer.Option(
             "--only-shared-classes",
-            help="Where the data has a part of the checkpoint's classes: predict only these (default: over all).",
+            help="Predict only the classes that the data has (default: all of the checkpoint).",
         ),
     ] = False,
     submission: Annotated[
         Path | None,
-        typer.Option("--submission", help="Write the EPIC-KITCHENS-100 challenge's zip.", show_default=False),
+        typer.Option("--submission", help="Zip file to write for the EPIC-KITCHENS-100 challenge.", show_default=False),
     ] = None,
     sls: Annotated[
-        str, typer.Option("--sls", help="Its supervision levels: pre-training, training labels, training data.")
+        str,
+        typer.Option(
+            "--sls", help="Supervision levels of the submission: pre-training, training labels, training data."
+        ),
     ] = "2,3,3",
     gpus: options.Gpus = None,
     processes: ranks.Processes = None,
     workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score checkpoints, or measure saved scores again: top-1, top-5, mean class accuracy, and a report."""
+    """Score checkpoints or saved scores: top-1, top-5, mean class accuracy, and a report."""
     from tdpn_core.evaluation import evaluate as run
     from tdpn_core.evaluation.evaluate import find_inputs
     from tdpn_core.evaluation.options import ScoreOptions

@@ -22,35 +22,43 @@ EXAMPLES = options.epilog(
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of tdpn train, or another project's.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of tdpn or another project.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write (default: beside the checkpoint).", show_default=False)
+        Path | None, typer.Option("--out", help="File to write (default: next to the checkpoint).", show_default=False)
     ] = None,
-    kind: Annotated[str, typer.Option("--format", help="onnx, or pt2 for torch.export.")] = "onnx",
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise for CPUs, calibrated on clips; ONNX only.")] = False,
+    kind: Annotated[str, typer.Option("--format", help="File format: onnx, or pt2 (torch.export).")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8-bit integers for CPUs; ONNX only.")] = False,
     clips: Annotated[
         list[str] | None,
-        typer.Option("--clips", help="Videos to compare on (default: the data it was trained on).", show_default=False),
+        typer.Option("--clips", help="Videos for the comparison (default: --data).", show_default=False),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Prepared data to compare on, likewise.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--data", help="Prepared data for the comparison (default: that of the checkpoint).", show_default=False
+        ),
     ] = None,
     classes: options.Classes = None,
     ema: options.Ema = None,
     compared: Annotated[
         int | None,
         typer.Option(
-            "--compare", help="Clips that the file is compared on (default: 8, of int8 64).", show_default=False, min=1
+            "--compare",
+            help="Number of clips for the comparison (default: 8; with --int8 64).",
+            show_default=False,
+            min=1,
         ),
     ] = None,
-    calibrated: Annotated[int, typer.Option("--calibrate", help="Clips that int8's ranges come from.", min=1)] = 32,
+    calibrated: Annotated[
+        int, typer.Option("--calibrate", help="Number of clips for the calibration of int8.", min=1)
+    ] = 32,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Largest difference of a probability that is accepted.")
+        float, typer.Option("--tolerance", help="Largest accepted difference of a probability.")
     ] = 1e-4,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write a network as one file for other programs: uint8 frames in, probabilities out, labels inside.
+    """Export a network as one file: uint8 frames in, probabilities out, labels included.
 
     It is compared with the network on real clips before it is called done.
     """

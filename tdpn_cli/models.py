@@ -19,14 +19,14 @@ EXAMPLES = options.epilog(
 
 def models(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Families to list (default: all).", show_default=False)
+        list[str] | None, typer.Argument(help="Model families to list (default: all).", show_default=False)
     ] = None,
     arch: Annotated[
-        Arch | None, typer.Option("--arch", help="At this depth (default: each family's own).", show_default=False)
+        Arch | None, typer.Option("--arch", help="Backbone depth (default: each family's own).", show_default=False)
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the families of networks: what they are and cost, were reported to reach, and can start from.
+    """List model families with their cost, published accuracy and the checkpoints that can be loaded.
 
     Parameters are those of inference, GMAC (10⁹ multiply-accumulates) those of one clip of the size that is shown.
     """

@@ -32,7 +32,7 @@ def complete_data(incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and only that.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -46,7 +46,7 @@ Classes = Annotated[
     Path | None,
     typer.Option(
         "--classes",
-        help="Class names of another project's checkpoint, in the order of its outputs (one a line).",
+        help="File of class names for another project's checkpoint: one per line, in the order of its outputs.",
         show_default=False,
     ),
 ]
@@ -60,11 +60,13 @@ Ema = Annotated[
 ]
 Gpus = Annotated[
     int | None,
-    typer.Option("--gpus", help="GPUs to use; 0 is the CPU (default: what is there).", show_default=False),
+    typer.Option("--gpus", help="Number of GPUs; 0: CPU (default: 1 if there is one).", show_default=False),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes that read clips (default: by machine).", show_default=False, min=0),
+    typer.Option(
+        "--workers", help="Worker processes that read clips (default: by number of cores).", show_default=False, min=0
+    ),
 ]
 Views = Annotated[
     str | None,
@@ -76,13 +78,15 @@ EvalViews = Annotated[
     str | None,
     typer.Option(
         "--views",
-        help="Test views, clips x crops, such as 10x3; full: whole frames (default: the recipe's).",
+        help="Test views, clips x crops, such as 10x3; full: uncropped frames (default: the recipe's).",
         show_default=False,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any other setting by name: --set model.flow=parallel.", show_default=False),
+    typer.Option(
+        "--set", help="Any setting by name, such as model.flow=parallel; see tdpn settings.", show_default=False
+    ),
 ]
 
 
@@ -109,7 +113,7 @@ def parse_numbers(text: str, *, where: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
-        raise UsageError(f"{text!r} is not a list of whole numbers such as 1,5", where=where)
+        raise UsageError(f"{text!r} is not a list of integers such as 1,5", where=where)
     return tuple(int(part) for part in parts)
 
 

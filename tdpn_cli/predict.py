@@ -29,7 +29,7 @@ def predict(
     clips: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Video files, folders, numbered pictures (frames/%05d.jpg), http:// or rtsp:// addresses. "
+            help="Video files, folders, numbered images (frames/%05d.jpg), http:// or rtsp:// URLs. "
             "The first argument may be the network instead, as with --checkpoint.",
             show_default=False,
         ),
@@ -45,27 +45,30 @@ def predict(
     classes: options.Classes = None,
     ema: options.Ema = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Read a .pt2 file, whose format can run code: you made it.")
+        bool,
+        typer.Option("--trust", help="Load a .pt2 file, which can run code: only for files from a trusted source."),
     ] = False,
     webcam: Annotated[
-        str | None, typer.Option("--webcam", help="A camera, by number or device; Ctrl-C ends.", show_default=False)
+        str | None, typer.Option("--webcam", help="Camera number or device; Ctrl-C ends.", show_default=False)
     ] = None,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="What happens when: segments with start and end, by sliding windows.")
+        bool, typer.Option("--timeline", help="Predict segments with start and end, by sliding windows.")
     ] = False,
     window: Annotated[
         float | None,
-        typer.Option("--window", help="Seconds of a window (default: what the network spans).", show_default=False),
+        typer.Option(
+            "--window", help="Window length in seconds (default: that of one clip of the network).", show_default=False
+        ),
     ] = None,
     stride: Annotated[
         float | None,
-        typer.Option("--stride", help="Seconds between windows (default: half a window).", show_default=False),
+        typer.Option("--stride", help="Distance of windows in seconds (default: half a window).", show_default=False),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
             "--threshold",
-            help="Leave moments out of the timeline below this probability (default: 0).",
+            help="Lowest probability in a timeline (default: 0).",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +76,7 @@ def predict(
         float | None,
         typer.Option(
             "--smooth",
-            help="Seconds over which a timeline's probabilities are averaged (default: one window; 0: off).",
+            help="Smoothing of a timeline in seconds (default: one window; 0: off).",
             show_default=False,
         ),
     ] = None,
@@ -81,29 +84,27 @@ def predict(
         float | None,
         typer.Option(
             "--min-length",
-            help="Shortest segment of a timeline in seconds; shorter ones join a neighbour (default: 1; 0: off).",
+            help="Shortest segment of a timeline in seconds (default: 1; 0: off).",
             show_default=False,
         ),
     ] = None,
     start: Annotated[
-        float | None, typer.Option("--start", help="Look at the video from this second on.", show_default=False)
+        float | None, typer.Option("--start", help="Start of the part to predict, in seconds.", show_default=False)
     ] = None,
     stop: Annotated[
-        float | None, typer.Option("--stop", help="Look at it up to this second.", show_default=False)
+        float | None, typer.Option("--stop", help="End of the part to predict, in seconds.", show_default=False)
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", help="Rate of numbered pictures (default: 25).", show_default=False)
+        float | None, typer.Option("--fps", help="Frame rate of numbered images (default: 25).", show_default=False)
     ] = None,
     views: options.Views = None,
-    topk: Annotated[int, typer.Option("--topk", help="Classes to name.", min=1)] = 5,
-    table: Annotated[
-        Path | None, typer.Option("--csv", help="Write the result as a table, too.", show_default=False)
-    ] = None,
+    topk: Annotated[int, typer.Option("--topk", help="Number of classes to print.", min=1)] = 5,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV file to write.", show_default=False)] = None,
     overlay: Annotated[
         Path | None,
         typer.Option(
             "--overlay",
-            help="Write the video with labels and bars under the picture: an .mp4 file, or a folder for several.",
+            help="Video to write with the predictions below the picture: an .mp4 file, or a folder for several clips.",
             show_default=False,
         ),
     ] = None,
@@ -111,15 +112,15 @@ def predict(
         Path | None,
         typer.Option(
             "--explain",
-            help="Write a video of where the network found evidence and motion: an .mp4 file, or a folder.",
+            help="Video to write with class activation and motion maps: an .mp4 file, or a folder for several clips.",
             show_default=False,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace output files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing output files.")] = False,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
 ) -> None:
-    """Name what happens in videos. One that fails is reported, the others go on; the exit code is 1 then."""
+    """Predict the action in videos. If one fails, it is reported, the others are processed, and the exit code is 1."""
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.files import write_text
     from tdpn_core.prediction import SHORTEST, PredictOptions, Windowing, predict

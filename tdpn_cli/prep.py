@@ -33,28 +33,28 @@ def prep(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="auto (look what it is), folder (a folder of clips a class), list, or a name.",
+            help="Data set or layout: auto (detect), folder (one folder per class), list, or a data set's name.",
             autocompletion=options.complete_dataset,
         ),
     ],
-    root: Annotated[Path, typer.Option("--root", help="Where the data set's clips lie.", rich_help_panel=DATA)],
+    root: Annotated[Path, typer.Option("--root", help="Folder of the data set.", rich_help_panel=DATA)],
     out: Annotated[
         str | None,
         typer.Option(
             "--out",
-            help="Folder or fsspec address of the shards (default: data/<dataset>).",
+            help="Output folder or fsspec URL of the shards (default: data/<dataset>).",
             show_default=False,
             rich_help_panel=DATA,
         ),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch what is missing under --root first.", rich_help_panel=DATA)
+        bool, typer.Option("--download", help="Download what is missing under --root first.", rich_help_panel=DATA)
     ] = False,
     annotations: Annotated[
         list[Path] | None,
         typer.Option(
             "--annotations",
-            help="Annotation or list files, or their folder, if not under --root.",
+            help="Annotation or list files, or their folder (default: those under --root).",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -64,20 +64,20 @@ def prep(
     ] = 1,
     label_order: Annotated[
         Literal["official", "file", "sorted", "cleaned"],
-        typer.Option("--label-order", help="Order of the classes.", rich_help_panel=DATA),
+        typer.Option("--label-order", help="Class order.", rich_help_panel=DATA),
     ] = "official",
     class_list: Annotated[
         Path | None,
         typer.Option(
             "--class-list",
-            help="File of class names, one a line, in the order to use.",
+            help="File of class names, one per line, in the order to use.",
             show_default=False,
             rich_help_panel=DATA,
         ),
     ] = None,
     sources: Annotated[
         Literal["auto", "videos", "frames"],
-        typer.Option("--sources", help="What to read where videos and frames are both there.", rich_help_panel=DATA),
+        typer.Option("--sources", help="Source of a clip that has both a video and frames.", rich_help_panel=DATA),
     ] = "auto",
     ignore_segments: Annotated[
         bool,
@@ -89,42 +89,59 @@ def prep(
     ] = False,
     seed: Annotated[
         int,
-        typer.Option("--seed", help="Of the split, where the data set has none.", min=0, rich_help_panel=DATA),
+        typer.Option("--seed", help="Random seed of the split, if the data set has none.", min=0, rich_help_panel=DATA),
     ] = 0,
     codec: Annotated[
         Literal["jpeg", "video"],
-        typer.Option("--codec", help="video: H.264, a tenth of the disk, slower to read.", rich_help_panel=FRAMES),
+        typer.Option(
+            "--codec",
+            help="Storage: jpeg, or video (H.264; a tenth of the disk space, slower to read).",
+            rich_help_panel=FRAMES,
+        ),
     ] = "jpeg",
     flow: Annotated[
-        bool, typer.Option("--flow", help="Pack optical flow instead of pictures.", rich_help_panel=FRAMES)
+        bool, typer.Option("--flow", help="Pack optical flow instead of colour frames.", rich_help_panel=FRAMES)
     ] = False,
     short_side: Annotated[
-        int, typer.Option("--short-side", help="Pixels; smaller frames stay as they are.", rich_help_panel=FRAMES)
+        int,
+        typer.Option(
+            "--short-side",
+            help="Short side of the frames in pixels; smaller frames are not enlarged.",
+            rich_help_panel=FRAMES,
+        ),
     ] = 256,
     enlarge: Annotated[
-        bool, typer.Option("--enlarge", help="Scale smaller frames up to it.", rich_help_panel=FRAMES)
+        bool, typer.Option("--enlarge", help="Enlarge smaller frames to --short-side.", rich_help_panel=FRAMES)
     ] = False,
     fps: Annotated[
         float | None,
         typer.Option(
-            "--fps", help="Resample to this rate (default: as filmed).", show_default=False, rich_help_panel=FRAMES
+            "--fps",
+            help="Frame rate to resample to (default: the video's).",
+            show_default=False,
+            rich_help_panel=FRAMES,
         ),
     ] = None,
     quality: Annotated[
-        int, typer.Option("--quality", help="JPEG quantiser: 2 is best, 31 worst.", rich_help_panel=FRAMES)
+        int, typer.Option("--quality", help="JPEG quality: 2 (best) to 31.", rich_help_panel=FRAMES)
     ] = 3,
     max_frames: Annotated[
-        int, typer.Option("--max-frames", help="Longer clips are skipped.", min=1, rich_help_panel=FRAMES)
+        int,
+        typer.Option(
+            "--max-frames", help="Longest clip in frames; longer clips are skipped.", min=1, rich_help_panel=FRAMES
+        ),
     ] = 36_000,
     max_pixels: Annotated[
         int,
-        typer.Option("--max-pixels", help="Larger pictures are skipped.", min=1, rich_help_panel=FRAMES),
+        typer.Option(
+            "--max-pixels", help="Largest frame in pixels; larger videos are skipped.", min=1, rich_help_panel=FRAMES
+        ),
     ] = 8192 * 4320,
     clip_timeout: Annotated[
         float | None,
         typer.Option(
             "--clip-timeout",
-            help="Processor time per clip in seconds (default: grows with length and picture size).",
+            help="Limit of processor time per clip in seconds (default: by length and frame size).",
             min=0.1,
             show_default=False,
             rich_help_panel=RUN,
@@ -134,36 +151,40 @@ def prep(
         int | None,
         typer.Option(
             "--workers",
-            help="Clips at a time (default: one a core).",
+            help="Parallel clips (default: one per core).",
             min=1,
             show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None,
     executor: Annotated[
-        Literal["local", "ray"], typer.Option("--executor", help="This machine, or a Ray cluster.", rich_help_panel=RUN)
+        Literal["local", "ray"],
+        typer.Option("--executor", help="Where to run: this machine, or a Ray cluster.", rich_help_panel=RUN),
     ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(
-            "--ray-address", help="Of the cluster (default: as Ray finds it).", show_default=False, rich_help_panel=RUN
+            "--ray-address",
+            help="Address of the Ray cluster (default: found by Ray).",
+            show_default=False,
+            rich_help_panel=RUN,
         ),
     ] = None,
     ffmpeg: Annotated[
         Path | None,
         typer.Option(
-            "--ffmpeg", help="Use this ffmpeg instead of the bundled one.", show_default=False, rich_help_panel=RUN
+            "--ffmpeg", help="ffmpeg program (default: the bundled one).", show_default=False, rich_help_panel=RUN
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is understood and stop.", rich_help_panel=RUN)
+        bool, typer.Option("--dry-run", help="Show what is understood of the files and stop.", rich_help_panel=RUN)
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Pack also what can hardly be meant.", rich_help_panel=RUN)
+        bool, typer.Option("--yes", help="Do not ask before packing an implausible data set.", rich_help_panel=RUN)
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Pack a data set into HDF5 shards. Run again, it continues where it stopped.
+    """Pack a data set into HDF5 shards. The same command continues after an interruption.
 
     What is understood of the files is shown first: classes, splits, columns, missing clips, probable copies.
     """
@@ -264,9 +285,9 @@ def _ask(seen: Overview, *, yes: bool) -> None:
 
     if not seen.nonsense or yes:
         return
-    if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Pack it all the same?", err=True):
+    if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Pack it anyway?", err=True):
         return
-    raise DatasetError(seen.nonsense[0], where=seen.root, hint="--yes packs it all the same")
+    raise DatasetError(seen.nonsense[0], where=seen.root, hint="--yes packs it anyway")
 
 
 def show(report: PrepReport, said: Sequence[str] = ()) -> None:

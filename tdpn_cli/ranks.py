@@ -17,17 +17,17 @@ from tdpn_core.errors import UsageError
 
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", help="Processes that compute together on the CPU.", min=1, show_default=False),
+    typer.Option("--processes", help="Number of processes on the CPU.", min=1, show_default=False),
 ]
-Nodes = Annotated[int, typer.Option("--nodes", help="Machines that run this command together.", min=1)]
+Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines.", min=1)]
 Rendezvous = Annotated[
-    str | None, typer.Option("--rdzv", help="Where they meet: HOST:PORT of one of them.", show_default=False)
+    str | None, typer.Option("--rdzv", help="Rendezvous of the machines: HOST:PORT of one of them.", show_default=False)
 ]
 Restarts = Annotated[
-    int, typer.Option("--max-restarts", help="Starts from the last checkpoint after a process died.", min=0)
+    int, typer.Option("--max-restarts", help="Restarts from the last checkpoint after a process died.", min=0)
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", help="Seconds without progress after which hung processes are ended.", min=1)
+    float, typer.Option("--timeout", help="Seconds without progress after which a hung process is ended.", min=1)
 ]
 
 

@@ -12,7 +12,7 @@ EXAMPLES = options.epilog("tdpn settings", "tdpn settings crop", "tdpn settings 
 
 
 def settings(
-    word: Annotated[str, typer.Argument(help="Show only settings whose name or description contains it.")] = "",
+    word: Annotated[str, typer.Argument(help="Only settings with this word in their name or description.")] = "",
     as_json: options.Json = False,
 ) -> None:
     """List every setting that --set takes, with its type, default and description."""

@@ -23,73 +23,94 @@ EXAMPLES = options.epilog(
 def train(
     model: Annotated[
         ModelName | None,
-        typer.Option("--model", help="Family of networks (default: tdpn); see tdpn models.", show_default=False),
+        typer.Option("--model", help="Model family (default: tdpn); see tdpn models.", show_default=False),
     ] = None,
     arch: Annotated[
         Arch | None,
-        typer.Option("--arch", help="Depth of the backbone (default: the recipe's).", show_default=False),
+        typer.Option("--arch", help="Backbone depth (default: the recipe's).", show_default=False),
     ] = None,
     modality: Annotated[
         Modality | None,
-        typer.Option("--modality", help="rgb or flow (default: as the data is packed).", show_default=False),
+        typer.Option("--modality", help="Input modality: rgb or flow (default: that of the data).", show_default=False),
     ] = None,
-    frames: Annotated[int | None, typer.Option("--frames", help="Sampled frames of a clip.", min=1)] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", help="Sampled frames per clip (default: the recipe's).", min=1)
+    ] = None,
     interval: Annotated[
-        int | None, typer.Option("--interval", help="Frames between two of them (dense).", min=1)
+        int | None,
+        typer.Option(
+            "--interval",
+            help="Distance of sampled frames in frames, dense sampling only (default: the recipe's).",
+            min=1,
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side of the input in pixels.", min=32)] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Clips a step.", min=1)] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Input size in pixels (default: the recipe's).", min=32)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Training epochs (default: the recipe's).", min=1)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", help="Clips per step, over all processes (default: the recipe's).", min=1),
+    ] = None,
     accumulate: Annotated[
-        int | None, typer.Option("--accumulate", help="Parts that a batch is computed in, to save memory.", min=1)
+        int | None,
+        typer.Option(
+            "--accumulate",
+            help="Gradient accumulation: parts that a batch is computed in (default: the recipe's).",
+            min=1,
+        ),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Peak learning rate (default: the recipe's, scaled with the batch).")
+        float | None, typer.Option("--lr", help="Learning rate (peak; default: the recipe's, scaled with the batch).")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of everything random.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed (default: 0).", min=0)] = None,
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Run the network through torch.compile.")
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the network with torch.compile.")
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             "--recipe",
-            help="Preset (default: by data set and device).",
+            help="Recipe, a preset of settings (default: by data set).",
             show_default=False,
             autocompletion=options.complete_recipe,
         ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Settings of another run: its config.json, in place of --recipe."),
+        typer.Option("--config", help="config.json of another run, used in place of a recipe."),
     ] = None,
     settings: options.Settings = None,
     data: options.Data = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the run (default: a new one under runs/).", show_default=False),
+        typer.Option("--out", help="Output folder of the run (default: a new one under runs/).", show_default=False),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Start from these weights: a checkpoint, ours or another project's, or imagenet."),
+        typer.Option("--init", help="Initial weights: a checkpoint of tdpn or another project, or imagenet."),
     ] = None,
     ema: options.Ema = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out, or the newest run.")] = False,
     resume_from: Annotated[
-        Path | None, typer.Option("--resume-from", help="Continue from this checkpoint of a run.", show_default=False)
+        Path | None, typer.Option("--resume-from", help="Resume from this checkpoint of a run.", show_default=False)
     ] = None,
-    keep: Annotated[int, typer.Option("--keep", help="States of the run that are kept.", min=1)] = 2,
+    keep: Annotated[int, typer.Option("--keep", help="Checkpoints to keep.", min=1)] = 2,
     gpus: options.Gpus = None,
     processes: ranks.Processes = None,
     nodes: ranks.Nodes = 1,
     rendezvous: ranks.Rendezvous = None,
     max_restarts: ranks.Restarts = 3,
     timeout: ranks.Timeout = 600,
-    sync_bn: Annotated[bool, typer.Option("--sync-bn", help="Batch statistics over all processes.")] = False,
+    sync_bn: Annotated[
+        bool, typer.Option("--sync-bn", help="Synchronise batch normalisation over all processes.")
+    ] = False,
     workers: options.Workers = None,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", help="Follow the run with wandb or mlflow, too.", show_default=False),
+        typer.Option("--track", help="Log to wandb or mlflow as well.", show_default=False),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

@@ -103,7 +103,7 @@ def setting_path(name: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{name!r} may be {' or '.join(found)}", where="--vary", hint="give the whole name")
+        raise UsageError(f"{name!r} may be {' or '.join(found)}", where="--vary", hint="give the full name")
     known = [*_SHORT, *paths, *(path.partition(".")[2] for path in paths)]
     meant = SYNONYMS.get(name.rpartition(".")[2])
     hint = f"did you mean {meant!r}?" if meant else _did_you_mean(name, known)

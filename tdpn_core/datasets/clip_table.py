@@ -234,7 +234,7 @@ class Tally:
     def notes(self) -> list[str]:
         """A sentence for each kind."""
         return [
-            f"{count} {what}" + (f" ({self._examples[what]!r} for one)" if what in self._examples else "")
+            f"{count} {what}" + (f" (for example {self._examples[what]!r})" if what in self._examples else "")
             for what, count in self._counts.items()
         ]
 

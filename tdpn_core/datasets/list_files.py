@@ -167,7 +167,7 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     rows, listed = builder.rows, builder.listed
     del builder, finder  # as large as the table
     if not len(rows):
-        hint = "; ".join([*notes, f"paths are looked for below {found.root} and beside the lists"])
+        hint = "; ".join([*notes, f"paths are searched below {found.root} and next to the lists"])
         raise DatasetError("not one clip of the lists is on disk", where=found.root, hint=hint)
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]

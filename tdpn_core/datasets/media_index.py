@@ -98,7 +98,7 @@ class Sources:
         lines = []
         unused = self.unused()
         if unused:
-            lines.append(f"{len(unused)} clips on disk are in no annotation file ({unused[0]!r} for one)")
+            lines.append(f"{len(unused)} clips on disk are in no annotation file (for example {unused[0]!r})")
         return lines + self.left()
 
     def left(self) -> list[str]:

@@ -93,9 +93,9 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
     if "labels" not in files or not files.keys() & {"train", "val", "test"}:
         ending = kind.endings[0]
         what = (
-            f"no {kind.prefix}-labels.{ending} with -train, -validation or -test beside it, nor labels/labels.{ending}"
+            f"no {kind.prefix}-labels.{ending} with -train, -validation or -test next to it, nor labels/labels.{ending}"
         )
-        raise DatasetError(what, where=found.root, hint="name the folder of the annotation files, if it lies elsewhere")
+        raise DatasetError(what, where=found.root, hint="name the folder of the annotation files, if it is elsewhere")
     names = _labels(files["labels"])
     label_of = {label: number for number, label in enumerate(names)}
     rows, tally, sources = Rows([HEAD]), Tally(), Sources(found, options.sources)

@@ -297,7 +297,7 @@ def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> No
     """
     both = set(searched[0].ids) & set(reported[0].ids)
     if both:
-        what = f"weights would be searched for on {len(both)} of the clips that are reported, {min(both)!r} for one"
+        what = f"weights would be searched for on {len(both)} of the clips that are reported, for example {min(both)!r}"
         raise UsageError(what, where="--search-on", hint=f"name another split, or use {HALF}")
 
 

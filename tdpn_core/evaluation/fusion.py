@@ -41,7 +41,7 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
     for part in parts:
         lacking = [name for other in parts for name in other.ids if name not in set(part.ids)]
         if lacking and not allow_missing:
-            what = f"lacks {len(lacking)} clips that the other scores have, {lacking[0]!r} for one"
+            what = f"lacks {len(lacking)} clips that the other scores have, for example {lacking[0]!r}"
             hint = "score the same clips with all, or use --allow-missing to fuse those that all have"
             raise ScoresError(what, where=part.origin.checkpoint, hint=hint)
     ids = [name for name in first.ids if name in common]
@@ -51,7 +51,7 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
             wrong = np.flatnonzero(labels != part.labels[head])
             if len(wrong):
                 what = f"{head} label of {len(wrong)} clips is another than in {first.origin.checkpoint}"
-                raise ScoresError(f"{what}, {ids[wrong[0]]!r} for one", where=part.origin.checkpoint)
+                raise ScoresError(f"{what}, for example {ids[wrong[0]]!r}", where=part.origin.checkpoint)
     return aligned
 
 

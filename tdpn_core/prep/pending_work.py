@@ -129,7 +129,7 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, 
         away = {place: clip for clip, place in pairs if place >= 0 and splits[place] != record.split}
         strange = [clip.id for clip in away.values() if clip.id not in movable]
         if strange:
-            what = f"{len(strange)} prepared clips, {strange[0]!r} for one, belong to another split now"
+            what = f"{len(strange)} prepared clips, for example {strange[0]!r}, belong to another split now"
             raise ConfigError(what, hint=AGAIN)
         todo[[place for place in positions if place >= 0 and place not in away]] = False
         lost = [shard.file for shard in record.shards if there.get(shard.file) != shard.bytes]

@@ -389,7 +389,7 @@ def _notes(gone: int, changed: int, lost: list[str], root: Path) -> list[str]:
     if changed:
         notes.append(f"{changed} prepared clips had changed since, and were done again")
     if lost:
-        notes.append(f"{len(lost)} shards were missing or cut, {lost[0]} for one, and were made again")
+        notes.append(f"{len(lost)} shards were missing or cut, for example {lost[0]}, and were made again")
     return notes
 
 

@@ -145,7 +145,7 @@ def _restarted(
     left = bool(runtime.from_main(bool(states(folder))))
     why = why_restarted()
     reason = f" ({why})" if why else ""
-    progress.say(f"restart {again}{reason}: {'going on' if left else 'beginning anew'} in {folder}")
+    progress.say(f"restart {again}{reason}: {'going on' if left else 'starting over'} in {folder}")
     return folder, left or resume
 
 

@@ -293,7 +293,7 @@ class Trainer:
         checkpoint = load_checkpoint(path)
         if not checkpoint.resumable:
             what = "holds weights alone, without the optimiser's state"
-            hint = f"resume from {LAST} beside it, or begin a new run from its weights: --init {path}"
+            hint = f"resume from {LAST} next to it, or start a new run from its weights: --init {path}"
             raise CheckpointError(what, where=path, hint=hint)
         if differing := differences(checkpoint.config, self.config):
             raise ConfigError(f"written with another {', '.join(differing)} than this run's", where=path)

@@ -50,7 +50,7 @@ class Encoding:
         if self.max_pixels < 1:
             raise ConfigError(f"the limit of pixels is at least 1, not {self.max_pixels}")
         if self.fps is not None and not 0 < self.fps <= 1000:
-            raise ConfigError(f"a frame rate lies between 0 and 1000, not {self.fps}")
+            raise ConfigError(f"the frame rate must be between 0 and 1000, not {self.fps}")
 
 
 ENCODING = Encoding()

@@ -65,7 +65,7 @@ class Imported:
         kept = [name for name in self.report.unfilled if not name.endswith(COUNTER)]
         if kept:
             raise CheckpointError(
-                f"fills no whole network: {some(kept)} are not in it",
+                f"lacks weights of the network: {some(kept)}",
                 where=self.report.source,
                 hint="such a file can be the start of a network (--init), but cannot be run",
             )

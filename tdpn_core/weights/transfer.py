@@ -191,7 +191,7 @@ def _untrained(model: Network, weights: Mapping[str, Tensor]) -> dict[str, str]:
         if not isinstance(part, Attention) or f"{spot}.qkv.weight" in weights:
             continue
         block = spot.removesuffix("conv2")
-        kept |= {f"{spot}.weight": "attention stands in its place"}
+        kept |= {f"{spot}.weight": "replaced by attention"}
         norms = ("bn2.", "bn3.") if isinstance(model.get_submodule(block.rstrip(".")), Bottleneck) else ("bn2.",)
         for name in state:
             if name.startswith(tuple(block + norm for norm in norms)):

@@ -162,7 +162,7 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
         (["trian"], 2, "Did you mean 'train'"),
         (["train", "--resume"], 1, "no last.pt under runs/"),
         (["eval", "none.pt"], 1, "none.pt: no such checkpoint"),
-        (["eval", "none.pt", "--topk", "a"], 2, "--topk: 'a' is not a list of whole numbers"),
+        (["eval", "none.pt", "--topk", "a"], 2, "--topk: 'a' is not a list of integers"),
         (["eval", "a.pt", "b.pt", "--fuse", "x"], 2, "--fuse: 'x' is not equal, search or a list of weights"),
         (["eval", "a.pt", "--fuse", "1"], 2, "--fuse: one file has nothing to be fused with; name two or more"),
         (["eval", "a.pt", "--sls", "2,3"], 2, "--sls: '2,3' is not three levels from 0 to 5"),

@@ -37,7 +37,7 @@ def kitchens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         prepared = tdpn("prep", "epic100", "--root", "epic", "--short-side", 48)
         assert "data/epic100: 12 train, 6 val (of 8 listed), 2 test clips" in prepared
-        assert "note: 2 val segments are of videos that are not on disk ('P18_07' for one)" in prepared
+        assert "note: 2 val segments are of videos that are not on disk (for example 'P18_07')" in prepared
         trained = tdpn("train", "--epochs", 2, *TINY, "--set", "sampling.short_side=36")
         assert "94 of 97 verb classes have no clip to train on" in trained
         assert "note: every top-1 of this run is the mean over verb and noun" in trained

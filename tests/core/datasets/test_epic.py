@@ -138,12 +138,14 @@ def test_segments_that_cannot_be_used_are_counted(tmp_path):
     dataset = read_dataset("epic100", tmp_path)
     notes = "\n".join(dataset.notes)
     assert sorted(dataset.clips["id"]) == ["P01_01_0", "P01_01_3", "P01_11_0", "P18_103_5", "P33_101_0"]
-    assert "2 segments have no length or begin after their video's end and are not used ('P01_01_1' for one)" in notes
-    assert "1 segments end after their video does and are cut there ('P01_01_3' for one)" in notes
-    assert "1 segments appear more than once and are taken once ('P01_01_0' for one)" in notes
-    assert "1 train segments are of videos that are not on disk ('P02_01' for one)" in notes
+    assert (
+        "2 segments have no length or begin after their video's end and are not used (for example 'P01_01_1')" in notes
+    )
+    assert "1 segments end after their video does and are cut there (for example 'P01_01_3')" in notes
+    assert "1 segments appear more than once and are taken once (for example 'P01_01_0')" in notes
+    assert "1 train segments are of videos that are not on disk (for example 'P02_01')" in notes
     assert "1 annotated videos are not on disk: P02_01" in notes
-    assert "1 clips on disk are in no annotation file ('P09_09' for one)" in notes
+    assert "1 clips on disk are in no annotation file (for example 'P09_09')" in notes
     assert dataset.absent == {"train": ["P01_01_1", "P01_01_2", "P02_01_0"], "val": [], "test": []}
 
 

@@ -235,7 +235,7 @@ def test_rows_that_repeat_a_clip(tmp_path):
     plant(tmp_path, "train/0wR5jVB-WPk_000417_000427.mp4")
     dataset = read_dataset("kinetics400", tmp_path)
     assert labels(dataset) == {"0wR5jVB-WPk_000417_000427": ("train", ABSEILING)}
-    clip = "'0wR5jVB-WPk_000417_000427' for one"
+    clip = "for example '0wR5jVB-WPk_000417_000427'"
     assert f"1 clips appear more than once and are taken once ({clip})" in dataset.notes
     assert f"1 clips are in two splits and taken in the first ({clip})" in dataset.notes
     write(tmp_path, "val.csv", f"{CVDF}{line.replace(ABSEILING, DRUMS)},val\n")

@@ -216,9 +216,9 @@ def test_clips_in_both_lists_are_counted(tmp_path):
     dataset = read_dataset("list", tmp_path)
     notes = "\n".join(dataset.notes)
     assert len(dataset.clips) == 3
-    assert f"1 clips appear more than once and are taken once ('{A}.mp4' for one)" in notes
-    assert f"1 clips are in two splits and taken in the first ('{A}.mp4' for one)" in notes
-    assert "1 val clips of the list are not on disk ('gone.mp4' for one)" in notes
+    assert f"1 clips appear more than once and are taken once (for example '{A}.mp4')" in notes
+    assert f"1 clips are in two splits and taken in the first (for example '{A}.mp4')" in notes
+    assert "1 val clips of the list are not on disk (for example 'gone.mp4')" in notes
     assert dataset.absent == {"train": [], "val": ["gone.mp4"]}
 
 

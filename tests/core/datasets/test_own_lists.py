@@ -303,7 +303,7 @@ def test_lists_of_which_nothing_is_on_disk_are_refused(tmp_path):
     options = DatasetOptions(annotations=tmp_path / "train.csv")
     with pytest.raises(DatasetError, match="not one clip of the lists is on disk") as error:
         read_dataset("list", tmp_path, options=options)
-    assert "12 train clips of the list are not on disk ('v/Archery_0.mp4' for one)" in error.value.hint
+    assert "12 train clips of the list are not on disk (for example 'v/Archery_0.mp4')" in error.value.hint
 
 
 # --- folders

@@ -37,10 +37,10 @@ def test_v1_is_folders_of_frames_in_the_order_of_the_labels_file(end, tmp_path):
     wanted = (f"20bn-{V1}/85", "frames", "%05d.jpg", 1, -1, 12.0)
     assert columns(dataset, "source", "kind", "pattern", "first", "last", "fps")["85"] == wanted
     notes = "\n".join(dataset.notes)
-    assert "1 train clips of the annotation file are not on disk ('7' for one)" in notes
-    assert "1 test clips of the annotation file are not on disk ('10' for one)" in notes
+    assert "1 train clips of the annotation file are not on disk (for example '7')" in notes
+    assert "1 test clips of the annotation file are not on disk (for example '10')" in notes
     assert dataset.absent == {"train": ["7"], "val": [], "test": ["10"]}
-    assert "1 clips on disk are in no annotation file ('4711' for one)" in notes
+    assert "1 clips on disk are in no annotation file (for example '4711')" in notes
 
 
 def test_v1_can_be_had_in_sorted_order(tmp_path):
@@ -167,7 +167,7 @@ def test_a_clip_that_is_listed_again_is_counted(tmp_path):
     something_v1(tmp_path)
     write(tmp_path, f"{V1}-train.csv", "100218;Closing something\n" * 3)
     dataset = read_dataset("something-v1", tmp_path)
-    assert "2 clips appear more than once and are taken once ('100218' for one)" in dataset.notes
+    assert "2 clips appear more than once and are taken once (for example '100218')" in dataset.notes
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_source_group_in_both_lists_is_noted(tmp_path):
     write(tmp_path, "ucfTrainTestlist/testlist01.txt", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi\n")
     plant(tmp_path, "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi")
     notes = read_dataset("ucf101", tmp_path).notes
-    assert "1 source groups are in both lists ('applyeyemakeup_g08' for one): validation will flatter" in notes
+    assert "1 source groups are in both lists (for example 'applyeyemakeup_g08'): validation will flatter" in notes
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_hmdb51_leaves_the_unused_clips(tmp_path):
         "clap/A_B_clap_u_nm_np1_fr_goo_1": ("val", "clap"),
     }
     assert "1 clips are unused in split 1" in dataset.notes
-    assert "1 clips on disk are in no annotation file ('extra' for one)" in dataset.notes
+    assert "1 clips on disk are in no annotation file (for example 'extra')" in dataset.notes
     assert columns(dataset, "source")[f"clap/{ODD}"] == (f"hmdb51_org/clap/{ODD}.avi",)
     with pytest.raises(DatasetError, match=r"_split2\.txt: line 1: is not a file name and 0, 1 or 2: '.* 3'"):
         read_dataset("hmdb51", tmp_path, options=DatasetOptions(split=2))

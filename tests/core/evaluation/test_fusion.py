@@ -61,7 +61,11 @@ def test_an_unlabelled_clip_stays_one_when_classes_are_matched() -> None:
 @pytest.mark.parametrize(
     ("second", "error", "message"),
     [
-        (make_scores(log([[0.5, 0.5]]), [0], ids=["x"]), ScoresError, "lacks 1 clips that the other scores have, 'y'"),
+        (
+            make_scores(log([[0.5, 0.5]]), [0], ids=["x"]),
+            ScoresError,
+            "lacks 1 clips that the other scores have, for example 'y'",
+        ),
         (make_scores(log([[0.5, 0.5]]), [0], ids=["z"]), ScoresError, "no clip has scores in all files"),
         (
             replace(B, labels={"action": np.array([0, 0])}),
@@ -187,7 +191,7 @@ def test_a_search_on_files_of_another_split_reports_all(files: dict[str, list[Pa
     [
         (
             lambda files: {"search_on": files["val"]},
-            "searched for on 60 of the clips that are reported, 'val-0'",
+            "searched for on 60 of the clips that are reported, for example 'val-0'",
         ),
         (lambda files: {"search_on": files["train"][:1]}, "--search-on: 1 files for 2 to fuse"),
         (lambda files: {"search_on": "train"}, "files of scores cannot be scored on the train split"),

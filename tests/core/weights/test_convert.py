@@ -282,7 +282,7 @@ def test_another_network_is_refused_by_what_is_odd(images, write, change, messag
 
 def test_a_file_that_lacks_entries_cannot_be_run(images, write):
     kept = {name: value for name, value in images.items() if not name.startswith(("fc.", "layer3.1.bn2.weight"))}
-    with pytest.raises(CheckpointError, match=r"fills no whole network: .*backbone.layer3.1.bn2.weight.*--init"):
+    with pytest.raises(CheckpointError, match=r"lacks weights of the network: .*backbone.layer3.1.bn2.weight.*--init"):
         tdpn_core.load_model(write(kept))
 
 

@@ -96,7 +96,7 @@ def test_every_entry_of_both_sides_is_accounted_for(model):
     assert set(report.filled.values()) | set(report.left_out) == set(state)
     assert not set(report.filled.values()) & set(report.left_out)
     assert report.left_out["head.linear.action.bias"] == "the image classifier"
-    assert report.left_out["backbone.layer4.2.conv2.weight"] == "attention stands in its place"
+    assert report.left_out["backbone.layer4.2.conv2.weight"] == "replaced by attention"
     assert "attention" in report.left_out["backbone.layer4.0.bn3.running_var"]
     assert {"backbone.layer4.1.conv2.qkv.weight", "backbone.layer4.1.bn3.weight"} <= set(report.unfilled)
 
@@ -172,7 +172,7 @@ def test_tpn_starts_tdpn_with_its_backbone_and_what_fits_of_its_neck(model):
     assert {"pyramid.spatial.res2.0.conv.weight", "backbone.layer4.0.conv2.qkv.weight"} <= set(report.unfilled)
     text = str(report)
     assert "started from a file: " in text
-    assert "attention stands in its place" in text
+    assert "replaced by attention" in text
     assert "not in the file, start as new: backbone.layer4, temporal_difference.on_global" in text
 
 
