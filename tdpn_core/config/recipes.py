@@ -29,7 +29,7 @@ from tdpn_core.config.schema import (
 )
 from tdpn_core.config.setting_names import nearest_setting
 from tdpn_core.datasets.registry import DATASETS
-from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.errors import ConfigError, PluginError, UsageError
 from tdpn_core.plugins import Registry
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
@@ -136,10 +136,14 @@ def choose(data: DataConfig) -> str:
     """The recipe for a data set: its own if it has one, else `finetune`.
 
     Raises:
-        PluginError: the data set is another package's, and cannot be loaded.
+        PluginError: the data set is another package's, which cannot be loaded or is not installed.
     """
     spec = DATASETS.get(data.dataset)
-    return spec.recipe if spec else "finetune"
+    if spec is None:
+        what = f"no installed package knows the data set {data.dataset!r}, so its recipe is unknown"
+        hint = "install the package that prepared it, or choose a recipe with --recipe"
+        raise PluginError(what, where=data.path, hint=hint)
+    return spec.recipe
 
 
 def find(name: str) -> Recipe:

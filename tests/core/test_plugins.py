@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.config import recipes
+from tdpn_core.config.schema import DataConfig
 from tdpn_core.datasets import DATASETS, detect, find_dataset
 from tdpn_core.errors import PluginError, UsageError
 
@@ -56,6 +57,12 @@ def test_a_name_of_two_packages_is_refused(site: Path) -> None:
     _install(site, "tdpn.recipes", "mine = json:loads", package="another")
     with pytest.raises(PluginError, match="both define the recipe 'mine'"):
         recipes.find("mine")
+
+
+def test_data_of_a_package_that_is_gone_needs_a_recipe_by_name() -> None:
+    data = DataConfig(path="d", dataset="mine", classes={"action": ["a"]}, classes_digest="c", digest="d", short_side=8)
+    with pytest.raises(PluginError, match=r"d: no installed package knows the data set 'mine'.*with --recipe"):
+        recipes.choose(data)
 
 
 def test_names_are_found_in_any_spelling_and_unknown_ones_get_the_nearest() -> None:

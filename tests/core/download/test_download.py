@@ -367,7 +367,12 @@ def test_download_that_cannot_unpack_rar_fails_before_a_request(
         ("epic100", "epic-kitchens-download-scripts"),
         ("jester", "Jester"),
         ("diving48", "svcl.ucsd.edu"),
-        ("folder", "no download is known for 'folder'; known are kinetics400"),
+        (
+            "folder",
+            "no download is known for 'folder'; known are kinetics400, kinetics600, kinetics700, ucf101, hmdb51",
+        ),
+        ("auto", "no download is known for 'auto'; known are kinetics400"),
+        ("ucf11", "no data set 'ucf11'; did you mean ucf101"),
     ],
 )
 def test_download_that_an_owner_refuses_says_where_and_how_to_lay_it_out(
@@ -400,3 +405,8 @@ def test_plan_names_the_owners_addresses() -> None:
     ]
     for dataset in ("ucf101", "hmdb51"):
         assert all(remote.url.startswith("https://") and remote.kind == "archive" for remote in plan(dataset))
+
+
+def test_plan_another_spelling_of_a_data_set_gives_the_same_files() -> None:
+    assert plan("Kinetics-600") == plan("k600") == plan("kinetics600")
+    assert plan("UCF-101") == plan("ucf101")
