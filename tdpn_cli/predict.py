@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from tdpn_cli import options, output
 from tdpn_core import startup_signals as starting
+from tdpn_core.fetch_limits import FOR_VIDEOS
 
 if TYPE_CHECKING:
     from tdpn_core.prediction import Prediction, Segment
@@ -21,6 +23,7 @@ EXAMPLES = options.epilog(
     "tdpn predict --webcam 0",
     "tdpn predict best.int8.onnx clip.mp4",
 )
+LIMITS = "Limits"
 LONG = 60.0
 """Seconds from which on one answer for a whole video is worth a hint."""
 
@@ -117,6 +120,44 @@ def predict(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing output files.")] = False,
+    fetch_timeout: Annotated[
+        float,
+        typer.Option(
+            "--fetch-timeout",
+            help="Seconds for a download or a playlist, and the delay a live stream with --stop may have.",
+            min=0.1,
+            rich_help_panel=LIMITS,
+        ),
+    ] = FOR_VIDEOS.total or 0.0,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(
+            "--idle-timeout",
+            help="Seconds without progress: less than 1 kB/s of a file, no frame of a stream.",
+            min=0.1,
+            rich_help_panel=LIMITS,
+        ),
+    ] = FOR_VIDEOS.idle,
+    clip_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--clip-timeout",
+            help="Processor time to decode a file in seconds (default: grows with length and picture size).",
+            min=0.1,
+            show_default=False,
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            help="Larger pictures are refused (default: the limit of the network's data).",
+            min=1,
+            show_default=False,
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
 ) -> None:
@@ -147,6 +188,9 @@ def predict(
         overlay=overlay,
         explain=explain,
         force=force,
+        fetch_limits=replace(FOR_VIDEOS, idle=idle_timeout, total=fetch_timeout),
+        clip_timeout=clip_timeout,
+        max_pixels=max_pixels,
     )
     if table is not None:
         new_file(table, option="--csv", force=force)

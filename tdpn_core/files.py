@@ -112,7 +112,10 @@ def need_space(folder: Path, needed: int, where: Path) -> None:
 
 def size_text(count: float) -> str:
     """A number of bytes for a reader."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e3:.1f} kB"
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} bytes"
 
 
 def sweep(folder: Path) -> None:

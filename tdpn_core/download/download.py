@@ -17,10 +17,11 @@ from tdpn_core.claim import claimed
 from tdpn_core.datasets.remote import RemoteFile
 from tdpn_core.download.archive import extract, make_plain_folder, merge
 from tdpn_core.download.catalogue import listed, plan
-from tdpn_core.download.http import FetchLimits, fetch
+from tdpn_core.download.http import fetch
 from tdpn_core.download.members import ArchiveLimits
 from tdpn_core.download.rar import require_rar
 from tdpn_core.errors import Interrupted, TdpnError
+from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.progress import SILENT, Progress
 
 WORK = ".download"

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -31,6 +32,7 @@ from requests.adapters import HTTPAdapter
 from tdpn_core import files
 from tdpn_core.claim import claimed
 from tdpn_core.errors import InUseError, TdpnError, UsageError
+from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.progress import SILENT, ByteProgress, Progress
 
 _CHUNK = 1 << 18
@@ -39,21 +41,13 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _REASONS = {401: "access is refused", 403: "access is refused", 404: "is not there", 410: "is not there any more"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class FetchLimits:
-    """How long a server may take."""
+class FetchLimitError(TdpnError):
+    """A server was slower than a limit allows."""
 
-    idle: float = 60.0
-    """Seconds without a byte after which a connection is given up and the file is requested again."""
-
-    total: float | None = None
-    """Seconds for the file with all retries and waits; None: no limit."""
-
-    retries: int = 6
-    """Failures in a row, without a byte between them, that are followed by another request."""
-
-    pause: float = 1.0
-    """Seconds to wait before another request, doubled after each failure; at most a minute."""
+    def __init__(self, limit: Literal["idle", "total"], what: str, *, where: str, hint: str | None = None) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.limit = limit
+        """The field of `FetchLimits` that was exceeded."""
 
 
 def fetch(
@@ -81,13 +75,13 @@ def fetch(
         progress: receives the megabytes.
 
     Raises:
+        FetchLimitError: the server is slower than `limits` allow.
         UsageError: `url` is neither http nor https, or the folder cannot be written.
         TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise UsageError("is no http or https address", where=url)
+    _check_scheme(url)
     limits = limits or FetchLimits()
-    clock = _Clock(url, limits)
+    clock = _Clock(url, limits.total)
     with ExitStack() as stack:
         if not path.is_file():
             _wait_for_claim(path, clock, stack, progress)
@@ -105,6 +99,59 @@ def fetch(
         part.path.replace(path)
         part.notes.unlink(missing_ok=True)
     return path
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """How a server begins to answer."""
+
+    url: str
+    """After redirects."""
+
+    content_type: str
+    """In lower case, without parameters; empty if the server does not give it."""
+
+    length: int | None
+    """Bytes of the body; None: the server does not say."""
+
+    body: bytes
+    """Its first bytes; empty unless they were asked for."""
+
+
+def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool], most: int = 1 << 20) -> Peeked:
+    """Request `url` and close the connection after the header of the answer, or after the first `most` bytes.
+
+    Args:
+        url: an http or https address.
+        limits: when to give up; the answer may take `idle` seconds for each request that `retries` allows.
+        wants_body: given the header, whether to read the body.
+        most: bytes to read of it.
+
+    Raises:
+        FetchLimitError: the server is slower than `limits` allow.
+        UsageError: `url` is neither http nor https.
+        TdpnError: the server refuses, or cannot be reached.
+    """
+    _check_scheme(url)
+    patience = limits.idle * (limits.retries + 1) + limits.pause
+    total = math.inf if limits.total is None else limits.total
+    limit: Literal["idle", "total"] = "idle" if patience <= total else "total"
+    clock = _Clock(url, min(patience, total), limit=limit, what="the server did not answer")
+    with _Session(limits) as session:
+        request = _Request(url, limits, clock, lambda what: TdpnError(what, where=url))
+        with request.send(session, {}) as answer:
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            found = Peeked(answer.url, kind, _length(answer), b"")
+            if not wants_body(found):
+                return found
+            body = bytearray()
+            try:
+                while len(body) < most and (chunk := answer.raw.read1(most - len(body))):
+                    body += chunk
+                    clock.left  # noqa: B018 - raises at the limit
+            except urllib3.exceptions.HTTPError as error:
+                raise request.given_up(error) from error
+            return replace(found, body=bytes(body))
 
 
 @dataclass(frozen=True)
@@ -150,12 +197,23 @@ class _BrokenError(Exception):
     """The body broke off or the part does not fit: another request may succeed."""
 
 
-class _Clock:
-    """The time left of the total limit."""
+class _SlowError(_BrokenError):
+    """Too few bytes arrive."""
 
-    def __init__(self, url: str, limits: FetchLimits) -> None:
-        self._url = url
-        self._total = math.inf if limits.total is None else limits.total
+
+class _Clock:
+    """The time left of a limit for everything."""
+
+    def __init__(
+        self,
+        url: str,
+        total: float | None,
+        *,
+        limit: Literal["idle", "total"] = "total",
+        what: str = "was not complete",
+    ) -> None:
+        self._url, self._limit, self._what = url, limit, what
+        self._total = math.inf if total is None else total
         self._end = time.monotonic() + self._total
 
     @property
@@ -163,12 +221,12 @@ class _Clock:
         """Seconds, more than none.
 
         Raises:
-            TdpnError: none is left.
+            FetchLimitError: none is left.
         """
         seconds = self._end - time.monotonic()
         if seconds <= 0:
             hint = "run again to continue, with a larger limit"
-            raise TdpnError(f"was not complete within {self._total:g} s", where=self._url, hint=hint)
+            raise FetchLimitError(self._limit, f"{self._what} within {self._total:g} s", where=self._url, hint=hint)
         return seconds
 
     def run(self, call: Callable[[], requests.Response]) -> requests.Response:
@@ -220,6 +278,55 @@ class _Session(requests.Session):
         return target
 
 
+@dataclass(frozen=True)
+class _Request:
+    """Requests for one address."""
+
+    url: str
+    limits: FetchLimits
+    clock: _Clock
+    failure: Callable[[str], TdpnError]
+    """The error for a fault: adds what to do."""
+
+    def send(self, session: _Session, headers: dict[str, str]) -> requests.Response:
+        """The answer to a request, with headers but without its body."""
+
+        def get() -> requests.Response:
+            return session.get(self.url, headers=headers, stream=True, timeout=timeout)
+
+        timeout = min(self.limits.idle, self.clock.left)
+        try:
+            answer = self.clock.run(get)
+        except requests.exceptions.SSLError as error:
+            what = f"the server's certificate cannot be verified: {_reason(error)}"
+            hint = "name the certificates of your network in REQUESTS_CA_BUNDLE"
+            raise TdpnError(what, where=self.url, hint=hint) from error
+        except (requests.RequestException, UnicodeError) as error:
+            raise self.given_up(error) from error
+        status = answer.status_code
+        if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            return answer
+        answer.close()
+        reason = _REASONS.get(status, f"cannot be fetched: {answer.reason or 'it is refused'}")
+        raise self.failure(f"{reason} (HTTP {status})")
+
+    def given_up(self, error: Exception) -> TdpnError:
+        """The error after the last retry.
+
+        Raises:
+            FetchLimitError: no time is left.
+        """
+        self.clock.left  # noqa: B018 - raises at the limit
+        if isinstance(error, _SlowError):
+            what = str(error)
+        elif _is_timeout(error):
+            what = f"no data for {self.limits.idle:g} s"
+        else:
+            return self.failure(f"cannot be fetched: {_reason(error)}")
+        failure = self.failure(f"cannot be fetched: {what}")
+        return FetchLimitError("idle", failure.what, where=self.url, hint=failure.hint)
+
+
 @dataclass
 class _Transfer:
     """Fills a part, with as many requests as it takes."""
@@ -234,20 +341,35 @@ class _Transfer:
     progress: Progress
 
     def run(self) -> None:
-        failures = 0
-        with _Session(self.limits) as session, ByteProgress(self.progress) as meter:
-            while True:
-                before = self.part.length
-                try:
-                    return self._request(session, meter)
-                except (_BrokenError, urllib3.exceptions.HTTPError) as error:
-                    failures = 1 if self.part.length > before else failures + 1
-                    if failures > self.limits.retries:
-                        raise self._failure(f"cannot be fetched: {_reason(error)}") from error
-                    pause = min(_LONGEST_PAUSE, self.limits.pause * 2 ** (failures - 1))
-                    time.sleep(min(pause, self.clock.left))
+        """Fill the part.
 
-    def _request(self, session: _Session, meter: ByteProgress) -> None:
+        Raises:
+            FetchLimitError: the server is too slow; with the bytes that were received.
+        """
+        request = _Request(self.url, self.limits, self.clock, self._failure)
+        try:
+            with _Session(self.limits) as session, ByteProgress(self.progress) as meter:
+                self._run(request, session, meter)
+        except FetchLimitError as error:
+            what = f"{error.what}: {self._received()}"
+            raise FetchLimitError(error.limit, what, where=self.url, hint=error.hint) from error
+
+    def _run(self, request: _Request, session: _Session, meter: ByteProgress) -> None:
+        failures = 0
+        while True:
+            before, began = self.part.length, time.monotonic()
+            try:
+                return self._request(request, session, meter)
+            except (_BrokenError, urllib3.exceptions.HTTPError) as error:
+                grown = self.part.length - before
+                progress = grown > 0 and grown >= self.limits.slowest * (time.monotonic() - began)
+                failures = 1 if progress else failures + 1
+                if failures > self.limits.retries:
+                    raise request.given_up(error) from error
+                pause = min(_LONGEST_PAUSE, self.limits.pause * 2 ** (failures - 1))
+                time.sleep(min(pause, self.clock.left))
+
+    def _request(self, request: _Request, session: _Session, meter: ByteProgress) -> None:
         part, have = self.part, self.part.length
         headers = {}
         if part.remote.url != self.url or not part.remote.validator:
@@ -256,35 +378,13 @@ class _Transfer:
             return
         elif have:
             headers = {"Range": f"bytes={have}-", "If-Range": part.remote.validator}
-        with self._answer(session, headers) as answer:
+        with request.send(session, headers) as answer:
             self._accept(answer)
             self._check_size()
             if part.remote.size is not None:
                 files.need_space(part.path.parent, part.remote.size - part.length, part.destination)
             meter.begin(part.destination.name, part.remote.size or self.size or 0, part.length)
             self._receive(answer, meter)
-
-    def _answer(self, session: _Session, headers: dict[str, str]) -> requests.Response:
-        """The answer to a request, with headers but without its body."""
-
-        def get() -> requests.Response:
-            return session.get(self.url, headers=headers, stream=True, timeout=timeout)
-
-        timeout = min(self.limits.idle, self.clock.left)
-        try:
-            answer = self.clock.run(get)
-        except requests.exceptions.SSLError as error:
-            what = f"the server's certificate cannot be verified: {_reason(error)}"
-            hint = "name the certificates of your network in REQUESTS_CA_BUNDLE"
-            raise TdpnError(what, where=self.url, hint=hint) from error
-        except (requests.RequestException, UnicodeError) as error:
-            raise self._failure(f"cannot be fetched: {_reason(error)}") from error
-        status = answer.status_code
-        if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
-            return answer
-        answer.close()
-        reason = _REASONS.get(status, f"cannot be fetched: {answer.reason or 'it is refused'}")
-        raise self._failure(f"{reason} (HTTP {status})")
 
     def _accept(self, answer: requests.Response) -> None:
         """Bring the part in line with the answer."""
@@ -316,6 +416,7 @@ class _Transfer:
         """Append the answer's body to the part."""
         total = self.part.remote.size if self.part.remote.size is not None else self.size
         have = self.part.length
+        pace = _Pace(self.limits)
         with _disk_errors(self.part), self.part.path.open("ab") as sink:
             while total is None or have < total:
                 self.clock.left  # noqa: B018 - raises at the limit
@@ -326,6 +427,7 @@ class _Transfer:
                 sink.write(chunk)
                 have += len(chunk)
                 meter.add(len(chunk))
+                pace.add(len(chunk))
             sink.flush()
             os.fsync(sink.fileno())
 
@@ -334,22 +436,60 @@ class _Transfer:
         again = f"run again to continue from {files.size_text(had)}" if had else "check the network and the address"
         return TdpnError(what, where=self.url, hint=f"{again}, or {self._by_hand()}")
 
+    def _received(self) -> str:
+        total = self.part.remote.size if self.part.remote.size is not None else self.size
+        of = "" if total is None else f" of {files.size_text(total)}"
+        return f"{files.size_text(self.part.length)}{of} received"
+
     def _by_hand(self) -> str:
         return f"get the file in another way and put it at {self.part.destination}"
 
 
 def _describe(answer: requests.Response, url: str, etag_is_md5: bool) -> _Remote:
     """What the headers say; `size` of a partial answer is that of the part."""
-    length, etag = answer.headers.get("Content-Length", ""), answer.headers.get("ETag", "")
+    etag = answer.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else None
     plain = re.fullmatch(r'"([0-9a-f]{32})"', etag)
     by_key = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")  # then it is no MD5
     return _Remote(
         url,
         strong or answer.headers.get("Last-Modified"),
-        int(length) if length.isdigit() else None,
+        _length(answer),
         plain[1] if etag_is_md5 and plain and not by_key else None,
     )
+
+
+def _length(answer: requests.Response) -> int | None:
+    """Bytes of the body that the header states."""
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _check_scheme(url: str) -> None:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UsageError("is no http or https address", where=url)
+
+
+class _Pace:
+    """Notices a body that arrives too slowly."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._since, self._bytes = time.monotonic(), 0
+
+    def add(self, count: int) -> None:
+        """`count` more bytes have arrived.
+
+        Raises:
+            _SlowError: too few have within the last `idle` seconds.
+        """
+        self._bytes += count
+        now, limits = time.monotonic(), self._limits
+        if now - self._since < limits.idle:
+            return
+        if self._bytes < limits.slowest * (now - self._since):
+            raise _SlowError(f"less than {files.size_text(limits.slowest)} a second for {limits.idle:g} s")
+        self._since, self._bytes = now, 0
 
 
 def _wait_for_claim(path: Path, clock: _Clock, stack: ExitStack, progress: Progress) -> None:
@@ -365,6 +505,16 @@ def _wait_for_claim(path: Path, clock: _Clock, stack: ExitStack, progress: Progr
                 progress.say(f"waiting for another download: {error}")
             reported = True
             time.sleep(min(0.5, clock.left))
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether it, or what caused it, is a limit of waiting."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _reason(error: BaseException) -> str:

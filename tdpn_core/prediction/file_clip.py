@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from tdpn_core.video.stream import StreamedFrame
 from tdpn_core.video.subprocess_limits import Limits
 
 LIMITS = Limits(seconds=600.0)
+"""Of the decoder of a clip that is read at once."""
 
 
 class FileClip:
@@ -80,21 +82,28 @@ class FileClip:
             ]
 
 
-def encoding_of(data: DataConfig) -> Encoding:
-    """How the frames of the data that a network was trained on were made."""
-    return from_dict(Encoding, {**data.encoding, "short_side": data.short_side})
+def encoding_of(data: DataConfig, max_pixels: int | None = None) -> Encoding:
+    """How the frames of the data that a network was trained on were made; `max_pixels` replaces its limit."""
+    encoding = from_dict(Encoding, {**data.encoding, "short_side": data.short_side})
+    return encoding if max_pixels is None else replace(encoding, max_pixels=max_pixels)
 
 
 @contextmanager
 def open_clip(
-    source: Source, data: DataConfig, program: Program, *, name: str, limits: Limits = LIMITS
+    source: Source,
+    data: DataConfig,
+    program: Program,
+    *,
+    name: str,
+    limits: Limits = LIMITS,
+    max_pixels: int | None = None,
 ) -> Iterator[FileClip]:
     """Encode a file, or a part of it, as `data` was encoded; the scratch file is gone afterwards. `name` is the user's.
 
     Raises:
         ClipError: it cannot be decoded, is not whole, or is larger or longer than preparation allows.
     """
-    encoding = encoding_of(data)
+    encoding = encoding_of(data, max_pixels)
     packing: Packing = "flow" if encoding.modality == "flow" else encoding.codec
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
         items = Path(folder) / "clip"

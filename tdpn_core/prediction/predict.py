@@ -11,6 +11,8 @@ from typing import Literal
 
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
+from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits
+from tdpn_core.prediction.file_clip import LIMITS as CLIP_LIMITS
 from tdpn_core.prediction.file_clip import FileClip, encoding_of, open_clip
 from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
@@ -23,7 +25,9 @@ from tdpn_core.runs import newest_checkpoint
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
+from tdpn_core.video.subprocess_limits import LIMITS, Limits
 from tdpn_core.video.url_download import fetched
+from tdpn_core.video.url_kind import inspected
 from tdpn_core.video.writer import video_seconds
 from tdpn_core.weights.resolve import find_weights
 
@@ -88,6 +92,15 @@ class PredictOptions:
     force: bool = False
     """Replace files that are there."""
 
+    fetch_limits: FetchLimits = FOR_VIDEOS
+    """How long servers and live streams may take."""
+
+    clip_timeout: float | None = None
+    """Seconds of processor time for the decoder of a file; None: grows with length and picture size."""
+
+    max_pixels: int | None = None
+    """A larger picture is refused; None: the limit of the network's data."""
+
     def __post_init__(self) -> None:
         if self.topk < 1:
             raise UsageError(f"--topk must be at least 1, not {self.topk}")
@@ -96,6 +109,8 @@ class PredictOptions:
         for name, value in (("--smooth", self.smooth), ("--min-length", self.min_length)):
             if value is not None and not 0 <= value < math.inf:
                 raise UsageError(f"{name} must be 0 or a positive number of seconds, not {value:g}")
+        if self.clip_timeout is not None and not 0 < self.clip_timeout < math.inf:
+            raise UsageError(f"--clip-timeout must be a positive number of seconds, not {self.clip_timeout:g}")
 
 
 DEFAULTS = PredictOptions()
@@ -139,15 +154,29 @@ def predict(
         _can_be_explained(model, path)  # before anything is computed
     predictor = Predictor(Scorer(model, model.config), path, find_ffmpeg(), options, tell, progress)
     said: NetworkInfo | None = None
-    for found, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
+    for named, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
+        found = _inspected(named, options.fetch_limits)
         network = predictor.network(found)
         if network != said:
             progress.say(f"network {network}")
             said = network
+        if found.address is not None and found.address.kind == "live" and found.error is None:
+            end = "its end" if options.stop is None else f"second {options.stop:g}"
+            progress.say(f"{found.name}: a live stream, followed to {end}; Ctrl-C ends it earlier")
         prediction = predictor.predict(found, overlay, explanation)
         yield prediction
         if isinstance(prediction.error, _InterruptedError):
             raise KeyboardInterrupt
+
+
+def _inspected(found: Input, limits: FetchLimits) -> Input:
+    """An input whose address has the kind that its server shows, or the error that says why it shows none."""
+    if found.address is None:
+        return found
+    try:
+        return replace(found, address=inspected(found.address, limits))
+    except ClipError as error:
+        return replace(found, error=error)
 
 
 class _InterruptedError(ClipError):
@@ -304,23 +333,27 @@ class Predictor:
         if found.address is None or found.address.kind != "file":
             yield found
             return
-        with fetched(found.address) as path:
+        with fetched(found.address, self.options.fetch_limits, self.progress) as path:
             part = Source(path, start=_or_nan(self.options.start), stop=_or_nan(self.options.stop))
             yield Input(name=found.name, source=part)
 
     def _clip(self, source: Source, name: str) -> AbstractContextManager[FileClip]:
         """All of a clip in a scratch file."""
-        return open_clip(source, self.scorer.config.data, self.program, name=name)
+        asked, data = self.options, self.scorer.config.data
+        limits = _limits(CLIP_LIMITS, asked.clip_timeout)
+        return open_clip(source, data, self.program, name=name, limits=limits, max_pixels=asked.max_pixels)
 
     @contextmanager
     def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
         """A clip frame by frame."""
-        encoding = encoding_of(self.scorer.config.data)
+        asked = self.options
+        encoding = encoding_of(self.scorer.config.data, asked.max_pixels)
         if found.source is None:
             assert found.address is not None
-            yield stream_address(found.address, self.program, encoding, _or_nan(self.options.stop))
+            stop = _or_nan(asked.stop)
+            yield stream_address(found.address, self.program, encoding, stop, asked.fetch_limits)
         elif found.source.kind == "video":
-            yield stream_video(found.source, self.program, encoding)
+            yield stream_video(found.source, self.program, encoding, _limits(LIMITS, asked.clip_timeout))
         else:
             with self._clip(found.source, found.name) as clip:
                 yield clip.frames()
@@ -365,6 +398,13 @@ class _Seen:
     def mean(self) -> Scores:
         """Of all windows."""
         return {head: values / self.windows for head, values in self._sums.items()}
+
+
+def _limits(limits: Limits, clip_timeout: float | None) -> Limits:
+    """Of a file's decoder, with the time that was asked for."""
+    if clip_timeout is None:
+        return limits
+    return replace(limits, seconds=min(limits.seconds, clip_timeout), cpu_seconds=clip_timeout)
 
 
 def _or_nan(seconds: float | None) -> float:

@@ -144,14 +144,20 @@ _FIRST = 32  # frames after which the rate is known
 def latest(frames: Iterator[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
     """The newest window whenever the last one has been dealt with, and at least a stride after it.
 
+    A stream that ends or breaks off before its first window gives one of the frames that came.
+
     Frames are read by a thread of their own, so that a slow network makes gaps between windows, not within them.
     """
     state = _State()
     reader = threading.Thread(target=state.read, args=(frames, windowing, config), daemon=True, name="live")
     reader.start()
     try:
+        given = False
         while (window := state.wait()) is not None:
             yield window
+            given = True
+        if not given and state.held:
+            yield state.rest(windowing, config)
         if state.error is not None:
             raise state.error
     finally:
@@ -197,6 +203,11 @@ class _State:
             self.due = max(0, length - _FIRST)
         if self.due <= 0:
             self.ready.notify()
+
+    def rest(self, windowing: Windowing, config: RunConfig) -> Window:
+        """A window of the last frames, after the end."""
+        fps = self.fps or measured_rate([held.seconds for held in self.held])
+        return window_of(list(self.held)[-windowing.in_frames(config, fps)[0] :], fps)
 
     def wait(self) -> Window | None:
         """The newest window, once it is due; None at the end of the stream."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tdpn_core.errors import ClipError
+from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits, longer
 from tdpn_core.video.encode import clip_limits, no_frames
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.ffmpeg_binary import Program
@@ -20,12 +21,16 @@ from tdpn_core.video.integrity import Decoded, fault
 from tdpn_core.video.optical_flow import Compute, Grey, encode_flow, flow_computer, flow_method, jpeg_quality, read_grey
 from tdpn_core.video.probe import probe
 from tdpn_core.video.source import Source
-from tdpn_core.video.subprocess_limits import LIMITS, Finished, Limits, stream_child
+from tdpn_core.video.subprocess_limits import (
+    LIMITS,
+    Finished,
+    Limits,
+    OverdueError,
+    SilentError,
+    stream_child,
+)
 from tdpn_core.video.url import Address
 from tdpn_core.video.url_download import lost, why_not
-
-SILENCE = Limits(seconds=60.0)
-"""Nothing may come for so long, and a frame may need so much memory."""
 
 _ENDLESS = 2**31 - 2
 
@@ -40,20 +45,28 @@ class StreamedFrame(NamedTuple):
     """Since the video's start."""
 
 
-def stream_video(source: Source, program: Program, encoding: Encoding) -> Iterator[StreamedFrame]:
+def stream_video(
+    source: Source, program: Program, encoding: Encoding, limits: Limits = LIMITS
+) -> Iterator[StreamedFrame]:
     """Every frame of a video file, or of a part of it. Times count from the part's start.
+
+    Args:
+        source: the file or its part.
+        program: ffmpeg.
+        encoding: how frames are packed; its `max_frames` is not applied.
+        limits: of the decoder.
 
     Raises:
         ClipError: it cannot be decoded; at the end, when it turns out not to be whole.
         ToolError: optical flow is asked for, and OpenCV is not installed.
     """
-    return _packed(_of_file(source, program, encoding), encoding)
+    return _packed(_of_file(source, program, encoding, limits), encoding)
 
 
-def _of_file(source: Source, program: Program, encoding: Encoding) -> Iterator[_Picture]:
+def _of_file(source: Source, program: Program, encoding: Encoding, limits: Limits) -> Iterator[_Picture]:
     path = source.path
     found = probe(path, max_pixels=encoding.max_pixels)
-    limits = clip_limits(found, LIMITS, _ENDLESS)
+    limits = clip_limits(found, limits, _ENDLESS)
     rate = float(found.video.rates[0]) if found.video.rates else 25.0
 
     def frames_of(first: bool) -> _Frames:
@@ -78,21 +91,48 @@ def _of_file(source: Source, program: Program, encoding: Encoding) -> Iterator[_
 
 
 def stream_address(
-    address: Address, program: Program, encoding: Encoding, stop: float = math.nan
+    address: Address,
+    program: Program,
+    encoding: Encoding,
+    stop: float = math.nan,
+    limits: FetchLimits = FOR_VIDEOS,
 ) -> Iterator[StreamedFrame]:
     """Every frame that comes from an address, until second `stop`.
 
+    Args:
+        address: of a playlist or a live stream.
+        program: ffmpeg.
+        encoding: how frames are packed; its `max_frames` is not applied.
+        stop: seconds from the stream's start; NaN: to its end.
+        limits: `idle` is the longest wait for a frame. `total` is the longest wait for all frames of a playlist, and
+            how much longer than `stop` seconds a live stream is waited for; one without `stop` is followed to its end.
+            Time in which nobody asks for frames does not count.
+
     Raises:
-        ClipError: it cannot be opened, or breaks off.
+        ClipError: it cannot be opened, breaks off, or exceeds a limit; then with the frames that came.
         ToolError: optical flow is asked for, and OpenCV is not installed.
     """
-    return _packed(_of_address(address, program, encoding, stop), encoding)
+    return _packed(_of_address(address, program, encoding, stop, limits), encoding)
 
 
-def _of_address(address: Address, program: Program, encoding: Encoding, stop: float) -> Iterator[_Picture]:
+def _of_address(
+    address: Address, program: Program, encoding: Encoding, stop: float, limits: FetchLimits
+) -> Iterator[_Picture]:
     command = address_command(address, program, _as_pictures(encoding), stop)
-    frames = _Frames(command, address.name, SILENCE, encoding.fps or 25.0, resampled=encoding.fps is not None)
-    yield from frames
+    total = math.inf if limits.total is None else limits.total
+    if address.kind == "live":
+        total = math.inf if math.isnan(stop) else stop + total
+    idle = Limits(seconds=limits.idle)
+    resampled = encoding.fps is not None
+    frames = _Frames(command, address.name, idle, encoding.fps or 25.0, resampled=resampled, total=total)
+    try:
+        yield from frames
+    except SilentError as error:
+        what = f"no frame for {limits.idle:g} s, after {frames.received()}"
+        raise ClipError(what, where=address.name, hint=longer("idle")) from error
+    except OverdueError as error:
+        what = f"not at its end after {total:g} s: {frames.received()} received"
+        raise ClipError(what, where=address.name, hint=longer("total")) from error
     if frames.count == 0 or frames.finished.status != 0 or lost(frames.finished.log):
         raise ClipError(why_not(frames.finished.log), where=address.name)
 
@@ -128,18 +168,32 @@ class _Picture(NamedTuple):
 class _Frames:
     """A running decoder's pictures, cut by the sizes that come beside them."""
 
-    def __init__(self, command: list[str], where: str, limits: Limits, rate: float, *, resampled: bool) -> None:
-        self._command, self._where, self._limits = command, where, limits
+    def __init__(
+        self,
+        command: list[str],
+        where: str,
+        limits: Limits,
+        rate: float,
+        *,
+        resampled: bool,
+        total: float = math.inf,
+    ) -> None:
+        self._command, self._where, self._limits, self._total = command, where, limits, total
         self._rate, self._resampled = rate, resampled
         self.count, self.decoded = 0, 0
         """Frames so far: handed on, and decoded."""
         self.finished = Finished(0, b"", b"", "")
         """Set at the end."""
+        self._last = math.nan
+
+    def received(self) -> str:
+        """How much has been handed on."""
+        return f"{self.count} frames, {self._last:.1f} s" if self.count else "0 frames"
 
     def __iter__(self) -> Iterator[_Picture]:
-        child = stream_child(self._command, self._limits, where=self._where)
+        child = stream_child(self._command, self._limits, where=self._where, total=self._total)
         pixels, reported = bytearray(), Reported()
-        last, ended = math.nan, False
+        ended = False
         try:
             while not ended:
                 try:
@@ -156,12 +210,12 @@ class _Frames:
                 while reported.sizes and len(pixels) >= reported.sizes[0]:
                     if not (reported.stamps or ended or (self._resampled and self.count)):
                         break  # its stamp is still to come
-                    last = self._after(last, reported.stamps.popleft() if reported.stamps else math.nan)
+                    self._last = self._after(self._last, reported.stamps.popleft() if reported.stamps else math.nan)
                     size = reported.sizes.popleft()
                     content = bytes(pixels[:size])
                     del pixels[:size]
                     self.count += 1
-                    yield _Picture(content, last)
+                    yield _Picture(content, self._last)
                 if self._resampled and self.count:
                     reported.stamps.clear()
         finally:

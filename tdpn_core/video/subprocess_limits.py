@@ -41,6 +41,14 @@ class ChildError(ClipError):
     """The child died or passed a limit: the clip's fault perhaps, perhaps the machine's. It may do better next time."""
 
 
+class SilentError(ChildError):
+    """Nothing came for longer than the limit."""
+
+
+class OverdueError(ChildError):
+    """The child was waited for longer than the limit in total."""
+
+
 class TooSlowError(ChildError):
     """The child used up its processor time: it would do so again."""
 
@@ -132,21 +140,24 @@ def run_child(
 
 
 def stream_child(
-    command: Sequence[str], limits: Limits, *, where: Path | str
+    command: Sequence[str], limits: Limits, *, where: Path | str, total: float = math.inf
 ) -> Generator[tuple[str, bytes], None, Finished]:
     """Run `command` and hand on what it writes while it runs; it waits while nobody asks for more.
 
     Args:
         command: as `run_child` takes it.
-        limits: `seconds` is how long nothing may come; output is not limited.
+        limits: `seconds` is how long nothing but the log may come; output is not limited.
         where: the clip it works on, for messages.
+        total: seconds that may be spent waiting for the child, not counting those in which nobody asks for more.
 
     Yields:
         ("output" or "side", bytes) as they come. The log and the exit status are returned at the end; closing the
         generator ends the child.
 
     Raises:
-        ChildError: nothing came for too long, or the child died of a signal.
+        SilentError: nothing came for too long.
+        OverdueError: `total` was exceeded.
+        ChildError: the child died of a signal.
         ToolError: the program cannot be started.
     """
     with ExitStack() as stack:
@@ -160,7 +171,7 @@ def stream_child(
         _restrict(process.pid, replace(limits, cpu_seconds=limits.cpu_seconds or _DAYS), 0)
         streams = _Streams(process, side_reader, None, limits, where, live=True)
         stack.callback(streams.close)
-        yield from streams.pass_on()
+        yield from streams.pass_on(total)
         status = _wait(process, limits, where)
     if status < 0:
         raise _died(status, where)
@@ -241,20 +252,27 @@ class _Streams:
         self.side.seek(0)
         return self.side.read()
 
-    def pass_on(self) -> Iterator[tuple[str, bytes]]:
+    def pass_on(self, total: float) -> Iterator[tuple[str, bytes]]:
         """What comes through the pipes but the log, as it comes."""
+        silent = waited = 0.0
         while self.selector.get_map():
-            ready = self.selector.select(self.limits.seconds)
-            if not ready:
-                raise ChildError(f"nothing came for {self.limits.seconds:g} s", where=self.where)
+            began = time.monotonic()
+            ready = self.selector.select(max(0.0, min(self.limits.seconds - silent, total - waited)))
+            spent = time.monotonic() - began
+            silent, waited = silent + spent, waited + spent
             for key, _ in ready:
                 data = os.read(key.fd, _READ_BYTES)
                 if not data:
                     self.selector.unregister(key.fileobj)
-                elif key.data == "log":
+                elif key.data == "log":  # complaints are no progress
                     self.log += data
                 else:
+                    silent = 0.0
                     yield key.data, data
+            if silent >= self.limits.seconds:
+                raise SilentError(f"nothing came for {self.limits.seconds:g} s", where=self.where)
+            if waited >= total:
+                raise OverdueError(f"not at its end after {total:g} s", where=self.where)
 
     def _give(self) -> None:
         """Write what the child takes; at the end of the feed, or of a child that wants no more, close its input."""

@@ -17,8 +17,8 @@ from tdpn_core.video.containers import CONTAINERS
 Kind = Literal["file", "playlist", "live"]
 
 _SCHEMES: dict[str, Kind] = {"http": "file", "https": "file", "rtsp": "live", "rtsps": "live"}
+_FORMATS = f"{CONTAINERS},hls,rtsp,rtp,mpjpeg"
 _PROTOCOLS = "http,https,tcp,tls,crypto,udp,rtp,srtp,httpproxy"  # nothing of this machine: no file, pipe or fd
-_SILENCE = 20_000_000  # microseconds without a byte after which a connection is given up
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Address:
 
     name: str
     kind: Kind
-    """A file is fetched whole; a playlist of parts waits for us; a live stream does not."""
+    """A file is downloaded, a playlist of parts is read at our pace, a live stream at its own."""
 
     options: tuple[tuple[str, Any], ...]
     """ffmpeg's options before the input."""
 
 
 def network_address(url: str) -> Address:
-    """An address that a user named.
+    """An address that a user named, of the kind that its text suggests; `url_download.inspected` asks the server.
 
     Raises:
         UsageError: its scheme is not http, https or rtsp.
@@ -43,8 +43,9 @@ def network_address(url: str) -> Address:
     if scheme not in _SCHEMES:
         known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise UsageError(f"addresses of {scheme}:// are not opened", where=url, hint=f"name a file, or one of {known}")
-    live = ("rtsp_transport", "tcp") if scheme.startswith("rtsp") else ("rw_timeout", _SILENCE)
-    options = (("protocol_whitelist", _PROTOCOLS), ("format_whitelist", f"{CONTAINERS},hls,rtsp,rtp"), live)
+    options: tuple[tuple[str, Any], ...] = (("protocol_whitelist", _PROTOCOLS), ("format_whitelist", _FORMATS))
+    if scheme.startswith("rtsp"):
+        options += (("rtsp_transport", "tcp"),)
     playlist = urlsplit(url).path.endswith(".m3u8") and not scheme.startswith("rtsp")
     return Address(url, "playlist" if playlist else _SCHEMES[scheme], options)
 

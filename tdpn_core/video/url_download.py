@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from tdpn_core.errors import ClipError, TdpnError
+from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits, longer
+from tdpn_core.progress import SILENT, Progress
 from tdpn_core.video.ffmpeg_log import complaints
 from tdpn_core.video.url import Address
 
@@ -25,30 +27,30 @@ _REASONS = (
 )
 
 
-IDLE_SECONDS = 20.0
-"""Without a byte, after which a server is asked once more: somebody waits."""
-
-TOTAL_SECONDS = 600.0
-"""For one file, retries included."""
-
-
 @contextmanager
-def fetched(address: Address) -> Iterator[Path]:
+def fetched(address: Address, limits: FetchLimits = FOR_VIDEOS, progress: Progress = SILENT) -> Iterator[Path]:
     """The file behind an http address, in a temporary folder that is removed afterwards.
 
     Raises:
-        ClipError: it cannot be downloaded, or not within `TOTAL_SECONDS`.
+        ClipError: it cannot be downloaded, or not within `limits`; then with the bytes that were received.
     """
-    from tdpn_core.download.http import FetchLimits, fetch  # local files do not need it
+    from tdpn_core.download.http import fetch  # local files do not need it
 
     name = PurePosixPath(urlsplit(address.name).path).name or "video"
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
         try:
-            limits = FetchLimits(idle=IDLE_SECONDS, total=TOTAL_SECONDS, retries=1)
-            path = fetch(address.name, Path(folder) / name[-80:], limits=limits)
+            path = fetch(address.name, Path(folder) / name[-80:], limits=limits, progress=progress)
         except TdpnError as error:
-            raise ClipError(error.what, where=address.name) from error  # its hint names the temporary folder
+            raise not_fetched(address, error) from error
         yield path
+
+
+def not_fetched(address: Address, error: TdpnError) -> ClipError:
+    """A download's error as the clip's. Its own hint names the temporary folder."""
+    from tdpn_core.download.http import FetchLimitError
+
+    hint = longer(error.limit) if isinstance(error, FetchLimitError) else None
+    return ClipError(error.what, where=address.name, hint=hint)
 
 
 def lost(log: str) -> bool:

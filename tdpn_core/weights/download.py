@@ -8,6 +8,7 @@ import torch
 
 from tdpn_core.config.schema import Arch
 from tdpn_core.errors import CheckpointError, TdpnError
+from tdpn_core.fetch_limits import FetchLimits
 
 SERVER = "https://download.pytorch.org/models"
 
@@ -27,7 +28,7 @@ def imagenet(arch: Arch) -> Path:
         CheckpointError: there is none of this depth, no network, or the digest is not the name's; the message says
             which file to put where.
     """
-    from tdpn_core.download.http import FetchLimits, fetch  # most commands do not need it
+    from tdpn_core.download.http import fetch  # most commands do not need it
 
     if arch not in FILES:
         raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"for {', '.join(FILES)} there are")

@@ -43,7 +43,16 @@ class Web:
     """Seconds of silence in the middle of each of the next bodies."""
 
     drip: float = 0.0
-    """Seconds of a pause after each kilobyte."""
+    """Seconds of a pause after each piece."""
+
+    piece: int = 1000
+    """Bytes that are sent at once where the body drips."""
+
+    dripping: str = ""
+    """Suffix of the paths whose body drips."""
+
+    endless: bool = False
+    """Bodies are sent again and again."""
 
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and Range of each request."""
@@ -90,22 +99,32 @@ class _Handler(BaseHTTPRequestHandler):
         cut = web.cut.pop(0) if web.cut else len(body)
         hang = web.hang.pop(0) if web.hang else 0
         body = body[:cut]
-        if web.drip:
-            for place in range(0, len(body), 1000):
-                self._send(web, body[place : place + 1000])
-                time.sleep(web.drip)
+        if web.drip and self.path.endswith(web.dripping):
+            while self._drip(web, body) and web.endless:
+                pass
             return None
         self._send(web, body[: len(body) // 2])
         time.sleep(hang)
         self._send(web, body[len(body) // 2 :])
         return None
 
-    def _send(self, web: Web, body: bytes) -> None:
+    def _drip(self, web: Web, body: bytes) -> bool:
+        """Whether all of it could be sent."""
+        for place in range(0, len(body), web.piece):
+            if not self._send(web, body[place : place + web.piece]):
+                return False
+            time.sleep(web.drip)
+        return True
+
+    def _send(self, web: Web, body: bytes) -> bool:
+        """Whether the other side has not given up."""
         try:
             self.wfile.write(body)
             web.sent += len(body)
-        except OSError:  # the other side gave up
+        except OSError:
             self.close_connection = True
+            return False
+        return True
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

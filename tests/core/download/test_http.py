@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 from local_web import QUICK, Web, serve
 
-from tdpn_core.download import FetchLimits, fetch
+from tdpn_core.download import FetchLimitError, FetchLimits, fetch, peek
 from tdpn_core.errors import TdpnError, UsageError
 
 CONTENT = random.Random(0).randbytes(300_001)
@@ -337,7 +337,9 @@ def test_fetch_that_receives_a_web_page_is_refused(web: Web, target: Path) -> No
 
 def test_fetch_beyond_the_total_limit_is_given_up_and_can_be_continued(web: Web, target: Path) -> None:
     web.files["/file"], web.drip = CONTENT, 0.05
-    with pytest.raises(TdpnError, match=r"/file: was not complete within 0.5 s; run again to continue"):
+    with pytest.raises(
+        TdpnError, match=r"/file: was not complete within 0.5 s: [\d.]+ kB of 300.0 kB received; run again"
+    ):
         fetch(f"{web.url}/file", target, limits=FetchLimits(total=0.5))
     kept = target.with_name("file.bin.part").stat().st_size
     assert 0 < kept < len(CONTENT)
@@ -347,7 +349,24 @@ def test_fetch_beyond_the_total_limit_is_given_up_and_can_be_continued(web: Web,
     assert web.asked[-1] == ("/file", f"bytes={kept}-")
 
 
-def test_fetch_of_an_endless_header_is_given_up_at_the_total_limit(target: Path) -> None:
+def _fetch_with_total(url: str, target: Path) -> None:
+    fetch(url, target, limits=FetchLimits(total=0.3))
+
+
+def _peek_with_idle(url: str, target: Path) -> None:
+    peek(url, limits=FetchLimits(idle=0.2, retries=0, pause=0.1), wants_body=lambda _: False)
+
+
+@pytest.mark.parametrize(
+    ("give_up", "text"),
+    [
+        (_fetch_with_total, r"was not complete within 0.3 s: 0 bytes received"),
+        (_peek_with_idle, r"the server did not answer within 0.3 s"),
+    ],
+)
+def test_fetch_of_an_endless_header_is_given_up_at_the_total_limit(
+    target: Path, give_up: Callable[[str, Path], None], text: str
+) -> None:
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -361,10 +380,46 @@ def test_fetch_of_an_endless_header_is_given_up_at_the_total_limit(target: Path)
 
         thread = threading.Thread(target=dribble)
         thread.start()
-        with pytest.raises(TdpnError, match=r"was not complete within 0.3 s"):
-            fetch(f"http://127.0.0.1:{server.getsockname()[1]}/file", target, limits=FetchLimits(total=0.3))
+        with pytest.raises(FetchLimitError, match=text):
+            give_up(f"http://127.0.0.1:{server.getsockname()[1]}/file", target)
         ended.set()
         thread.join()
+
+
+def test_fetch_from_a_dripping_server_is_given_up_at_the_idle_limit(web: Web, target: Path) -> None:
+    web.files["/file"], web.drip, web.piece = CONTENT, 0.02, 1
+    limits = FetchLimits(idle=0.2, retries=1, pause=0.001)
+    with pytest.raises(FetchLimitError, match=r"less than 1.0 kB a second for 0.2 s: \d+ bytes of 300.0 kB") as caught:
+        fetch(f"{web.url}/file", target, limits=limits)
+    assert caught.value.limit == "idle"
+    assert len(web.asked) == 2
+
+
+def test_fetch_from_a_server_that_hangs_after_few_bytes_each_time_is_given_up(web: Web, target: Path) -> None:
+    web.files["/file"], web.hang = CONTENT[:100], [1.0] * 9
+    limits = FetchLimits(idle=0.2, retries=1, pause=0.001)
+    with pytest.raises(FetchLimitError, match=r"no data for 0.2 s: 75 bytes of 100 bytes received") as caught:
+        fetch(f"{web.url}/file", target, limits=limits)
+    assert caught.value.limit == "idle"
+
+
+def test_peek_reads_the_header_and_the_body_only_where_it_is_wanted(web: Web) -> None:
+    web.files["/file"], web.redirect = CONTENT, {"/other": "/file"}
+    web.headers = {"Content-Type": "Video/MP4; codecs=x"}
+    found = peek(f"{web.url}/other", limits=QUICK, wants_body=lambda found: found.content_type != "video/mp4")
+    assert (found.url, found.content_type, found.length) == (f"{web.url}/file", "video/mp4", len(CONTENT))
+    assert found.body == b""
+    assert peek(f"{web.url}/file", limits=QUICK, wants_body=lambda _: True, most=1000).body == CONTENT[:1000]
+    web.tells_length = False
+    assert peek(f"{web.url}/file", limits=QUICK, wants_body=lambda _: False).length is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_fetch_limits_of_no_length_are_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="the idle limit of a server is a positive number of seconds"):
+        FetchLimits(idle=seconds)
+    with pytest.raises(UsageError, match="the total limit"):
+        FetchLimits(total=seconds)
 
 
 def test_fetch_by_two_processes_of_one_file_downloads_it_once(web: Web, target: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from local_web import serve
 
+from tdpn_core.files import size_text
 from tdpn_core.video.ffmpeg_binary import Program
 
 
@@ -70,6 +73,30 @@ def test_a_run_name_answers_and_a_wrong_one_is_an_error(place: Path) -> None:
     wrong = tdpn("predict", "runs/aa", "clips/0.mp4", cwd=place)
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "runs/aa: no such checkpoint or run hint did you mean runs/a?" in " ".join(wrong.stderr.split())
+
+
+def test_slow_servers_and_endless_playlists_are_given_up_with_the_option_to_raise(
+    place: Path, program: Program
+) -> None:
+    video = (place / "clips" / "0.mp4").read_bytes()
+    parts = ["-c", "copy", "-f", "hls", "-hls_segment_filename", place / "%d.ts", place / "live.m3u8"]
+    command = [program.path, "-loglevel", "error", "-i", place / "clips" / "0.mp4", *parts]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    playlist = (place / "live.m3u8").read_bytes().replace(b"#EXT-X-ENDLIST", b"")
+    with serve() as web:
+        web.files = {"/a.mp4": video, "/live.m3u8": playlist, "/0.ts": (place / "0.ts").read_bytes()}
+        web.drip, web.piece, web.dripping = 0.05, 1, ".mp4"
+        words = [f"{web.url}/a.mp4", f"{web.url}/live.m3u8", "clips/1.mp4"]
+        result = tdpn("predict", *words, "--idle-timeout", 1, "--window", 0.4, "--csv", "slow.csv", cwd=place)
+    assert result.returncode == 1, result.stderr
+    said = " ".join(result.stderr.split())
+    slow = r"a.mp4: cannot be fetched: less than 1.0 kB a second for 1 s: \d+ bytes of "
+    assert re.search(f"{slow}{size_text(len(video))} received hint wait longer with --idle-timeout", said)
+    assert "live.m3u8: a live stream, followed to its end; Ctrl-C ends it earlier" in said
+    silent = r"live.m3u8: no frame for 1 s, after \d+ frames, \d.\d s hint wait longer with --idle-timeout"
+    assert re.search(silent, said)
+    rows = list(csv.DictReader((place / "slow.csv").read_text().splitlines()))
+    assert {row["clip"] for row in rows if row["class"]} == {words[1], "clips/1.mp4"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import http.server
 import io
+import re
 import socket
 import subprocess
 import threading
@@ -14,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from local_web import serve
 
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.evaluate import evaluate
+from tdpn_core.fetch_limits import FetchLimits
+from tdpn_core.files import size_text
 from tdpn_core.prediction import Prediction, PredictOptions, Windowing, predict
 from tdpn_core.prediction.results import plain, rank, to_csv
 from tdpn_core.shards import ClipStore
-from tdpn_core.video.ffmpeg_binary import Program
+from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 from tdpn_core.video.url import Address
 
 CPU = Runtime(torch.device("cpu"))
@@ -173,13 +177,55 @@ def test_an_address_that_holds_no_video_is_told(checkpoint: Path, web: str, path
         assert message in str(error)
 
 
-def test_a_server_that_is_not_there_or_says_nothing_is_told(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_or_says_nothing_is_told(checkpoint: Path) -> None:
     refused = "http://127.0.0.1:9/a.mp4"
     assert str(_one(refused, checkpoint).error) == f"{refused}: cannot be fetched: Connection refused"
-    monkeypatch.setattr("tdpn_core.video.url_download.IDLE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        error = _one(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4", checkpoint).error
-    assert str(error).endswith("/a.mp4: cannot be fetched: timed out")
+        silent = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
+        error = _one(silent, checkpoint, fetch_limits=FetchLimits(idle=0.2, retries=0)).error
+    assert str(error) == f"{silent}: cannot be fetched: no data for 0.2 s; wait longer with --idle-timeout"
+
+
+def test_a_server_that_stops_halfway_is_asked_for_the_rest(checkpoint: Path, long_video: Path) -> None:
+    content = long_video.read_bytes()
+    with serve() as served:
+        served.files = {"/a.mp4": content}
+        served.cut = [10, len(content) // 2]
+        assert _one(f"{served.url}/a.mp4", checkpoint).heads == _one(long_video, checkpoint).heads
+        assert served.asked[-1] == ("/a.mp4", f"bytes={len(content) // 2}-")
+        served.cut = [10, len(content) // 2, 0, 0]
+        error = _one(f"{served.url}/a.mp4", checkpoint, fetch_limits=FetchLimits(retries=1, pause=0.001)).error
+    assert "/a.mp4: cannot be fetched:" in str(error)
+
+
+def test_a_file_that_is_not_complete_in_time_is_given_up_with_what_was_received(
+    checkpoint: Path, long_video: Path
+) -> None:
+    content = long_video.read_bytes()
+    with serve() as served:
+        served.files, served.drip, served.piece = {"/a.mp4": content}, 0.05, 500
+        error = _one(f"{served.url}/a.mp4", checkpoint, fetch_limits=FetchLimits(total=0.6)).error
+    received = rf"[\d.]+ (bytes|kB) of {size_text(len(content))} received"
+    text = rf"was not complete within 0.6 s: {received}; wait longer with --fetch-timeout"
+    assert re.search(text, str(error))
+
+
+def test_limits_of_a_file_are_those_that_are_asked_for(
+    checkpoint: Path, long_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for timeline in (None, Windowing()):
+        error = _one(long_video, checkpoint, max_pixels=96 * 64 - 1, timeline=timeline).error
+        assert "96x64 exceeds the limit of 6143 pixels (--max-pixels)" in str(error)
+    assert _one(long_video, checkpoint, max_pixels=128 * 64, stop=1.0).error is None
+    ffmpeg = tmp_path / "ffmpeg"
+    ffmpeg.write_text(f"#!/bin/sh\ncase $* in *-version*) exec {find_ffmpeg().path} -version;; esac\nsleep 60\n")
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("TDPN_FFMPEG", str(ffmpeg))
+    assert "no progress for 0.5 s" in str(_one(long_video, checkpoint, clip_timeout=0.5).error)
+    timeline = _one(long_video, checkpoint, clip_timeout=0.5, timeline=Windowing())
+    assert "nothing came for 0.5 s" in str(timeline.error)
+    with pytest.raises(UsageError, match="--clip-timeout must be a positive number"):
+        PredictOptions(clip_timeout=0.0)
 
 
 def test_a_live_stream_is_answered_window_by_window(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

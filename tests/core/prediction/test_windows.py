@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdpn_core.config.schema import RunConfig
-from tdpn_core.errors import UsageError
+from tdpn_core.errors import ClipError, UsageError
 from tdpn_core.prediction.timeline import Answer, Stretch, cells, lengthen, merge, smooth
-from tdpn_core.prediction.windows import Window, Windowing, measured_rate, slide
+from tdpn_core.prediction.windows import Window, Windowing, latest, measured_rate, slide
 from tdpn_core.video.stream import StreamedFrame
 
 
@@ -38,6 +38,28 @@ def test_windows_start_a_stride_apart_and_the_last_ends_with_the_stream(
     assert numbers == expected
     assert {number for window in numbers for number in window} == set(range(count))
     assert windows[-1].end == pytest.approx(count / 10)
+
+
+@pytest.mark.parametrize(("count", "first"), [(1, 0), (5, 0), (31, 0), (32, 0), (60, 0), (250, None)])
+def test_a_live_stream_that_is_shorter_than_a_window_gives_one_of_its_frames(
+    config: RunConfig, count: int, first: int | None
+) -> None:
+    windows = list(latest(iter(_frames(count)), Windowing(seconds=10.0), config))
+    if first is None:  # as many as there was time for
+        assert windows[0].end - windows[0].start == pytest.approx(10.0)
+    else:
+        assert [[int(frame.items[0]) for frame in window.frames] for window in windows] == [list(range(count))]
+
+
+def test_a_live_stream_that_breaks_off_early_gives_its_frames_before_the_error(config: RunConfig) -> None:
+    def broken() -> Iterator[StreamedFrame]:
+        yield from _frames(7)
+        raise ClipError("breaks off")
+
+    windows = latest(broken(), Windowing(seconds=10.0), config)
+    assert len(next(windows).frames) == 7
+    with pytest.raises(ClipError, match="breaks off"):
+        next(windows)
 
 
 def test_a_window_spans_what_the_network_spans_unless_told_otherwise(config: RunConfig) -> None:

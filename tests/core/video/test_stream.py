@@ -1,16 +1,21 @@
 """Streamed frames are the stored ones, and a stream that breaks off says so at its end."""
 
 import math
+import re
+import subprocess
 import time
 
 import pytest
+from local_web import serve
 
 from tdpn_core.errors import ClipError
+from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import stream_address, stream_video
-from tdpn_core.video.subprocess_limits import ChildError, Limits, stream_child
-from tdpn_core.video.url import Address
+from tdpn_core.video.subprocess_limits import Limits, OverdueError, SilentError, stream_child
+from tdpn_core.video.url import Address, network_address
+from tdpn_core.video.url_kind import inspected
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -93,5 +98,86 @@ def test_a_stream_that_is_left_ends_its_child(program):
 
 
 def test_a_silent_child_is_given_up():
-    with pytest.raises(ChildError, match=r"somewhere: nothing came for 0.2 s"):
+    with pytest.raises(SilentError, match=r"somewhere: nothing came for 0.2 s"):
         list(stream_child(["sleep", "20"], Limits(seconds=0.2), where="somewhere"))
+
+
+def test_a_child_that_only_complains_is_given_up():
+    command = ["sh", "-c", "while echo again >&2; do sleep 0.02; done"]
+    with pytest.raises(SilentError, match=r"nothing came for 0.2 s"):
+        list(stream_child(command, Limits(seconds=0.2), where="somewhere"))
+
+
+def test_a_child_that_writes_a_little_is_given_up_at_the_total_limit():
+    command = ["sh", "-c", "while echo again; do sleep 0.02; done"]
+    with pytest.raises(OverdueError, match=r"not at its end after 0.3 s"):
+        list(stream_child(command, Limits(seconds=5), where="somewhere", total=0.3))
+
+
+def test_the_total_limit_does_not_count_the_readers_own_time():
+    came = 0
+    for _, data in stream_child(["head", "-c", "200000", "/dev/zero"], Limits(seconds=5), where="x", total=0.8):
+        came += len(data)
+        time.sleep(0.3)
+    assert came == 200_000
+
+
+@pytest.fixture(scope="module")
+def parts(program, tmp_path_factory) -> dict[str, bytes]:
+    """A playlist of two parts, and its parts: 25 frames each."""
+    folder = tmp_path_factory.mktemp("parts")
+    source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=2", *H264, "-g", "25"]
+    target = ["-f", "hls", "-hls_time", "1", "-hls_segment_filename", folder / "%d.ts", folder / "all.m3u8"]
+    subprocess.run([program.path, "-loglevel", "error", *source, *target], check=True, stdin=subprocess.DEVNULL)
+    return {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
+
+
+def _played(url: str, program, limits: FetchLimits, stop: float = math.nan) -> tuple[int, str]:
+    """Frames that came of what is behind an address, and the error that ended them."""
+    count = 0
+    try:
+        for _ in stream_address(inspected(network_address(url), limits), program, Encoding(), stop, limits):
+            count += 1
+    except ClipError as error:
+        return count, str(error)
+    return count, ""
+
+
+def test_a_playlist_that_never_ends_is_given_up_after_its_last_frame(parts, program):
+    with serve() as web:
+        web.files = parts
+        assert _played(f"{web.url}/all.m3u8", program, FetchLimits(idle=5, total=5)) == (50, "")
+        web.files = parts | {"/all.m3u8": parts["/all.m3u8"].replace(b"#EXT-X-ENDLIST", b"")}
+        count, error = _played(f"{web.url}/all.m3u8", program, FetchLimits(idle=2, total=3))
+    assert count > 40, "all but those that the decoder holds for the next part"
+    assert re.search(
+        rf"/all.m3u8: no frame for 2 s, after {count} frames, \d\.\d s; wait longer with --idle-timeout$", error
+    )
+
+
+def test_a_playlist_with_an_end_whose_parts_drip_is_given_up_at_the_total_limit(parts, program):
+    with serve() as web:
+        web.files, web.drip, web.piece, web.dripping = parts, 0.02, 8, ".ts"
+        _, error = _played(f"{web.url}/all.m3u8", program, FetchLimits(idle=5, total=1))
+    assert re.search(r"not at its end after 1 s: \d+ frames.* received; wait longer with --fetch-timeout$", error)
+
+
+def test_a_live_stream_that_stops_late_is_given_up_where_an_end_is_asked_for(parts, program):
+    with serve() as web:
+        web.files, web.tells_length, web.drip, web.piece = parts, False, 0.02, 8
+        _, error = _played(f"{web.url}/0.ts", program, FetchLimits(idle=5, total=0.5), stop=0.7)
+    assert re.search(r"/0.ts: not at its end after 1.2 s: .* received; wait longer with --fetch-timeout$", error)
+
+
+def test_a_server_that_never_ends_is_followed_to_the_second_that_is_asked_for(program):
+    draw = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=1", "-f", "mpjpeg", "-boundary_tag", "x", "-"]
+    command = [program.path, "-loglevel", "error", *draw]
+    pictures = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True).stdout
+    again = pictures.removesuffix(b"--x\r\n")  # each repetition begins with the boundary
+    with serve() as web:
+        web.files, web.tells_length, web.endless = {"/camera": again}, False, True
+        web.ranges = False
+        web.drip, web.piece = 0.005, 20_000
+        web.headers = {"Content-Type": "multipart/x-mixed-replace;boundary=x"}
+        count, error = _played(f"{web.url}/camera", program, FetchLimits(idle=5, total=20), stop=1.6)
+    assert (count, error) == (40, "")

@@ -1,0 +1,64 @@
+"""Tell what is behind an http address before it is read: a file, a playlist that has an end, or a live stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from tdpn_core.errors import TdpnError
+from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits
+from tdpn_core.video.url import Address
+from tdpn_core.video.url_download import not_fetched
+
+if TYPE_CHECKING:
+    from tdpn_core.download.http import Peeked
+
+_LONGEST_PLAYLIST = 16 << 20  # bytes
+
+
+def inspected(address: Address, limits: FetchLimits = FOR_VIDEOS) -> Address:
+    """The same address with the kind that the server's answer shows; rtsp and cameras are live without a request.
+
+    An answer of known length is a file. A playlist with `#EXT-X-ENDLIST` is one that has an end; without it, and in an
+    answer of unknown length, the stream is live.
+
+    Raises:
+        ClipError: the server refuses, cannot be reached, or does not answer within the limits.
+    """
+    if not address.name.lower().startswith(("http://", "https://")):
+        return address
+    from tdpn_core.download.http import peek  # local files do not need it
+
+    try:
+        found = peek(address.name, limits=limits, wants_body=_is_playlist, most=_LONGEST_PLAYLIST)
+    except TdpnError as error:
+        raise not_fetched(address, error) from error
+    if _is_playlist(found):
+        return replace(address, kind="playlist" if _has_end(found, limits) else "live")
+    live = found.length is None and found.content_type != "text/html"  # a page is refused by the download
+    return replace(address, kind="live" if live else "file")
+
+
+def _is_playlist(found: Peeked) -> bool:
+    """As ffmpeg decides it."""
+    return "mpegurl" in found.content_type or PurePosixPath(urlsplit(found.url).path).suffix in (".m3u8", ".m3u")
+
+
+def _has_end(playlist: Peeked, limits: FetchLimits) -> bool:
+    """Whether the playlist, or the first of those that it names, is complete; so is what is no playlist."""
+    from tdpn_core.download.http import peek
+
+    lines = playlist.body.decode(errors="replace").splitlines()
+    if not lines or not lines[0].startswith("#EXTM3U"):
+        return True
+    if any(line.startswith("#EXT-X-STREAM-INF") for line in lines):
+        variant = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), "")
+        try:
+            url = urljoin(playlist.url, variant)
+            found = peek(url, limits=limits, wants_body=lambda _: True, most=_LONGEST_PLAYLIST)
+        except TdpnError:  # ffmpeg may take another one, or says why not
+            return True
+        lines = found.body.decode(errors="replace").splitlines()
+    return any(line.startswith("#EXT-X-ENDLIST") for line in lines)
