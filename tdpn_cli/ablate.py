@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config.families import Arch, ModelName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,14 +35,8 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs per row, each with another seed.", min=1)] = 1,
     jobs: Annotated[int, typer.Option("--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1)] = 1,
-    model: Annotated[
-        ModelName | None,
-        typer.Option("--model", help="Model family (default: tdpn); see tdpn models.", show_default=False),
-    ] = None,
-    arch: Annotated[
-        Arch | None,
-        typer.Option("--arch", help="Backbone depth (default: the recipe's).", show_default=False),
-    ] = None,
+    model: options.Model = None,
+    arch: options.Arch = None,
     frames: Annotated[
         int | None, typer.Option("--frames", help="Sampled frames per clip (default: the recipe's).", min=1)
     ] = None,

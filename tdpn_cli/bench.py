@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config.families import MODELS, Arch, ModelName
+from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.errors import UsageError
 
@@ -24,9 +23,18 @@ EXAMPLES = {
     "train": options.epilog("tdpn bench train --arch r101", "tdpn bench train --frames 32 --profile trace.json"),
     "data": options.epilog("tdpn bench data", "tdpn bench data --data data/kinetics400 --clips 64"),
 }
-Model = Annotated[str, typer.Option("--model", help="Model family, or all.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Model family, my_module:MY_FAMILY, or all.",
+        autocompletion=options.complete_model,
+    ),
+]
 Depth = Annotated[
-    Arch | None, typer.Option("--arch", help="Backbone depth (default: the family's).", show_default=False)
+    str | None,
+    typer.Option("--arch", metavar="DEPTH", help="Backbone depth (default: the family's).", show_default=False),
 ]
 Frames = Annotated[
     int | None,
@@ -143,12 +151,8 @@ def _run(
         output.say(f"trace in {profile}: open it in chrome://tracing or ui.perfetto.dev")
 
 
-def _families(model: str) -> list[ModelName]:
-    if model != "all" and model not in MODELS:
-        near = difflib.get_close_matches(model, ["all", *MODELS], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"all, or one of {', '.join(MODELS)}"
-        raise UsageError(f"no model {model!r}", where="--model", hint=hint)
-    return [name for name in MODELS if model in (name, "all")]
+def _families(model: str) -> list[str]:
+    return list(FAMILIES) if model == "all" else [find_family(model).name]
 
 
 def as_values(result: Bench) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config.families import Arch
 
 if TYPE_CHECKING:
     from tdpn_core.catalogue import Entry
@@ -22,7 +21,8 @@ def models(
         list[str] | None, typer.Argument(help="Model families to list (default: all).", show_default=False)
     ] = None,
     arch: Annotated[
-        Arch | None, typer.Option("--arch", help="Backbone depth (default: each family's own).", show_default=False)
+        str | None,
+        typer.Option("--arch", metavar="DEPTH", help="Backbone depth (default: each family's own).", show_default=False),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

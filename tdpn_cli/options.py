@@ -32,6 +32,41 @@ def complete_data(incomplete: str) -> list[str]:
     return [name for name in found if name.startswith(incomplete)]
 
 
+def complete_model(incomplete: str) -> list[str]:
+    """Names of the families of networks for the shell."""
+    from tdpn_core.config.families import known_models
+
+    return [name for name in known_models() if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Model family, see tdpn models, or my_module:MY_FAMILY (default: tdpn).",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
+]
+ModelSource = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODULE:FAMILY",
+        help="Module with the checkpoint's model family, if no installed package has it.",
+        show_default=False,
+    ),
+]
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="DEPTH",
+        help="Backbone depth: r18, r34, r50, r101, or another of the family's (default: the recipe's).",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Data = Annotated[
     Path | None,

@@ -32,4 +32,5 @@ def settings(
     for setting in found:
         heading = f"[bold]{setting.name}[/]  {escape(setting.type)}  [dim](default: {escape(setting.default)})[/]"
         output.stdout.print(heading, soft_wrap=True)
-        output.stdout.print(f"    {escape(setting.help)}")
+        of = f" Of {', '.join(setting.models)}." if setting.models else ""
+        output.stdout.print(f"    {escape(setting.help)}[dim]{of}[/]")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tdpn_cli import options, output, ranks
-from tdpn_core.config.families import Arch, Modality, ModelName
+from tdpn_core.config.families import Modality
 
 EXAMPLES = options.epilog(
     "tdpn train",
@@ -21,14 +21,8 @@ EXAMPLES = options.epilog(
 
 
 def train(
-    model: Annotated[
-        ModelName | None,
-        typer.Option("--model", help="Model family (default: tdpn); see tdpn models.", show_default=False),
-    ] = None,
-    arch: Annotated[
-        Arch | None,
-        typer.Option("--arch", help="Backbone depth (default: the recipe's).", show_default=False),
-    ] = None,
+    model: options.Model = None,
+    arch: options.Arch = None,
     modality: Annotated[
         Modality | None,
         typer.Option("--modality", help="Input modality: rgb or flow (default: that of the data).", show_default=False),

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tdpn_core.config.families import FAMILIES, MODELS, Arch, ModelName
-from tdpn_core.config.schema import ModelConfig
-from tdpn_core.errors import UsageError
+from tdpn_core.config.families import Published, find_family, known_models, model_config
+from tdpn_core.config.model import ModelConfig
 from tdpn_core.model.flops import Cost, cost
-from tdpn_core.model.published import PUBLISHED, TITLES, Published
 from tdpn_core.weights.projects import PROJECTS
 
 
@@ -17,9 +15,9 @@ from tdpn_core.weights.projects import PROJECTS
 class Entry:
     """One family, built as it usually is."""
 
-    name: ModelName
+    name: str
     title: str
-    archs: tuple[Arch, ...]
+    archs: tuple[str, ...]
     """Its depths; `config` has its own."""
 
     config: ModelConfig
@@ -32,32 +30,29 @@ class Entry:
     """Projects whose checkpoints of this family can be read."""
 
 
-def catalogue(names: Sequence[str] = (), *, arch: Arch | None = None) -> list[Entry]:
+def catalogue(names: Sequence[str] = (), *, arch: str | None = None) -> list[Entry]:
     """An entry for each family of that name, or for all; with `arch`, of those that have that depth, at that depth.
 
     Nothing is computed and no weights are made: a second or two for all of them.
 
     Raises:
-        UsageError: there is no such family; the message lists them.
+        ConfigError: there is no such family; the message names the nearest.
     """
-    unknown = [name for name in names if name not in MODELS]
-    if unknown:
-        raise UsageError(f"no model {unknown[0]!r}", hint=f"one of {', '.join(MODELS)}")
+    chosen = {find_family(name).name for name in names}
     entries = []
-    for name in (name for name in MODELS if not names or name in names):
-        family = FAMILIES[name]
+    for family in (find_family(name) for name in known_models() if not names or name in chosen):
         if arch is not None and arch not in family.archs:
             continue
-        config = ModelConfig(name=name, arch=arch or family.arch)
+        config = model_config(family.name, arch=arch or family.arch)
         entries.append(
             Entry(
-                name=name,
-                title=TITLES[name],
+                name=family.name,
+                title=family.title,
                 archs=family.archs,
                 config=config,
                 cost=cost(config),
-                published=PUBLISHED[name],
-                weights=tuple(project.name for project in PROJECTS if name in project.families),
+                published=family.published,
+                weights=tuple(project.name for project in PROJECTS if family.name in project.families),
             )
         )
     return entries

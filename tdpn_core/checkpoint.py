@@ -33,7 +33,7 @@ from tdpn_core.shards.manifest import MANIFEST
 Purpose = Literal["run", "trace", "train"]
 """What a network is built for."""
 
-SCHEMA = 1
+SCHEMA = 2  # 1: a network's settings had the fields of every family
 RUNNING = ("loss", "objective", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
 _MODEL, _OPTIMISER = "model.", "optimiser."

@@ -16,7 +16,6 @@ from tdpn_core.ablation.statistics import Row, compare, rows_of
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
-from tdpn_core.config.families import MODELS, ModelName
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import check_gpus, set_up
@@ -109,7 +108,7 @@ def ablate(
 
 def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -> TrainOverrides:
     """`overrides` with the levels of a cell, by path. A level of the family brings all that comes with a family."""
-    model = cast("ModelName | None", levels.get("model.name", overrides.model))
+    model = levels.get("model.name", overrides.model)
     others = {path: value for path, value in levels.items() if path != "model.name"}
     return dataclasses.replace(overrides, model=model, seed=seed, settings={**overrides.settings, **others})
 
@@ -129,11 +128,9 @@ def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
     """Every level alone must make a network: else the user misspelt it."""
     for factor in factors:
         for name, value in factor.levels.items():
-            if factor.path == "model.name" and value not in MODELS:
-                raise check_level(factor, name, "no such family")
             try:
                 planned({factor.path: value})
-            except ConfigError as error:
+            except UsageError as error:
                 raise check_level(factor, name, error.what) from error
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-import typing
 from collections.abc import Sequence
 
-from tdpn_core.config.schema import Flow, ModelConfig, SamplingConfig, Temporal, TrainConfig
-from tdpn_core.config.setting_names import SYNONYMS
+from tdpn_core.config.model import ModelConfig
+from tdpn_core.config.setting_names import SYNONYMS, setting_paths
+from tdpn_core.config.settings import all_settings
 from tdpn_core.errors import UsageError
-
-SECTIONS = {"model": ModelConfig, "sampling": SamplingConfig, "train": TrainConfig}
+from tdpn_core.model.pyramid import Flow
+from tdpn_core.model.tdpn import TDPNConfig
+from tdpn_core.model.temporal_difference import Temporal
 
 TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
     "none": ("none", "none", "none", "none"),
@@ -97,7 +98,7 @@ def setting_path(name: str) -> str:
     Raises:
         UsageError: there is none, or two; the message has the nearest name.
     """
-    paths = [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
+    paths = setting_paths()
     name = _SHORT.get(name, name)
     found = [path for path in paths if name in (path, path.partition(".")[2])]
     if len(found) == 1:
@@ -112,8 +113,8 @@ def setting_path(name: str) -> str:
 
 def check_level(factor: Factor, value: str, reason: str) -> UsageError:
     """The error of a level that no network has, with the nearest name."""
-    kind = SECTIONS[factor.path.partition(".")[0]]
-    choices = list(_NAMED.get(factor.path, {})) or _literals(kind, factor.path.partition(".")[2])
+    words = next((setting.choices for setting in all_settings() if setting.name == factor.path), ())
+    choices = list(_NAMED.get(factor.path, {})) or words
     hint = _did_you_mean(value, choices) if choices else None
     return UsageError(f"{factor.name} cannot be {value!r} ({reason})", where="--vary", hint=hint)
 
@@ -140,14 +141,11 @@ def combinations(factors: Sequence[Factor]) -> list[Combination]:
 
 def paper_top1(model: ModelConfig, dataset: str) -> float | None:
     """What the paper prints for such a network on Kinetics-400; None where it prints nothing, and on other data."""
-    if dataset != "kinetics400" or model.name != "tdpn" or model.flow != _PAPER_FLOW or not model.attention:
+    if dataset != "kinetics400" or not isinstance(model, TDPNConfig):
+        return None
+    if model.flow != _PAPER_FLOW or not model.attention:
         return None
     return next((PAPER[name] for name, temporal in TABLE_IV.items() if model.temporal == temporal), None)
-
-
-def _literals(kind: type, field: str) -> list[str]:
-    hint = typing.get_type_hints(kind)[field]
-    return [choice for choice in typing.get_args(hint) if isinstance(choice, str)]
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:

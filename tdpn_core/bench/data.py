@@ -19,7 +19,8 @@ import simplejpeg
 import torch
 from torch import Tensor
 
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.rng import derive
 from tdpn_core.sampling import transforms as pixels
 from tdpn_core.sampling.augment import augment
@@ -52,7 +53,7 @@ class Protocol:
     def dataset(self, store: ClipStore, seed: int) -> TrainingClips:
         """Training clips sampled so, at 224 pixels."""
         wide = self.window > 1
-        model = ModelConfig(num_frames=self.num_frames, window=5 if wide else 1)
+        model = model_config(num_frames=self.num_frames, window=5 if wide else 1)
         return TrainingClips(store, model, SamplingConfig(interval=self.interval), seed)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+from tdpn_core.config.families import model_config
 from tdpn_core.config.learning_rate import BASES, Optimiser, average_decay, usual
-from tdpn_core.config.schema import Arch, DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
 
 FEW, MANY = 2_000, 20_000
 """Clips below which a network from nothing is the smallest, and from which it is the paper's."""
@@ -113,11 +114,11 @@ def explain(facts: Facts, config: RunConfig) -> list[str]:
     own = finetune(config.data, facts)
     rows = []
     for settings, why in choices(facts, own.model):
-        values = {path: (_get(config, path), _get(own, path)) for path in settings}
+        values = {path: (_get(config, path), _get(own, path)) for path in settings if _has(config, path)}
         shown = ", ".join(f"{path.partition('.')[2]} {_text(value)}" for path, (value, _) in values.items())
         asked = [path.partition(".")[2] for path in settings if path in facts.asked]
         reasons = [f"{', '.join(asked)} as asked for"] if asked else []
-        if len(asked) < len(settings):
+        if len(asked) < len(values):
             followed = not asked and any(value != chosen for value, chosen in values.values())
             reasons.append("follows from what was asked for" if followed else why)
         rows.append((shown, "; ".join(reasons)))
@@ -129,7 +130,7 @@ def _network(data: DataConfig, facts: Facts) -> ModelConfig:
     classes = {head: len(names) for head, names in data.classes.items()}
     if facts.network is not None:
         return replace(facts.network, num_classes=classes)
-    return ModelConfig(num_classes=classes)
+    return model_config(num_classes=classes)
 
 
 def _depth(facts: Facts, network: ModelConfig) -> Choice:
@@ -218,6 +219,12 @@ def _rate(facts: Facts, batch: int) -> Choice:
     return Choice(settings, f"{learns}the rate is {share * base.lr:g} at batch {base.batch}, {base.words}{tenth}")
 
 
+def _has(config: RunConfig, path: str) -> bool:
+    """Whether it is one of the settings of the network that the user chose in place of the recipe's."""
+    section, _, field = path.partition(".")
+    return hasattr(getattr(config, section), field)
+
+
 def _get(config: RunConfig, path: str) -> Any:
     section, _, field = path.partition(".")
     return getattr(getattr(config, section), field)
@@ -264,7 +271,7 @@ class Facts:
     start: Literal["nothing", "images", "clips"] = "nothing"
     """What the weights of `--init` were trained on."""
 
-    arch: Arch | None = None
+    arch: str | None = None
     """Depth of those weights, where their file tells."""
 
     pixels: Pixels | None = None

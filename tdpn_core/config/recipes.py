@@ -13,21 +13,19 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tdpn_core.config.auto_recipe import Facts, explain, finetune, short_side
-from tdpn_core.config.families import FAMILIES, NEUTRAL
+from tdpn_core.config.families import Modality, find_family, model_config
 from tdpn_core.config.learning_rate import BASES, describe_rate, scaled, usual
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import (
     DataConfig,
-    Modality,
-    ModelConfig,
-    ModelName,
     RunConfig,
     SamplingConfig,
     TrainConfig,
     from_dict,
     to_dict,
 )
-from tdpn_core.config.setting_names import nearest_setting
+from tdpn_core.config.setting_names import models_with, nearest_setting, setting_paths
+from tdpn_core.config.settings import SECTIONS
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.errors import ConfigError, PluginError, UsageError
 from tdpn_core.plugins import Registry
@@ -47,7 +45,7 @@ def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """
     return RunConfig(
         recipe="kinetics400",
-        model=ModelConfig(num_classes=class_counts(data)),
+        model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="dense", interval=8, views="10x3"),
         train=TrainConfig(epochs=120, milestones=(85, 105)),
         data=data,
@@ -58,7 +56,7 @@ def something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
     return RunConfig(
         recipe="something-v1",
-        model=ModelConfig(num_classes=class_counts(data)),
+        model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="2x3"),
         train=TrainConfig(epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
         data=data,
@@ -75,7 +73,7 @@ def epic100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
     return RunConfig(
         recipe="epic100",
-        model=ModelConfig(num_classes=class_counts(data)),
+        model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="1x1"),
         train=TrainConfig(epochs=80, milestones=(40, 60)),
         data=data,
@@ -99,7 +97,7 @@ def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     sampling = SamplingConfig(mode="segments", crop_area=(0.5, 1.0), side_crops="input")
     return RunConfig(
         recipe="small",
-        model=ModelConfig(arch="r18", num_classes=class_counts(data), input_size=size, width=0.5, local_fusion="mean"),
+        model=model_config(arch="r18", num_classes=class_counts(data), input_size=size, width=0.5, local_fusion="mean"),
         sampling=replace(sampling, short_side=short_side(sampling, size, facts)),
         train=TrainConfig(
             epochs=30,
@@ -164,8 +162,6 @@ def class_counts(data: DataConfig) -> dict[str, int]:
     return {head: len(names) for head, names in data.classes.items()}
 
 
-FLOW_DEVIATION = 0.226
-"""Of a byte of flow in [0, 1], as TSN takes it: the mean of ImageNet's."""
 
 
 class Configured(NamedTuple):
@@ -240,14 +236,16 @@ def adjust(config: RunConfig, overrides: TrainOverrides) -> RunConfig:
     Raises:
         ConfigError: a value that its field does not allow.
     """
-    before = config if overrides.model is None else with_model(config, overrides.model)
+    settings = dict(overrides.settings)
+    model = settings.pop("model.name", overrides.model)  # a family comes with all that is its own
+    before = config if model is None else with_model(config, model)
     network = replace(
         before.model, **_given(arch=overrides.arch, num_frames=overrides.frames, input_size=overrides.size)
     )
     sampling = replace(before.sampling, **_given(interval=overrides.interval, views=overrides.views))
     changed = replace(before, model=network, sampling=sampling, train=_trained(before.train, overrides))
     changed = changed if overrides.modality is None else with_modality(changed, overrides.modality)
-    changed = set_fields(changed, overrides.settings) if overrides.settings else changed
+    changed = set_fields(changed, settings) if settings else changed
     return _consistent(before, changed, overrides.asked())
 
 
@@ -313,7 +311,7 @@ def _with_epochs(before: TrainConfig, after: TrainConfig, asked: set[str]) -> Tr
 def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
     """`config` for RGB or for optical flow, which is normalised otherwise and has no colours to be changed.
 
-    Flow has TSN's deviation, and in the Inception I3D its authors' range of -1..1.
+    Flow has the deviation that the network's family gives it.
 
     Raises:
         ConfigError: the data is of the other one.
@@ -327,26 +325,26 @@ def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
     sampling, network = config.sampling, replace(config.model, modality=modality)
     if modality == "flow":
         plain = replace(sampling, colour=(0.0, 0.0, 0.0, 0.0), randaugment=0, erasing=0.0)
-        deviation = 0.5 if network.arch == "inception" else FLOW_DEVIATION
+        deviation = network.flow_deviation
         sampling = replace(plain, mean=(0.5, 0.5, 0.5), std=(deviation, deviation, deviation))
     return replace(config, model=network, sampling=sampling)
 
 
-def with_model(config: RunConfig, name: ModelName) -> RunConfig:
+def with_model(config: RunConfig, name: str) -> RunConfig:
     """`config` with another family of networks, built and sampled as that usually is.
 
     What the recipe chose otherwise than its own family does is kept where the other family has it, too. A dense clip
     keeps its length in time: 8x8 frames become SlowFast's 32x2.
     """
-    old, sampling, family = config.model, config.sampling, FAMILIES[name]
-    if name == old.name:
+    old, sampling, family = config.model, config.sampling, find_family(name)
+    if family.name == old.name:
         return config
-    usual = ModelConfig(name=old.name)
-    chosen = {field: value for field, value in vars(old).items() if value != getattr(usual, field)}
-    kept = {field: value for field, value in chosen.items() if field not in NEUTRAL or field in family.settings}
+    usual = to_dict(model_config(old.name))
+    chosen = {field: value for field, value in to_dict(old).items() if value != usual[field]}
+    kept = {field: value for field, value in chosen.items() if family.has(field)}
     if old.arch not in family.archs:
         kept.pop("arch", None)
-    network = ModelConfig(**{**kept, "name": name})
+    network = family.config(**kept)
     interval = max(1, sampling.interval * old.num_frames // network.num_frames)
     return replace(
         config, model=network, sampling=replace(sampling, interval=interval, mode=family.sampling or sampling.mode)
@@ -362,7 +360,10 @@ def set_fields(config: RunConfig, settings: Mapping[str, str]) -> RunConfig:
     values = to_dict(config)
     for path, text in settings.items():
         section, _, field = path.partition(".")
-        if section not in ("model", "sampling", "train") or field not in values[section]:
+        if section not in SECTIONS or field not in values[section]:
+            if path in setting_paths():
+                what, others = f"{config.model.name} has no setting {path!r}", ", ".join(models_with(path))
+                raise ConfigError(what, where="--set", hint=f"it is one of {others}")
             raise ConfigError(f"no setting {path!r}", where="--set", hint=nearest_setting(path))
         values[section][field] = _parsed(text, like=values[section][field])
     return from_dict(RunConfig, values)

@@ -1,192 +1,25 @@
 """All settings: frozen, typed, documented where they stand, saved with every run and checkpoint.
 
-One dataclass a concern. There is no inheritance and no registry: a named configuration is a function in
-`recipes.py` that returns a whole `RunConfig`. `to_dict` and `from_dict` are the two ways out of and into this file.
-Which fields of `ModelConfig` a family of networks has is said in `families.py`.
+One dataclass a concern; the network's is that of its family (`model.py`, `families.py`). A named configuration is a
+function in `recipes.py` that returns a whole `RunConfig`. `to_dict` and `from_dict` are the two ways out and in.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, cast
 
-from tdpn_core.config.families import FAMILIES, NEUTRAL, OWN, filled, foreign
-from tdpn_core.config.families import Arch as Arch
-from tdpn_core.config.families import Modality as Modality
-from tdpn_core.config.families import ModelName as ModelName
+from pydantic import TypeAdapter, ValidationError
+
+from tdpn_core.config.families import model_config
+from tdpn_core.config.model import ModelConfig as ModelConfig
+from tdpn_core.config.model import refusal
 from tdpn_core.errors import ConfigError
 
-Level = Literal["res2", "res3", "res4", "res5"]
-Temporal = Literal["none", "global", "local"]
-Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
-Shift = Literal["none", "residual", "inplace"]
-
-LEVELS: tuple[Level, ...] = get_args(Level)
 WHOLE = "full"
 _STRICT = {"extra": "forbid"}  # a stored configuration with a field that we do not know is refused, not ignored
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A network, completely: two equal configurations build two networks of equal parameters and formulas.
-
-    The first eight fields are every network's. Of the others a family has some (`families.py`): left out, they take
-    the family's own value; a value for one that the family does not have is an error.
-    """
-
-    __pydantic_config__ = _STRICT
-
-    name: ModelName = "tdpn"
-    """Which family of networks."""
-
-    arch: Arch = OWN
-    """Depth of the residual backbone; i3d is `inception`, or a residual one."""
-
-    num_classes: dict[str, int] = dataclasses.field(default_factory=lambda: {"action": 400})
-    """Classes of each head: one head named `action`, or `verb` and `noun`."""
-
-    num_frames: int = OWN
-    """T, the sampled frames of a clip."""
-
-    input_size: int = 224
-    """Side in pixels of the square clip that the network is trained on. Other sizes, and rectangles, can be run."""
-
-    width: float = 1.0
-    """Scales every channel count, kept multiples of 32 (8 where channels are few); below 1 for small data."""
-
-    modality: Modality = "rgb"
-    """`flow`: optical flow, two channels (u, v) a frame."""
-
-    dropout: float = 0.5
-    """Before every linear classifier."""
-
-    temporal_kernels: tuple[int, int, int, int] = OWN
-    """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
-
-    temporal_blocks: tuple[int, int, int, int] | None = OWN
-    """How many of the blocks of res2..res5, from each first, have the temporal kernel; None: all. PySlowFast's networks
-    of depth 101 have (3, 4, 6, 3)."""
-
-    temporal_strides: tuple[int, int, int] = OWN
-    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
-
-    shift: Shift = OWN
-    """TSM's shift over time: of each block's residual branch (its authors', mmaction2's), or `inplace`: of what enters
-    the block, a strided shortcut included (TPN's release)."""
-
-    attention: bool = OWN
-    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet)."""
-
-    position_resize: Literal["clamp", "interpolate", "error"] = OWN
-    """What attention's relative positions do at another size than `input_size`."""
-
-    levels: tuple[Level, ...] = OWN
-    """The backbone levels that enter the pyramid, low to high, res5 last. (res4, res5) is TPN."""
-
-    temporal: tuple[Temporal, Temporal, Temporal, Temporal] = OWN
-    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
-
-    window: Literal[1, 5] = OWN
-    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
-
-    local_fusion: Literal["add", "mean"] = OWN
-    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
-
-    flow: Flow = OWN
-    """The pyramid's flows; `cascade` is what TPN's released code and weights do."""
-
-    spatial_modulation: Literal["conv", "separable"] = OWN
-    """`separable` cuts the neck's cost about sevenfold."""
-
-    temporal_rates: tuple[int, ...] | None = OWN
-    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level keeps one step."""
-
-    auxiliary_head: bool = OWN
-    """A second classifier on res4, in training only."""
-
-    alpha: int = OWN
-    """SlowFast: frames of the fast pathway for each of the slow one."""
-
-    lateral_kernel: int = OWN
-    """SlowFast: temporal kernel of the lateral convolutions; 7 where alpha is 4, 5 where it is 8."""
-
-    lateral_norm: bool = OWN
-    """SlowFast: batch normalisation and ReLU behind each lateral convolution, as its authors; mmaction2 has neither."""
-
-    slow_frames: Literal["stride", "linspace"] = OWN
-    """SlowFast: the slow pathway's frames are each alpha-th (mmaction2), or spread over the clip, its last included
-    (its authors)."""
-
-    def __post_init__(self) -> None:
-        own = filled(self.name, {field: getattr(self, field) for field in ("arch", "num_frames", *NEUTRAL)})
-        for field, value in own.items():
-            object.__setattr__(self, field, value)  # the dataclass is frozen from here on
-        self._check_family()
-        self._check_values()
-
-    def _check_family(self) -> None:
-        family = FAMILIES[self.name]
-        if self.arch not in family.archs:
-            raise ConfigError(f"{self.name} is built as {', '.join(family.archs)}, not as {self.arch}")
-        others = foreign(self.name, {field: getattr(self, field) for field in NEUTRAL})
-        if others:
-            known = ", ".join(family.settings) or "only those that every model has"
-            raise ConfigError(f"{self.name} has no setting {others[0]!r}", hint=f"its settings: {known}")
-        if self.arch == "inception" and self.temporal_strides != family.settings["temporal_strides"]:
-            raise ConfigError("the Inception i3d has its own temporal_strides", hint="give --arch r50 to choose them")
-
-    def _check_values(self) -> None:
-        if not self.num_classes or min(self.num_classes.values()) < 1:
-            raise ConfigError(f"num_classes must name at least one class a head, not {self.num_classes}")
-        if self.num_frames < 1:
-            raise ConfigError(f"--frames must be at least 1, not {self.num_frames}")
-        if self.input_size < 32:
-            raise ConfigError(f"--size must be at least 32 pixels, not {self.input_size}")
-        if not (0 < self.width <= 4):
-            raise ConfigError(f"model.width must lie in (0, 4], not {self.width}")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.temporal_kernels):
-            raise ConfigError(f"temporal_kernels must be odd, not {self.temporal_kernels}")
-        if self.lateral_kernel < 1 or self.lateral_kernel % 2 == 0:
-            raise ConfigError(f"lateral_kernel must be odd, not {self.lateral_kernel}")
-        if self.temporal_blocks is not None and min(self.temporal_blocks) < 0:
-            raise ConfigError(f"temporal_blocks must not be negative, not {self.temporal_blocks}")
-        if min(*self.temporal_strides, self.alpha) < 1:
-            raise ConfigError(f"temporal_strides and alpha must be positive, not {self.temporal_strides}, {self.alpha}")
-        if self.num_frames % self.alpha:
-            raise ConfigError(f"--frames must be a multiple of alpha {self.alpha}, not {self.num_frames}")
-        if not (0 <= self.dropout < 1):
-            raise ConfigError(f"dropout must lie in [0, 1), not {self.dropout}")
-        self._check_pyramid()
-
-    def _check_pyramid(self) -> None:
-        order = [LEVELS.index(level) for level in self.levels]
-        if not order or order != sorted(set(order)) or self.levels[-1] != "res5":
-            raise ConfigError(f"levels must rise and end with res5, not {self.levels}")
-        if self.temporal_rates is not None and len(self.temporal_rates) != len(self.levels):
-            raise ConfigError(f"{len(self.levels)} levels need as many temporal_rates, not {self.temporal_rates}")
-        for level, module in zip(LEVELS, self.temporal, strict=True):
-            if module != "none" and level not in self.levels:
-                raise ConfigError(f"temporal has a {module} module on {level}, which is not among levels {self.levels}")
-
-    @property
-    def channels(self) -> int:
-        """Channels of a frame: 3 (RGB), or 2 (the flow's u, v)."""
-        return 2 if self.modality == "flow" else 3
-
-    @property
-    def stack(self) -> int:
-        """Frames that the first convolution of a two-stream network takes as one: 5 flows, interleaved u, v; else 1."""
-        return 5 if self.modality == "flow" and FAMILIES[self.name].stacked_flow else 1
-
-    @property
-    def frames_per_step(self) -> int:
-        """Source frames that each sampled frame brings along, itself included in their middle; 1 where none is read.
-
-        They are what a local module's `window` reads, TDN's five frames, or the flows of a `stack`.
-        """
-        local = self.window if "local" in self.temporal else 1
-        return max(local, self.stack, 5 if self.name == "tdn" else 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -457,22 +290,19 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Settings], values: object) -> Settings:
-    """Build `kind` from the plain values of `to_dict`.
+    """Build `kind` from the plain values of `to_dict`; a network's settings are of the family that they name.
 
     Raises:
         ConfigError: a field is missing, unknown or of the wrong type; the message names it.
     """
-    from pydantic import TypeAdapter, ValidationError  # 0.1 s that `tdpn --help` does not need
-
     try:
+        if kind is ModelConfig and isinstance(values, Mapping):
+            return cast(Settings, model_config(**values))
+        if kind is RunConfig and isinstance(values, Mapping) and isinstance(values.get("model"), Mapping):
+            values = {**values, "model": model_config(**values["model"])}
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        wrong = first["type"] != "unexpected_keyword_argument" and isinstance(first["input"], (str, int, float))
-        given = f", not {first['input']!r}" if wrong else ""
-        where = place if kind is RunConfig else f"{kind.__name__}.{place}"
-        raise ConfigError(f"{first['msg']}{given}", where=where) from error
+        raise refusal(error, "" if kind is RunConfig else kind.__name__) from error
 
 
 VALIDATION_VIEWS = "1x1"

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import difflib
-import inspect
 import re
-from functools import cache
-from itertools import pairwise
 
-from tdpn_core.config import schema as config
-
-SECTIONS: dict[str, type] = {
-    "model": config.ModelConfig,
-    "sampling": config.SamplingConfig,
-    "train": config.TrainConfig,
-}
+from tdpn_core.config.settings import all_settings
 
 SYNONYMS: dict[str, str] = {
     "learning_rate": "train.lr",
@@ -105,21 +94,17 @@ _CLOSE = 0.75
 
 def setting_paths() -> list[str]:
     """Every setting by its path, `train.lr`."""
-    return [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
+    return [setting.name for setting in all_settings()]
 
 
-@cache
 def setting_help(path: str) -> str:
-    """What `tdpn_core/config/schema.py` says of the setting, on one line; empty where it says nothing."""
-    section, _, field = path.partition(".")
-    (tree,) = ast.parse(inspect.getsource(SECTIONS[section])).body
-    assert isinstance(tree, ast.ClassDef)
-    for statement, following in pairwise(tree.body):
-        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == field:
-            match following:
-                case ast.Expr(ast.Constant(str(text))):
-                    return " ".join(text.split())
-    return ""
+    """What is said of the setting where it is declared, on one line; empty where nothing is."""
+    return next((setting.help for setting in all_settings() if setting.name == path), "")
+
+
+def models_with(path: str) -> tuple[str, ...]:
+    """The families of networks that have the setting; empty where all have it."""
+    return next((setting.models for setting in all_settings() if setting.name == path), ())
 
 
 def nearest_setting(name: str) -> str:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import Level, ModelConfig
+from tdpn_core.config.families import Level
+from tdpn_core.config.model import ModelConfig
 from tdpn_core.errors import UsageError
 from tdpn_core.model.heads import AuxiliaryHead, Head
 from tdpn_core.model.layers import Backbone, stacked
@@ -98,3 +99,8 @@ class Network(nn.Module):
             f"a clip is (N, {channels}, {counted} frames, height, width) of at least {SMALLEST} pixels a side, "
             f"not {shape}"
         )
+
+
+def classifier(config: ModelConfig, backbone: Backbone, network: type[Network] = Network) -> Network:
+    """`backbone` with a classifier on res5."""
+    return network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))

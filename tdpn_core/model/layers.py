@@ -12,7 +12,7 @@ from typing import TypeAlias, TypedDict, Unpack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config.schema import Level
+from tdpn_core.config.families import Level
 
 Kernel: TypeAlias = tuple[int, int, int]
 POINT: Kernel = (1, 1, 1)

@@ -6,13 +6,20 @@ SlowOnly is such a network (Feichtenhofer et al., "SlowFast Networks for Video R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import LEVELS, Arch, Level
+from tdpn_core.config.families import LEVELS, Level
+from tdpn_core.config.model import ModelConfig, model_settings
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
 from tdpn_core.model.layers import Backbone, Conv
+
+Arch = Literal["r18", "r34", "r50", "r101"]
+
+_Blocks = Annotated[int, Field(ge=0)]
 
 BlockKind = Callable[..., Block]
 """Makes a block as `Bottleneck` and `BasicBlock` do, of (channels, width, out_channels) and their settings."""
@@ -24,6 +31,22 @@ DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     "r101": (Bottleneck, (3, 4, 23, 3)),
 }
 """The kind of block and the number of them in res2..res5."""
+
+
+@model_settings
+class ResidualConfig(ModelConfig):
+    """The settings of families with a residual backbone."""
+
+    arch: Arch = "r50"
+
+
+@model_settings
+class TemporalBlocksConfig(ResidualConfig):
+    """The settings of families some of whose blocks can be without their temporal kernel."""
+
+    temporal_blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] | None = None
+    """How many of the blocks of res2..res5, from each first, have the temporal kernel; None: all. PySlowFast's networks
+    of depth 101 have (3, 4, 6, 3)."""
 
 
 def scaled(channels: int, width: float, multiple: int = 32) -> int:

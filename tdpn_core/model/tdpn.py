@@ -1,18 +1,50 @@
 """TDPN: a backbone, temporal differences on its levels, a pyramid over them, a classifier (the paper's Fig. 2).
 
-"TDPN: A Temporal Difference Pyramid Network for Action Recognition". `factory` builds the parts and passes them in.
+"TDPN: A Temporal Difference Pyramid Network for Action Recognition", over SlowOnly, TSN and TSM.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import LEVELS, Family, Published
+from tdpn_core.config.model import ModelConfig, model_settings
+from tdpn_core.errors import ConfigError
+from tdpn_core.model.attention import AttentionConfig
 from tdpn_core.model.base import FeatureMaps, Network
+from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
+from tdpn_core.model.baselines.tsm import ShiftConfig, tsm
 from tdpn_core.model.heads import AuxiliaryHead, Head
-from tdpn_core.model.pyramid import Pyramid
-from tdpn_core.model.resnet import ResNet
-from tdpn_core.model.temporal_difference import TemporalDifference, sampled_frames
+from tdpn_core.model.pyramid import Pyramid, PyramidConfig
+from tdpn_core.model.resnet import ResNet, scaled
+from tdpn_core.model.temporal_difference import LocalFusion, Temporal, TemporalDifference, Window, sampled_frames
+
+
+@model_settings
+class DifferenceConfig(PyramidConfig):
+    """The settings of families with temporal differences before the pyramid."""
+
+    temporal: tuple[Temporal, Temporal, Temporal, Temporal] = ("global", "global", "local", "local")
+    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
+
+    window: Window = 5
+    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
+
+    local_fusion: LocalFusion = "add"
+    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
+
+    def __post_init__(self) -> None:
+        """A level with a module enters the pyramid."""
+        super().__post_init__()
+        for level, module in zip(LEVELS, self.temporal, strict=True):
+            if module != "none" and level not in self.levels:
+                what = f"temporal has a {module} module on {level}, which is not among levels {self.levels}"
+                raise ConfigError(what, where="model.temporal")
+
+    @property
+    def frames_per_step(self) -> int:
+        """What a local module's `window` reads, or the flows of a `stack`."""
+        return max(self.window if "local" in self.temporal else 1, super().frames_per_step)
 
 
 class TDPN(Network):
@@ -45,4 +77,102 @@ class TDPN(Network):
     def _window(self, clip: Tensor) -> Tensor:
         """The frames that the local module reads: (N, 3, T * window, H, W)."""
         step = self.config.frames_per_step
-        return clip if step == self.config.window else sampled_frames(clip, step)
+        return clip if step == self.temporal_difference.window else sampled_frames(clip, step)
+
+
+def with_pyramid(config: PyramidConfig, backbone: ResNet) -> TDPN:
+    """Temporal differences, where the settings have any, and the pyramid over a backbone.
+
+    Raises:
+        ConfigError: temporal rates that do not divide one another.
+    """
+    channels = backbone.channels
+    top = channels["res5"]
+    return TDPN(
+        config,
+        backbone=backbone,
+        temporal_difference=_differences(config, backbone),
+        pyramid=Pyramid(
+            channels,
+            levels=config.levels,
+            num_frames=config.num_frames,
+            width=scaled(top // 2, 1),
+            flow=config.flow,
+            separable=config.spatial_modulation == "separable",
+            temporal_rates=config.temporal_rates,
+        ),
+        head=Head(top, config.num_classes, config.dropout),
+        auxiliary_head=AuxiliaryHead(channels["res4"], top, config.num_classes, config.dropout)
+        if config.auxiliary_head
+        else None,
+    )
+
+
+def _differences(config: PyramidConfig, backbone: ResNet) -> TemporalDifference:
+    if not isinstance(config, DifferenceConfig):
+        return TemporalDifference({}, backbone.channels, window=1)
+    return TemporalDifference(
+        dict(zip(LEVELS, config.temporal, strict=True)),
+        backbone.channels,
+        width=config.width,
+        window=config.window,
+        local_fusion=config.local_fusion,
+        in_channels=config.channels,
+    )
+
+
+@model_settings
+class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
+    """TDPN's settings: the paper's."""
+
+    name: str = "tdpn"
+    attention: bool = True
+
+
+@model_settings
+class TSNTDPNConfig(DifferenceConfig, AttentionConfig, TwoStreamConfig):
+    """The settings over TSN, whose published weights have no attention."""
+
+    name: str = "tsn+tdpn"
+
+
+@model_settings
+class TSMTDPNConfig(DifferenceConfig, AttentionConfig, ShiftConfig):
+    """The settings over TSM, whose published weights have no attention."""
+
+    name: str = "tsm+tdpn"
+
+
+def _over_slowonly(config: TDPNConfig) -> TDPN:
+    kernels = config.temporal_kernels
+    resize = config.position_resize
+    return with_pyramid(config, slowonly(config, kernels, attention=config.attention, position_resize=resize))
+
+
+def _over_tsn(config: TSNTDPNConfig) -> TDPN:
+    return with_pyramid(config, tsn(config, attention=config.attention, position_resize=config.position_resize))
+
+
+def _over_tsm(config: TSMTDPNConfig) -> TDPN:
+    return with_pyramid(config, tsm(config, attention=config.attention, position_resize=config.position_resize))
+
+
+TDPN_FAMILY = Family(
+    title="Temporal Difference Pyramid Network",
+    config=TDPNConfig,
+    build=_over_slowonly,
+    published=(
+        Published(arch="r50", clip="32x2", data="Kinetics-400", top1=78.9, top5=93.8, source="the paper"),
+        Published(arch="r101", clip="32x2", data="Kinetics-400", top1=79.6, top5=94.3, source="the paper"),
+    ),
+)
+TSN_TDPN_FAMILY = Family(
+    title="TDPN's differences and pyramid over TSN",
+    config=TSNTDPNConfig,
+    build=_over_tsn,
+    published=(
+        Published(arch="r50", clip="8 segments", data="EPIC-KITCHENS verb", top1=62.5, source="the paper"),
+        Published(arch="r50", clip="8 segments", data="EPIC-KITCHENS noun", top1=43.2, source="the paper"),
+    ),
+)
+TSM_TDPN_FAMILY = Family(title="TDPN's differences and pyramid over TSM", config=TSMTDPNConfig, build=_over_tsm)

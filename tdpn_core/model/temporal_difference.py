@@ -12,10 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import Level, Temporal
+from tdpn_core.config.families import Level
 from tdpn_core.model.blocks import Bottleneck
 from tdpn_core.model.layers import FRAME, Conv, ConvNorm, halve, resize
 from tdpn_core.model.resnet import scaled
+
+Temporal = Literal["none", "global", "local"]
+Window = Literal[1, 5]
+LocalFusion = Literal["add", "mean"]
 
 WINDOW = 5  # frames around a sampled frame, itself included
 CENTRE = WINDOW // 2
@@ -67,7 +71,7 @@ class GlobalDifference(nn.Module):
 class DifferenceEncoder(nn.Module):
     """A light 2D network over the RGB differences around each sampled frame: CNN(Down(D(I)))."""
 
-    def __init__(self, stem: int, layer1: nn.Sequential, *, window: Literal[1, 5] = 5, in_channels: int = 3):
+    def __init__(self, stem: int, layer1: nn.Sequential, *, window: Window = 5, in_channels: int = 3):
         """`stem` is the channels that enter `layer1`, `in_channels` a frame's."""
         super().__init__()
         self.window = window
@@ -96,8 +100,8 @@ class LocalDifference(DifferenceEncoder):
         channels: Mapping[Level, int],
         *,
         width: float = 1.0,
-        window: Literal[1, 5] = 5,
-        fusion: str = "add",
+        window: Window = 5,
+        fusion: LocalFusion = "add",
         in_channels: int = 3,
     ):
         """`channels` are those of the levels that the module serves, `in_channels` a frame's."""
@@ -130,11 +134,12 @@ class TemporalDifference(nn.Module):
         channels: Mapping[Level, int],
         *,
         width: float = 1.0,
-        window: Literal[1, 5] = 5,
-        local_fusion: str = "add",
+        window: Window = 5,
+        local_fusion: LocalFusion = "add",
         in_channels: int = 3,
     ):
         super().__init__()
+        self.window = window
         self.on_global = nn.ModuleDict(
             OrderedDict((level, GlobalDifference(channels[level])) for level in kinds if kinds[level] == "global")
         )

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from tdpn_core.config.schema import RunConfig, SamplingConfig
 from tdpn_core.model.base import Network
+from tdpn_core.model.tdpn import DifferenceConfig
 from tdpn_core.model.temporal_difference import LocalDifference, TemporalDifference
 from tdpn_core.prediction.drawing import caption_height, draw_caption, draw_scale, draw_title, merged
 from tdpn_core.prediction.results import rank
@@ -189,8 +190,10 @@ def film_rate(fps: float) -> tuple[float, int]:
 
 def panels(scorer: Scorer) -> list[str]:
     """The kinds of difference modules that the network has."""
-    temporal = set(scorer.config.model.temporal) if hasattr(scorer.model.inside(), "temporal_difference") else set()
-    return [kind for kind in _TITLES if kind in temporal]
+    network = scorer.config.model
+    if not isinstance(network, DifferenceConfig) or not hasattr(scorer.model.inside(), "temporal_difference"):
+        return []
+    return [kind for kind in _TITLES if kind in network.temporal]
 
 
 def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, name: str) -> Iterator[_Seen]:

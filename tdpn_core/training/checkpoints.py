@@ -107,7 +107,8 @@ def differences(one: RunConfig, other: RunConfig) -> list[str]:
         if not dataclasses.is_dataclass(mine):
             found += [(section.name, mine, yours)]
             continue
-        for field in dataclasses.fields(mine):
+        other_family = section.name == "model" and one.model.name != other.model.name  # which has fields of its own
+        for field in [field for field in dataclasses.fields(mine) if not other_family or field.name == "name"]:
             found.append((f"{section.name}.{field.name}", getattr(mine, field.name), getattr(yours, field.name)))
     return [_named(name, mine, yours) for name, mine, yours in found if mine != yours and name not in FREE]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tdpn_core.config.families import find_family
 from tdpn_core.config.schema import ModelConfig, from_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import build_model
@@ -93,7 +94,11 @@ def convert(contents: Contents, **settings: Any) -> Imported:
     project = recognise(entries, contents.path)
     try:
         finding = project.examine(entries)
-        chosen = {**finding.settings, **settings}
+        found = finding.settings
+        if settings.get("name", found["name"]) != found["name"]:  # the same weights as another family's
+            family = find_family(settings["name"])
+            found = {field: value for field, value in found.items() if family.has(field)}
+        chosen = {**found, **settings}
         if finding.fitted:
             chosen = {**chosen, **finding.fitted(chosen["num_frames"]), **settings}
         config = from_dict(ModelConfig, chosen)

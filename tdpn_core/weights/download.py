@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from tdpn_core.config.schema import Arch
 from tdpn_core.errors import CheckpointError, TdpnError
 from tdpn_core.fetch_limits import FetchLimits
 
 SERVER = "https://download.pytorch.org/models"
 
-FILES: dict[Arch, str] = {
+FILES: dict[str, str] = {
     "r18": "resnet18-f37072fd.pth",
     "r34": "resnet34-b627a593.pth",
     "r50": "resnet50-0676ba61.pth",
@@ -21,7 +20,7 @@ FILES: dict[Arch, str] = {
 """Of each depth (IMAGENET1K_V1). A name ends in the first digits of the file's sha256."""
 
 
-def imagenet(arch: Arch) -> Path:
+def imagenet(arch: str) -> Path:
     """The file of torchvision's ResNet of this depth, downloaded unless it is in the cache, with its digest checked.
 
     Raises:

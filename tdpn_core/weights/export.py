@@ -13,6 +13,8 @@ from torch import Tensor
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import write_bytes
 from tdpn_core.model.base import Network
+from tdpn_core.model.baselines.tsm import ShiftConfig
+from tdpn_core.model.pyramid import PyramidConfig
 from tdpn_core.weights.projects import tpn
 from tdpn_core.weights.rename_rules import Rename, Report, Rule
 
@@ -44,7 +46,7 @@ def export_weights(model: Network, path: Path, *, names: Names = "torchvision") 
         if theirs is None:
             left_out[name] = f"{names} has no such part"
             continue
-        flat = value.ndim == 5 and (names == "torchvision" or model.config.name.startswith("tsm"))
+        flat = value.ndim == 5 and (names == "torchvision" or isinstance(model.config, ShiftConfig))
         flat = flat and name.startswith("backbone.")
         written[theirs] = (value.sum(2) if flat else value).detach().cpu().contiguous()
         sources[theirs] = name
@@ -62,7 +64,8 @@ def _to_torchvision(name: str) -> str | None:
 
 
 def _to_tpn(model: Network) -> Callable[[str], str | None]:
-    prefixes = inverted(tpn.neck_rules("necks.", model.config.levels))
+    levels = model.config.levels if isinstance(model.config, PyramidConfig) else ()
+    prefixes = inverted(tpn.neck_rules("necks.", levels))
     prefixes |= {f"head.linear.{head}.": "cls_head.fc_cls." for head in model.config.num_classes}
 
     def rename(name: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import LEVELS, Level
+from tdpn_core.config.families import LEVELS, Level
 from tdpn_core.errors import UsageError
 from tdpn_core.model.attention import Attention
 from tdpn_core.model.heads import AuxiliaryHead

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from tdpn_core.config.families import ModelName
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.rename_rules import Rule, some
 
@@ -80,7 +79,7 @@ class Project:
     marks: tuple[str, ...]
     """Patterns of which each matches a name in every checkpoint of the project, and in none of another's."""
 
-    families: tuple[ModelName, ...]
+    families: tuple[str, ...]
     """The families of networks that its checkpoints can be of, by our names."""
 
     examine: Callable[[Entries], Finding]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tdpn_core.config.schema import ModelConfig
 from tdpn_core.errors import UsageError
 from tdpn_core.model.base import Network
-from tdpn_core.model.baselines.slowfast import SlowFast
+from tdpn_core.model.baselines.slowfast import SlowFast, SlowFastConfig
 from tdpn_core.model.registry import build_model
 from tdpn_core.weights.convert import Imported
 from tdpn_core.weights.rename_rules import Report
@@ -77,7 +77,7 @@ class ReferenceModel(nn.Module):
         config = self.imported.at(frames)
         if len(pathways) > self.imported.finding.pathways:
             raise UsageError(f"this network takes one clip, not {len(pathways)}")
-        if len(pathways) == 2:
+        if len(pathways) == 2 and isinstance(config, SlowFastConfig):
             config = dataclasses.replace(config, alpha=pathways[1].shape[2] // pathways[0].shape[2])
         if config != self.network.config:
             mode = self.network.training

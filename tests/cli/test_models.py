@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tdpn_core.config.families import MODELS
+from tdpn_core.config.families import FAMILIES
 
 
 def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,7 @@ def test_models_lists_every_family_with_its_cost_and_what_was_reported(tmp_path:
     result = run("models", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert [name for name in MODELS if not any(line.startswith(f"{name} ") for line in lines)] == []
+    assert [name for name in FAMILIES if not any(line.startswith(f"{name} ") for line in lines)] == []
     assert "slowfast r50 32x224² 34.57 M 50.3" in lines
     assert "weights MCG-NJU/TDN" in lines
     assert "reported Kinetics-400 77.7 (r50 32x2; decisionforce/TPN)" in lines

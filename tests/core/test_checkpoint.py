@@ -18,13 +18,14 @@ from tdpn_core.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import DataConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.errors import CheckpointError, ConfigError
 from tdpn_core.model.registry import build_model
 
 CONFIG = RunConfig(
     recipe="small",
-    model=ModelConfig(arch="r18", width=0.25, input_size=32, num_classes={"action": 3}),
+    model=model_config(arch="r18", width=0.25, input_size=32, num_classes={"action": 3}),
     sampling=SamplingConfig(),
     train=TrainConfig(),
     data=DataConfig(

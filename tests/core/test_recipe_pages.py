@@ -1,6 +1,5 @@
 """The page of each recipe says what the recipe is."""
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,9 @@ import pytest
 from tdpn_core.config import auto_recipe as finetune
 from tdpn_core.config import recipes
 from tdpn_core.config.auto_recipe import Facts
-from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig, to_dict
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import DataConfig, RunConfig, SamplingConfig, TrainConfig, to_dict
+from tdpn_core.config.setting_names import setting_paths
 
 PAGES = Path(__file__).parents[2] / "docs" / "recipes"
 DATA = DataConfig(
@@ -19,7 +20,7 @@ DATA = DataConfig(
 CHOSEN = {
     path
     for facts in (Facts(), Facts(per_class=(1, 9)))
-    for c in finetune.choices(facts, ModelConfig())
+    for c in finetune.choices(facts, model_config())
     for path in c.settings
 }
 
@@ -57,7 +58,7 @@ def test_a_page_prints_the_recipes_values(name: str) -> None:
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_a_page_leaves_nothing_out_that_the_recipe_sets(name: str) -> None:
     config, table = to_dict(_config(name)), _table(name)
-    usual = {"model": to_dict(ModelConfig()), "sampling": to_dict(SamplingConfig()), "train": to_dict(TrainConfig())}
+    usual = {"model": to_dict(model_config()), "sampling": to_dict(SamplingConfig()), "train": to_dict(TrainConfig())}
     changed = {
         f"{section}.{field}"
         for section, values in usual.items()
@@ -68,11 +69,7 @@ def test_a_page_leaves_nothing_out_that_the_recipe_sets(name: str) -> None:
 
 
 def test_no_page_names_a_setting_that_is_not_there() -> None:
-    fields = {
-        f"{section}.{field.name}"
-        for section, kind in (("model", ModelConfig), ("sampling", SamplingConfig), ("train", TrainConfig))
-        for field in dataclasses.fields(kind)
-    }
+    fields = set(setting_paths())
     for page in PAGES.glob("*.md"):
         named = re.findall(r"\b((?:model|sampling|train)\.[a-z_]+)\b", page.read_text())
         assert set(named) <= fields, page.name

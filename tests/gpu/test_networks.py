@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from tdpn_core.config.families import FAMILIES
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import FAMILIES, model_config
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import fold_normalisations
 from tdpn_core.model.cpu.memory_layout import Layout, set_layout
@@ -23,7 +22,7 @@ def _pair(name: str) -> tuple[Network, Network, torch.Tensor]:
     torch.manual_seed(0)
     classes = {"action": 5}
     width = 0.125 if name != "i3d" else 0.25
-    config = ModelConfig(name=name, num_classes=classes, num_frames=8, input_size=64, width=width, dropout=0.0)
+    config = model_config(name=name, num_classes=classes, num_frames=8, input_size=64, width=width, dropout=0.0)
     one = build_model(config)
     for module in one.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):

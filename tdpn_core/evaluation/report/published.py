@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.evaluation.evaluate import Evaluation
-from tdpn_core.model.published import PUBLISHED
 
 Row = tuple[str, ...]
 
@@ -27,7 +27,7 @@ def published_rows(evaluation: Evaluation) -> dict[str, list[Row]]:
         return {}
     if origin.parts:
         return {}  # the data has some of the classes only
-    own = next((rows for name, rows in PUBLISHED.items() if name == model.get("name")), ())
+    own = find_family(model["name"]).published if model.get("name") in FAMILIES else ()
     tables = {}
     for head, metrics in evaluation.heads.items():
         data = (spec.published_as or spec.title) + (f" {head}" if len(evaluation.heads) > 1 else "")

@@ -7,15 +7,21 @@ have the names of the release. It pads as TensorFlow does: at strides the far si
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config.schema import LEVELS, Level, ModelConfig
-from tdpn_core.model.base import FeatureMaps, Network
+from tdpn_core.config.families import LEVELS, Family, Level, Published
+from tdpn_core.config.model import Count, ModelConfig, model_settings
+from tdpn_core.errors import ConfigError
+from tdpn_core.model.base import FeatureMaps, Network, classifier
+from tdpn_core.model.baselines.resnets import TemporalStrides, i3d
 from tdpn_core.model.layers import POINT, Backbone, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
+
+_STRIDES = (2, 2, 2)
 
 CUBE: Kernel = (3, 3, 3)
 STEM: Kernel = (7, 7, 7)
@@ -38,6 +44,30 @@ STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
     "res5": (((2, 2, 2), (2, 2, 2)), ("Mixed_5b", "Mixed_5c")),
 }
 """Kernel and stride of the pool before each stage, and the stage's blocks. The stages stand where a ResNet's do."""
+
+
+@model_settings
+class I3DConfig(ModelConfig):
+    """I3D's settings."""
+
+    name: str = "i3d"
+    arch: Literal["inception", "r18", "r34", "r50", "r101"] = "inception"
+    num_frames: Count = 64
+
+    temporal_strides: TemporalStrides = _STRIDES
+    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
+
+    def __post_init__(self) -> None:
+        """The Inception network has strides of its own."""
+        super().__post_init__()
+        if self.arch == "inception" and self.temporal_strides != _STRIDES:
+            what = "the Inception i3d has its own temporal_strides"
+            raise ConfigError(what, where="model.temporal_strides", hint="give --arch r50 to choose them")
+
+    @property
+    def flow_deviation(self) -> float:
+        """The Inception network's flow lies in -1..1, as its authors have it."""
+        return 0.5 if self.arch == "inception" else super().flow_deviation
 
 
 class Mixed(nn.Module):
@@ -127,3 +157,43 @@ def pad(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:
     ]
     sides = [(short // 2, short - short // 2) for short in reversed(lacking)]
     return F.pad(x, tuple(itertools.chain.from_iterable(sides)))
+
+
+def _i3d(config: I3DConfig) -> Network:
+    if config.arch == "inception":
+        return classifier(config, Inception(config), I3D)
+    backbone = i3d(
+        config.arch,
+        width=config.width,
+        in_channels=config.channels,
+        temporal_strides=config.temporal_strides,
+    )
+    return classifier(config, backbone)
+
+
+I3D_FAMILY = Family(
+    title="Inflated 3D Inception (Carreira and Zisserman, 2017), or ResNet",
+    config=I3DConfig,
+    build=_i3d,
+    published=(
+        Published(
+            arch="inception",
+            clip="64x1",
+            data="Kinetics-400 (test)",
+            top1=71.1,
+            top5=89.3,
+            source="kinetics-i3d",
+            note="RGB",
+        ),
+        Published(
+            arch="inception",
+            clip="64x1",
+            data="Kinetics-400 (test)",
+            top1=74.2,
+            top5=91.3,
+            source="kinetics-i3d",
+            note="two streams",
+        ),
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=73.27, top5=90.7, source="pytorchvideo"),
+    ),
+)

@@ -11,10 +11,20 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import Family, Published
+from tdpn_core.config.model import Count, model_settings
+from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import Block, Bottleneck, shortcut
 from tdpn_core.model.layers import FRAME, TIME, Conv, Kernel
-from tdpn_core.model.resnet import DEPTHS, ResNet, scaled
+from tdpn_core.model.resnet import DEPTHS, ResidualConfig, ResNet, scaled
+
+
+@model_settings
+class R2Plus1DConfig(ResidualConfig):
+    """R(2+1)D's settings."""
+
+    name: str = "r2plus1d"
+    num_frames: Count = 16
 
 
 class SpaceTime(nn.Module):
@@ -97,7 +107,7 @@ class FactoredBasicBlock(Block):
 class R2Plus1D(ResNet):
     """The backbone. Depths 18 and 34 halve time before res3..res5 and have maps of half to a 16th of the size."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: R2Plus1DConfig):
         deep = DEPTHS[config.arch][0] is Bottleneck
         kind = FactoredBottleneck if deep else FactoredBasicBlock
         still, halving = partial(kind, strides_time=False), partial(kind, strides_time=True)
@@ -113,3 +123,26 @@ class R2Plus1D(ResNet):
         if not deep:
             between = scaled(45, config.width, 1)
             self.conv1 = SpaceTime(config.channels, between, self.stem_channels, (1, 7, 7), stride=2)
+
+
+def _r2plus1d(config: R2Plus1DConfig) -> Network:
+    return classifier(config, R2Plus1D(config))
+
+
+R2PLUS1D_FAMILY = Family(
+    title="R(2+1)D (Tran et al., 2018)",
+    config=R2Plus1DConfig,
+    build=_r2plus1d,
+    published=(
+        Published(arch="r50", clip="16x4", data="Kinetics-400", top1=76.01, top5=92.23, source="pytorchvideo"),
+        Published(
+            arch="r18",
+            clip="16 frames",
+            data="Kinetics-400",
+            top1=57.5,
+            top5=78.81,
+            source="torchvision",
+            note="single clips",
+        ),
+    ),
+)

@@ -1,30 +1,88 @@
-"""TSN: a 2D ResNet on one frame of each segment of the video; the segments' features are averaged.
+"""The families that are a residual network and a classifier: TSN, C2D, SlowOnly, and the backbone of the residual I3D.
 
-Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016. The flow
-network sees five flows at each segment as one image of ten channels (two-stream).
+TSN: Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016; a 2D
+ResNet on one frame of each segment of the video, whose features are averaged. The flow network sees five flows at each
+segment as one image of ten channels (two-stream).
 """
 
 from __future__ import annotations
 
-from tdpn_core.config.schema import LEVELS, ModelConfig
-from tdpn_core.model.resnet import BlockKind, ResNet, limited
+from tdpn_core.config.families import LEVELS, Family, Published
+from tdpn_core.config.model import Count, Odd, model_settings
+from tdpn_core.model.attention import AttentionConfig, PositionResize
+from tdpn_core.model.base import Network, classifier
+from tdpn_core.model.resnet import Arch, BlockKind, ResidualConfig, ResNet, TemporalBlocksConfig, limited
+
+STACK = 5
+"""Flows that a two-stream network takes as one image, u and v of each in turn."""
+
+TemporalKernels = tuple[Odd, Odd, Odd, Odd]
+TemporalStrides = tuple[Count, Count, Count]
 
 
-def tsn(config: ModelConfig, block: BlockKind | None = None) -> ResNet:
+@model_settings
+class TwoStreamConfig(ResidualConfig):
+    """The settings of families that see a stack of flows at each sampled frame."""
+
+    @property
+    def stack(self) -> int:
+        """Five flows; one frame of RGB."""
+        return STACK if self.modality == "flow" else 1
+
+
+@model_settings
+class SlowConfig(ResidualConfig):
+    """The settings of families over SlowOnly."""
+
+    temporal_kernels: TemporalKernels = (1, 1, 3, 3)
+    """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
+
+
+@model_settings
+class TSNConfig(TwoStreamConfig):
+    """TSN's settings."""
+
+    name: str = "tsn"
+
+
+@model_settings
+class C2DConfig(ResidualConfig):
+    """C2D's settings."""
+
+    name: str = "c2d"
+
+    temporal_strides: TemporalStrides = (1, 1, 2)
+    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
+
+
+@model_settings
+class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
+    """SlowOnly's settings."""
+
+    name: str = "slowonly"
+
+
+def tsn(
+    config: TwoStreamConfig,
+    *,
+    attention: bool = False,
+    position_resize: PositionResize = "clamp",
+    block: BlockKind | None = None,
+) -> ResNet:
     """The backbone, of the depth's own blocks unless others are given."""
     return ResNet(
         config.arch,
         width=config.width,
         in_channels=config.channels * config.stack,
         temporal_kernels=(1, 1, 1, 1),
-        attention=config.attention,
-        position_resize=config.position_resize,
+        attention=attention,
+        position_resize=position_resize,
         input_size=config.input_size,
         block=dict.fromkeys(LEVELS, block) if block else None,
     )
 
 
-def c2d(config: ModelConfig) -> ResNet:
+def c2d(config: C2DConfig) -> ResNet:
     """The backbone."""
     return ResNet(
         config.arch,
@@ -36,29 +94,84 @@ def c2d(config: ModelConfig) -> ResNet:
 
 
 KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
-"""Temporal kernels of the blocks' first convolutions, in turns, res2..res5."""
+"""Temporal kernels of the residual I3D's first convolutions of blocks, in turns, res2..res5."""
 
 
-def i3d(config: ModelConfig) -> ResNet:
-    """The backbone."""
+def i3d(arch: Arch, *, width: float, in_channels: int, temporal_strides: tuple[int, int, int]) -> ResNet:
+    """The residual I3D's backbone."""
     return ResNet(
-        config.arch,
-        width=config.width,
-        in_channels=config.channels,
+        arch,
+        width=width,
+        in_channels=in_channels,
         stem_kernel=5,
         temporal_kernels=KERNELS,
-        temporal_strides=config.temporal_strides,
+        temporal_strides=temporal_strides,
     )
 
 
-def slowonly(config: ModelConfig) -> ResNet:
-    """The backbone, with attention in res5 where the configuration asks for it (TDPN)."""
+def slowonly(
+    config: ResidualConfig,
+    temporal_kernels: tuple[int, int, int, int],
+    *,
+    temporal_blocks: tuple[int, int, int, int] | None = None,
+    attention: bool = False,
+    position_resize: PositionResize = "clamp",
+) -> ResNet:
+    """The backbone, with attention in res5 where it is asked for (TDPN)."""
     return ResNet(
         config.arch,
         width=config.width,
         in_channels=config.channels,
-        temporal_kernels=limited(config.temporal_kernels, config.temporal_blocks, config.arch),
-        attention=config.attention,
-        position_resize=config.position_resize,
+        temporal_kernels=limited(temporal_kernels, temporal_blocks, config.arch),
+        attention=attention,
+        position_resize=position_resize,
         input_size=config.input_size,
     )
+
+
+def _tsn(config: TSNConfig) -> Network:
+    return classifier(config, tsn(config))
+
+
+def _c2d(config: C2DConfig) -> Network:
+    return classifier(config, c2d(config))
+
+
+def _slowonly(config: SlowOnlyConfig) -> Network:
+    backbone = slowonly(
+        config,
+        config.temporal_kernels,
+        temporal_blocks=config.temporal_blocks,
+        attention=config.attention,
+        position_resize=config.position_resize,
+    )
+    return classifier(config, backbone)
+
+
+TSN_FAMILY = Family(
+    title="Temporal Segment Networks (Wang et al., 2016)",
+    config=TSNConfig,
+    build=_tsn,
+    sampling="segments",
+    published=(
+        Published(arch="r50", clip="8 segments", data="Kinetics-400", top1=74.12, top5=91.34, source="mmaction2"),
+        Published(arch="r101", clip="8 segments", data="Kinetics-400", top1=75.89, top5=92.07, source="mmaction2"),
+    ),
+)
+C2D_FAMILY = Family(
+    title="2D ResNet on every frame (Wang et al., 2018)",
+    config=C2DConfig,
+    build=_c2d,
+    published=(Published(arch="r50", clip="8x8", data="Kinetics-400", top1=71.46, top5=89.68, source="pytorchvideo"),),
+)
+SLOWONLY_FAMILY = Family(
+    title="SlowFast's slow pathway alone (Feichtenhofer et al., 2019)",
+    config=SlowOnlyConfig,
+    build=_slowonly,
+    published=(
+        Published(
+            arch="r50", clip="8x8", data="Kinetics-400", top1=75.96, top5=92.4, source="mmaction2", note="from ImageNet"
+        ),
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=74.58, top5=91.63, source="pytorchvideo"),
+    ),
+)

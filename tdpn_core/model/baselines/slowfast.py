@@ -6,22 +6,54 @@ Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. The 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import LEVELS, Level, ModelConfig
+from tdpn_core.config.families import LEVELS, Family, Level, Published
+from tdpn_core.config.model import Count, Odd, model_settings
+from tdpn_core.errors import ConfigError
+from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone, Conv, ConvNorm
-from tdpn_core.model.resnet import ResNet, limited
+from tdpn_core.model.resnet import ResNet, TemporalBlocksConfig, limited
 
 THINNER = 8
 """The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
 
 
+@model_settings
+class SlowFastConfig(TemporalBlocksConfig):
+    """SlowFast's settings."""
+
+    name: str = "slowfast"
+    num_frames: Count = 32
+
+    alpha: Count = 4
+    """Frames of the fast pathway for each of the slow one."""
+
+    lateral_kernel: Odd = 7
+    """Temporal kernel of the lateral convolutions; 7 where alpha is 4, 5 where it is 8."""
+
+    lateral_norm: bool = True
+    """Batch normalisation and ReLU behind each lateral convolution, as its authors; mmaction2 has neither."""
+
+    slow_frames: Literal["stride", "linspace"] = "stride"
+    """The slow pathway's frames are each alpha-th (mmaction2), or spread over the clip, its last included (its
+    authors)."""
+
+    def __post_init__(self) -> None:
+        """The pathways' frames fit."""
+        super().__post_init__()
+        if self.num_frames % self.alpha:
+            what = f"the frames must be a multiple of alpha {self.alpha}, not {self.num_frames}"
+            raise ConfigError(what, where="model.num_frames")
+
+
 class SlowFast(Backbone):
     """The two pathways, and the lateral connections from the fast to the slow one behind the stem and res2..res4."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: SlowFastConfig):
         super().__init__()
         self.alpha = config.alpha
         self.spread = config.slow_frames == "linspace"
@@ -74,9 +106,24 @@ class SlowFast(Backbone):
         return frames[:, :, torch.linspace(0, T - 1, T // self.alpha, device=frames.device).long()]
 
 
-def lateral(channels: int, config: ModelConfig) -> nn.Sequential:
+def lateral(channels: int, config: SlowFastConfig) -> nn.Sequential:
     """Twice the channels at the slow pathway's frames, by a convolution over time."""
     kernel, stride = (config.lateral_kernel, 1, 1), config.alpha
     if config.lateral_norm:
         return ConvNorm(channels, 2 * channels, kernel, temporal_stride=stride)
     return nn.Sequential(OrderedDict(conv=Conv(channels, 2 * channels, kernel, temporal_stride=stride)))
+
+
+def _slowfast(config: SlowFastConfig) -> Network:
+    return classifier(config, SlowFast(config))
+
+
+SLOWFAST_FAMILY = Family(
+    title="SlowFast (Feichtenhofer et al., 2019)",
+    config=SlowFastConfig,
+    build=_slowfast,
+    published=(
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=77.0, top5=92.6, source="PySlowFast"),
+        Published(arch="r101", clip="8x8", data="Kinetics-400", top1=77.9, top5=93.27, source="pytorchvideo"),
+    ),
+)

@@ -12,15 +12,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config.schema import Level, ModelConfig
-from tdpn_core.model.base import Network
+from tdpn_core.config.families import Family, Level, Published
+from tdpn_core.config.model import model_settings
+from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
 from tdpn_core.model.layers import TIME, Conv, resize
-from tdpn_core.model.resnet import DEPTHS, ResNet
+from tdpn_core.model.resnet import DEPTHS, ResidualConfig, ResNet
 from tdpn_core.model.temporal_difference import CENTRE, WINDOW, DifferenceEncoder, GlobalDifference
 
 FOLD = 8
 """Of so many parts of the channels one starts shifted each way."""
+
+
+@model_settings
+class TDNConfig(ResidualConfig):
+    """TDN's settings."""
+
+    name: str = "tdn"
+
+    @property
+    def frames_per_step(self) -> int:
+        """The five frames of each segment."""
+        return WINDOW
 
 
 class SegmentDifference(GlobalDifference):
@@ -76,7 +89,7 @@ class DifferencingBasicBlock(Differencing, BasicBlock):
 class TDNBackbone(ResNet):
     """Long-term modules in every block of res3..res5; the short-term module joins before and behind res2."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: TDNConfig):
         def block(channels: int, width: int, out_channels: int, **settings: Any) -> Block:
             made = kind(channels, width, out_channels, **settings)
             made.difference, made.shift = SegmentDifference(width), TrainedShift(width)
@@ -123,3 +136,24 @@ class TDN(Network):
         """All five frames of each segment."""
         self.check(clip)
         return clip
+
+
+def _tdn(config: TDNConfig) -> Network:
+    return classifier(config, TDNBackbone(config), TDN)
+
+
+TDN_FAMILY = Family(
+    title="Temporal Difference Networks (Wang et al., 2021)",
+    config=TDNConfig,
+    build=_tdn,
+    sampling="segments",
+    published=(
+        Published(arch="r50", clip="8 segments", data="Kinetics-400", top1=76.6, top5=92.8, source="MCG-NJU/TDN"),
+        Published(
+            arch="r50", clip="8 segments", data="Something-Something V1", top1=52.3, top5=80.6, source="MCG-NJU/TDN"
+        ),
+        Published(
+            arch="r50", clip="8 segments", data="Something-Something V2", top1=64.0, top5=88.8, source="MCG-NJU/TDN"
+        ),
+    ),
+)

@@ -5,18 +5,39 @@ Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config.schema import ModelConfig
-from tdpn_core.model.baselines.resnets import tsn
+from tdpn_core.config.families import Family, Published
+from tdpn_core.config.model import model_settings
+from tdpn_core.model.attention import PositionResize
+from tdpn_core.model.base import Network, classifier
+from tdpn_core.model.baselines.resnets import TwoStreamConfig, tsn
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
 from tdpn_core.model.resnet import DEPTHS, ResNet
 
+Shift = Literal["none", "residual", "inplace"]
+
 FOLD = 8
 """Of so many parts of the channels one is shifted each way."""
+
+
+@model_settings
+class ShiftConfig(TwoStreamConfig):
+    """The settings of families over TSM."""
+
+    shift: Shift = "residual"
+    """TSM's shift over time: of each block's residual branch (its authors', mmaction2's), or `inplace`: of what enters
+    the block, a strided shortcut included (TPN's release)."""
+
+
+@model_settings
+class TSMConfig(ShiftConfig):
+    """TSM's settings."""
+
+    name: str = "tsm"
 
 
 def shift(x: Tensor) -> Tensor:
@@ -48,7 +69,7 @@ class ShiftingBasicBlock(Shifting, BasicBlock):
     """See the two."""
 
 
-def tsm(config: ModelConfig) -> ResNet:
+def tsm(config: ShiftConfig, *, attention: bool = False, position_resize: PositionResize = "clamp") -> ResNet:
     """The backbone: TSN's with shifting blocks, or with its own where `shift` is none."""
     kind = ShiftingBottleneck if DEPTHS[config.arch][0] is Bottleneck else ShiftingBasicBlock
 
@@ -57,4 +78,21 @@ def tsm(config: ModelConfig) -> ResNet:
         made.inplace = config.shift == "inplace"
         return made
 
-    return tsn(config, None if config.shift == "none" else block)
+    chosen = None if config.shift == "none" else block
+    return tsn(config, attention=attention, position_resize=position_resize, block=chosen)
+
+
+def _tsm(config: TSMConfig) -> Network:
+    return classifier(config, tsm(config))
+
+
+TSM_FAMILY = Family(
+    title="Temporal Shift Module (Lin et al., 2019)",
+    config=TSMConfig,
+    build=_tsm,
+    published=(
+        Published(arch="r50", clip="8 frames", data="Kinetics-400", top1=74.1, source="mit-han-lab", note="dense"),
+        Published(arch="r50", clip="8 segments", data="Something-Something V1", top1=45.6, source="mit-han-lab"),
+        Published(arch="r50", clip="8 segments", data="Something-Something V2", top1=61.2, source="mit-han-lab"),
+    ),
+)

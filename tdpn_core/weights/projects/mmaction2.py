@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tdpn_core.config.schema import LEVELS
+from tdpn_core.config.families import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
 from tdpn_core.weights.rename_rules import Drop, Rename, Rule

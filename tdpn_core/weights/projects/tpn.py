@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tdpn_core.config.schema import LEVELS
+from tdpn_core.config.families import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth, stage_kernels
 from tdpn_core.weights.rename_rules import Rename, Rule
 

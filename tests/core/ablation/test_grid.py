@@ -13,7 +13,7 @@ from tdpn_core.ablation.grid import (
     setting_path,
     table_iv,
 )
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import model_config
 from tdpn_core.errors import UsageError
 
 
@@ -82,9 +82,9 @@ def test_a_level_that_no_network_has_comes_with_the_nearest(factor: str, value: 
 
 
 def test_the_papers_numbers_belong_to_its_own_settings_only() -> None:
-    printed = [paper_top1(ModelConfig(temporal=temporal), "kinetics400") for temporal in TABLE_IV.values()]
+    printed = [paper_top1(model_config(temporal=temporal), "kinetics400") for temporal in TABLE_IV.values()]
     assert printed == [0.740, 0.758, 0.757, 0.772]
-    assert paper_top1(ModelConfig(flow="parallel"), "kinetics400") is None
-    assert paper_top1(ModelConfig(), "folder") is None, "other data has no number in the paper"
-    assert paper_top1(ModelConfig(attention=False), "kinetics400") is None
-    assert paper_top1(ModelConfig(temporal=("local", "local", "global", "global")), "kinetics400") is None
+    assert paper_top1(model_config(flow="parallel"), "kinetics400") is None
+    assert paper_top1(model_config(), "folder") is None, "other data has no number in the paper"
+    assert paper_top1(model_config(attention=False), "kinetics400") is None
+    assert paper_top1(model_config(temporal=("local", "local", "global", "global")), "kinetics400") is None

@@ -11,8 +11,9 @@ from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from tdpn_core.config import auto_recipe as finetune
 from tdpn_core.config import recipes
 from tdpn_core.config.auto_recipe import Facts, Pixels
+from tdpn_core.config.families import model_config
 from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.config.schema import DataConfig, ModelConfig
+from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.registry import build_model
 from tdpn_core.progress import Silent
@@ -107,7 +108,7 @@ def test_steps_are_whole_batches_of_the_classes_that_have_clips(
 
 
 def test_the_network_of_a_checkpoint_is_kept_with_its_frames_and_size() -> None:
-    network = ModelConfig(name="tsm", arch="r18", num_frames=16, input_size=96, width=0.5, num_classes={"action": 9})
+    network = model_config(name="tsm", arch="r18", num_frames=16, input_size=96, width=0.5, num_classes={"action": 9})
     config = _config(replace(FEW, start="clips", network=network))
     assert config.model == replace(network, num_classes={"action": 2})
     assert config.train.optimiser == "sgd"
@@ -118,12 +119,12 @@ def test_the_clips_the_device_and_the_start_are_looked_at(prepared: Path, tmp_pa
     facts = look(clips, CPU)
     assert (facts.per_class, facts.side, facts.device, facts.start) == ((3,) * 8, 40, "cpu", "nothing")
     assert facts.frames == sorted(clips.counts)[len(clips) // 2]
-    network = ModelConfig(arch="r18", width=0.125, input_size=32, num_frames=2, num_classes={"action": 3})
+    network = model_config(arch="r18", width=0.125, input_size=32, num_frames=2, num_classes={"action": 3})
     config = replace(recipes.small(DATA), model=network)
     weights = build_model(network).state_dict()
     save_checkpoint(tmp_path / "x.pt", Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={}))
     assert look(clips, CPU, tmp_path / "x.pt").network == network
-    images = build_model(ModelConfig(name="tsn", arch="r34", num_frames=1)).backbone.state_dict()
+    images = build_model(model_config(name="tsn", arch="r34", num_frames=1)).backbone.state_dict()
     torch.save({name: value.squeeze(2) if value.ndim == 5 else value for name, value in images.items()}, tmp_path / "i")
     facts = look(clips, CPU, tmp_path / "i")
     assert (facts.start, facts.arch) == ("images", "r34")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import (
     DataConfig,
-    ModelConfig,
     RunConfig,
     SamplingConfig,
     TrainConfig,
@@ -23,7 +23,7 @@ DATA = DataConfig(
 )
 RUN = RunConfig(
     recipe="small",
-    model=ModelConfig(num_classes={"verb": 3, "noun": 4}, temporal_rates=(8, 8, 4, 2), window=1),
+    model=model_config(num_classes={"verb": 3, "noun": 4}, temporal_rates=(8, 8, 4, 2), window=1),
     sampling=SamplingConfig(mode="segments", views="10x3"),
     train=TrainConfig(milestones=(1, 2)),
     data=DATA,
@@ -37,7 +37,7 @@ def test_a_run_survives_json_unchanged() -> None:
 @pytest.mark.parametrize(
     ("section", "field", "value", "message"),
     [
-        ("model", "colour", 1, "^model.colour: Unexpected keyword argument$"),
+        ("model", "colour", 1, "^model: tdpn has no setting 'colour'; its settings: "),
         ("model", "arch", "r51", "^model.arch: Input should be .*, not 'r51'"),
         ("train", "lr", "fast", "^train.lr: Input should be a valid number.*, not 'fast'"),
     ],
@@ -54,17 +54,21 @@ def test_a_stored_run_with_a_foreign_field_or_value_is_refused_by_name(
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (ModelConfig, {"num_classes": {}}, "at least one class"),
-        (ModelConfig, {"num_classes": {"action": 0}}, "at least one class"),
-        (ModelConfig, {"num_frames": 0}, "--frames must be at least 1, not 0"),
-        (ModelConfig, {"input_size": 16}, "--size must be at least 32 pixels, not 16"),
-        (ModelConfig, {"width": 0.0}, "--width must lie in"),
-        (ModelConfig, {"temporal_kernels": (1, 1, 2, 3)}, "temporal_kernels must be odd"),
-        (ModelConfig, {"dropout": 1.0}, "dropout must lie in"),
-        (ModelConfig, {"levels": ("res5", "res4")}, "levels must rise and end with res5"),
-        (ModelConfig, {"levels": ("res2", "res3")}, "levels must rise and end with res5"),
-        (ModelConfig, {"temporal_rates": (8,)}, "4 levels need as many temporal_rates"),
-        (ModelConfig, {"levels": ("res4", "res5")}, "temporal has a global module on res2, which is not among"),
+        (model_config, {"num_classes": {}}, "model.num_classes: Dictionary should have at least 1 item"),
+        (model_config, {"num_classes": {"action": 0}}, "model.num_classes.action: .* or equal to 1, not 0"),
+        (model_config, {"num_frames": 0}, "model.num_frames: .* or equal to 1, not 0"),
+        (model_config, {"input_size": 16}, "model.input_size: .* or equal to 32, not 16"),
+        (model_config, {"width": 0.0}, "model.width: .* greater than 0, not 0.0"),
+        (model_config, {"temporal_kernels": (1, 1, 2, 3)}, "model.temporal_kernels.2: must be odd, not 2"),
+        (model_config, {"dropout": 1.0}, "model.dropout: .* less than 1, not 1.0"),
+        (model_config, {"levels": ("res5", "res4")}, "levels must rise and end with res5"),
+        (model_config, {"levels": ("res2", "res3")}, "levels must rise and end with res5"),
+        (model_config, {"temporal_rates": (8,)}, "4 levels need as many temporal_rates"),
+        (model_config, {"width": 4.5}, "model.width: .* or equal to 4, not 4.5"),
+        (model_config, {"name": "slowfast", "alpha": 0}, "model.alpha: .* or equal to 1, not 0"),
+        (model_config, {"name": "c2d", "temporal_strides": (1, 0, 2)}, "model.temporal_strides.1: .* to 1, not 0"),
+        (model_config, {"name": "slowonly", "temporal_blocks": (3, -1, 2, 2)}, "model.temporal_blocks.1: .* to 0, not"),
+        (model_config, {"levels": ("res4", "res5")}, "temporal has a global module on res2, which is not among"),
         (SamplingConfig, {"interval": 0}, "--interval must be at least 1"),
         (SamplingConfig, {"crop_area": (0.5, 0.2)}, "crop_area must be two rising shares"),
         (SamplingConfig, {"crop_ratio": (2.0, 1.0)}, "crop_ratio must be two rising ratios"),
@@ -109,7 +113,7 @@ def test_views_of_another_form_are_refused(text: str) -> None:
 
 
 def test_extra_frames_are_read_only_where_a_local_module_needs_them() -> None:
-    config = ModelConfig()
+    config = model_config()
     assert config.frames_per_step == 5
     assert replace(config, window=1).frames_per_step == 1
     assert replace(config, temporal=("global", "global", "none", "none")).frames_per_step == 1

@@ -9,7 +9,8 @@ from unittest import mock
 
 import torch
 
-from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import DataConfig, RunConfig, SamplingConfig, TrainConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.sampling.loader import Batch
 from tdpn_core.training import train_step as step_module
@@ -18,7 +19,7 @@ from tdpn_core.training.train_step import Learner, Outcome
 IDS = [f"clip{number}" for number in range(7)]
 CONFIG = RunConfig(
     recipe="small",
-    model=ModelConfig(
+    model=model_config(
         arch="r18", width=0.125, input_size=32, num_frames=2, num_classes={"verb": 3, "noun": 4}, dropout=0.0
     ),
     sampling=SamplingConfig(),

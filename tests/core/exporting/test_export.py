@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import load_checkpoint
-from tdpn_core.config.schema import ModelConfig, RunConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import TdpnError, ToolError, UsageError
 from tdpn_core.evaluation.inference import view_probabilities
 from tdpn_core.exporting import ExportOptions, export
@@ -115,7 +116,7 @@ def test_a_pt2_file_has_verbs_and_nouns_and_its_labels(
 )
 def test_other_families_can_be_traced_for_any_number_of_clips(name: str, arch: str, fresh_config: RunConfig) -> None:
     torch.manual_seed(0)
-    settings = ModelConfig(name=name, arch=arch, num_classes={"action": 5}, num_frames=8, input_size=64, width=0.125)
+    settings = model_config(name=name, arch=arch, num_classes={"action": 5}, num_frames=8, input_size=64, width=0.125)
     module = FramesToProbabilities(build_model(settings), replace(fresh_config, model=settings))
     shape = (3, settings.num_frames * settings.frames_per_step, 64, 64, settings.channels)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8)

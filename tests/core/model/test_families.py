@@ -1,7 +1,6 @@
 """Every family: one configuration, one protocol, one way to be built and trained."""
 
 import dataclasses
-from typing import get_args
 
 import pytest
 import torch
@@ -9,9 +8,9 @@ from random_statistics import randomise
 from torch.nn import functional as F
 
 from tdpn_core.config import recipes
-from tdpn_core.config.families import FAMILIES, MODELS, NEUTRAL, Arch
+from tdpn_core.config.families import FAMILIES, LEVELS, find_family, model_config
 from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.config.schema import LEVELS, DataConfig, ModelConfig, from_dict, to_dict
+from tdpn_core.config.schema import DataConfig, ModelConfig, from_dict, to_dict
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.model.base import Network, TrainingOutput
 from tdpn_core.model.cpu.memory_layout import FoldingConv, convolutions, set_layout
@@ -27,54 +26,48 @@ FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
 @pytest.fixture
 def little(small):
     def build(name, **options):
-        arch = "r18" if "r18" in FAMILIES[name].archs else FAMILIES[name].arch
+        arch = "r18" if "r18" in find_family(name).archs else find_family(name).arch
         return small(**{"name": name, "arch": arch, "num_frames": FRAMES.get(name, 2), **options})
 
     return build
 
 
-def test_the_tables_speak_of_fields_that_there_are():
-    assert set(FAMILIES) == set(MODELS)
-    fields = {field.name for field in dataclasses.fields(ModelConfig)}
-    assert set(NEUTRAL) < fields
-    for family in FAMILIES.values():
-        assert set(family.settings) <= set(NEUTRAL)
-        assert set(family.archs) <= set(get_args(Arch))
+FRAMES_OF_OTHERS = {"i3d": 64, "slowfast": 32, "r2plus1d": 16}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_configuration_has_the_familys_own_values_and_survives_storage(name):
-    config = ModelConfig(name=name)
-    family = FAMILIES[name]
-    assert (config.arch, config.num_frames) == (family.arch, family.num_frames)
-    assert {field: getattr(config, field) for field in NEUTRAL} == {**NEUTRAL, **family.settings}
+    config = model_config(name=name)
+    assert find_family(name).name == config.name == name
+    assert (config.arch, config.num_frames) == ("inception" if name == "i3d" else "r50", FRAMES_OF_OTHERS.get(name, 8))
     assert from_dict(ModelConfig, to_dict(config)) == config
 
 
 def test_a_setting_that_a_family_does_not_have_is_an_error_that_names_it():
     with pytest.raises(ConfigError, match="tsn has no setting 'flow'; its settings: only those that every model has"):
-        ModelConfig(name="tsn", flow="parallel")
+        model_config(name="tsn", flow="parallel")
     with pytest.raises(ConfigError, match="tsm has no setting 'window'; its settings: shift"):
         from_dict(ModelConfig, {"name": "tsm", "window": 5})
 
 
-def test_configurations_stored_before_there_were_families_are_read():
-    stored = to_dict(ModelConfig(arch="r18", flow="parallel"))
-    later = {
-        "modality",
-        "temporal_strides",
-        "shift",
-        "alpha",
-        "temporal_blocks",
-        "lateral_kernel",
-        "lateral_norm",
-        "slow_frames",
-    }
-    before = {field: value for field, value in stored.items() if field not in later}
-    assert from_dict(ModelConfig, before) == ModelConfig(arch="r18", flow="parallel")
+def test_a_configuration_of_another_family_is_refused():
+    with pytest.raises(ConfigError, match="model.name: these are settings of tsn, not of tsm"):
+        find_family("tsn").config(name="tsm")
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_a_changed_value_is_checked_as_a_first_one():
+    with pytest.raises(ConfigError, match="model.num_frames: .* or equal to 1, not 0"):
+        dataclasses.replace(model_config("tsm"), num_frames=0)
+
+
+def test_paths_of_families_are_what_they_say():
+    with pytest.raises(ConfigError, match="nothing_there:FAMILY cannot be loaded: No module named 'nothing_there'"):
+        find_family("nothing_there:FAMILY")
+    with pytest.raises(ConfigError, match="tdpn_core.model.tdpn:TDPN is a type, not a Family"):
+        find_family("tdpn_core.model.tdpn:TDPN")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_called_in_the_same_way(little, clip_for, name):
     model = little(name)
     assert isinstance(model, Network)
@@ -82,7 +75,7 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
     output = model.train()(clip)
     assert isinstance(output, TrainingOutput)
     assert output.logits["action"].shape == (2, 3)
-    assert set(output.auxiliary) == ({"action"} if model.config.auxiliary_head else set())
+    assert set(output.auxiliary) == ({"action"} if "tpn" in name or "tdpn" in name else set())
     model.eval()
     (levels, features), logits = model.feature_maps(clip), model(clip)
     assert tuple(levels) == LEVELS
@@ -94,7 +87,7 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
     assert {head: tuple(values.shape) for head, values in several(clip).items()} == {"verb": (2, 4), "noun": (2, 5)}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_refuses_a_clip_of_another_shape(little, name):
     model = little(name)
     with pytest.raises(UsageError, match=r"a clip is \(N, 3, .* frames, height, width\)"):
@@ -103,7 +96,7 @@ def test_every_family_refuses_a_clip_of_another_shape(little, name):
         model(torch.zeros(1, 2, model.config.num_frames * model.config.frames_per_step, 32, 32))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_reach_every_parameter(little, clip_for, name):
     model = randomise(little(name, dropout=0.0))
     output = model(clip_for(model, (64, 64)))
@@ -111,7 +104,7 @@ def test_gradients_reach_every_parameter(little, clip_for, name):
     assert [entry for entry, value in model.named_parameters() if value.grad is None or not value.grad.any()] == []
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_stages_hold_every_weight_of_the_backbone_once(little, name):
     backbone = little(name).backbone
     stages = backbone.stages()
@@ -120,7 +113,7 @@ def test_stages_hold_every_weight_of_the_backbone_once(little, name):
     assert sorted(held) == sorted(id(value) for value in backbone.parameters())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_all_memory_layouts_give_the_same(little, clip_for, name):
     model = randomise(little(name)).eval()
     clip = clip_for(model, (64, 48))
@@ -134,13 +127,13 @@ def test_all_memory_layouts_give_the_same(little, clip_for, name):
     torch.testing.assert_close(answers[2], answers[0], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_sees_optical_flow(little, clip_for, name):
     model = little(name, modality="flow").eval()
     assert clip_for(model).shape[1] == 2
     assert model(clip_for(model)).shape == (2, 3)
     first = next(part for part in model.backbone.modules() if isinstance(part, torch.nn.Conv3d))
-    assert first.in_channels == (10 if FAMILIES[name].stacked_flow else 2)
+    assert first.in_channels == (10 if name.startswith(("tsn", "tsm")) else 2)
     assert model.config.frames_per_step >= model.config.stack
 
 
@@ -150,26 +143,26 @@ def test_a_stack_of_flows_is_u_and_v_of_each_in_time_order(small):
     assert model.frames(clip)[0, :, 1, 0, 0].tolist() == [5, 15, 6, 16, 7, 17, 8, 18, 9, 19]
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("arch", get_args(Arch))
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("arch", ["inception", "r18", "r34", "r50", "r101"])
 def test_every_depth_is_built_or_refused_by_name(name, arch):
-    family = FAMILIES[name]
+    family = find_family(name)
     if arch not in family.archs:
-        with pytest.raises(ConfigError, match=rf"{name.replace('+', '.')} is built as .*, not as {arch}"):
+        with pytest.raises(ConfigError, match=f"model.arch: Input should be .*'r101', not '{arch}'"):
             create_model(name, arch=arch)
         return
     with torch.device("meta"):
-        assert build_model(ModelConfig(name=name, arch=arch)).config.arch == arch
+        assert build_model(model_config(name=name, arch=arch)).config.arch == arch
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_any_recipe_takes_any_model(name):
     for recipe in recipes.RECIPES.values():
         before = recipe(DATA, recipes.NOTHING_KNOWN)
         config = recipes.adjust(before, TrainOverrides(model=name))
         assert config.model.name == name
         assert config.model.num_classes == {"action": 2}
-        assert config.sampling.mode in (FAMILIES[name].sampling, before.sampling.mode)
+        assert config.sampling.mode in (find_family(name).sampling, before.sampling.mode)
         assert recipes.adjust(config, TrainOverrides(model=name)) == config
 
 

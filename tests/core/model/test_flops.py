@@ -1,6 +1,6 @@
 import pytest
 
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import model_config
 from tdpn_core.model.flops import cost
 from tdpn_core.model.registry import build_model
 
@@ -22,7 +22,7 @@ def within(value):
     ids=["TDPN-R50 8x224", "TDPN-R50 32x224", "TDPN-R101 8x224", "TPN-R50 8x224"],
 )
 def test_networks_cost_what_was_counted_independently(options, backbone, difference, neck, total, infer, train):
-    found = cost(ModelConfig(**options))
+    found = cost(model_config(**options))
     assert found.gmac["backbone"] == within(backbone)
     assert found.gmac["pyramid"] == within(neck)
     assert found.gmac["total"] == within(total)
@@ -56,22 +56,22 @@ def test_networks_cost_what_was_counted_independently(options, backbone, differe
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
 def test_the_others_cost_what_is_published_or_was_counted_by_their_own_code(options, parameters, gmac):
-    found = cost(ModelConfig(**options))
+    found = cost(model_config(**options))
     assert found.parameters == (parameters if isinstance(parameters, int) else within(parameters))
     if gmac is not None:
         assert found.gmac["total"] == pytest.approx(gmac, rel=0.01)
 
 
 def test_the_local_and_the_global_modules_cost_what_was_counted_independently():
-    none = cost(ModelConfig(temporal=("none",) * 4)).gmac["total"]
-    local = cost(ModelConfig(temporal=("none", "none", "local", "local"))).gmac["total"]
-    global_ = cost(ModelConfig(temporal=("global", "global", "none", "none"))).gmac["total"]
+    none = cost(model_config(temporal=("none",) * 4)).gmac["total"]
+    local = cost(model_config(temporal=("none", "none", "local", "local"))).gmac["total"]
+    global_ = cost(model_config(temporal=("global", "global", "none", "none"))).gmac["total"]
     assert local - none == pytest.approx(2.9, rel=0.005)
     assert global_ - none == pytest.approx(0.91, rel=0.005)
 
 
 def test_the_backbone_without_attention_is_slowonly():
-    config = ModelConfig(**TPN)
+    config = model_config(**TPN)
     backbone = build_model(config).backbone
     linear = 2048 * 400 + 400
     assert sum(value.numel() for value in backbone.parameters()) + linear == 32_454_096
@@ -79,17 +79,17 @@ def test_the_backbone_without_attention_is_slowonly():
 
 
 def test_separable_spatial_modulation_makes_the_neck_cheap():
-    assert cost(ModelConfig(spatial_modulation="separable")).gmac["pyramid"] == within(7.0)
+    assert cost(model_config(spatial_modulation="separable")).gmac["pyramid"] == within(7.0)
 
 
 def test_the_auxiliary_head_counts_in_training_only():
-    with_head, without = cost(ModelConfig()), cost(ModelConfig(auxiliary_head=False))
+    with_head, without = cost(model_config()), cost(model_config(auxiliary_head=False))
     assert with_head.gmac == without.gmac
     assert with_head.parameters == without.parameters == without.training_parameters
     assert with_head.training_parameters > with_head.parameters
 
 
 def test_parts_add_up_and_other_sizes_are_counted():
-    square, wide = cost(ModelConfig()), cost(ModelConfig(), size=(224, 448))
+    square, wide = cost(model_config()), cost(model_config(), size=(224, 448))
     assert sum(square.gmac.values()) == pytest.approx(2 * square.gmac["total"])
     assert 1.95 < wide.gmac["total"] / square.gmac["total"] < 2.05

@@ -5,12 +5,12 @@ import pytest
 import torch
 from literal import convolve
 
-from tdpn_core.config.schema import LEVELS, ModelConfig
+from tdpn_core.config.families import LEVELS, model_config
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.baselines.inception import STEM, pad, pool
-from tdpn_core.model.baselines.resnets import c2d, i3d
+from tdpn_core.model.baselines.resnets import c2d
 from tdpn_core.model.layers import Conv
-from tdpn_core.model.registry import create_model
+from tdpn_core.model.registry import build_model, create_model
 
 
 def same(length, size, stride):
@@ -78,7 +78,7 @@ def test_inception_averages_the_logits_of_each_two_steps():
 
 def test_the_residual_i3d_looks_at_three_frames_in_every_other_block():
     with torch.device("meta"):
-        backbone = i3d(ModelConfig(name="i3d", arch="r50"))
+        backbone = build_model(model_config(name="i3d", arch="r50")).backbone
         levels = backbone(torch.empty(1, 3, 32, 64, 64))
     kernels = [[block.conv1.kernel_size[0] for block in backbone.get_submodule(f"layer{n}")] for n in (1, 2, 3, 4)]
     assert kernels == [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]]
@@ -86,7 +86,7 @@ def test_the_residual_i3d_looks_at_three_frames_in_every_other_block():
 
 
 def test_c2d_pools_pairs_of_frames_behind_res2():
-    backbone = c2d(ModelConfig(name="c2d", arch="r18", width=0.25)).eval()
+    backbone = c2d(model_config(name="c2d", arch="r18", width=0.25)).eval()
     frames = torch.randn(1, 3, 4, 32, 32)
     levels = backbone(frames)
     pairs = levels["res2"].unflatten(2, (2, 2)).amax(3)
@@ -96,4 +96,4 @@ def test_c2d_pools_pairs_of_frames_behind_res2():
 
 def test_inception_has_its_own_strides():
     with pytest.raises(ConfigError, match="the Inception i3d has its own temporal_strides; give --arch r50"):
-        ModelConfig(name="i3d", temporal_strides=(1, 1, 2))
+        model_config(name="i3d", temporal_strides=(1, 1, 2))

@@ -3,27 +3,27 @@ import torch
 from literal import convolve, normalise, rectify
 from random_statistics import randomise
 
-from tdpn_core.config.schema import LEVELS, ModelConfig
+from tdpn_core.config.families import LEVELS, model_config
 from tdpn_core.model.baselines.r2plus1d import R2Plus1D, SpaceTime, TimeSpace
 
 
 def test_the_deep_form_has_the_shapes_of_pytorchvideos():
     with torch.device("meta"):
-        levels = R2Plus1D(ModelConfig(name="r2plus1d"))(torch.empty(1, 3, 16, 224, 224))
+        levels = R2Plus1D(model_config(name="r2plus1d"))(torch.empty(1, 3, 16, 224, 224))
     shapes = [tuple(levels[level].shape[1:4]) for level in LEVELS]
     assert shapes == [(256, 16, 56), (512, 16, 28), (1024, 8, 14), (2048, 4, 7)]
 
 
 def test_the_shallow_form_has_the_shapes_of_the_paper():
     with torch.device("meta"):
-        levels = R2Plus1D(ModelConfig(name="r2plus1d", arch="r18"))(torch.empty(1, 3, 16, 112, 112))
+        levels = R2Plus1D(model_config(name="r2plus1d", arch="r18"))(torch.empty(1, 3, 16, 112, 112))
     shapes = [tuple(levels[level].shape[1:4]) for level in LEVELS]
     assert shapes == [(64, 16, 56), (128, 8, 28), (256, 4, 14), (512, 2, 7)]
 
 
 def test_channels_between_make_up_for_a_3x3x3():
     with torch.device("meta"):
-        block = R2Plus1D(ModelConfig(name="r2plus1d", arch="r18")).layer2[0]
+        block = R2Plus1D(model_config(name="r2plus1d", arch="r18")).layer2[0]
     pair = block.conv2.space.weight.numel() + block.conv2.time.weight.numel()
     assert block.conv1.space.out_channels == 27 * 64 * 128 // (9 * 64 + 3 * 128)
     assert block.conv1.space.out_channels == block.conv2.space.out_channels

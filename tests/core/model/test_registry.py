@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import tdpn_core
-from tdpn_core.config.families import FAMILIES, NEUTRAL
-from tdpn_core.config.schema import ModelConfig, to_dict
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import to_dict
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.registry import build_model, create_model
 
@@ -90,13 +90,13 @@ def test_dropout_stands_before_every_classifier(small):
 
 def test_every_field_of_the_family_is_covered_above():
     covered = {"name", "position_resize", "dropout"}.union(*OPTIONS)
-    assert covered == set(to_dict(ModelConfig())) - set(NEUTRAL) | set(FAMILIES["tdpn"].settings)
+    assert covered == set(to_dict(model_config()))
 
 
 def test_create_model_takes_a_bare_number_of_classes_as_one_head():
     with torch.device("meta"):
         model = create_model("tdpn", arch="r18", num_classes=7)
-    assert model.config == ModelConfig(arch="r18", num_classes={"action": 7})
+    assert model.config == model_config(arch="r18", num_classes={"action": 7})
     assert model.training
 
 
@@ -109,12 +109,12 @@ def test_equal_configurations_build_equal_networks(small):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "x3d"}, "ModelConfig.name.*'tdpn'"),
+        ({"name": "x3d"}, "no model 'x3d'"),
         ({"shift": "inplace"}, "tdpn has no setting 'shift'"),
-        ({"arch": "r19"}, "ModelConfig.arch.*'r18', 'r34', 'r50'.* 'r101'"),
-        ({"flows": "cascade"}, "ModelConfig.flows.*[Uu]nexpected"),
-        ({"flow": "sideways"}, "ModelConfig.flow"),
-        ({"num_classes": 0}, "at least one class"),
+        ({"arch": "r19"}, "model.arch: .*'r18', 'r34', 'r50'.* 'r101'"),
+        ({"flows": "cascade"}, "tdpn has no setting 'flows'; its settings: .*flow"),
+        ({"flow": "sideways"}, "model.flow: Input should be .*'parallel'.*, not 'sideways'"),
+        ({"num_classes": 0}, "model.num_classes.action: .*not 0"),
         ({"temporal_rates": (8, 8, 8, 3)}, r"\(8, 8, 8, 3\) must divide the 8 frames"),
         ({"temporal_rates": (8, 8)}, "4 levels need as many temporal_rates"),
     ],

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tdpn_core.config.schema import LEVELS
+from tdpn_core.config.families import LEVELS
 from tdpn_core.model.attention import Attention
 from tdpn_core.model.blocks import BasicBlock, Bottleneck
 from tdpn_core.model.resnet import ResNet, level_channels, level_side, scaled

@@ -4,14 +4,14 @@ import torch
 from literal import conv_norm, convolve, rectify
 from random_statistics import randomise
 
-from tdpn_core.config.schema import LEVELS, ModelConfig
+from tdpn_core.config.families import LEVELS, model_config
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.baselines.slowfast import SlowFast, lateral
 from tdpn_core.model.registry import create_model
 
 
 def build(**options):
-    return SlowFast(ModelConfig(**{"name": "slowfast", "arch": "r18", "width": 0.25, "num_frames": 8, **options}))
+    return SlowFast(model_config(**{"name": "slowfast", "arch": "r18", "width": 0.25, "num_frames": 8, **options}))
 
 
 def literal_lateral(x, part, alpha, normed):
@@ -22,7 +22,7 @@ def literal_lateral(x, part, alpha, normed):
 
 @pytest.mark.parametrize(("alpha", "kernel", "normed"), [(4, 7, True), (8, 5, True), (2, 7, False)])
 def test_a_lateral_connection_is_a_strided_convolution_over_time(alpha, kernel, normed):
-    config = ModelConfig(name="slowfast", num_frames=8, alpha=alpha, lateral_kernel=kernel, lateral_norm=normed)
+    config = model_config(name="slowfast", num_frames=8, alpha=alpha, lateral_kernel=kernel, lateral_norm=normed)
     part = randomise(lateral(3, config)).double().eval()
     x = torch.randn(2, 3, 8, 2, 3, dtype=torch.float64)
     out = part(x).detach().numpy()
@@ -84,4 +84,4 @@ def test_temporal_kernels_may_stand_in_the_first_blocks_only():
 )
 def test_what_cannot_be_built_is_refused_with_the_numbers(options, message):
     with pytest.raises(ConfigError, match=message):
-        ModelConfig(name="slowfast", **options)
+        model_config(name="slowfast", **options)

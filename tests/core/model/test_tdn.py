@@ -4,7 +4,7 @@ import torch
 from literal import conv_norm, convolve, nearest
 from random_statistics import randomise
 
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import model_config
 from tdpn_core.model.baselines.tdn import SegmentDifference, TDNBackbone, TrainedShift
 from tdpn_core.model.baselines.tsm import shift
 
@@ -54,12 +54,12 @@ def test_the_trained_shift_starts_as_tsms():
 
 def test_modules_stand_behind_the_first_convolution_of_res3_to_res5():
     with torch.device("meta"):
-        backbone = TDNBackbone(ModelConfig(name="tdn"))
+        backbone = TDNBackbone(model_config(name="tdn"))
     spots = [name for name, part in backbone.named_modules() if isinstance(part, SegmentDifference)]
     assert spots == [f"layer{stage}.{n}.difference" for stage, count in ((2, 4), (3, 6), (4, 3)) for n in range(count)]
     assert not hasattr(backbone.layer1[0], "shift")
 
-    block = randomise(TDNBackbone(ModelConfig(name="tdn", arch="r50", width=0.125))).eval().layer2[1]
+    block = randomise(TDNBackbone(model_config(name="tdn", arch="r50", width=0.125))).eval().layer2[1]
     x = torch.randn(1, 64, 3, 4, 4)
     first = torch.relu(block.bn1(block.conv1(x)))
     out = torch.relu(block.bn2(block.conv2(block.shift(block.difference(first)))))
@@ -68,7 +68,7 @@ def test_modules_stand_behind_the_first_convolution_of_res3_to_res5():
 
 @pytest.mark.parametrize(("frames", "share"), [(8, 0.5), (4, 0.25), (16, 0.25)])
 def test_the_short_term_module_joins_before_and_behind_res2(frames, share):
-    config = ModelConfig(name="tdn", arch="r18", width=0.25, num_frames=frames)
+    config = model_config(name="tdn", arch="r18", width=0.25, num_frames=frames)
     backbone = randomise(TDNBackbone(config)).eval()
     clip = torch.randn(1, 3, 5 * frames, 64, 64)
     twice = torch.nn.functional.interpolate

@@ -3,7 +3,7 @@ import torch
 from random_statistics import randomise
 from torch.nn import functional as F
 
-from tdpn_core.config.schema import LEVELS
+from tdpn_core.config.families import LEVELS
 from tdpn_core.errors import UsageError
 from tdpn_core.model.base import TrainingOutput
 from tdpn_core.model.registry import create_model

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.config.schema import ModelConfig
+from tdpn_core.config.families import model_config
 from tdpn_core.model.baselines.tsm import shift, tsm
 from tdpn_core.model.blocks import Bottleneck
 
@@ -27,8 +27,8 @@ def test_the_shift_is_the_papers(shape):
 
 def block_pair(setting, arch, number):
     """A block of layer2 under this setting, and a plain one with its weights."""
-    config = ModelConfig(name="tsm", arch=arch, width=0.25, shift=setting)
-    backbone, plain = tsm(config).eval(), tsm(ModelConfig(name="tsm", arch=arch, width=0.25, shift="none")).eval()
+    config = model_config(name="tsm", arch=arch, width=0.25, shift=setting)
+    backbone, plain = tsm(config).eval(), tsm(model_config(name="tsm", arch=arch, width=0.25, shift="none")).eval()
     plain.load_state_dict(backbone.state_dict())
     return backbone.layer2[number], plain.layer2[number]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tdpn_core.config.schema import ModelConfig, RunConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import RunConfig
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def checkpoint(fresh: Path) -> Path:
 def flow_checkpoint(config: RunConfig, save_fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-stream network's stream of optical flow."""
     classes = config.model.num_classes
-    model = ModelConfig(
+    model = model_config(
         name="tsn", arch="r18", num_classes=classes, num_frames=2, input_size=32, width=0.125, modality="flow"
     )
     data = replace(config.data, encoding={**config.data.encoding, "modality": "flow", "flow_method": "dis"})

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.rng import derive
 from tdpn_core.sampling.augment import (
     RANDAUGMENT,
@@ -149,7 +150,7 @@ def test_a_clips_draw_depends_on_seed_epoch_and_clip_and_not_on_the_batch() -> N
 
 def test_augmentations_do_not_disturb_which_frames_and_pixels_are_drawn(memory_clips) -> None:
     source = memory_clips([30] * 4, noise=True)
-    model = ModelConfig(num_frames=2, input_size=32, num_classes={"action": 3})
+    model = model_config(num_frames=2, input_size=32, num_classes={"action": 3})
     plain = SamplingConfig(interval=2)
     with_all = replace(EVERYTHING, crop="area", mixup=0.2, cutmix=1.0)
     for clip in range(4):
@@ -160,7 +161,7 @@ def test_augmentations_do_not_disturb_which_frames_and_pixels_are_drawn(memory_c
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing_with_every_augmentation(memory_clips, workers: int) -> None:
     source = memory_clips([9, 1, 30, 4, 9, 12, 5], noise=True)
-    model = ModelConfig(num_frames=2, input_size=32, num_classes={"action": 3})
+    model = model_config(num_frames=2, input_size=32, num_classes={"action": 3})
 
     def epoch(workers: int) -> list[torch.Tensor]:
         dataset = TrainingClips(source, model, EVERYTHING, seed=0)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import ClipError, DatasetError
 from tdpn_core.sampling import dataset
 from tdpn_core.sampling.dataset import TrainingClips
 
-MODEL = ModelConfig(num_frames=4, input_size=32, num_classes={"action": 3})
-PLAIN = ModelConfig(num_frames=4, input_size=32, num_classes={"action": 3}, temporal=("none",) * 4)
+MODEL = model_config(num_frames=4, input_size=32, num_classes={"action": 3})
+PLAIN = model_config(num_frames=4, input_size=32, num_classes={"action": 3}, temporal=("none",) * 4)
 DENSE = SamplingConfig(interval=3, short_side=40, flip=0.0)
 WHOLE = SamplingConfig(interval=3, short_side=40, flip=0.5, crop_area=(1.0, 1.0))
 

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import ClipError, DatasetError, ShardError
 from tdpn_core.sampling import dataset, loader
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 
-MODEL = ModelConfig(num_frames=2, input_size=32, num_classes={"action": 3})
+MODEL = model_config(num_frames=2, input_size=32, num_classes={"action": 3})
 SAMPLING = SamplingConfig(interval=2, short_side=32, crop_area=(0.5, 1.0))
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 torch.set_num_threads(1)
 from conftest import MemoryClips
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.sampling import dataset, loader
 
 class Large(MemoryClips):
@@ -22,7 +23,7 @@ class Large(MemoryClips):
         return np.full((len(frames), *self._size, 3), clip, np.uint8)
 
 source = Large([9] * 8, size=(64, 80))
-model = ModelConfig(num_frames=8, input_size=224, num_classes={{"action": 3}})
+model = model_config(num_frames=8, input_size=224, num_classes={{"action": 3}})
 clips = dataset.TrainingClips(source, model, SamplingConfig(), 0)
 batches = list(loader.TrainingLoader(clips, batch_size=4, seed=0, workers=2).epoch(0))
 assert sum(batch.clips.numel() for batch in batches) > 4 * 2**20, "more than the room there is"

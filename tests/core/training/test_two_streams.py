@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.config.families import model_config
 from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.config.schema import ModelConfig, SamplingConfig
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import ConfigError
 from tdpn_core.evaluation.evaluate import evaluate_files
@@ -58,7 +59,7 @@ def test_a_flow_network_trains_and_is_scored(flow, tiny, tmp_path, name, channel
 
 def test_items_have_two_channels_and_the_views_too(flow):
     store = ClipStore(flow, "train")
-    model = ModelConfig(name="tsn", arch="r18", num_frames=2, input_size=32, modality="flow")
+    model = model_config(name="tsn", arch="r18", num_frames=2, input_size=32, modality="flow")
     item = TrainingClips(store, model, SamplingConfig(short_side=36), seed=0)[0, 0]
     assert item.clip.shape == (2, 2 * 5, 32, 32)
     views = ViewClips(store, model, SamplingConfig(short_side=36, views="2x3"))[0]

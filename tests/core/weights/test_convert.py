@@ -248,7 +248,7 @@ def test_rates_of_the_deep_pyramid_follow_depth_and_frames():
 
 
 def test_settings_that_no_file_tells_can_be_given(images, write):
-    assert tdpn_core.load_model(write(official(images)), name="tsn", shift="none").config.name == "tsn"
+    assert tdpn_core.load_model(write(official(images)), name="tsn").config.name == "tsn"
     with pytest.raises(ConfigError, match="tsm has no setting 'flow'"):
         tdpn_core.load_model(write(official(images)), flow="parallel")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tdpn_core.config.families import MODELS
+from tdpn_core.config.families import FAMILIES
 from tdpn_core.weights.convert import recognise, unwrapped
 from tdpn_core.weights.project import Entries
 from tdpn_core.weights.projects import PROJECTS
@@ -35,4 +35,4 @@ def test_a_fixtures_network_is_of_a_family_that_its_project_names(parity_files):
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
 def test_projects_name_families_that_there_are(project):
     assert project.families
-    assert set(project.families) <= set(MODELS)
+    assert set(project.families) <= set(FAMILIES)

@@ -7,7 +7,7 @@ import torch
 from random_statistics import randomise
 from torch.nn import functional as F
 
-from tdpn_core.config.families import FAMILIES, MODELS
+from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.model.cpu import packed_conv as packed
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.memory_layout import convolutions, set_layout
@@ -150,9 +150,9 @@ def test_what_oneDNN_cannot_do_is_left_to_torch(refused, packing):
     assert model[0]._packed is None
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_runs_packed_in_inference_and_gives_the_same_logits(small, clip_for, name, large):
-    family = FAMILIES[name]
+    family = find_family(name)
     arch = "r18" if "r18" in family.archs else family.arch
     frames = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}.get(name, 2)
     model = randomise(small(name=name, arch=arch, num_frames=frames)).eval()

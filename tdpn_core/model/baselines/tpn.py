@@ -1,0 +1,79 @@
+"""TPN: the pyramid over res4 and res5 of SlowOnly, TSN or TSM, without temporal differences.
+
+Yang et al., "Temporal Pyramid Network for Action Recognition", CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from tdpn_core.config.families import Family, Level, Published
+from tdpn_core.config.model import model_settings
+from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
+from tdpn_core.model.baselines.tsm import Shift, ShiftConfig, tsm
+from tdpn_core.model.pyramid import PyramidConfig
+from tdpn_core.model.tdpn import TDPN, with_pyramid
+
+
+@model_settings
+class TPNLevelsConfig(PyramidConfig):
+    """What the three have in common."""
+
+    levels: tuple[Level, ...] = ("res4", "res5")
+
+
+@model_settings
+class TPNConfig(TPNLevelsConfig, SlowConfig):
+    """The settings over SlowOnly."""
+
+    name: str = "tpn"
+
+
+@model_settings
+class TSNTPNConfig(TPNLevelsConfig, TwoStreamConfig):
+    """The settings over TSN."""
+
+    name: str = "tsn+tpn"
+
+
+@model_settings
+class TSMTPNConfig(TPNLevelsConfig, ShiftConfig):
+    """The settings over TSM, which TPN's release shifts in place."""
+
+    name: str = "tsm+tpn"
+    shift: Shift = "inplace"
+
+
+def _over_slowonly(config: TPNConfig) -> TDPN:
+    return with_pyramid(config, slowonly(config, config.temporal_kernels))
+
+
+def _over_tsn(config: TSNTPNConfig) -> TDPN:
+    return with_pyramid(config, tsn(config))
+
+
+def _over_tsm(config: TSMTPNConfig) -> TDPN:
+    return with_pyramid(config, tsm(config))
+
+
+_SOURCE = "decisionforce/TPN"
+
+TPN_FAMILY = Family(
+    title="Temporal Pyramid Network over SlowOnly (Yang et al., 2020)",
+    config=TPNConfig,
+    build=_over_slowonly,
+    published=(
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=76.1, source=_SOURCE),
+        Published(arch="r50", clip="16x4", data="Kinetics-400", top1=77.3, source=_SOURCE),
+        Published(arch="r50", clip="32x2", data="Kinetics-400", top1=77.7, source=_SOURCE),
+        Published(arch="r101", clip="32x2", data="Kinetics-400", top1=78.9, source=_SOURCE),
+    ),
+)
+TSN_TPN_FAMILY = Family(title="TPN's pyramid over TSN", config=TSNTPNConfig, build=_over_tsn)
+TSM_TPN_FAMILY = Family(
+    title="TPN's pyramid over TSM",
+    config=TSMTPNConfig,
+    build=_over_tsm,
+    published=(
+        Published(arch="r50", clip="8 segments", data="Something-Something V1", top1=50.7, source=_SOURCE),
+        Published(arch="r50", clip="8 segments", data="Something-Something V2", top1=64.7, source=_SOURCE),
+    ),
+)
