@@ -36,7 +36,8 @@ class ModelConfig:
     """A network, completely: two equal configurations build two networks of equal parameters and formulas.
 
     A family's subclass gives `name` a default and adds its own fields; a value of another type, or for a field that the
-    family does not have, is a ConfigError that names it.
+    family does not have, is a ConfigError that names it. Of several bases the first decides on every field that it has,
+    inherited ones, too.
     """
 
     name: str

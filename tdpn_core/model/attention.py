@@ -10,22 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config.model import ModelConfig, model_settings
 from tdpn_core.errors import UsageError
 from tdpn_core.model.layers import Conv, halve
 
 PositionResize = Literal["clamp", "interpolate", "error"]
-
-
-@model_settings
-class AttentionConfig(ModelConfig):
-    """The settings of families whose res5 can have attention."""
-
-    attention: bool = False
-    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet)."""
-
-    position_resize: PositionResize = "clamp"
-    """What attention's relative positions do at another size than `input_size`."""
 
 
 class Attention(nn.Module):

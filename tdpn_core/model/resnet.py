@@ -49,6 +49,17 @@ class TemporalBlocksConfig(ResidualConfig):
     of depth 101 have (3, 4, 6, 3)."""
 
 
+@model_settings
+class AttentionConfig(ResidualConfig):
+    """The settings of families whose res5 can have attention."""
+
+    attention: bool = False
+    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet)."""
+
+    position_resize: PositionResize = "clamp"
+    """What attention's relative positions do at another size than `input_size`."""
+
+
 def scaled(channels: int, width: float, multiple: int = 32) -> int:
     """`channels` times `width`, as the nearest multiple of `multiple` (at least that)."""
     return max(multiple, multiple * round(channels * width / multiple))

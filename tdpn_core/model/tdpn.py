@@ -10,13 +10,12 @@ from torch import Tensor
 from tdpn_core.config.families import LEVELS, Family, Published
 from tdpn_core.config.model import ModelConfig, model_settings
 from tdpn_core.errors import ConfigError
-from tdpn_core.model.attention import AttentionConfig
 from tdpn_core.model.base import FeatureMaps, Network
 from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
 from tdpn_core.model.baselines.tsm import ShiftConfig, tsm
 from tdpn_core.model.heads import AuxiliaryHead, Head
 from tdpn_core.model.pyramid import Pyramid, PyramidConfig
-from tdpn_core.model.resnet import ResNet, scaled
+from tdpn_core.model.resnet import AttentionConfig, ResNet, scaled
 from tdpn_core.model.temporal_difference import LocalFusion, Temporal, TemporalDifference, Window, sampled_frames
 
 

@@ -119,7 +119,7 @@ def test_a_later_schema_names_both_versions(
     monkeypatch.setattr("tdpn_core.checkpoint.SCHEMA", 99)
     save_checkpoint(tmp_path / "last.pt", checkpoint)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="checkpoint schema 99, this version reads 1"):
+    with pytest.raises(CheckpointError, match="checkpoint schema 99, this version reads 2"):
         load_checkpoint(tmp_path / "last.pt")
 
 

@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from tdpn_core.config.families import LEVELS, Family, Published
 from tdpn_core.config.model import Count, Odd, model_settings
-from tdpn_core.model.attention import AttentionConfig, PositionResize
+from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
-from tdpn_core.model.resnet import Arch, BlockKind, ResidualConfig, ResNet, TemporalBlocksConfig, limited
+from tdpn_core.model.resnet import (
+    Arch,
+    AttentionConfig,
+    BlockKind,
+    ResidualConfig,
+    ResNet,
+    TemporalBlocksConfig,
+    limited,
+)
 
 STACK = 5
 """Flows that a two-stream network takes as one image, u and v of each in turn."""

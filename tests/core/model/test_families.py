@@ -51,19 +51,19 @@ def test_a_setting_that_a_family_does_not_have_is_an_error_that_names_it():
 
 
 def test_a_configuration_of_another_family_is_refused():
-    with pytest.raises(ConfigError, match="model.name: these are settings of tsn, not of tsm"):
+    with pytest.raises(ConfigError, match=r"model\.name: these are settings of tsn, not of tsm"):
         find_family("tsn").config(name="tsm")
 
 
 def test_a_changed_value_is_checked_as_a_first_one():
-    with pytest.raises(ConfigError, match="model.num_frames: .* or equal to 1, not 0"):
+    with pytest.raises(ConfigError, match=r"model\.num_frames: .* or equal to 1, not 0"):
         dataclasses.replace(model_config("tsm"), num_frames=0)
 
 
 def test_paths_of_families_are_what_they_say():
-    with pytest.raises(ConfigError, match="nothing_there:FAMILY cannot be loaded: No module named 'nothing_there'"):
+    with pytest.raises(ConfigError, match=r"nothing_there:FAMILY cannot be loaded: No module named 'nothing_there'"):
         find_family("nothing_there:FAMILY")
-    with pytest.raises(ConfigError, match="tdpn_core.model.tdpn:TDPN is a type, not a Family"):
+    with pytest.raises(ConfigError, match=r"tdpn_core\.model\.tdpn:TDPN is a type, not a Family"):
         find_family("tdpn_core.model.tdpn:TDPN")
 
 

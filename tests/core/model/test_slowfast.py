@@ -76,10 +76,13 @@ def test_temporal_kernels_may_stand_in_the_first_blocks_only():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_frames": 30}, "--frames must be a multiple of alpha 4, not 30"),
-        ({"alpha": 0}, "temporal_strides and alpha must be positive"),
-        ({"temporal_blocks": (3, 4, -1, 3)}, "temporal_blocks must not be negative"),
-        ({"lateral_kernel": 4}, "lateral_kernel must be odd, not 4"),
+        ({"num_frames": 30}, "model.num_frames: the frames must be a multiple of alpha 4, not 30"),
+        ({"alpha": 0}, "model.alpha: Input should be greater than or equal to 1, not 0"),
+        (
+            {"temporal_blocks": (3, 4, -1, 3)},
+            "model.temporal_blocks.2: Input should be greater than or equal to 0, not -1",
+        ),
+        ({"lateral_kernel": 4}, "model.lateral_kernel: must be odd, not 4"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_numbers(options, message):
