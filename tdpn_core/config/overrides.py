@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tdpn_core.config.families import Arch, Modality, ModelName
+from tdpn_core.config.families import Modality
 
 PATHS: dict[str, str] = {
     "model": "model.name",
@@ -30,10 +30,10 @@ PATHS: dict[str, str] = {
 class TrainOverrides:
     """Changes to the settings of a recipe or of another run; None keeps its value. `recipes.adjust` applies them."""
 
-    model: ModelName | None = None
+    model: str | None = None
     """Family of networks, see `tdpn models`; its own settings and sampling come with it."""
 
-    arch: Arch | None = None
+    arch: str | None = None
     """Depth of the backbone."""
 
     modality: Modality | None = None

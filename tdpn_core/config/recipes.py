@@ -162,8 +162,6 @@ def class_counts(data: DataConfig) -> dict[str, int]:
     return {head: len(names) for head, names in data.classes.items()}
 
 
-
-
 class Configured(NamedTuple):
     """The settings of a run, and what its user should know of how they came about."""
 

@@ -37,7 +37,7 @@ def test_json_and_a_trace(tmp_path: Path) -> None:
 
 
 def test_all_models_are_a_line_each(monkeypatch) -> None:
-    monkeypatch.setattr("tdpn_cli.bench.known_models", lambda: ("tdpn", "tpn"))
+    monkeypatch.setattr("tdpn_cli.bench.FAMILIES", ("tdpn", "tpn"))
     lines = [line for line in bench("infer", "--model", "all", *TINY).splitlines() if "2x32²" in line]
     assert [re.sub(r"\W+", " ", line).split()[0] for line in lines] == ["tdpn", "tpn"]
 
@@ -53,8 +53,8 @@ def test_reading_is_timed_by_the_same_command(prepared: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["infer", "--model", "tdpm"], "no model 'tdpm'; did you mean 'tdpn'?"),
-        (["train", "--model", "zzz"], f"no model 'zzz'; one of {next(iter(FAMILIES))}"),
+        (["infer", "--model", "tdpm"], "no model 'tdpm'; did you mean tdpn?"),
+        (["train", "--model", "zzz"], f"no model 'zzz'; known are {next(iter(FAMILIES))}"),
         (["infer", "--model", "all", "--profile", "x"], "--profile: a trace is of one model; choose one with --model"),
         (["infer", "--gpus", "9"], "--gpus: 9 GPUs asked for"),
         (["infer", "--set", "model.flwo=none"], "model.flwo"),

@@ -11,7 +11,7 @@ from tdpn_core.config import recipes
 from tdpn_core.config.families import FAMILIES, LEVELS, find_family, model_config
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, ModelConfig, from_dict, to_dict
-from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.errors import ConfigError, PluginError, UsageError
 from tdpn_core.model.base import Network, TrainingOutput
 from tdpn_core.model.cpu.memory_layout import FoldingConv, convolutions, set_layout
 from tdpn_core.model.registry import build_model, create_model
@@ -61,10 +61,15 @@ def test_a_changed_value_is_checked_as_a_first_one():
 
 
 def test_paths_of_families_are_what_they_say():
-    with pytest.raises(ConfigError, match=r"nothing_there:FAMILY cannot be loaded: No module named 'nothing_there'"):
+    with pytest.raises(
+        PluginError,
+        match=r"nothing_there:FAMILY: cannot be loaded: ModuleNotFoundError: No module named 'nothing_there'",
+    ):
         find_family("nothing_there:FAMILY")
-    with pytest.raises(ConfigError, match=r"tdpn_core\.model\.tdpn:TDPN is a type, not a Family"):
+    with pytest.raises(PluginError, match=r"tdpn_core\.model\.tdpn:TDPN: is not a model but type"):
         find_family("tdpn_core.model.tdpn:TDPN")
+    with pytest.raises(UsageError, match="calls itself 'tsn', as another model does"):
+        find_family("tdpn_core.model.baselines.resnets:TSN_FAMILY")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
