@@ -25,7 +25,7 @@ def create_model(
     `action`; `options` are the other fields of the family's settings class.
 
     Raises:
-        ConfigError: an unknown name, option or value; the message names it.
+        UsageError: an unknown name; a ConfigError: an unknown option or value; the message names it.
     """
     heads = {"action": num_classes} if isinstance(num_classes, int) else dict(num_classes)
     given = {"arch": arch, "num_frames": num_frames}

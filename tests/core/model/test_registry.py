@@ -8,7 +8,7 @@ from torch import nn
 import tdpn_core
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import to_dict
-from tdpn_core.errors import ConfigError
+from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.model.registry import build_model, create_model
 
 OPTIONS = [
@@ -109,7 +109,6 @@ def test_equal_configurations_build_equal_networks(small):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "x3d"}, "no model 'x3d'"),
         ({"shift": "inplace"}, "tdpn has no setting 'shift'"),
         ({"arch": "r19"}, "model.arch: .*'r18', 'r34', 'r50'.* 'r101'"),
         ({"flows": "cascade"}, "tdpn has no setting 'flows'; its settings: .*flow"),
@@ -123,6 +122,11 @@ def test_what_cannot_be_built_is_a_config_error_that_names_it(arguments, message
     arguments = {"name": "tdpn", "arch": "r18", **arguments}
     with pytest.raises(ConfigError, match=message), torch.device("meta"):
         create_model(arguments.pop("name"), **arguments)
+
+
+def test_a_model_that_there_is_not_is_a_usage_error_with_the_known_ones():
+    with pytest.raises(UsageError, match="no model 'x3d'; known are tdpn, tsn"):
+        create_model("x3d")
 
 
 def test_the_package_offers_create_model_without_loading_torch():
