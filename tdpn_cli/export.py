@@ -40,6 +40,7 @@ def export(
     ] = None,
     classes: options.Classes = None,
     ema: options.Ema = None,
+    model: options.ModelSource = None,
     compared: Annotated[
         int | None,
         typer.Option(
@@ -62,6 +63,7 @@ def export(
 
     It is compared with the network on real clips before it is called done.
     """
+    options.use_model(model)
     from tdpn_core.exporting import ExportOptions, export
 
     wanted = ExportOptions(

@@ -125,6 +125,18 @@ Settings = Annotated[
 ]
 
 
+def use_model(source: str | None) -> None:
+    """Make the family at `module:FAMILY` known by its name for this command.
+
+    Raises:
+        PluginError: there is no such family.
+    """
+    from tdpn_core.config.families import find_family
+
+    if source is not None:
+        find_family(source)
+
+
 def parse_settings(pairs: list[str] | None) -> dict[str, str]:
     """`["model.flow=parallel"]` as a mapping.
 
