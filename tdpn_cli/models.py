@@ -22,7 +22,9 @@ def models(
     ] = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", metavar="DEPTH", help="Backbone depth (default: each family's own).", show_default=False),
+        typer.Option(
+            "--arch", metavar="DEPTH", help="Backbone depth (default: each family's own).", show_default=False
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
