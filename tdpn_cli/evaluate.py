@@ -65,7 +65,7 @@ def evaluate(
     ] = None,
     classes: options.Classes = None,
     ema: options.Ema = None,
-    model: options.ModelSource = None,
+    family: options.ModelSource = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -109,7 +109,7 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score checkpoints or saved scores: top-1, top-5, mean class accuracy, and a report."""
-    options.use_model(model)
+    options.use_model(family)
     from tdpn_core.evaluation import evaluate as run
     from tdpn_core.evaluation.evaluate import find_inputs
     from tdpn_core.evaluation.options import ScoreOptions

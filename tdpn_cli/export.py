@@ -40,7 +40,7 @@ def export(
     ] = None,
     classes: options.Classes = None,
     ema: options.Ema = None,
-    model: options.ModelSource = None,
+    family: options.ModelSource = None,
     compared: Annotated[
         int | None,
         typer.Option(
@@ -63,7 +63,7 @@ def export(
 
     It is compared with the network on real clips before it is called done.
     """
-    options.use_model(model)
+    options.use_model(family)
     from tdpn_core.exporting import ExportOptions, export
 
     wanted = ExportOptions(

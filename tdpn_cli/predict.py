@@ -47,7 +47,7 @@ def predict(
     ] = None,
     classes: options.Classes = None,
     ema: options.Ema = None,
-    model: options.ModelSource = None,
+    family: options.ModelSource = None,
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Load a .pt2 file, which can run code: only for files from a trusted source."),
@@ -163,7 +163,7 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Predict the action in videos. If one fails, it is reported, the others are processed, and the exit code is 1."""
-    options.use_model(model)
+    options.use_model(family)
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.files import write_text
     from tdpn_core.prediction import SHORTEST, PredictOptions, Windowing, predict
