@@ -80,7 +80,7 @@ class CheckpointError(TdpnError):
 
 
 class DistributedError(TdpnError):
-    """Another process of the same run is missing, differs, hangs or was lost; starting all anew may help."""
+    """Another process of the same run is missing, differs, hangs or was lost; restarting all may help."""
 
     def __init__(
         self, what: str, *, where: str | Path | None = None, hint: str | None = None, told: bool = False

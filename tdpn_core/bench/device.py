@@ -98,11 +98,11 @@ def memory_of(work: Callable[[], object], device: torch.device) -> int | None:
         take(work, device)
         return torch.cuda.max_memory_allocated(device) - before
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps back would hide what is needed anew
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps back would hide what is needed again
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
         with reset.open("w") as file:
-            file.write("5")  # the high-water mark begins anew
+            file.write("5")  # the high-water mark is reset
         before = _kilobytes(status, "VmRSS")
         work()
         return 1024 * (_kilobytes(status, "VmHWM") - before)

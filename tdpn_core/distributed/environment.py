@@ -28,7 +28,7 @@ class Place:
 
     port: int
     attempt: int = 0
-    """How often the launcher has started these processes anew."""
+    """How often the launcher has restarted these processes."""
 
     served: bool = False
     """Whether the launcher keeps the store, so that rank 0 need not."""

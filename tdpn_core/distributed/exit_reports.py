@@ -1,6 +1,6 @@
 """How each process of a run ended, in files beside each other: the launcher finds the one that began it.
 
-torch's launcher knows exit codes alone and starts everything anew after any but 0. So a process that ends as it means
+torch's launcher knows exit codes alone and restarts everything after any but 0. So a process that ends as it means
 to, by an error of its data or because it was asked to, leaves its ending and exits with 0: a new start would not help.
 """
 

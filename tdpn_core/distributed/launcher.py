@@ -17,7 +17,7 @@ from tdpn_core.distributed.watchdog import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
 
 RESTARTS = 3
-"""How often a run is started anew after one of its processes died."""
+"""Restarts of a run after one of its processes died."""
 
 STOP_SECONDS = 60
 """How long processes that were asked to stop may take to save."""
@@ -37,7 +37,7 @@ def launch_ranks(
 ) -> None:
     """Run `command` in `processes` processes here, and as many on each of `nodes` machines that start the same.
 
-    Each finds its place in its environment, see `place.py`. When one dies all are started anew, `restarts` times. The
+    Each finds its place in its environment, see `environment.py`. When one dies all restart, `restarts` times. The
     machines meet at `rendezvous`, `host:port`, of which one of them is the host.
 
     Raises:

@@ -96,7 +96,7 @@ def meet(
     under a new name, and the meeting counts for a rank only if its own number of this start is in the minutes.
 
     Raises:
-        DistributedError: a rank is missing, or the place to meet is not to be had.
+        DistributedError: a rank is missing, or the rendezvous is not available.
     """
     shared = PrefixStore("tdpn", _open_store(place, seconds))
     mine = {**facts, "pid": os.getpid(), "start": uuid.uuid4().hex}

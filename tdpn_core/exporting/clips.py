@@ -40,7 +40,7 @@ class RealClip:
 
 @dataclass(frozen=True)
 class RealClips:
-    """Clips that are read anew whenever they are gone through, so that any number of them takes no memory."""
+    """Clips that are read again in every iteration, so that memory does not grow with their number."""
 
     names: list[str]
     read: Callable[[int], RealClip]

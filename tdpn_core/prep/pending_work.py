@@ -18,7 +18,7 @@ from tdpn_core.prep.pack_blocks import Block, ClipTask, stamp
 from tdpn_core.prep.storage import Place
 from tdpn_core.video.source import Source
 
-AGAIN = "give another --out, or remove this folder to start anew"
+AGAIN = "give another --out, or remove this folder to start again"
 
 
 @dataclass

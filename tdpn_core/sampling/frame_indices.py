@@ -38,7 +38,7 @@ def last_start(count: int, num_frames: int, interval: int) -> int:
 
 
 def dense_frames(count: int, num_frames: int, interval: int, start: int) -> Indices:
-    """Every `interval`-th frame from `start`, shape (T,); past the end the video starts anew (the field's `loop`)."""
+    """Every `interval`-th frame from `start`, shape (T,); past the end the video repeats (the field's `loop`)."""
     return (start + interval * np.arange(num_frames)) % count
 
 

@@ -1,4 +1,4 @@
-"""Clips out of a shard again, as they were packed: so that a shard can be packed anew without decoding its videos."""
+"""Read packed clips out of a shard, so that a shard can be packed again without decoding its videos."""
 
 from __future__ import annotations
 

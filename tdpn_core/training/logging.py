@@ -116,7 +116,7 @@ class Record:
                 self._progress.say(f"{name} does not follow this run any more: {first}")
 
     def _write(self, name: str, write: Callable[[Path], None]) -> bool:
-        """Let `write` make the file `name`; whether it did. It is tried anew the next time."""
+        """Let `write` make the file `name`; whether it did. It is tried again the next time."""
         try:
             write(self.folder / name)
         except TdpnError as error:

@@ -52,7 +52,7 @@ class TensorBoardTracker:
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-        with self._path.open("r+b") as file:  # a file that was removed is not begun anew
+        with self._path.open("r+b") as file:  # a file that was removed is not created again
             file.seek(0, os.SEEK_END)
             RecordWriter(file).write(Event(wall_time=time.time(), **fields).SerializeToString())
 

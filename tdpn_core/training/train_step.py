@@ -161,7 +161,7 @@ class Learner:
         restore_optimiser(self.optimiser, self.names, own)
 
     def start_from_model(self) -> None:
-        """Take note that `model` was filled with other weights: the average begins anew."""
+        """Take note that `model` was filled with other weights: the average starts again."""
         if self.average is not None:
             load_weights(self.average.model, self.model.state_dict())
 

@@ -13,7 +13,7 @@ _SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNAB
 def keep_freed_memory() -> None:
     """Let glibc keep what was freed for the next request, instead of handing every large block back to the kernel.
 
-    Each activation is a block of megabytes: taken anew, all its pages are faulted in and cleared by the kernel, which
+    Each activation is a block of megabytes: if newly allocated, the kernel faults in and clears its pages, which
     is a fifth of the processor time of a forward pass. The process stays as large as it was at most. Where the user
     has tuned the allocator, or the C library is another, nothing is changed.
     """
