@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -36,7 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Replace a page's marker by what is generated for it."""
-    writers = {"commands": command_table, "settings": settings_tables, "python": python_api}
+    writers = {"commands": command_table, "settings": settings_tables, "python": python_api, "walkthrough": walkthrough}
     return MARKER.sub(lambda match: writers[match[1]](), markdown)
 
 
@@ -87,6 +88,11 @@ def settings_tables() -> str:
 def python_api() -> str:
     """A mkdocstrings block for each public name of the package."""
     return "\n\n".join(f"::: tdpn_core.{name}" for name in tdpn_core.__all__ if not name.startswith("__"))
+
+
+def walkthrough() -> str:
+    """The script that goes from videos to an exported network, as it is run in the tests."""
+    return f"```python\n{(Path(__file__).parent / 'walkthrough.py').read_text()}```"
 
 
 def _walk(name: str, command: Command) -> Iterator[tuple[str, Command]]:

@@ -10,6 +10,7 @@ import typer
 
 from tdpn_cli import options, output
 from tdpn_core import startup_signals as starting
+from tdpn_core.config import defaults
 from tdpn_core.fetch_limits import FOR_VIDEOS
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def predict(
     options.use_model(family)
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.files import write_text
-    from tdpn_core.prediction import SHORTEST, PredictOptions, Windowing, predict
+    from tdpn_core.prediction import PredictOptions, Windowing, predict
     from tdpn_core.prediction.results import new_file, plain, to_csv
     from tdpn_core.progress import SILENT
     from tdpn_core.weights.resolve import split_weights
@@ -182,7 +183,7 @@ def predict(
         timeline=Windowing(seconds=window, stride=stride) if in_time else None,
         threshold=threshold or 0.0,
         smooth=smooth,
-        min_length=SHORTEST if min_length is None else min_length,
+        min_length=defaults.MIN_LENGTH if min_length is None else min_length,
         webcam=webcam,
         fps=fps,
         start=start,

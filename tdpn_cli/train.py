@@ -114,7 +114,7 @@ def train(
     if ranks.started(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
     from tdpn_core.config.overrides import TrainOverrides
-    from tdpn_core.training.launch import launch
+    from tdpn_core.training.launch import train as launch
 
     changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
     overrides = TrainOverrides(

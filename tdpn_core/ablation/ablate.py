@@ -16,6 +16,7 @@ from tdpn_core.ablation.statistics import Row, compare, rows_of
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
+from tdpn_core.config import defaults
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import check_gpus, set_up
@@ -48,19 +49,33 @@ def ablate(
     data: Path | None = None,
     out: Path | None = None,
     vary: Sequence[str] = (),
-    seeds: int = 1,
-    jobs: int = 1,
+    seeds: int = defaults.SEEDS,
+    jobs: int = defaults.JOBS,
     recipe: str | None = None,
     gpus: int | None = None,
     workers: int | None = None,
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> Ablation:
-    """Train and evaluate every combination of the levels in `vary` (the paper's Table IV if empty) with each seed.
+    """Train and evaluate every combination of settings with each seed, and compare. What `tdpn ablate` does.
 
-    The seeds count up from that of `overrides`, 0 without one. With GPUs each takes one cell at a time, without any
-    `jobs` cells run side by side. A finished cell is not run again, an unfinished one goes on, a failed one is tried
-    again. `table.json`, `.csv`, `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+    A finished run is not repeated, an unfinished one is resumed, a failed one is tried again. `table.json`, `.csv`,
+    `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+
+    Args:
+        data: folder of the prepared data set; None: the only one under `data/`.
+        out: folder of the runs and tables; None: one under `runs/`.
+        vary: settings and their values, such as `train.lr=0.001,0.002`; empty: the paper's Table IV.
+        seeds: runs of each combination; seeds count up from that of `overrides`, 0 without one.
+        jobs: runs at a time on the CPU; each GPU takes one.
+        recipe: name of the preset; None: by data set and device.
+        gpus: GPUs to use, 0 for the CPU; None: all.
+        workers: processes that read clips, of each run; None: by machine.
+        overrides: changes to the settings of the recipe, of all runs.
+        progress: gets a bar of the runs, and a line for each that starts or fails.
+
+    Returns:
+        A row for each combination: accuracies in [0, 1] by seed, and the p-value of its difference from the first row.
 
     Raises:
         UsageError: an unknown setting or value, or `out` holds cells of other settings or the table of another grid.
@@ -68,7 +83,7 @@ def ablate(
         Stopped: asked for by a signal; the cells under way are saved.
     """
     factors = [parse_factor(text) for text in vary] or table_iv()
-    first = overrides.seed or 0
+    first = overrides.seed or defaults.SEED
     folder = find_prepared(data)
     count = torch.cuda.device_count() if gpus is None else check_gpus(gpus)
 

@@ -40,12 +40,12 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     from tdpn_core.evaluation.evaluate import evaluate
     from tdpn_core.evaluation.report import write_report
     from tdpn_core.model.flops import cost
-    from tdpn_core.training.launch import launch
+    from tdpn_core.training.launch import train
 
     starting.end()
     call: dict[str, Any] = json.loads((folder / CELL).read_text())
     workers, lines = call["workers"], _Lines()
-    trained = launch(
+    trained = train(
         data=Path(call["data"]),
         out=folder,
         recipe=call["recipe"],

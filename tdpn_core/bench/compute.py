@@ -20,6 +20,7 @@ from torch import Tensor
 from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import stage_seconds, traced
 from tdpn_core.bench.subject import Subject
+from tdpn_core.config import defaults
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.malloc import hand_back_memory, keep_freed_memory
@@ -148,7 +149,12 @@ class TrainingStepper(Stepper):
 
 
 def bench_inference(
-    subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
+    subject: Subject,
+    *,
+    rounds: int = defaults.BENCH_ROUNDS,
+    compiled: bool = False,
+    profile: Path | None = None,
+    peak: Peak | None = None,
 ) -> Bench:
     """Time `subject` in inference: the network as evaluation and prediction run it, beside its plain form."""
     plain = Stepper(subject.build().eval(), subject)
@@ -157,7 +163,12 @@ def bench_inference(
 
 
 def bench_training(
-    subject: Subject, *, rounds: int = 5, compiled: bool = False, profile: Path | None = None, peak: Peak | None = None
+    subject: Subject,
+    *,
+    rounds: int = defaults.BENCH_ROUNDS,
+    compiled: bool = False,
+    profile: Path | None = None,
+    peak: Peak | None = None,
 ) -> Bench:
     """Time training steps of `subject`, beside its plain form."""
     model = subject.build()

@@ -19,6 +19,7 @@ import simplejpeg
 import torch
 from torch import Tensor
 
+from tdpn_core.config import defaults
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.rng import derive
@@ -151,8 +152,8 @@ def bench_reading(
     *,
     split: str = "train",
     protocols: tuple[Protocol, ...] = PROTOCOLS,
-    clips: int = 32,
-    rounds: int = 7,
+    clips: int = defaults.READING_CLIPS,
+    rounds: int = defaults.READING_ROUNDS,
     device: torch.device | None = None,
     seed: int = 0,
 ) -> ReadingBench:

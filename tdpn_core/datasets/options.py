@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from tdpn_core.config import defaults
 from tdpn_core.errors import UsageError
 
 LabelOrder = Literal["official", "file", "sorted", "cleaned"]
@@ -18,10 +19,10 @@ _OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
 class DatasetOptions:
     """Choices that matter to some of the data sets; the others pass them over."""
 
-    seed: int = 0
+    seed: int = defaults.SEED
     """Of the validation split, where a data set has none."""
 
-    split: int = 1
+    split: int = defaults.OFFICIAL_SPLIT
     """Which of the three official splits of UCF101 and HMDB51, or of lists that are numbered like theirs."""
 
     label_order: LabelOrder = "official"

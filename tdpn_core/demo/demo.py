@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tdpn_core.config import defaults
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.demo.render import render_dataset
 from tdpn_core.distributed.runtime import set_up
@@ -18,7 +19,7 @@ from tdpn_core.prediction import Prediction, predict
 from tdpn_core.prep import PrepConfig, PrepReport, prepare
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import free_folder
-from tdpn_core.training.launch import launch
+from tdpn_core.training.launch import train
 from tdpn_core.training.trainer import TrainResult
 from tdpn_core.video.encode_options import Encoding
 
@@ -46,10 +47,10 @@ class DemoResult:
 def run_demo(
     folder: Path,
     *,
-    train_per_class: int = 64,
-    val_per_class: int = 16,
-    epochs: int = 10,
-    seed: int = 0,
+    train_per_class: int = defaults.DEMO_CLIPS,
+    val_per_class: int = defaults.DEMO_CLIPS // 4,
+    epochs: int = defaults.DEMO_EPOCHS,
+    seed: int = defaults.SEED,
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> DemoResult:
@@ -69,7 +70,7 @@ def run_demo(
         prepared = prepare("folder", videos, data, settings=settings, progress=progress)
     with clock.time("train"):
         out = free_folder(runs / "demo")
-        trained = launch(
+        trained = train(
             data=data,
             out=out,
             recipe="small",

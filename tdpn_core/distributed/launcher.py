@@ -12,12 +12,10 @@ from pathlib import Path
 
 from torch.distributed import DistError
 
+from tdpn_core.config import defaults
 from tdpn_core.distributed.exit_reports import VARIABLE, begun, cause, last_attempt, read_endings
 from tdpn_core.distributed.watchdog import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
-
-RESTARTS = 3
-"""Restarts of a run after one of its processes died."""
 
 STOP_SECONDS = 60
 """How long processes that were asked to stop may take to save."""
@@ -29,9 +27,9 @@ def launch_ranks(
     command: list[str],
     *,
     processes: int,
-    nodes: int = 1,
+    nodes: int = defaults.NODES,
     rendezvous: str | None = None,
-    restarts: int = RESTARTS,
+    restarts: int = defaults.MAX_RESTARTS,
     join_seconds: float = 60.0,
     say: Callable[[str], None],
 ) -> None:

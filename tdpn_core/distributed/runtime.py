@@ -28,15 +28,13 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.nn.parallel import DistributedDataParallel
 
 from tdpn_core import __version__
+from tdpn_core.config import defaults
 from tdpn_core.distributed.environment import find_place
 from tdpn_core.distributed.exit_reports import begin, report
 from tdpn_core.distributed.rendezvous import Facts, Peers, lost, meet
 from tdpn_core.distributed.watchdog import Watch, die_with_launcher
 from tdpn_core.errors import DeviceError, DistributedError, TdpnError
 from tdpn_core.model.cpu.malloc import keep_freed_memory
-
-SILENT_SECONDS = 600.0
-"""A process that shows no progress for so long is given up, and all others with it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +176,7 @@ def check_gpus(gpus: int | None) -> int:
 
 @contextmanager
 def joined(
-    gpus: int | None = None, *, timeout: float = SILENT_SECONDS, say: Callable[[str], None] | None = None
+    gpus: int | None = None, *, timeout: float = defaults.TIMEOUT, say: Callable[[str], None] | None = None
 ) -> Iterator[Runtime]:
     """The runtime of this process: alone, or together with those that its launcher started with it.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.config import defaults
 from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.epic import EpicRow, has_subset_lists, is_epic, measure_epic
@@ -27,9 +28,6 @@ from tdpn_core.runs import BEST, newest_checkpoint
 if TYPE_CHECKING:
     from tdpn_core.distributed.runtime import Runtime
 
-HALF = "half"
-"""In place of a split to search weights on: half of the reported split's clips, the other half being reported."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -43,6 +41,11 @@ class Comparison:
 
     folder: Path
     """Where the comparison is written; each evaluation has a folder of its own."""
+
+    @property
+    def report(self) -> Path:
+        """The comparison as Markdown, where `tdpn_core.compare` writes it."""
+        return self.folder / "comparison.md"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,11 @@ class Evaluation:
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
         """For each head, (clips, classes), in the order of `ids`."""
         return self.scores.probabilities()
+
+    @property
+    def report(self) -> Path:
+        """The report as Markdown, where `tdpn_core.evaluate` writes it; `report.html` is in the same folder."""
+        return self.folder / "report.md"
 
     @property
     def config(self) -> RunConfig:
@@ -103,7 +111,7 @@ def evaluate(
     data: Path | None = None,
     split: str | None = None,
     views: str | None = None,
-    topk: tuple[int, ...] = (1, 5),
+    topk: tuple[int, ...] = defaults.TOP_K,
     workers: int | None = None,
     out: Path | None = None,
     progress: Progress = SILENT,
@@ -118,7 +126,7 @@ def evaluate_files(
     *,
     runtime: Runtime | None,
     options: ScoreOptions = DEFAULTS,
-    topk: tuple[int, ...] = (1, 5),
+    topk: tuple[int, ...] = defaults.TOP_K,
     weights: Sequence[float] | None = None,
     search_on: str | Sequence[Path] | None = None,
     annotations: Path | None = None,
@@ -177,7 +185,7 @@ def compare_files(
     *,
     runtime: Runtime | None,
     options: ScoreOptions = DEFAULTS,
-    topk: tuple[int, ...] = (1, 5),
+    topk: tuple[int, ...] = defaults.TOP_K,
     annotations: Path | None = None,
     out: Path | None = None,
     progress: Progress = SILENT,
@@ -210,7 +218,9 @@ def compare_files(
     )
 
 
-def measure_scores(scores: Scores, *, folder: Path, topk: tuple[int, ...] = (1, 5), seconds: float = 0.0) -> Evaluation:
+def measure_scores(
+    scores: Scores, *, folder: Path, topk: tuple[int, ...] = defaults.TOP_K, seconds: float = 0.0
+) -> Evaluation:
     """All metrics of `scores`, over the clips that have labels."""
     probabilities = scores.probabilities()
     heads = {}
@@ -261,7 +271,7 @@ def _fused(
     if search_on is None:
         return fuse(aligned, weights or [1.0] * len(aligned))
     reported = aligned[0].origin.split
-    if search_on == HALF:
+    if search_on == defaults.SEARCH_ON:
         halves = [split_in_half(part) for part in aligned]
         searched, aligned = [first for first, _ in halves], [second for _, second in halves]
         where = f"the other half of the {reported} split, {len(searched[0].ids)} clips"
@@ -282,9 +292,9 @@ def _check_call(paths: Sequence[Path], weights: Sequence[float] | None, search_o
         raise UsageError("one file has nothing to be fused with", where="--fuse", hint="name two or more")
     if weights is not None:
         check_weights(weights, len(paths))
-    if isinstance(search_on, str) and search_on != HALF and any(is_scores(path) for path in paths):
+    if isinstance(search_on, str) and search_on != defaults.SEARCH_ON and any(is_scores(path) for path in paths):
         what = f"files of scores cannot be scored on the {search_on} split"
-        hint = f"name one file of scores of that split for each, or use {HALF}"
+        hint = f"name one file of scores of that split for each, or use {defaults.SEARCH_ON}"
         raise UsageError(what, where="--search-on", hint=hint)
     if search_on is not None and not isinstance(search_on, str) and len(search_on) != len(paths):
         raise UsageError(f"{len(search_on)} files for {len(paths)} to fuse", where="--search-on")
@@ -298,7 +308,7 @@ def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> No
     both = set(searched[0].ids) & set(reported[0].ids)
     if both:
         what = f"weights would be searched for on {len(both)} of the clips that are reported, for example {min(both)!r}"
-        raise UsageError(what, where="--search-on", hint=f"name another split, or use {HALF}")
+        raise UsageError(what, where="--search-on", hint=f"name another split, or use {defaults.SEARCH_ON}")
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.config import defaults
 from tdpn_core.errors import DatasetError, TdpnError, UsageError
 from tdpn_core.rng import derive
 
@@ -60,7 +61,7 @@ class Metrics:
 
 
 def measure(
-    scores: Scores, labels: Labels, *, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int] = (1, 5)
+    scores: Scores, labels: Labels, *, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int] = defaults.TOP_K
 ) -> Metrics:
     """Compare probabilities `scores` (clips, classes) with `labels` (clips,).
 

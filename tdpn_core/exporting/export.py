@@ -12,6 +12,7 @@ import torch
 
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.claim import claimed
+from tdpn_core.config import defaults
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.exporting.clips import CALIBRATED, RealClips, real_clips
 from tdpn_core.exporting.metadata import describe
@@ -51,10 +52,10 @@ class ExportOptions:
     compared: int | None = None
     """Clips that the file is compared on; None: 8, and 64 where it is quantised, which no small number can judge."""
 
-    calibrated: int = 32
+    calibrated: int = defaults.CALIBRATION_CLIPS
     """Clips that int8's ranges are taken from."""
 
-    tolerance: float = 1e-4
+    tolerance: float = defaults.TOLERANCE
     """The largest difference of a probability that is accepted, where nothing was quantised."""
 
     force: bool = False
@@ -94,9 +95,20 @@ DEFAULTS = ExportOptions()
 def export(
     checkpoint: Path, out: Path | None = None, *, options: ExportOptions = DEFAULTS, progress: Progress = SILENT
 ) -> ExportReport:
-    """Write the network of `checkpoint`, ours or another project's, to `out`, by default beside it under its name.
+    """Write a network as one file for other programs, compared with it on real clips. What `tdpn export` does.
 
-    The file is compared with the network on real clips before it gets its name.
+    The file takes uint8 frames and gives probabilities; the class names are in it. It gets its name only if it agrees
+    with the network.
+
+    Args:
+        checkpoint: of ours or of another project.
+        out: file to write; None: next to the checkpoint, under its name.
+        options: format, quantisation, and the clips to compare and calibrate on.
+        progress: gets lines about the comparison.
+
+    Returns:
+        The path, the size in bytes, what the file describes of itself, and how it compares: the largest difference of
+        a probability and the share of clips with the same class, in [0, 1].
 
     Raises:
         CheckpointError: unreadable, unknown, or its classes cannot be known for certain.

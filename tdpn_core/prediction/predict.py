@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tdpn_core.config import defaults
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
 from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits
@@ -33,8 +34,6 @@ from tdpn_core.weights.resolve import find_weights
 
 _ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
 _WEIGHTS: dict[bool | None, Literal["averaged", "raw"] | None] = {True: "averaged", False: "raw", None: None}
-SHORTEST = 1.0
-"""Seconds of the shortest segment of a timeline, unless another is asked for."""
 
 
 def _tell_nobody(name: str, segment: Segment) -> None:
@@ -57,20 +56,20 @@ class PredictOptions:
     trusted: bool = False
     """The user vouches for a .pt2 file, which can make torch run code."""
 
-    topk: int = 5
+    topk: int = defaults.PREDICTED_CLASSES
     """Classes to name."""
 
     timeline: Windowing | None = None
     """Answers in time instead of one for each clip. Live streams always get a timeline."""
 
-    threshold: float = 0.0
+    threshold: float = defaults.THRESHOLD
     """Moments whose likeliest class has a lower probability are left out of timelines."""
 
     smooth: float | None = None
     """Seconds over which the probabilities of a timeline's windows are averaged; None: the length of a window; 0: they
     are not. Live streams are never smoothed."""
 
-    min_length: float = SHORTEST
+    min_length: float = defaults.MIN_LENGTH
     """Seconds of a timeline's shortest segment: shorter ones go to the neighbour that fits better."""
 
     webcam: int | str | None = None

@@ -120,7 +120,10 @@ def prepare(
         ffmpeg: the program to use instead of the bundled one.
         executor: `local`, or `ray` for the nodes of a Ray cluster, on which `root` and `out` must be the same.
         ray_address: of the cluster; without it, the one that RAY_ADDRESS or this machine tells.
-        progress: told of every clip.
+        progress: gets a bar of the clips.
+
+    Returns:
+        What is packed and what is left out with the reason; sizes in bytes.
 
     Raises:
         UsageError: no such data set or executor, or another preparation writes to `out`.

@@ -22,9 +22,6 @@ from tdpn_core.weights.open_checkpoint import check_own
 from tdpn_core.weights.rename_rules import Report
 from tdpn_core.weights.transfer import start_from, transfer
 
-KEEP = 2
-"""States of a run that are kept: where the newest turns out damaged, the one before is there."""
-
 
 def save_last(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
     """Write `last.pt`; what it was becomes `last-1.pt`, and so on, `keep` files in all. There is one at every moment.

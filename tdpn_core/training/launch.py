@@ -10,26 +10,27 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from tdpn_core.checkpoint import find_data, load_checkpoint
-from tdpn_core.config import recipes
+from tdpn_core.config import defaults, recipes
 from tdpn_core.config.learning_rate import describe_rate
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
 from tdpn_core.distributed.environment import restarts
 from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, why_restarted
-from tdpn_core.distributed.runtime import SILENT_SECONDS, Runtime, joined
+from tdpn_core.distributed.runtime import Runtime, joined
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.signals import stop_before_training
-from tdpn_core.training.checkpoints import KEEP, differences, newest_good, on_data, states
+from tdpn_core.training import trainer
+from tdpn_core.training.checkpoints import differences, newest_good, on_data, states
 from tdpn_core.training.data_stats import look
-from tdpn_core.training.trainer import TrainResult, train
+from tdpn_core.training.trainer import TrainResult
 from tdpn_core.video.encode_options import Encoding
 
 
-def launch(
+def train(
     *,
     data: Path | None = None,
     out: Path | None = None,
@@ -40,24 +41,43 @@ def launch(
     resume: bool | Path = False,
     init: Path | None = None,
     ema: bool | None = None,
-    keep: int = KEEP,
-    timeout: float = SILENT_SECONDS,
+    keep: int = defaults.KEEP,
+    timeout: float = defaults.TIMEOUT,
     track: Sequence[str] = (),
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Start a run, or with `resume` continue the one in `out` (the newest under `runs/` if None), or that of a file.
+    """Train a network on a prepared data set: start a run, or continue one. What `tdpn train` does.
 
-    `config_file` is the `config.json` of a run, whose settings take the place of a recipe. `overrides` change
-    them. A resumed run keeps its settings: asking for others is an error. Where a launcher started this process among
-    others, they train together; restarted by it, they go on where they were.
+    Where a launcher such as torchrun started this process among others, they train together; restarted by it, they
+    continue.
+
+    Args:
+        data: folder of the prepared data set; None: the only one under `data/`.
+        out: folder of the run; None: a new one under `runs/`, or with `resume` the newest there.
+        recipe: name of the preset; None: by data set and device.
+        config_file: `config.json` of a run, whose settings take the place of a recipe.
+        gpus: GPUs of this process, 0 for the CPU; None: one where there is one.
+        workers: processes that read clips; None: by machine.
+        resume: continue the run in `out`, or that of the checkpoint at this path. A resumed run keeps its settings.
+        init: weights to start from, a checkpoint of ours or of another project, or `imagenet`.
+        ema: averaged or raw weights of another project's checkpoint; None: those that the project evaluates.
+        keep: checkpoints to keep.
+        timeout: seconds without progress after which hung processes are ended.
+        track: `wandb` and `mlflow` also follow the run.
+        overrides: changes to the settings of the recipe.
+        progress: gets a line about what is trained, and a bar of the steps.
+
+    Returns:
+        The folder, the best checkpoint and the history of the run.
 
     Raises:
         UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run,
             `ema` without `init`.
         InUseError: another process trains in that folder at this moment.
         ConfigError: a setting that its field does not allow, or one that a resumed run does not have.
-        Stopped, TrainingError, DistributedError: see `train`.
+        Stopped: SIGINT or SIGTERM came; the run is saved and can be resumed.
+        TrainingError, DistributedError: see `trainer.train`.
     """
     if ema is not None and init is None:
         what = "chooses among the weights of the file of --init, and none is given"
@@ -91,7 +111,7 @@ def launch(
                 folder = _claim(runtime, stack, lambda: _named(out, new=True) if out else claimed_new(name), progress)
             remember(folder)
             progress.say(describe(config, runtime, folder))
-        return train(
+        return trainer.train(
             config,
             folder,
             runtime=runtime,

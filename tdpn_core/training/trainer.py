@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from tdpn_core.config import defaults
 from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, to_dict
 from tdpn_core.distributed.consensus import StopAgreed, together
 from tdpn_core.distributed.runtime import Runtime, must_agree
@@ -28,7 +29,7 @@ from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.shards import ClipStore
 from tdpn_core.signals import StopRequest, stop_requests
-from tdpn_core.training.checkpoints import KEEP, differences, initialise, newest_good, save_last
+from tdpn_core.training.checkpoints import differences, initialise, newest_good, save_last
 from tdpn_core.training.device import on_device
 from tdpn_core.training.logging import NoRecord, Record, advice, shown
 from tdpn_core.training.optim import is_over, learning_rate
@@ -58,7 +59,7 @@ def train(
     resume: bool | Path = False,
     init: Path | None = None,
     ema: bool | None = None,
-    keep: int = KEEP,
+    keep: int = defaults.KEEP,
     track: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> TrainResult:
@@ -155,7 +156,7 @@ class Trainer:
     where one of them may want to leave.
     """
 
-    keep = KEEP
+    keep = defaults.KEEP
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tdpn_core.config import defaults
 from tdpn_core.errors import ConfigError
 
 
@@ -15,23 +16,23 @@ from tdpn_core.errors import ConfigError
 class Encoding:
     """How frames are packed, and what is too large to be a clip."""
 
-    short_side: int = 256
+    short_side: int = defaults.SHORT_SIDE
     """Pixels of the shorter side. Pixels are taken as square, whatever the container says of their shape: that is how
     the usual readers see a clip, and how models were trained."""
 
     enlarge: bool = False
     """Scale a smaller frame up; else it is left as it is."""
 
-    quality: int = 3
+    quality: int = defaults.JPEG_QUALITY
     """ffmpeg's JPEG scale: 2 is best, 31 worst. In H.264 it stands for a constant rate factor of `quality` + 16."""
 
     fps: float | None = None
     """Frames a second to resample to; None: every frame as filmed."""
 
-    max_pixels: int = 8192 * 4320
+    max_pixels: int = defaults.MAX_PIXELS
     """A larger picture is refused before memory is spent on it. The default takes 8K in both of its shapes."""
 
-    max_frames: int = 36_000
+    max_frames: int = defaults.MAX_FRAMES
     """A longer clip is refused: 20 minutes at 30 frames a second."""
 
     codec: Literal["jpeg", "video"] = "jpeg"

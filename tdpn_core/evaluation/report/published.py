@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tdpn_core.config import defaults
 from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.evaluation.evaluate import Evaluation
@@ -38,7 +39,7 @@ def published_rows(evaluation: Evaluation) -> dict[str, list[Row]]:
             if row.data == data and row.arch == model.get("arch")
         ]
         if rows:
-            top = (f"{metrics.top[k]:.1%}" if k in metrics.top else "–" for k in (1, 5))
+            top = (f"{metrics.top[k]:.1%}" if k in metrics.top else "–" for k in defaults.TOP_K)
             ours = ("this checkpoint", f"{model['num_frames']} frames, {origin.views} views", *top)
             title = f"Beside what was published of {origin.model} on {data}"
             tables[title] = [("source", "clip", "top-1", "top-5"), ours, *rows]

@@ -25,9 +25,10 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, ShardError, Stopped, TdpnError, UsageError
 from tdpn_core.progress import Silent
 from tdpn_core.signals import stop_requests
+from tdpn_core.training import trainer
 from tdpn_core.training.checkpoints import newest_good, on_data, states
-from tdpn_core.training.launch import launch, plan
-from tdpn_core.training.trainer import TrainResult, train
+from tdpn_core.training.launch import plan, train
+from tdpn_core.training.trainer import TrainResult
 
 CPU = Runtime(torch.device("cpu"))
 CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
@@ -71,7 +72,7 @@ def fresh_failpoints() -> Iterator[None]:
 
 
 def run(config: RunConfig, folder: Path, **options: Any) -> TrainResult:
-    return train(config, folder, runtime=CPU, **{"workers": 0, **options})
+    return trainer.train(config, folder, runtime=CPU, **{"workers": 0, **options})
 
 
 def same(one: Path, other: Path) -> bool:
@@ -179,23 +180,23 @@ def test_a_damaged_newest_state_is_said_and_the_one_before_is_used(
         assert "last.pt: " in heard.lines[0]
         assert "going on from last-1.pt, which is older" in heard.lines[0]
     heard = Heard()
-    launch(out=tmp_path / "run", resume=True, workers=0, progress=heard)
+    train(out=tmp_path / "run", resume=True, workers=0, progress=heard)
     assert any("going on from last-1.pt" in line for line in heard.lines)
     assert same(tmp_path / "run", undisturbed)
     (tmp_path / "run" / "last.pt").write_bytes(content[:1000])
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
-        launch(out=tmp_path / "run", resume=tmp_path / "run" / "last.pt", workers=0)
+        train(out=tmp_path / "run", resume=tmp_path / "run" / "last.pt", workers=0)
     (tmp_path / "run" / "last-1.pt").write_bytes(content[:1000])
     with pytest.raises(CheckpointError, match=r"last.pt: not a readable checkpoint"):
-        launch(out=tmp_path / "run", resume=True, workers=0)
+        train(out=tmp_path / "run", resume=True, workers=0)
 
 
 def test_a_named_state_is_continued_and_a_finished_run_says_so(tmp_path: Path, undisturbed: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "run")
-    launch(resume=tmp_path / "run" / "last-1.pt", workers=0)
+    train(resume=tmp_path / "run" / "last-1.pt", workers=0)
     assert same(tmp_path / "run", undisturbed)
     heard = Heard()
-    launch(out=tmp_path / "run", resume=True, workers=0, progress=heard)
+    train(out=tmp_path / "run", resume=True, workers=0, progress=heard)
     assert f"{tmp_path / 'run'} is finished: 2 epochs; nothing is left to train" in heard.lines
 
 
@@ -204,7 +205,7 @@ def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
 ) -> None:
     with pytest.raises(Stopped):
         run(config, tmp_path / "run", progress=Heard(4))
-    launch(
+    train(
         out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings={"train.checkpointing": "true"})
     )
     assert load_checkpoint(tmp_path / "run" / "last.pt").config.train.checkpointing
@@ -213,7 +214,7 @@ def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
     with pytest.raises(
         ConfigError, match=r"the run to resume has another train.momentum \(0.9, not 0.5\); leave these"
     ):
-        launch(out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings=both))
+        train(out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings=both))
     other = replace(config, train=replace(config.train, lr=1.0), recipe="x")
     with pytest.raises(
         ConfigError,
@@ -228,7 +229,7 @@ def test_data_may_move_on_the_way_but_other_data_is_refused(
     with pytest.raises(Stopped):
         run(config, tmp_path / "run", progress=Heard(4))
     shutil.copytree(prepared, tmp_path / "moved")
-    launch(out=tmp_path / "run", resume=True, workers=0, data=tmp_path / "moved")
+    train(out=tmp_path / "run", resume=True, workers=0, data=tmp_path / "moved")
     assert load_checkpoint(tmp_path / "run" / "last.pt").config.data.path == str(tmp_path / "moved")
     assert same(tmp_path / "run", undisturbed)
     stored = load_checkpoint(tmp_path / "run" / "last.pt").config
@@ -260,14 +261,14 @@ def test_a_requeued_job_goes_on_by_the_same_command(
 ) -> None:
     words = {"data": prepared, "recipe": "small", "overrides": TrainOverrides(settings=tiny), "workers": 0}
     with pytest.raises(Stopped):
-        launch(**words, out=tmp_path / "run", progress=Heard(4, signal.SIGUSR1))
+        train(**words, out=tmp_path / "run", progress=Heard(4, signal.SIGUSR1))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     heard = Heard()
-    launch(**words, out=tmp_path / "run", progress=heard)
+    train(**words, out=tmp_path / "run", progress=heard)
     assert heard.lines[0] == f"restart 1: going on in {tmp_path / 'run'}"
     assert same(tmp_path / "run", undisturbed)
     with pytest.raises(UsageError, match="--out: this run was restarted, but not where it lies"):
-        launch(**words)
+        train(**words)
 
 
 def test_a_shard_damaged_while_training_is_named_with_the_clip_and_the_state_is_kept(

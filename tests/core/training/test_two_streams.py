@@ -18,7 +18,7 @@ from tdpn_core.evaluation.options import ScoreOptions
 from tdpn_core.sampling.dataset import TrainingClips, ViewClips
 from tdpn_core.sampling.transforms import mirror, normalise
 from tdpn_core.shards import ClipStore
-from tdpn_core.training.launch import launch, plan
+from tdpn_core.training.launch import plan, train
 
 NETWORKS = {
     "tsn": {"arch": "r18", "width": "0.125", "num_frames": "2"},
@@ -44,7 +44,7 @@ def settings(name: str, tiny: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize(("name", "channels"), [("tsn", 10), ("i3d", 2)])
 def test_a_flow_network_trains_and_is_scored(flow, tiny, tmp_path, name, channels):
-    result = launch(
+    result = train(
         data=flow, out=tmp_path / "run", workers=0, overrides=TrainOverrides(model=name, settings=settings(name, tiny))
     )
     checkpoint = load_checkpoint(result.best)
@@ -102,7 +102,7 @@ def test_colours_are_no_augmentation_of_flow(flow):
 
 def test_the_two_streams_of_the_same_clips_fuse(flow, prepared, tiny, tmp_path):
     runs = {
-        name: launch(
+        name: train(
             data=folder,
             out=tmp_path / name,
             workers=0,
