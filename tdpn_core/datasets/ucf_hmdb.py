@@ -72,7 +72,9 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             _add(clip, clip.lower(), split, label, files[split], line, rows, tally, sources)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     if both := sorted(groups["train"] & groups["val"]):
-        notes.append(f"{len(both)} source groups are in both lists (for example {both[0]!r}): validation will flatter")
+        notes.append(
+            f"{len(both)} source groups are in both lists (for example {both[0]!r}): val accuracy will be too high"
+        )
     classes, listed = {HEAD: names}, ("train", "val")
     reading = Reading(f"UCF101, official split {options.split}", tuple(files.values()))
     return make_dataset(

@@ -154,4 +154,6 @@ def cause(endings: list[Ending], deaths: dict[int, int], ranks: set[int]) -> Tdp
     if silent[rank] < 0:
         hint = "signal 9 is often the system's: memory ran out; use fewer --workers or a smaller --batch-size"
         return DistributedError(f"rank {rank} was killed by {signal.Signals(-silent[rank]).name}", hint=hint)
-    return DistributedError(f"rank {rank} ended without a word" + (f", code {silent[rank]}" if silent[rank] else ""))
+    return DistributedError(
+        f"rank {rank} exited without reporting an error" + (f", code {silent[rank]}" if silent[rank] else "")
+    )

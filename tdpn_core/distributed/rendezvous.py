@@ -148,7 +148,7 @@ def _open_store(place: Place, timeout: float) -> Store:
         if keeps:
             what = f"rank 0 cannot listen here ({_first_line(error)})"
             raise DistributedError(what, where=where, hint="another program has this port: choose another") from error
-        raise DistributedError(f"rank 0 is not to be reached ({_first_line(error)})", where=where) from error
+        raise DistributedError(f"rank 0 cannot be reached ({_first_line(error)})", where=where) from error
 
 
 def _await(
@@ -176,7 +176,7 @@ def _await(
 
 def _absent(place: Place, ranks: list[int], timeout: float) -> DistributedError:
     return DistributedError(
-        f"{named(ranks)} of {place.world} did not come within {timeout:g} s",
+        f"{named(ranks)} of {place.world} did not connect within {timeout:g} s",
         where=f"{place.host}:{place.port}",
         hint="look at what it printed itself; all must reach this address",
     )

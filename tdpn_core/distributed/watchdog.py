@@ -37,7 +37,7 @@ class Watch:
     """Watches the main thread of one rank, which calls `mark` where all ranks come by, and `alive` anywhere."""
 
     def __init__(self, peers: Peers, timeout: float, end: Callable[[DistributedError], None]) -> None:
-        """`end` is called in the watching thread when nothing was achieved for `timeout` seconds."""
+        """`end` is called in the watching thread when there was no progress for `timeout` seconds."""
         self._peers = peers
         self._timeout = timeout
         self._end = end
@@ -90,11 +90,11 @@ class Watch:
         behind = [rank for rank, position in at.items() if position < max(at.values())]
         hint = f"--timeout sets for how long they wait, {self._timeout:g} s here"
         if not behind:
-            what = f"nothing was achieved for {self._timeout:g} s: a process, or the network between them, hangs"
+            what = f"no progress for {self._timeout:g} s: a process, or the network between them, hangs"
             return HangError(what, hint=hint)
         facts = [self._peers.facts[rank] for rank in behind]
         places = ", ".join(f"process {fact['pid']} on {fact['host']}" for fact in facts)
-        what = f"{named(behind)} ({places}) did not come where the others wait, for {self._timeout:g} s"
+        what = f"{named(behind)} ({places}) did not connect where the others wait, for {self._timeout:g} s"
         return HangError(what, hint=hint)
 
 

@@ -72,7 +72,9 @@ def test_a_source_group_in_both_lists_is_noted(tmp_path):
     write(tmp_path, "ucfTrainTestlist/testlist01.txt", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi\n")
     plant(tmp_path, "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi")
     notes = read_dataset("ucf101", tmp_path).notes
-    assert "1 source groups are in both lists (for example 'applyeyemakeup_g08'): validation will flatter" in notes
+    assert (
+        "1 source groups are in both lists (for example 'applyeyemakeup_g08'): val accuracy will be too high" in notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ LOST, TOLD = ending(0, "DistributedError", "lost"), ending(0, "DistributedError"
         ([LOST, ending(1, "ZeroDivisionError", "by zero")], {}, "rank 1 failed: unexpected ZeroDivisionError: by zero"),
         ([LOST], {1: -signal.SIGKILL}, "rank 1 was killed by SIGKILL; signal 9 is often"),
         ([LOST], {1: -signal.SIGSEGV}, "rank 1 was killed by SIGSEGV"),
-        ([LOST], {1: 7}, "rank 1 ended without a word, code 7"),
-        ([LOST], {}, "rank 1 ended without a word"),
+        ([LOST], {1: 7}, "rank 1 exited without reporting an error, code 7"),
+        ([LOST], {}, "rank 1 exited without reporting an error"),
         ([ending(0, "HangError", "rank 1 hangs")], {1: -signal.SIGKILL}, "rank 1 hangs"),
         ([ending(1, "DistributedError", "missing", 1.0), LOST], {}, "lost"),
         ([LOST], {1: -signal.SIGTERM}, "lost"),
@@ -79,4 +79,4 @@ def test_the_start_before_this_one_is_looked_up(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "0-0.json").write_text(json.dumps(vars(LOST)))
     monkeypatch.setenv("TDPN_ENDINGS", str(tmp_path))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert why_restarted() == "rank 1 ended without a word"
+    assert why_restarted() == "rank 1 exited without reporting an error"

@@ -72,10 +72,10 @@ def test_missing_ranks_are_named_within_the_time_to_meet(monkeypatch: pytest.Mon
     monkeypatch.setattr("tdpn_core.distributed.rendezvous._SAY_SECONDS", 0.1)
     heard: list[str] = []
     results = together(4, lambda peers: None, absent=(1, 3), seconds=0.5, say=heard.append)
-    assert all("ranks 1, 3 of 4 did not come within 0.5 s" in str(result) for result in results), results
+    assert all("ranks 1, 3 of 4 did not connect within 0.5 s" in str(result) for result in results), results
     assert heard[0] == "waiting for ranks 1, 3 of 4"
     (alone,) = together(2, lambda peers: None, absent=(0,), seconds=0.5)
-    assert "rank 0 is not to be reached" in str(alone)
+    assert "rank 0 cannot be reached" in str(alone)
 
 
 def test_a_rank_that_does_not_come_later_is_named() -> None:
@@ -84,7 +84,7 @@ def test_a_rank_that_does_not_come_later_is_named() -> None:
 
     results = together(3, job, timeout=0.5)
     assert results[1] == "left early"
-    assert all("rank 1 of 3 did not come within 0.5 s" in str(result) for result in (results[0], results[2]))
+    assert all("rank 1 of 3 did not connect within 0.5 s" in str(result) for result in (results[0], results[2]))
 
 
 def test_what_dead_processes_left_in_a_store_is_not_taken_for_the_living() -> None:
@@ -95,7 +95,7 @@ def test_what_dead_processes_left_in_a_store_is_not_taken_for_the_living() -> No
     assert first == [["first 0", "first 1"]] * 2
     assert again == [["again 0", "again 1"]] * 2
     alone = together(2, lambda peers: None, port=port, served=True, absent=(0,), seconds=0.5)
-    assert "did not come" in str(alone[0]), "the meeting of the dead is none"
+    assert "did not connect" in str(alone[0]), "the meeting of the dead is none"
     del keeper
 
 

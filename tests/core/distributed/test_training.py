@@ -41,13 +41,19 @@ def test_a_process_that_dies_is_started_anew_and_the_run_ends_with_the_same_weig
 ) -> None:
     result = train(prepared, tmp_path / "run", "--processes", 2, TDPN_FAILPOINT="train.step#5@1:kill")
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count(f"restart 1 (rank 1 ended without a word): going on in {tmp_path / 'run'}") == 1
+    assert (
+        result.stderr.count(f"restart 1 (rank 1 exited without reporting an error): going on in {tmp_path / 'run'}")
+        == 1
+    )
     assert same_weights(tmp_path / "run", undisturbed)
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("train.step#5@1:kill", "rank 1 was killed by SIGKILL"), ("train.step#5@0:exit", "rank 0 ended without a word")],
+    [
+        ("train.step#5@1:kill", "rank 1 was killed by SIGKILL"),
+        ("train.step#5@0:exit", "rank 0 exited without reporting an error"),
+    ],
 )
 def test_a_process_that_dies_too_often_is_named_once_and_the_last_state_is_whole(
     prepared: Path, tmp_path: Path, fault: str, message: str
@@ -82,7 +88,7 @@ def test_a_process_that_hangs_is_named_at_the_set_time(prepared: Path, tmp_path:
     result = train(prepared, tmp_path / "run", "--processes", 2, "--timeout", 10, "--max-restarts", 0, **fault)
     assert time.monotonic() - began < 60
     assert result.returncode == 1
-    assert result.stderr.count("did not come where the others wait, for 10 s") == 1, result.stderr
+    assert result.stderr.count("did not connect where the others wait, for 10 s") == 1, result.stderr
     assert "error rank 1 (process" in result.stderr
 
 
