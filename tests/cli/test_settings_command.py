@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from tdpn_cli import options
 from tdpn_cli.app import app
+from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.config.schema import ModelConfig, SamplingConfig, TrainConfig, to_dict
+from tdpn_core.config.schema import SamplingConfig, TrainConfig, to_dict
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.training.launch import again_as, plan
@@ -19,9 +20,15 @@ from tdpn_core.training.launch import again_as, plan
 
 def test_settings_lists_every_field_with_type_default_and_description() -> None:
     shown = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["settings", "--json"]).stdout)}
-    sections = {"model": ModelConfig, "sampling": SamplingConfig, "train": TrainConfig}
-    fields = [f"{name}.{field.name}" for name, kind in sections.items() for field in dataclasses.fields(kind)]
-    assert list(shown) == fields
+    families = [find_family(name).config for name in FAMILIES]
+    kinds = {"model": families, "sampling": [SamplingConfig], "train": [TrainConfig]}
+    fields = {
+        f"{name}.{field.name}" for name, own in kinds.items() for kind in own for field in dataclasses.fields(kind)
+    }
+    assert set(shown) == fields
+    assert list(shown)[:2] == ["model.name", "model.arch"]
+    assert (shown["model.alpha"]["models"], shown["model.width"]["models"]) == (["slowfast"], [])
+    assert shown["model.num_frames"]["default"] == "the model's own"
     assert all(row["help"] and row["type"] and row["default"] for row in shown.values() if row["default"] != "")
     assert (shown["train.momentum"]["type"], shown["train.momentum"]["default"]) == ("float", "0.9")
 
