@@ -94,7 +94,7 @@ class Watch:
             return HangError(what, hint=hint)
         facts = [self._peers.facts[rank] for rank in behind]
         places = ", ".join(f"process {fact['pid']} on {fact['host']}" for fact in facts)
-        what = f"{named(behind)} ({places}) did not connect where the others wait, for {self._timeout:g} s"
+        what = f"{named(behind)} ({places}) did not reach the point where the others wait, for {self._timeout:g} s"
         return HangError(what, hint=hint)
 
 

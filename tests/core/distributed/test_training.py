@@ -88,7 +88,7 @@ def test_a_process_that_hangs_is_named_at_the_set_time(prepared: Path, tmp_path:
     result = train(prepared, tmp_path / "run", "--processes", 2, "--timeout", 10, "--max-restarts", 0, **fault)
     assert time.monotonic() - began < 60
     assert result.returncode == 1
-    assert result.stderr.count("did not connect where the others wait, for 10 s") == 1, result.stderr
+    assert result.stderr.count("did not reach the point where the others wait, for 10 s") == 1, result.stderr
     assert "error rank 1 (process" in result.stderr
 
 
