@@ -31,27 +31,56 @@ def ablate(
             "--vary",
             help="Setting and its values, NAME=A,B; repeat for a grid (default: the paper's Table IV).",
             show_default=False,
+            rich_help_panel=options.EVALUATION,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs per row, each with another seed.", min=1)] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1)] = 1,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", help="Runs per row, each with another seed.", min=1, rich_help_panel=options.EVALUATION
+        ),
+    ] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1, rich_help_panel=options.DISTRIBUTED
+        ),
+    ] = 1,
     model: options.Model = None,
     arch: options.Arch = None,
     frames: Annotated[
-        int | None, typer.Option("--frames", help="Sampled frames per clip (default: the recipe's).", min=1)
+        int | None,
+        typer.Option(
+            "--frames", help="Sampled frames per clip (default: the recipe's).", min=1, rich_help_panel=options.MODEL
+        ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option("--size", help="Input size in pixels (default: the recipe's).", min=32)
+        int | None,
+        typer.Option(
+            "--size", help="Input size in pixels (default: the recipe's).", min=32, rich_help_panel=options.MODEL
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Training epochs (default: the recipe's).", min=1)
+        int | None,
+        typer.Option(
+            "--epochs", help="Training epochs (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Clips per step (default: the recipe's).", min=1)
+        int | None,
+        typer.Option(
+            "--batch-size", help="Clips per step (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate (peak; default: the recipe's).")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="Learning rate (peak; default: the recipe's).", rich_help_panel=options.OPTIMISATION),
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Random seed of the first run (default: 0).", min=0)
+        int | None,
+        typer.Option(
+            "--seed", help="Random seed of the first run (default: 0).", min=0, rich_help_panel=options.OPTIMISATION
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -60,6 +89,7 @@ def ablate(
             help="Recipe, a preset of settings (default: by data set).",
             show_default=False,
             autocompletion=options.complete_recipe,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
     views: options.Views = None,
@@ -67,7 +97,12 @@ def ablate(
     data: options.Data = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Output folder of the runs (default: a new one under runs/).", show_default=False),
+        typer.Option(
+            "--out",
+            help="Output folder of the runs (default: a new one under runs/).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     gpus: options.Gpus = None,
     workers: options.Workers = None,

@@ -30,23 +30,53 @@ Model = Annotated[
         metavar="NAME",
         help="Model family, my_module:MY_FAMILY, or all.",
         autocompletion=options.complete_model,
+        rich_help_panel=options.MODEL,
     ),
 ]
 Depth = Annotated[
     str | None,
-    typer.Option("--arch", metavar="DEPTH", help="Backbone depth (default: the family's).", show_default=False),
+    typer.Option(
+        "--arch",
+        metavar="DEPTH",
+        help="Backbone depth (default: the family's).",
+        show_default=False,
+        rich_help_panel=options.MODEL,
+    ),
 ]
 Frames = Annotated[
     int | None,
-    typer.Option("--frames", help="Sampled frames per clip (default: the family's).", show_default=False, min=1),
+    typer.Option(
+        "--frames",
+        help="Sampled frames per clip (default: the family's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=options.MODEL,
+    ),
 ]
-Size = Annotated[int, typer.Option("--size", help="Input size in pixels.", min=32)]
-Batch = Annotated[int, typer.Option("--batch-size", help="Clips per step.", min=1)]
-Rounds = Annotated[int, typer.Option("--rounds", help="Measurements of each form; the median is reported.", min=1)]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the optimised form with torch.compile.")]
+Size = Annotated[int, typer.Option("--size", help="Input size in pixels.", min=32, rich_help_panel=options.MODEL)]
+Batch = Annotated[
+    int, typer.Option("--batch-size", help="Clips per step.", min=1, rich_help_panel=options.OPTIMISATION)
+]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        "--rounds", help="Measurements of each form; the median is reported.", min=1, rich_help_panel=options.EVALUATION
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Compile the optimised form with torch.compile.", rich_help_panel=options.OPTIMISATION
+    ),
+]
 Profile = Annotated[
     Path | None,
-    typer.Option("--profile", help="File to write a trace of one step to, for chrome://tracing.", show_default=False),
+    typer.Option(
+        "--profile",
+        help="File to write a trace of one step to, for chrome://tracing.",
+        show_default=False,
+        rich_help_panel=options.OUTPUT,
+    ),
 ]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure speed relative to a baseline.")

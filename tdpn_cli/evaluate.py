@@ -37,15 +37,27 @@ def evaluate(
     ] = None,
     views: options.EvalViews = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Split: val, train or test (default: val).", show_default=False)
+        str | None,
+        typer.Option(
+            "--split",
+            help="Split: val, train or test (default: val).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
-    topk: Annotated[str, typer.Option("--topk", help="Values of k for top-k accuracy, comma-separated.")] = "1,5",
+    topk: Annotated[
+        str,
+        typer.Option(
+            "--topk", help="Values of k for top-k accuracy, comma-separated.", rich_help_panel=options.EVALUATION
+        ),
+    ] = "1,5",
     fuse: Annotated[
         str | None,
         typer.Option(
             "--fuse",
             help="Fuse all files by weighted mean: equal, search, or a weight per file, such as 1,1.5.",
             show_default=False,
+            rich_help_panel=options.EVALUATION,
         ),
     ] = None,
     search_on: Annotated[
@@ -53,6 +65,7 @@ def evaluate(
         typer.Option(
             "--search-on",
             help="Clips for the search of weights: half (the other half is reported), a split, or files of scores.",
+            rich_help_panel=options.EVALUATION,
         ),
     ] = "half",
     data: Annotated[
@@ -61,6 +74,7 @@ def evaluate(
             "--data",
             help="Prepared data set (default: the checkpoint's).",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     classes: options.Classes = None,
@@ -72,35 +86,53 @@ def evaluate(
             "--annotations",
             help="Folder of EPIC-KITCHENS' lists of unseen participants and tail classes (default: the data's).",
             show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Output folder of the report (default: next to the checkpoint).", show_default=False
+            "--out",
+            help="Output folder of the report (default: next to the checkpoint).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Skip and count clips that cannot be read.")
+        bool,
+        typer.Option("--allow-missing", help="Skip and count clips that cannot be read.", rich_help_panel=options.DATA),
     ] = False,
     allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Accept frames of another size or rate than in training.")
+        bool,
+        typer.Option(
+            "--allow-mismatch",
+            help="Accept frames of another size or rate than in training.",
+            rich_help_panel=options.DATA,
+        ),
     ] = False,
     only_shared: Annotated[
         bool,
         typer.Option(
             "--only-shared-classes",
             help="Predict only the classes that the data has (default: all of the checkpoint).",
+            rich_help_panel=options.MODEL,
         ),
     ] = False,
     submission: Annotated[
         Path | None,
-        typer.Option("--submission", help="Zip file to write for the EPIC-KITCHENS-100 challenge.", show_default=False),
+        typer.Option(
+            "--submission",
+            help="Zip file to write for the EPIC-KITCHENS-100 challenge.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     sls: Annotated[
         str,
         typer.Option(
-            "--sls", help="Supervision levels of the submission: pre-training, training labels, training data."
+            "--sls",
+            help="Supervision levels of the submission: pre-training, training labels, training data.",
+            rich_help_panel=options.OUTPUT,
         ),
     ] = "2,3,3",
     gpus: options.Gpus = None,

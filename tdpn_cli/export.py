@@ -24,18 +24,37 @@ EXAMPLES = options.epilog(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of tdpn or another project.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write (default: next to the checkpoint).", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out",
+            help="File to write (default: next to the checkpoint).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    kind: Annotated[str, typer.Option("--format", help="File format: onnx, or pt2 (torch.export).")] = "onnx",
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8-bit integers for CPUs; ONNX only.")] = False,
+    kind: Annotated[
+        str, typer.Option("--format", help="File format: onnx, or pt2 (torch.export).", rich_help_panel=options.OUTPUT)
+    ] = "onnx",
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Quantise to 8-bit integers for CPUs; ONNX only.", rich_help_panel=options.OUTPUT),
+    ] = False,
     clips: Annotated[
         list[str] | None,
-        typer.Option("--clips", help="Videos for the comparison (default: --data).", show_default=False),
+        typer.Option(
+            "--clips",
+            help="Videos for the comparison (default: --data).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Prepared data for the comparison (default: that of the checkpoint).", show_default=False
+            "--data",
+            help="Prepared data for the comparison (default: that of the checkpoint).",
+            show_default=False,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     classes: options.Classes = None,
@@ -48,15 +67,24 @@ def export(
             help="Number of clips for the comparison (default: 8; with --int8 64).",
             show_default=False,
             min=1,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     calibrated: Annotated[
-        int, typer.Option("--calibrate", help="Number of clips for the calibration of int8.", min=1)
+        int,
+        typer.Option(
+            "--calibrate", help="Number of clips for the calibration of int8.", min=1, rich_help_panel=options.DATA
+        ),
     ] = 32,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Largest accepted difference of a probability.")
+        float,
+        typer.Option(
+            "--tolerance", help="Largest accepted difference of a probability.", rich_help_panel=options.OUTPUT
+        ),
     ] = 1e-4,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an existing file.", rich_help_panel=options.OUTPUT)
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Export a network as one file: uint8 frames in, probabilities out, labels included.

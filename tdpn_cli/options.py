@@ -9,6 +9,9 @@ import typer
 
 from tdpn_core.errors import UsageError
 
+DATA, MODEL, OPTIMISATION, EVALUATION, TIMELINE = "Data", "Model", "Optimisation", "Evaluation", "Timeline"
+DISTRIBUTED, OUTPUT, LOGGING = "Devices and processes", "Output", "Logging"
+
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of recipes for the shell."""
@@ -47,6 +50,7 @@ Model = Annotated[
         help="Model family, see tdpn models, or my_module:MY_FAMILY (default: tdpn).",
         show_default=False,
         autocompletion=complete_model,
+        rich_help_panel=MODEL,
     ),
 ]
 ModelSource = Annotated[
@@ -56,6 +60,7 @@ ModelSource = Annotated[
         metavar="MODULE:FAMILY",
         help="Module with the checkpoint's model family, if no installed package has it.",
         show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Arch = Annotated[
@@ -65,9 +70,10 @@ Arch = Annotated[
         metavar="DEPTH",
         help="Backbone depth: r18, r34, r50, r101, or another of the family's (default: the recipe's).",
         show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -75,6 +81,7 @@ Data = Annotated[
         help="Prepared data set (default: the one under data/).",
         show_default=False,
         autocompletion=complete_data,
+        rich_help_panel=DATA,
     ),
 ]
 Classes = Annotated[
@@ -83,6 +90,7 @@ Classes = Annotated[
         "--classes",
         help="File of class names for another project's checkpoint: one per line, in the order of its outputs.",
         show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Ema = Annotated[
@@ -91,22 +99,35 @@ Ema = Annotated[
         "--ema/--no-ema",
         help="Averaged (EMA) or raw weights of another project's checkpoint (default: what the project evaluates).",
         show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Gpus = Annotated[
     int | None,
-    typer.Option("--gpus", help="Number of GPUs; 0: CPU (default: 1 if there is one).", show_default=False),
+    typer.Option(
+        "--gpus",
+        help="Number of GPUs; 0: CPU (default: 1 if there is one).",
+        show_default=False,
+        rich_help_panel=DISTRIBUTED,
+    ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", help="Worker processes that read clips (default: by number of cores).", show_default=False, min=0
+        "--workers",
+        help="Worker processes that read clips (default: by number of cores).",
+        show_default=False,
+        min=0,
+        rich_help_panel=DISTRIBUTED,
     ),
 ]
 Views = Annotated[
     str | None,
     typer.Option(
-        "--views", help="Test views, clips x crops, such as 10x3 (default: the recipe's).", show_default=False
+        "--views",
+        help="Test views, clips x crops, such as 10x3 (default: the recipe's).",
+        show_default=False,
+        rich_help_panel=EVALUATION,
     ),
 ]
 EvalViews = Annotated[
@@ -115,12 +136,16 @@ EvalViews = Annotated[
         "--views",
         help="Test views, clips x crops, such as 10x3; full: uncropped frames (default: the recipe's).",
         show_default=False,
+        rich_help_panel=EVALUATION,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="Any setting by name, such as model.flow=parallel; see tdpn settings.", show_default=False
+        "--set",
+        help="Any setting by name, such as model.flow=parallel; see tdpn settings.",
+        show_default=False,
+        rich_help_panel=OPTIMISATION,
     ),
 ]
 

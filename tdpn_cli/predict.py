@@ -44,6 +44,7 @@ def predict(
             "--checkpoint",
             help="Checkpoint, file of tdpn export, run folder or run name (default: the newest run's best.pt).",
             show_default=False,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
     classes: options.Classes = None,
@@ -51,23 +52,43 @@ def predict(
     family: options.ModelSource = None,
     trust: Annotated[
         bool,
-        typer.Option("--trust", help="Load a .pt2 file, which can run code: only for files from a trusted source."),
+        typer.Option(
+            "--trust",
+            help="Load a .pt2 file, which can run code: only for files from a trusted source.",
+            rich_help_panel=options.MODEL,
+        ),
     ] = False,
     webcam: Annotated[
-        str | None, typer.Option("--webcam", help="Camera number or device; Ctrl-C ends.", show_default=False)
+        str | None,
+        typer.Option(
+            "--webcam", help="Camera number or device; Ctrl-C ends.", show_default=False, rich_help_panel=options.DATA
+        ),
     ] = None,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="Predict segments with start and end, by sliding windows.")
+        bool,
+        typer.Option(
+            "--timeline",
+            help="Predict segments with start and end, by sliding windows.",
+            rich_help_panel=options.TIMELINE,
+        ),
     ] = False,
     window: Annotated[
         float | None,
         typer.Option(
-            "--window", help="Window length in seconds (default: that of one clip of the network).", show_default=False
+            "--window",
+            help="Window length in seconds (default: that of one clip of the network).",
+            show_default=False,
+            rich_help_panel=options.TIMELINE,
         ),
     ] = None,
     stride: Annotated[
         float | None,
-        typer.Option("--stride", help="Distance of windows in seconds (default: half a window).", show_default=False),
+        typer.Option(
+            "--stride",
+            help="Distance of windows in seconds (default: half a window).",
+            show_default=False,
+            rich_help_panel=options.TIMELINE,
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -75,6 +96,7 @@ def predict(
             "--threshold",
             help="Lowest probability in a timeline (default: 0).",
             show_default=False,
+            rich_help_panel=options.TIMELINE,
         ),
     ] = None,
     smooth: Annotated[
@@ -83,6 +105,7 @@ def predict(
             "--smooth",
             help="Smoothing of a timeline in seconds (default: one window; 0: off).",
             show_default=False,
+            rich_help_panel=options.TIMELINE,
         ),
     ] = None,
     min_length: Annotated[
@@ -91,26 +114,48 @@ def predict(
             "--min-length",
             help="Shortest segment of a timeline in seconds (default: 1; 0: off).",
             show_default=False,
+            rich_help_panel=options.TIMELINE,
         ),
     ] = None,
     start: Annotated[
-        float | None, typer.Option("--start", help="Start of the part to predict, in seconds.", show_default=False)
+        float | None,
+        typer.Option(
+            "--start",
+            help="Start of the part to predict, in seconds.",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     stop: Annotated[
-        float | None, typer.Option("--stop", help="End of the part to predict, in seconds.", show_default=False)
+        float | None,
+        typer.Option(
+            "--stop", help="End of the part to predict, in seconds.", show_default=False, rich_help_panel=options.DATA
+        ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option("--fps", help="Frame rate of numbered images (default: 25).", show_default=False)
+        float | None,
+        typer.Option(
+            "--fps",
+            help="Frame rate of numbered images (default: 25).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
     ] = None,
     views: options.Views = None,
-    topk: Annotated[int, typer.Option("--topk", help="Number of classes to print.", min=1)] = 5,
-    table: Annotated[Path | None, typer.Option("--csv", help="CSV file to write.", show_default=False)] = None,
+    topk: Annotated[
+        int, typer.Option("--topk", help="Number of classes to print.", min=1, rich_help_panel=options.EVALUATION)
+    ] = 5,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="CSV file to write.", show_default=False, rich_help_panel=options.OUTPUT),
+    ] = None,
     overlay: Annotated[
         Path | None,
         typer.Option(
             "--overlay",
             help="Video to write with the predictions below the picture: an .mp4 file, or a folder for several clips.",
             show_default=False,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     explain: Annotated[
@@ -119,9 +164,12 @@ def predict(
             "--explain",
             help="Video to write with class activation and motion maps: an .mp4 file, or a folder for several clips.",
             show_default=False,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing output files.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite existing output files.", rich_help_panel=options.OUTPUT)
+    ] = False,
     fetch_timeout: Annotated[
         float,
         typer.Option(

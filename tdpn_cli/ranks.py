@@ -11,23 +11,47 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tdpn_cli import output
+from tdpn_cli import options, output
 from tdpn_core import startup_signals as starting
 from tdpn_core.errors import UsageError
 
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", help="Number of processes on the CPU.", min=1, show_default=False),
+    typer.Option(
+        "--processes",
+        help="Number of processes on the CPU.",
+        min=1,
+        show_default=False,
+        rich_help_panel=options.DISTRIBUTED,
+    ),
 ]
-Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines.", min=1)]
+Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines.", min=1, rich_help_panel=options.DISTRIBUTED)]
 Rendezvous = Annotated[
-    str | None, typer.Option("--rdzv", help="Rendezvous of the machines: HOST:PORT of one of them.", show_default=False)
+    str | None,
+    typer.Option(
+        "--rdzv",
+        help="Rendezvous of the machines: HOST:PORT of one of them.",
+        show_default=False,
+        rich_help_panel=options.DISTRIBUTED,
+    ),
 ]
 Restarts = Annotated[
-    int, typer.Option("--max-restarts", help="Restarts from the last checkpoint after a process died.", min=0)
+    int,
+    typer.Option(
+        "--max-restarts",
+        help="Restarts from the last checkpoint after a process died.",
+        min=0,
+        rich_help_panel=options.DISTRIBUTED,
+    ),
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", help="Seconds without progress after which a hung process is ended.", min=1)
+    float,
+    typer.Option(
+        "--timeout",
+        help="Seconds without progress after which a hung process is ended.",
+        min=1,
+        rich_help_panel=options.DISTRIBUTED,
+    ),
 ]
 
 

@@ -25,10 +25,18 @@ def train(
     arch: options.Arch = None,
     modality: Annotated[
         Modality | None,
-        typer.Option("--modality", help="Input modality: rgb or flow (default: that of the data).", show_default=False),
+        typer.Option(
+            "--modality",
+            help="Input modality: rgb or flow (default: that of the data).",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option("--frames", help="Sampled frames per clip (default: the recipe's).", min=1)
+        int | None,
+        typer.Option(
+            "--frames", help="Sampled frames per clip (default: the recipe's).", min=1, rich_help_panel=options.MODEL
+        ),
     ] = None,
     interval: Annotated[
         int | None,
@@ -36,17 +44,29 @@ def train(
             "--interval",
             help="Distance of sampled frames in frames, dense sampling only (default: the recipe's).",
             min=1,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option("--size", help="Input size in pixels (default: the recipe's).", min=32)
+        int | None,
+        typer.Option(
+            "--size", help="Input size in pixels (default: the recipe's).", min=32, rich_help_panel=options.MODEL
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Training epochs (default: the recipe's).", min=1)
+        int | None,
+        typer.Option(
+            "--epochs", help="Training epochs (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", help="Clips per step, over all processes (default: the recipe's).", min=1),
+        typer.Option(
+            "--batch-size",
+            help="Clips per step, over all processes (default: the recipe's).",
+            min=1,
+            rich_help_panel=options.OPTIMISATION,
+        ),
     ] = None,
     accumulate: Annotated[
         int | None,
@@ -54,14 +74,28 @@ def train(
             "--accumulate",
             help="Gradient accumulation: parts that a batch is computed in (default: the recipe's).",
             min=1,
+            rich_help_panel=options.OPTIMISATION,
         ),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate (peak; default: the recipe's, scaled with the batch).")
+        float | None,
+        typer.Option(
+            "--lr",
+            help="Learning rate (peak; default: the recipe's, scaled with the batch).",
+            rich_help_panel=options.OPTIMISATION,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Random seed (default: 0).", min=0)] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Random seed (default: 0).", min=0, rich_help_panel=options.OPTIMISATION),
+    ] = None,
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile the network with torch.compile.")
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the network with torch.compile.",
+            rich_help_panel=options.OPTIMISATION,
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -70,28 +104,51 @@ def train(
             help="Recipe, a preset of settings (default: by data set).",
             show_default=False,
             autocompletion=options.complete_recipe,
+            rich_help_panel=options.MODEL,
         ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="config.json of another run, used in place of a recipe."),
+        typer.Option(
+            "--config", help="config.json of another run, used in place of a recipe.", rich_help_panel=options.MODEL
+        ),
     ] = None,
     settings: options.Settings = None,
     data: options.Data = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Output folder of the run (default: a new one under runs/).", show_default=False),
+        typer.Option(
+            "--out",
+            help="Output folder of the run (default: a new one under runs/).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Initial weights: a checkpoint of tdpn or another project, or imagenet."),
+        typer.Option(
+            "--init",
+            help="Initial weights: a checkpoint of tdpn or another project, or imagenet.",
+            rich_help_panel=options.MODEL,
+        ),
     ] = None,
     ema: options.Ema = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out, or the newest run.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Resume the run in --out, or the newest run.", rich_help_panel=options.OUTPUT),
+    ] = False,
     resume_from: Annotated[
-        Path | None, typer.Option("--resume-from", help="Resume from this checkpoint of a run.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--resume-from",
+            help="Resume from this checkpoint of a run.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
-    keep: Annotated[int, typer.Option("--keep", help="Checkpoints to keep.", min=1)] = 2,
+    keep: Annotated[
+        int, typer.Option("--keep", help="Checkpoints to keep.", min=1, rich_help_panel=options.OUTPUT)
+    ] = 2,
     gpus: options.Gpus = None,
     processes: ranks.Processes = None,
     nodes: ranks.Nodes = 1,
@@ -99,12 +156,17 @@ def train(
     max_restarts: ranks.Restarts = 3,
     timeout: ranks.Timeout = 600,
     sync_bn: Annotated[
-        bool, typer.Option("--sync-bn", help="Synchronise batch normalisation over all processes.")
+        bool,
+        typer.Option(
+            "--sync-bn", help="Synchronise batch normalisation over all processes.", rich_help_panel=options.DISTRIBUTED
+        ),
     ] = False,
     workers: options.Workers = None,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", help="Log to wandb or mlflow as well.", show_default=False),
+        typer.Option(
+            "--track", help="Log to wandb or mlflow as well.", show_default=False, rich_help_panel=options.LOGGING
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
