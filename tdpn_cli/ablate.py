@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.config import defaults
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,13 +40,13 @@ def ablate(
         typer.Option(
             "--seeds", help="Runs per row, each with another seed.", min=1, rich_help_panel=options.EVALUATION
         ),
-    ] = 1,
+    ] = defaults.SEEDS,
     jobs: Annotated[
         int,
         typer.Option(
             "--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1, rich_help_panel=options.DISTRIBUTED
         ),
-    ] = 1,
+    ] = defaults.JOBS,
     model: options.Model = None,
     arch: options.Arch = None,
     frames: Annotated[

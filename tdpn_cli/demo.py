@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.config import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.demo.demo import DemoResult
@@ -17,9 +18,9 @@ EXAMPLES = options.epilog("tdpn demo", "tdpn demo --out /tmp/demo --epochs 3")
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("tdpn-demo"),
-    epochs: Annotated[int, typer.Option("--epochs", help="Training epochs.", min=1)] = 10,
-    clips: Annotated[int, typer.Option("--clips", help="Training clips per class.", min=2)] = 64,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed.", min=0)] = 0,
+    epochs: Annotated[int, typer.Option("--epochs", help="Training epochs.", min=1)] = defaults.DEMO_EPOCHS,
+    clips: Annotated[int, typer.Option("--clips", help="Training clips per class.", min=2)] = defaults.DEMO_CLIPS,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.", min=0)] = defaults.SEED,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.config import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.exporting import ExportReport
@@ -75,13 +76,13 @@ def export(
         typer.Option(
             "--calibrate", help="Number of clips for the calibration of int8.", min=1, rich_help_panel=options.DATA
         ),
-    ] = 32,
+    ] = defaults.CALIBRATION_CLIPS,
     tolerance: Annotated[
         float,
         typer.Option(
             "--tolerance", help="Largest accepted difference of a probability.", rich_help_panel=options.OUTPUT
         ),
-    ] = 1e-4,
+    ] = defaults.TOLERANCE,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite an existing file.", rich_help_panel=options.OUTPUT)
     ] = False,

@@ -144,7 +144,7 @@ def predict(
     views: options.Views = None,
     topk: Annotated[
         int, typer.Option("--topk", help="Number of classes to print.", min=1, rich_help_panel=options.EVALUATION)
-    ] = 5,
+    ] = defaults.PREDICTED_CLASSES,
     table: Annotated[
         Path | None,
         typer.Option("--csv", help="CSV file to write.", show_default=False, rich_help_panel=options.OUTPUT),

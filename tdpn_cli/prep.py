@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core.config import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.prep import PrepReport
@@ -61,7 +62,7 @@ def prep(
     ] = None,
     split: Annotated[
         int, typer.Option("--split", help="Official split of UCF101 and HMDB51: 1, 2 or 3.", rich_help_panel=DATA)
-    ] = 1,
+    ] = defaults.OFFICIAL_SPLIT,
     label_order: Annotated[
         Literal["official", "file", "sorted", "cleaned"],
         typer.Option("--label-order", help="Class order.", rich_help_panel=DATA),
@@ -90,7 +91,7 @@ def prep(
     seed: Annotated[
         int,
         typer.Option("--seed", help="Random seed of the split, if the data set has none.", min=0, rich_help_panel=DATA),
-    ] = 0,
+    ] = defaults.SEED,
     codec: Annotated[
         Literal["jpeg", "video"],
         typer.Option(
@@ -109,7 +110,7 @@ def prep(
             help="Short side of the frames in pixels; smaller frames are not enlarged.",
             rich_help_panel=FRAMES,
         ),
-    ] = 256,
+    ] = defaults.SHORT_SIDE,
     enlarge: Annotated[
         bool, typer.Option("--enlarge", help="Enlarge smaller frames to --short-side.", rich_help_panel=FRAMES)
     ] = False,
@@ -124,19 +125,19 @@ def prep(
     ] = None,
     quality: Annotated[
         int, typer.Option("--quality", help="JPEG quality: 2 (best) to 31.", rich_help_panel=FRAMES)
-    ] = 3,
+    ] = defaults.JPEG_QUALITY,
     max_frames: Annotated[
         int,
         typer.Option(
             "--max-frames", help="Longest clip in frames; longer clips are skipped.", min=1, rich_help_panel=FRAMES
         ),
-    ] = 36_000,
+    ] = defaults.MAX_FRAMES,
     max_pixels: Annotated[
         int,
         typer.Option(
             "--max-pixels", help="Largest frame in pixels; larger videos are skipped.", min=1, rich_help_panel=FRAMES
         ),
-    ] = 8192 * 4320,
+    ] = defaults.MAX_PIXELS,
     clip_timeout: Annotated[
         float | None,
         typer.Option(

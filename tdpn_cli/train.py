@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tdpn_cli import options, output, ranks
+from tdpn_core.config import defaults
 from tdpn_core.config.families import Modality
 
 EXAMPLES = options.epilog(
@@ -148,13 +149,13 @@ def train(
     ] = None,
     keep: Annotated[
         int, typer.Option("--keep", help="Checkpoints to keep.", min=1, rich_help_panel=options.OUTPUT)
-    ] = 2,
+    ] = defaults.KEEP,
     gpus: options.Gpus = None,
     processes: ranks.Processes = None,
-    nodes: ranks.Nodes = 1,
+    nodes: ranks.Nodes = defaults.NODES,
     rendezvous: ranks.Rendezvous = None,
-    max_restarts: ranks.Restarts = 3,
-    timeout: ranks.Timeout = 600,
+    max_restarts: ranks.Restarts = defaults.MAX_RESTARTS,
+    timeout: ranks.Timeout = defaults.TIMEOUT,
     sync_bn: Annotated[
         bool,
         typer.Option(
