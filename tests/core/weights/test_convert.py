@@ -288,9 +288,9 @@ def test_a_file_that_lacks_entries_cannot_be_run(images, write):
 
 def test_names_of_no_project_are_refused_with_those_known(write):
     with pytest.raises(
-        CheckpointError, match=r"such as encoder.a, other, encoder.b are of no project.*known: torchvision, "
+        CheckpointError, match=r"such as encoder.a, other.c, encoder.b are of no project.*known: torchvision, "
     ):
-        tdpn_core.load_model(write({"encoder.a": torch.ones(2), "other": torch.ones(2), "encoder.b": torch.ones(2)}))
+        tdpn_core.load_model(write({"encoder.a": torch.ones(2), "other.c": torch.ones(2), "encoder.b": torch.ones(2)}))
 
 
 @pytest.mark.parametrize(
