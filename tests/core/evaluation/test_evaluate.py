@@ -185,7 +185,7 @@ def test_a_split_that_is_not_there_names_those_that_are(checkpoint: Path) -> Non
 def test_data_that_has_moved_is_found_by_option(
     checkpoint: Path, prepared: Path, config: RunConfig, tmp_path: Path
 ) -> None:
-    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, path="gone")))
+    path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, path="gone", absolute="")))
     with pytest.raises(ShardError, match=r"best\.pt: the data that it was trained on is not in gone; .*with --data"):
         evaluate(path, runtime=CPU, workers=0)
     assert evaluate(path, runtime=CPU, data=prepared, workers=0).clips == 8
