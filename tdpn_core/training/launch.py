@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tdpn_core.checkpoint import find_data, load_checkpoint
 from tdpn_core.config import defaults, recipes
+from tdpn_core.config.families import find_family
 from tdpn_core.config.learning_rate import describe_rate
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
@@ -79,6 +80,8 @@ def train(
         Stopped: SIGINT or SIGTERM came; the run is saved and can be resumed.
         TrainingError, DistributedError: see `trainer.train`.
     """
+    if overrides.model is not None:
+        find_family(overrides.model)  # a mistyped name is the first thing to say
     if ema is not None and init is None:
         what = "chooses among the weights of the file of --init, and none is given"
         raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or leave it out")
