@@ -71,7 +71,7 @@ def test_eval_of_the_runs_own_data_has_no_such_note(checkpoint: Path, tmp_path: 
 def test_overlap_of_a_renamed_clip_is_found_by_content(config: RunConfig, prepared: Path, tmp_path: Path) -> None:
     clips = ClipStore(prepared, "train")
     write_training_clips(tmp_path, clips)
-    data = replace(config.data, path="gone")
+    data = replace(config.data, path="gone", absolute="")
     given = SimpleNamespace(ids=["new name", clips.ids[1], "x"], digests=[clips.digests[0], "0" * 64, "1" * 64])
     assert overlap(data, tmp_path, given, np.arange(3)) == Overlap(clips=2, by_id=1, by_content=1)
     assert overlap(data, tmp_path / "elsewhere", given, np.arange(3)) is None, "neither note nor data is there"

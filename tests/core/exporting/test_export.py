@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,9 @@ def test_a_pt2_file_has_verbs_and_nouns_and_its_labels(
 ) -> None:
     classes = {"verb": ["take", "put", "cut"], "noun": ["cup", "pan", "knife", "egg"]}
     model = replace(fresh_config.model, num_classes={"verb": 3, "noun": 4})
-    config = replace(fresh_config, model=model, data=replace(fresh_config.data, classes=classes, path="gone"))
+    config = replace(
+        fresh_config, model=model, data=replace(fresh_config.data, classes=classes, path="gone", absolute="")
+    )
     checkpoint = save_fresh(config, tmp_path / "best.pt")
     clips = sorted((videos / "val").rglob("*.mp4"))[:3]
     report = export(checkpoint, options=ExportOptions(format="pt2", clips=clips))
@@ -134,7 +137,8 @@ def test_a_file_that_says_something_else_is_not_left_behind(
         def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return tuple(values.flip(1) for values in super().forward(frames))
 
-    monkeypatch.setattr("tdpn_core.exporting.export.FramesToProbabilities", Wrong)
+    module = import_module("tdpn_core.exporting.export")  # the package has a function of this name
+    monkeypatch.setattr(module, "FramesToProbabilities", Wrong)
     with pytest.raises(TdpnError, match=r"the exported file differs from the network by \d\.\de-\d\d, above 0.0001"):
         export(fresh, tmp_path / "model.pt2", options=ExportOptions(format="pt2", compared=2))
     assert not list(tmp_path.iterdir())
@@ -148,7 +152,9 @@ def test_a_file_that_is_there_is_not_replaced_unasked(fresh: Path, tmp_path: Pat
 
 
 def test_without_clips_there_is_no_export(fresh_config: RunConfig, save_fresh, tmp_path: Path) -> None:
-    checkpoint = save_fresh(replace(fresh_config, data=replace(fresh_config.data, path="gone")), tmp_path / "best.pt")
+    checkpoint = save_fresh(
+        replace(fresh_config, data=replace(fresh_config.data, path="gone", absolute="")), tmp_path / "best.pt"
+    )
     with pytest.raises(UsageError, match=r"gone: no clip to compare with; name some videos with --clips"):
         export(checkpoint, options=ExportOptions(format="pt2"))
     with pytest.raises(TdpnError, match=r"none.mp4: no such file"):

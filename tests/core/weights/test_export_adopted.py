@@ -1,5 +1,7 @@
 """Another project's checkpoint is exported like one of ours, under the names of its classes."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def test_labels_are_matched_by_name(foreign, prepared, names, tmp_path, monkeypa
         seen.extend(clips)
         raise StopIteration
 
-    monkeypatch.setattr("tdpn_core.exporting.export.compare", watched)
+    monkeypatch.setattr(import_module("tdpn_core.exporting.export"), "compare", watched)
     options = ExportOptions(data=prepared, classes=listed, compared=8, format="pt2")
     with pytest.raises(StopIteration):
         export(checkpoint, tmp_path / "r18.pt2", options=options)
