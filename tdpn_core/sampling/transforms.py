@@ -162,16 +162,16 @@ def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
     C is 3, or 2 of optical flow, for which the first two values of mean and deviation count.
     """
     channels = clips.shape[-4]
-    mean = _on_device(sampling.mean[:channels], clips.device)
-    std = _on_device(sampling.std[:channels], clips.device)
+    mean = _on_device(sampling.mean[:channels], clips.device, torch.get_default_dtype())
+    std = _on_device(sampling.std[:channels], clips.device, torch.get_default_dtype())
     return clips.to(torch.float32).sub_(255 * mean).div_(255 * std)
 
 
 @lru_cache(maxsize=16)
-def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """(C, 1, 1, 1) constants, copied to a device once: each such copy waits for all that the device has to do."""
     with torch.inference_mode(False):  # for training and evaluation alike
-        return torch.tensor(values, device=device).view(-1, 1, 1, 1)
+        return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1, 1)
 
 
 def _of_short_side(frames: Tensor, short: int) -> Tensor:

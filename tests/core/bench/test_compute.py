@@ -126,7 +126,7 @@ def test_time_and_processor_time_are_taken_apart() -> None:
 
 
 def test_settings_that_no_network_has_are_refused() -> None:
-    with pytest.raises(ConfigError, match="tsn has no setting 'model.flow'"):
+    with pytest.raises(ConfigError, match=r"tsn has no setting 'model\.flow'"):
         choose_subject(
             batch=1, runtime=set_up(0), overrides=TrainOverrides(model="tsn", settings={"model.flow": "parallel"})
         )
