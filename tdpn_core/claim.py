@@ -1,7 +1,7 @@
 """Claims: one process at a time works in a folder or on a file; a second one is refused with the first one's name.
 
 A claim is a lock of the operating system on a small file, so a killed process leaves no claim behind, and the file
-says who holds it. Where the file system has no locks there is no claim, and the caller is told.
+says who holds it. Where the file system has no locks there is no claim, and `claimed` yields False.
 """
 
 from __future__ import annotations

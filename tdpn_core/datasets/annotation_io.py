@@ -1,6 +1,6 @@
 """Read annotation files as they come: any usual encoding, CRLF, quotes; a fault names file and line.
 
-UTF-8 and UTF-16 are told by byte order mark or content; what is neither is read as Windows-1252 (a superset of the
+UTF-8 and UTF-16 are recognised by byte order mark or content; all else is read as Windows-1252 (a superset of the
 printable characters of Latin-1).
 """
 

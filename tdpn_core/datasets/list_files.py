@@ -1,7 +1,7 @@
 """List files: a clip a line, in the dialects of the field's code bases.
 
 `list_file` tells which fields of a line are path, numbers, class name and split. What the numbers behind the path of a
-list without a header mean is told by how many there are, and by a look at the clips:
+list without a header mean follows from how many there are and from the clips on disk:
 
 - `path`;
 - `path label`, and `path,class name`;

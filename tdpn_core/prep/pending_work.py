@@ -64,7 +64,7 @@ class Work:
         return [task.video for task in self._tasks(chosen)]
 
     def _again(self, record: BlockRecord, rows: pd.Index[Any]) -> Block:
-        """A recorded block once more: what stands in it is kept, also clips that the table has no longer.
+        """A recorded block again: its entries are kept, also clips that the table no longer has.
 
         Clips that belong to another split now are left out.
         """
