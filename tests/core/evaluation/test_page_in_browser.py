@@ -65,7 +65,7 @@ def test_the_page_has_every_part_and_asks_nothing_of_the_network(report: Path) -
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
     assert not re.search(r"url\(|@import|<script", page)
     assert len(page) < 2_000_000
-    for chart in ("Loss by epoch", "Top-1 by epoch", "Learning rate by epoch"):
+    for chart in ("Cross-entropy by epoch", "Top-1 by epoch", "Learning rate by epoch"):
         assert f'aria-label="{chart}"' in page
 
 

@@ -117,10 +117,9 @@ def test_a_killed_driver_costs_only_what_was_not_recorded(cluster, source, small
     made, _ = cluster
     out = tmp_path / "out"
     command = [sys.executable, "-W", "ignore", "-c", DRIVER, str(source), str(out), made.address]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "clip\n"
-    child.kill()
-    child.communicate()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert "clip\n" in child.stdout  # Ray prints there too: that the other test's node is gone
+        child.kill()
     recorded = {clip.id for block in Ledger(LocalPlace(out)).blocks() for clip in block.clips}
     report = prepare("folder", source, out, settings=small, executor="ray", ray_address=made.address)
     assert report.digest == undisturbed

@@ -66,23 +66,14 @@ def test_a_split_that_is_not_there_names_those_that_are(prepared):
         ClipStore(prepared, "test")
 
 
-def read_in_child(store, queue):
-    queue.put(content(store))
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_store_that_was_used_goes_on_in_child_processes(prepared, method):
     store = ClipStore(prepared, "train")
     expected = content(store)
-    context = multiprocessing.get_context(method)
-    queue = context.Queue()
-    children = [context.Process(target=read_in_child, args=(store, queue)) for _ in range(2)]
-    for child in children:
-        child.start()
-    assert [queue.get(timeout=60) for _ in children] == [expected] * 2
-    for child in children:
-        child.join()
+    clips = [(clip, range(store.counts[clip])) for clip in range(len(store))]
+    with multiprocessing.get_context(method).Pool(2) as children:
+        assert children.starmap(store.read, clips * 2, chunksize=len(clips)) == expected * 2
 
 
 def test_threads_read_at_the_same_time(prepared):
