@@ -15,7 +15,6 @@ from tdpn_core.errors import CheckpointError
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.training.checkpoints import IMAGENET
 from tdpn_core.weights.convert import import_weights
-from tdpn_core.weights.preprocessing import sampling_of
 
 _SIZES_LOOKED_AT = 500
 
@@ -58,9 +57,8 @@ def _start(path: Path) -> dict[str, Any]:
         imported = import_weights(path)
     except CheckpointError:
         return {"start": "images"}
-    sampling = sampling_of(imported.project, imported.config.name, imported.config.modality)
     return {
         "start": "images" if imported.layout == "NCHW" else "clips",
         "arch": imported.config.arch,
-        "pixels": Pixels(sampling.mean, sampling.std),
+        "pixels": Pixels(imported.sampling.mean, imported.sampling.std),
     }

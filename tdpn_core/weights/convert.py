@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tdpn_core.config.families import find_family
-from tdpn_core.config.schema import ModelConfig, from_dict
+from tdpn_core.config.schema import ModelConfig, SamplingConfig, from_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import build_model
 from tdpn_core.weights.project import Answer, Entries, Finding, InputLayout, Project
@@ -27,7 +27,7 @@ WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "encoder.")
 class Imported:
     """A foreign checkpoint as one of our networks."""
 
-    project: str
+    project: Project
     finding: Finding
     config: ModelConfig
     weights: dict[str, Tensor]
@@ -49,6 +49,11 @@ class Imported:
     def answer(self) -> Answer:
         """What the reference returns."""
         return self.finding.answer
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """Sampling and normalisation as the project has them."""
+        return self.project.sampling(self.config.name, self.config.modality)
 
     def at(self, frames: int) -> ModelConfig:
         """The configuration for clips of another number of sampled frames."""
@@ -109,7 +114,7 @@ def convert(contents: Contents, **settings: Any) -> Imported:
         raise CheckpointError(f"of {project.name}, but {error.what}", where=contents.path, hint=error.hint) from error
     report = account(f"{project.name}'s {config.name} {config.arch}", contents, shapes, sources, left_out)
     return Imported(
-        project=project.name,
+        project=project,
         finding=finding,
         config=config,
         weights=values,

@@ -19,7 +19,6 @@ from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
 from tdpn_core.weights.names import own_names, usual_names
-from tdpn_core.weights.preprocessing import sampling_of
 
 HEAD = "action"
 
@@ -64,13 +63,13 @@ def open_checkpoint(
         f"pixels of mean {sampling.mean[0]:g}, deviation {sampling.std[0]:g}"
     )
     config = RunConfig(
-        recipe=imported.project,
+        recipe=imported.project.name,
         model=model,
         sampling=sampling,
         train=TrainConfig(),
         data=DataConfig(
             path=str(data or ""),
-            dataset=manifest.dataset if manifest else imported.project,
+            dataset=manifest.dataset if manifest else imported.project.name,
             classes=names,
             classes_digest=classes_digest(names),
             digest="",
@@ -105,7 +104,7 @@ def check_own(ema: bool | None) -> None:
 def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:
     """Network and sampling for the clips that the file's settings tell of, or else the project's usual ones."""
     model = imported.config
-    sampling = sampling_of(imported.project, model.name, model.modality)
+    sampling = imported.sampling
     text = "\n".join(settings_texts(imported.meta))
     frames, interval = (set(map(int, re.findall(pattern, text))) for pattern in (FRAMES, INTERVAL))
     if sampling.mode != "dense" or len(frames) != 1 or len(interval) != 1:

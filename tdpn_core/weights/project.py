@@ -1,4 +1,4 @@
-"""What is known of a project whose checkpoints can be read: how to recognise it, and how it is ours by other names."""
+"""What is known of a project whose checkpoints can be read: its names for our entries, its pixels and its sampling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from tdpn_core.config.auto_recipe import Pixels
+from tdpn_core.config.families import Modality
+from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import CheckpointError
+from tdpn_core.weights.protocol import FLOW, SEGMENTS, Protocol
 from tdpn_core.weights.rename_rules import Rule, some
 
 InputLayout = Literal["NCTHW", "NTCHW", "N(TC)HW", "NCHW"]
@@ -79,15 +83,39 @@ class Project:
     marks: tuple[str, ...]
     """Patterns of which each matches a name in every checkpoint of the project, and in none of another's."""
 
-    families: tuple[str, ...]
-    """The families of networks that its checkpoints can be of, by our names."""
-
     examine: Callable[[Entries], Finding]
     """From the entries to what they are; CheckpointError where they are of a network that we do not have."""
+
+    pixels: Pixels
+    """Of RGB clips."""
+
+    protocols: Mapping[str, Protocol]
+    """Sampling of each family of networks that its checkpoints can be of, by our names."""
+
+    flow_pixels: Pixels = FLOW
+    """Of optical flow."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of networks that its checkpoints can be of, by our names."""
+        return tuple(self.protocols)
 
     def recognises(self, entries: Entries) -> bool:
         """Whether a file with these entries is one of the project's."""
         return all(entries.has(mark) for mark in self.marks)
+
+    def sampling(self, family: str, modality: Modality = "rgb") -> SamplingConfig:
+        """Sampling and normalisation as the project has them; segments for a family that it does not have."""
+        protocol = self.protocols.get(family, SEGMENTS)
+        pixels = self.flow_pixels if modality == "flow" else self.pixels
+        return SamplingConfig(
+            mode=protocol.mode,
+            interval=protocol.interval,
+            views=protocol.views,
+            short_side=protocol.short_side,
+            mean=pixels.mean,
+            std=pixels.std,
+        )
 
 
 def residual_depth(entries: Entries, prefix: str, conv: str = "conv{}.weight") -> str:

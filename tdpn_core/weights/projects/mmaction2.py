@@ -10,6 +10,7 @@ from torch import Tensor
 from tdpn_core.config.families import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
+from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, SEGMENTS, TWICE
 from tdpn_core.weights.rename_rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
@@ -129,6 +130,17 @@ def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
 MMACTION2 = Project(
     name="mmaction2",
     marks=(r"backbone\.(slow_path\.)?conv1\.conv\.weight", r"backbone\..+\.bn\.running_var"),
-    families=("tsn", "tsm", "slowonly", "i3d", "slowfast", "tpn", "tsn+tpn", "tsm+tpn"),
     examine=examine,
+    pixels=IMAGENET,
+    protocols={
+        "tsn": SEGMENTS,
+        "tsm": TWICE,
+        "tsm+tpn": TWICE,
+        "tsn+tpn": TWICE,
+        "slowonly": DENSE_8,
+        "tpn": DENSE_8,
+        "i3d": DENSE_2,
+        "slowfast": DENSE_2,
+        "c2d": DENSE_8,
+    },
 )

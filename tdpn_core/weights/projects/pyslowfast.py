@@ -6,6 +6,7 @@ from typing import Any
 
 from tdpn_core.weights.project import Entries, Finding, Project, depth, refuse
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
+from tdpn_core.weights.protocol import DENSE_2, DENSE_8, KINETICS
 from tdpn_core.weights.rename_rules import Rename, Rule
 
 HEAD = Rename(r"head\.projection\.(.+)", r"head.linear.action.\1")
@@ -86,6 +87,7 @@ def _depth(entries: Entries, path: int) -> str:
 PYSLOWFAST = Project(
     name="PySlowFast",
     marks=(r"s1\.pathway0_stem\.conv\.weight", r"s5\.pathway0_res0\.branch2\.a\.weight"),
-    families=("slowonly", "c2d", "i3d", "slowfast"),
     examine=examine,
+    pixels=KINETICS,
+    protocols={"slowonly": DENSE_8, "c2d": DENSE_8, "i3d": DENSE_8, "slowfast": DENSE_2},
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project
+from tdpn_core.weights.protocol import SYMMETRIC, Protocol
 from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
@@ -29,6 +30,8 @@ def examine(entries: Entries) -> Finding:
 PYTORCH_I3D = Project(
     name="pytorch-i3d",
     marks=(r"Conv3d_1a_7x7\.conv3d\.weight", r"Mixed_5c\.b0\.conv3d\.weight"),
-    families=("i3d",),
     examine=examine,
+    pixels=SYMMETRIC,
+    flow_pixels=SYMMETRIC,
+    protocols={"i3d": Protocol("dense", 1, "1x1")},
 )

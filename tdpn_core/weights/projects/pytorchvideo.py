@@ -7,6 +7,7 @@ from typing import Any
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, depth
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
+from tdpn_core.weights.protocol import DENSE_2, DENSE_4, DENSE_8, KINETICS
 from tdpn_core.weights.rename_rules import Rename, Rule
 
 HEAD = Rename(r"blocks\.\d+\.proj\.(.+)", r"head.linear.action.\1")
@@ -118,6 +119,7 @@ PYTORCHVIDEO = Project(
         r"blocks\.0\.(multipathway_blocks\.0\.)?conv\.weight",
         r"blocks\.\d+\.(multipathway_blocks\.0\.)?res_blocks\..+",
     ),
-    families=("slowonly", "c2d", "i3d", "slowfast", "r2plus1d"),
     examine=examine,
+    pixels=KINETICS,
+    protocols={"slowonly": DENSE_8, "c2d": DENSE_8, "i3d": DENSE_8, "slowfast": DENSE_2, "r2plus1d": DENSE_4},
 )

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth
+from tdpn_core.weights.protocol import IMAGENET, SEGMENTS
 from tdpn_core.weights.rename_rules import Drop, Rename
 
 BIAS = r"base_model\..*(conv\d|downsample\.0)\.bias"
@@ -64,6 +65,7 @@ def without_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 TDN = Project(
     name="MCG-NJU/TDN",
     marks=(r"base_model\.conv1_5\.0\.weight", r"base_model\.layer1_bak\.0\..+"),
-    families=("tdn",),
     examine=examine,
+    pixels=IMAGENET,
+    protocols={"tdn": SEGMENTS},
 )

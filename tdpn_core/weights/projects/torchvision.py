@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth
+from tdpn_core.weights.protocol import IMAGENET, SEGMENTS
 from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
@@ -22,6 +23,7 @@ def examine(entries: Entries) -> Finding:
 TORCHVISION = Project(
     name="torchvision",
     marks=(r"conv1\.weight", r"bn1\.running_var", r"layer4\.0\.conv1\.weight"),
-    families=("tsn",),
     examine=examine,
+    pixels=IMAGENET,
+    protocols={"tsn": SEGMENTS},
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tdpn_core.config.auto_recipe import Pixels
 from tdpn_core.weights.project import Entries, Finding, Project, depth
+from tdpn_core.weights.protocol import Protocol
 from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
@@ -33,6 +35,7 @@ def examine(entries: Entries) -> Finding:
 TORCHVISION_VIDEO = Project(
     name="torchvision's video models",
     marks=(r"stem\.3\.weight", r"layer1\.0\.conv1\.0\.3\.weight"),
-    families=("r2plus1d",),
     examine=examine,
+    pixels=Pixels((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
+    protocols={"r2plus1d": Protocol("dense", 2, "5x1", 128)},
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from tdpn_core.config.families import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth, stage_kernels
+from tdpn_core.weights.protocol import DENSE_8, IMAGENET, SEGMENTS, TWICE
 from tdpn_core.weights.rename_rules import Rename, Rule
 
 BACKBONE = (Rename(r"(backbone\..+)", r"\1"), Rename(r"cls_head\.(?:fc_cls|new_cls)\.(.+)", r"head.linear.action.\1"))
@@ -81,6 +82,7 @@ def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
 TPN = Project(
     name="decisionforce/TPN",
     marks=(r"backbone\.conv1\.weight", r"backbone\.layer4\.0\.conv1\.weight"),
-    families=("slowonly", "tpn", "tsm", "tsm+tpn"),
     examine=examine,
+    pixels=IMAGENET,
+    protocols={"slowonly": DENSE_8, "tpn": DENSE_8, "tsm": TWICE, "tsm+tpn": TWICE, "tsn": SEGMENTS},
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth
+from tdpn_core.weights.protocol import IMAGENET, SEGMENTS, TWICE
 from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
@@ -37,6 +38,7 @@ def examine(entries: Entries) -> Finding:
 TSM = Project(
     name="mit-han-lab/temporal-shift-module",
     marks=(r"base_model\.conv1\.weight", r"base_model\.layer4\.0\..+"),
-    families=("tsn", "tsm"),
     examine=examine,
+    pixels=IMAGENET,
+    protocols={"tsm": TWICE, "tsn": SEGMENTS},
 )

@@ -19,11 +19,12 @@ from tdpn_core.prediction import PredictOptions, predict
 from tdpn_core.progress import Progress
 from tdpn_core.shards import load_manifest
 from tdpn_core.training.launch import plan
+from tdpn_core.weights import convert as importing
 from tdpn_core.weights import open_checkpoint as adopt
-from tdpn_core.weights import preprocessing as facts
 from tdpn_core.weights.open_checkpoint import open_checkpoint
-from tdpn_core.weights.preprocessing import PIXELS, PROTOCOLS, sampling_of
 from tdpn_core.weights.projects import PROJECTS
+from tdpn_core.weights.projects.torchvision import TORCHVISION
+from tdpn_core.weights.protocol import SYMMETRIC
 
 CPU = torch.device("cpu")
 
@@ -49,14 +50,6 @@ def listed(tmp_path):
     return write
 
 
-def test_every_project_has_its_facts():
-    names = {project.name for project in PROJECTS}
-    assert names <= set(PIXELS)
-    assert set(PIXELS) == set(PROTOCOLS)
-    for project in PROJECTS:
-        assert set(project.families) <= set(PROTOCOLS[project.name])
-
-
 @pytest.mark.parametrize(
     ("project", "family", "modality", "expected"),
     [
@@ -68,7 +61,7 @@ def test_every_project_has_its_facts():
     ],
 )
 def test_sampling_and_pixels_are_the_projects(project, family, modality, expected):
-    sampling = sampling_of(project, family, modality)
+    sampling = next(known for known in PROJECTS if known.name == project).sampling(family, modality)
     assert (sampling.mode, sampling.interval, sampling.views, sampling.mean[0]) == expected
 
 
@@ -169,7 +162,7 @@ def test_a_run_that_starts_from_it_sees_its_pixels(prepared, parity, write):
 
 
 def test_pixels_of_another_project_replace_the_recipes(prepared, write, state, monkeypatch):
-    monkeypatch.setitem(facts.PIXELS, "torchvision", facts.SYMMETRIC)
+    monkeypatch.setattr(importing, "PROJECTS", (dataclasses.replace(TORCHVISION, pixels=SYMMETRIC),))
     runtime = set_up(0)
     assert plan(prepared, runtime=runtime, init=write(state)).sampling.std == (0.5, 0.5, 0.5)
     own = {"sampling.std": "0.1,0.2,0.3"}

@@ -1,0 +1,36 @@
+"""How projects prepare and sample clips outside their networks, and the values that several of them share.
+
+Sources are the projects' own configurations and test scripts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from tdpn_core.config.auto_recipe import Pixels
+
+IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+SYMMETRIC = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+FLOW = Pixels((0.5, 0.5, 0.5), (0.226, 0.226, 0.226))
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a project samples and tests a network."""
+
+    mode: Literal["dense", "segments"]
+    interval: int
+    """Distance in frames between two sampled frames of a dense clip."""
+
+    views: str
+    short_side: int = 256
+    """Of the frames that it is tested on, in pixels."""
+
+
+SEGMENTS = Protocol("segments", 1, "1x1")
+TWICE = Protocol("segments", 1, "2x3")
+DENSE_2 = Protocol("dense", 2, "10x3")
+DENSE_4 = Protocol("dense", 4, "10x3")
+DENSE_8 = Protocol("dense", 8, "10x3")
