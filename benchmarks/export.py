@@ -20,8 +20,9 @@ import torch
 
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config.schema import RunConfig
-from tdpn_core.exporting import ExportOptions, export
+from tdpn_core.exporting import ExportOptions
 from tdpn_core.exporting.clips import RealClip, RealClips, real_clips
+from tdpn_core.exporting.export import export
 from tdpn_core.exporting.verify import reference
 from tdpn_core.prediction.exported import INPUT
 

@@ -27,7 +27,8 @@ from tdpn_core.bench.subject import Subject, choose_subject
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.demo.render import render_dataset
 from tdpn_core.distributed.runtime import Runtime, set_up
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import Batch, TrainingLoader
 from tdpn_core.shards import ClipStore

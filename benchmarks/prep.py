@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tdpn_core.datasets import read_dataset
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 SCALE = "scale=w='if(lte(iw,ih),min(iw,256),-1)':h='if(lte(iw,ih),-1,min(ih,256))':out_range=full,format=yuvj420p"

@@ -45,7 +45,8 @@ def data(
 ) -> None:
     """Inspect a prepared data set, finished or not: clips, hours, classes, skipped clips with the reasons."""
     from tdpn_core.errors import UsageError
-    from tdpn_core.prep.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
+    from tdpn_core.prep.inspect import find_folder, open_folder, summarise, training_sheet
+    from tdpn_core.prep.inspect.contact_sheet import contact_sheet
     from tdpn_core.shards.verify import find_faults
 
     if as_trained and preview is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.demo.demo import DemoResult

@@ -232,7 +232,8 @@ def _finish_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """Leave each model's report and the comparison, and print both."""
     from rich.table import Table
 
-    from tdpn_core.evaluation.report import compared, comparison_rows, write_comparison, write_report
+    from tdpn_core.evaluation.report import comparison_rows, write_comparison, write_report
+    from tdpn_core.evaluation.report.compared import compared
 
     reports = [write_report(evaluation) for evaluation in comparison.evaluations]
     path = write_comparison(comparison)

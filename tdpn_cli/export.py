@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.exporting import ExportReport
@@ -93,7 +93,8 @@ def export(
     It is compared with the network on real clips before it is called done.
     """
     options.use_model(family)
-    from tdpn_core.exporting import ExportOptions, export
+    from tdpn_core.exporting import ExportOptions
+    from tdpn_core.exporting.export import export
 
     wanted = ExportOptions(
         format=_format(kind),

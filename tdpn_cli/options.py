@@ -15,7 +15,7 @@ DISTRIBUTED, OUTPUT, LOGGING = "Devices and processes", "Output", "Logging"
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of recipes for the shell."""
-    from tdpn_core.config.recipes import RECIPES
+    from tdpn_core.recipes import RECIPES
 
     return [name for name in RECIPES if name.startswith(incomplete)]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tdpn_cli import options, output
+from tdpn_core import defaults
 from tdpn_core import startup_signals as starting
-from tdpn_core.config import defaults
 from tdpn_core.fetch_limits import FOR_VIDEOS
 
 if TYPE_CHECKING:
@@ -215,7 +215,8 @@ def predict(
     options.use_model(family)
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.files import write_text
-    from tdpn_core.prediction import PredictOptions, Windowing, predict
+    from tdpn_core.prediction import PredictOptions, Windowing
+    from tdpn_core.prediction.predict import predict
     from tdpn_core.prediction.results import new_file, plain, to_csv
     from tdpn_core.progress import SILENT
     from tdpn_core.weights.resolve import split_weights

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tdpn_cli import options, output
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 
 if TYPE_CHECKING:
     from tdpn_core.prep import PrepReport
@@ -191,7 +191,8 @@ def prep(
     """
 
     from tdpn_cli import overview as words
-    from tdpn_core.datasets import DatasetOptions, detect, read_dataset
+    from tdpn_core.datasets import DatasetOptions, read_dataset
+    from tdpn_core.datasets.registry import detect
     from tdpn_core.prep import PrepConfig, pack_dataset
     from tdpn_core.prep.overview import overview, plain_values
     from tdpn_core.video.encode_options import Encoding
@@ -220,7 +221,7 @@ def prep(
     )
     with output.progress() as progress:
         if download:
-            from tdpn_core.download import download as fetch
+            from tdpn_core.download.download import download as fetch
 
             for note in fetch(dataset, root, progress=progress).notes:
                 output.say(f"note: {note}")

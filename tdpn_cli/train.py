@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from tdpn_cli import options, output, ranks
-from tdpn_core.config import defaults
-from tdpn_core.config.families import Modality
+from tdpn_core import defaults
+from tdpn_core.modality import Modality
 
 EXAMPLES = options.epilog(
     "tdpn train",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from tdpn_core.version import __version__
 
 if TYPE_CHECKING:
     from tdpn_core.ablation.ablate import Ablation, ablate

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.distributed.environment import find_place
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation import evaluate as evaluation
@@ -168,7 +168,8 @@ def predict(
         DeviceError: `gpus` are not there.
     """
     from tdpn_core.distributed.runtime import set_up
-    from tdpn_core.prediction import PredictOptions, predict
+    from tdpn_core.prediction import PredictOptions
+    from tdpn_core.prediction.predict import predict
 
     words = [clips] if isinstance(clips, str | Path) else clips
     return predict(

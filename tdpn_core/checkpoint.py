@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from tdpn_core import __version__
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import atomic_path, disk_error
@@ -29,6 +28,7 @@ from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import fold_normalisations, for_inference
 from tdpn_core.model.registry import build_model
 from tdpn_core.shards.manifest import MANIFEST
+from tdpn_core.version import __version__
 
 Purpose = Literal["run", "trace", "train"]
 """What a network is built for."""

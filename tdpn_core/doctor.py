@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tdpn_core import __version__
 from tdpn_core.errors import TdpnError
+from tdpn_core.version import __version__
 from tdpn_core.video.ffmpeg_binary import VARIABLE, Program, find_ffmpeg
 from tdpn_core.video.subprocess_limits import Limits, run_child
 

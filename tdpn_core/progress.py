@@ -73,3 +73,11 @@ class ByteProgress:
         if self._running:
             self._progress.end()
         self._running = False
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `3 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -54,7 +54,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepared(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`videos`, prepared."""
-    from tdpn_core.prep import PrepConfig, prepare
+    from tdpn_core.prep import PrepConfig
+    from tdpn_core.prep.prepare import prepare
     from tdpn_core.video.encode_options import Encoding
 
     folder = tmp_path_factory.mktemp("data") / "folder"

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from tdpn_core import defaults
 from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
 from tdpn_core.ablation.scheduler import places, run_queue
 from tdpn_core.ablation.statistics import Row, compare, rows_of
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
-from tdpn_core.config import defaults
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import check_gpus, set_up

@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tdpn_core import defaults
 from tdpn_core.bench.device import Peak, Taken, measure_peak, memory_of, take
 from tdpn_core.bench.stages import stage_seconds, traced
 from tdpn_core.bench.subject import Subject
-from tdpn_core.config import defaults
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.malloc import hand_back_memory, keep_freed_memory
 from tdpn_core.model.cpu.memory_layout import choose, set_layout
-from tdpn_core.training.device import choose_precision
+from tdpn_core.model.precision import choose_precision
 from tdpn_core.training.loss import objective
 from tdpn_core.training.optim import create_optimiser
 

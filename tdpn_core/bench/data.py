@@ -19,7 +19,7 @@ import simplejpeg
 import torch
 from torch import Tensor
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.rng import derive

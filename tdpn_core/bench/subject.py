@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime

@@ -19,11 +19,11 @@ from tdpn_core.errors import PluginError, UsageError
 from tdpn_core.plugins import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tdpn_core.config.model import ModelConfig
-    from tdpn_core.model.base import Network
 
 Level = Literal["res2", "res3", "res4", "res5"]
-Modality = Literal["rgb", "flow"]
 
 LEVELS: tuple[Level, ...] = typing.get_args(Level)
 
@@ -63,8 +63,8 @@ class Family:
     config: type[ModelConfig]
     """Its settings class."""
 
-    build: Callable[[Any], Network]
-    """The network of an instance of `config`, with fresh weights, in training mode."""
+    build: Callable[[Any], nn.Module]
+    """The network of an instance of `config`, a `tdpn_core.model.base.Network` with fresh weights in training mode."""
 
     sampling: Literal["segments"] | None = None
     """Segments where its paper samples no other way; None: whatever suits the data."""
@@ -107,13 +107,13 @@ FAMILIES: Registry[Family] = Registry(
         "c2d": "tdpn_core.model.baselines.resnets:C2D_FAMILY",
         "i3d": "tdpn_core.model.baselines.inception:I3D_FAMILY",
         "slowfast": "tdpn_core.model.baselines.slowfast:SLOWFAST_FAMILY",
-        "tpn": "tdpn_core.model.baselines.tpn:TPN_FAMILY",
+        "tpn": "tdpn_core.model.tpn:TPN_FAMILY",
         "tdn": "tdpn_core.model.baselines.tdn:TDN_FAMILY",
         "r2plus1d": "tdpn_core.model.baselines.r2plus1d:R2PLUS1D_FAMILY",
         "tsn+tdpn": "tdpn_core.model.tdpn:TSN_TDPN_FAMILY",
         "tsm+tdpn": "tdpn_core.model.tdpn:TSM_TDPN_FAMILY",
-        "tsn+tpn": "tdpn_core.model.baselines.tpn:TSN_TPN_FAMILY",
-        "tsm+tpn": "tdpn_core.model.baselines.tpn:TSM_TPN_FAMILY",
+        "tsn+tpn": "tdpn_core.model.tpn:TSN_TPN_FAMILY",
+        "tsm+tpn": "tdpn_core.model.tpn:TSM_TPN_FAMILY",
     },
     lambda part: isinstance(part, Family),
 )

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self, TypeVar, cast, dataclass_transform
 from pydantic import AfterValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from tdpn_core.config.families import Modality
 from tdpn_core.errors import ConfigError
+from tdpn_core.modality import Modality
 
 _Config = TypeVar("_Config")
 

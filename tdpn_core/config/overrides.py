@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tdpn_core.config.families import Modality
+from tdpn_core.modality import Modality
 
 PATHS: dict[str, str] = {
     "model": "model.name",

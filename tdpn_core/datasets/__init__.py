@@ -4,7 +4,7 @@ from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Source, make_data
 from tdpn_core.datasets.detect import Detection
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
-from tdpn_core.datasets.registry import AUTO, DATASETS, detect, find_dataset, read_dataset
+from tdpn_core.datasets.registry import AUTO, DATASETS, find_dataset, read_dataset
 from tdpn_core.datasets.remote import ByHand, Download, RemoteFile
 from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.spec import DatasetSpec, Detector, Reader
@@ -30,7 +30,6 @@ __all__ = [
     "Source",
     "Sources",
     "Understanding",
-    "detect",
     "find_dataset",
     "make_dataset",
     "read_dataset",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.errors import UsageError
 
 LabelOrder = Literal["official", "file", "sorted", "cleaned"]

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.demo.render import render_dataset
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.evaluation.evaluate import Evaluation, evaluate
 from tdpn_core.evaluation.report import write_report
-from tdpn_core.prediction import Prediction, predict
-from tdpn_core.prep import PrepConfig, PrepReport, prepare
+from tdpn_core.prediction import Prediction
+from tdpn_core.prediction.predict import predict
+from tdpn_core.prep import PrepConfig, PrepReport
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import free_folder
 from tdpn_core.training.launch import train

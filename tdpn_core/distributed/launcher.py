@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch.distributed import DistError
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.distributed.exit_reports import VARIABLE, begun, cause, last_attempt, read_endings
 from tdpn_core.distributed.watchdog import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError

@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.nn.parallel import DistributedDataParallel
 
-from tdpn_core import __version__
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.distributed.environment import find_place
 from tdpn_core.distributed.exit_reports import begin, report
 from tdpn_core.distributed.rendezvous import Facts, Peers, lost, meet
 from tdpn_core.distributed.watchdog import Watch, die_with_launcher
 from tdpn_core.errors import DeviceError, DistributedError, TdpnError
 from tdpn_core.model.cpu.malloc import keep_freed_memory
+from tdpn_core.version import __version__
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from tdpn_core.download.archive import extract
 from tdpn_core.download.catalogue import downloadable, plan
-from tdpn_core.download.download import DownloadReport, download
+from tdpn_core.download.download import DownloadReport
 from tdpn_core.download.http import FetchLimitError, Peeked, fetch, peek
 from tdpn_core.download.members import ArchiveLimits
 from tdpn_core.fetch_limits import FetchLimits
@@ -13,7 +13,6 @@ __all__ = [
     "FetchLimitError",
     "FetchLimits",
     "Peeked",
-    "download",
     "downloadable",
     "extract",
     "fetch",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.epic import EpicRow, has_subset_lists, is_epic, measure_epic

@@ -21,13 +21,13 @@ from tdpn_core.config.schema import RunConfig, SamplingConfig, parse_views
 from tdpn_core.errors import ClipError, ShardError, TdpnError
 from tdpn_core.evaluation.score_file import mean_probabilities
 from tdpn_core.model.base import Network
+from tdpn_core.model.precision import Asked, scoring_precision
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.sampling.dataset import Sample, ViewClips
 from tdpn_core.sampling.loader import WORKER_TIMEOUT
 from tdpn_core.sampling.transforms import normalise
 from tdpn_core.sampling.worker_loader import WorkerLoader
-from tdpn_core.training.device import Asked, scoring_precision
 
 Probabilities = dict[str, npt.NDArray[np.float64]]
 """For each head, an array (clips, classes) whose rows sum to one."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.errors import DatasetError, TdpnError, UsageError
 from tdpn_core.rng import derive
 

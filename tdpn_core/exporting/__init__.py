@@ -1,5 +1,5 @@
 """A network as one file for other programs: uint8 frames in, probabilities out."""
 
-from tdpn_core.exporting.export import ExportOptions, ExportReport, export
+from tdpn_core.exporting.export import ExportOptions, ExportReport
 
-__all__ = ["ExportOptions", "ExportReport", "export"]
+__all__ = ["ExportOptions", "ExportReport"]

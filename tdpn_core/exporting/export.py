@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from tdpn_core import defaults
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.claim import claimed
-from tdpn_core.config import defaults
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.exporting.clips import CALIBRATED, RealClips, real_clips
 from tdpn_core.exporting.metadata import describe

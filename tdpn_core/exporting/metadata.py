@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tdpn_core import __version__
 from tdpn_core.config.schema import RunConfig, to_dict
 from tdpn_core.prediction.exported import INPUT
+from tdpn_core.version import __version__
 
 
 def describe(config: RunConfig, *, epoch: int | None = None, int8: bool = False) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tdpn_core.config.families import find_family, model_config
 from tdpn_core.config.model import ModelConfig
+from tdpn_core.errors import PluginError
 from tdpn_core.model.base import Network
 
 
@@ -38,5 +39,10 @@ def build_model(config: ModelConfig) -> Network:
 
     Raises:
         ConfigError: numbers that do not divide one another.
+        PluginError: another package's family builds something else than a `Network`.
     """
-    return find_family(config.name).build(config)
+    network = find_family(config.name).build(config)
+    if not isinstance(network, Network):
+        what = f"builds a {type(network).__name__}, not a tdpn_core.model.base.Network"
+        raise PluginError(what, where=f"model {config.name!r}", hint="derive the network from that class")
+    return network

@@ -1,7 +1,7 @@
 """Naming what happens in videos that nobody prepared."""
 
-from tdpn_core.prediction.predict import PredictOptions, predict
+from tdpn_core.prediction.predict import PredictOptions
 from tdpn_core.prediction.results import NetworkInfo, Prediction, Segment
 from tdpn_core.prediction.windows import Windowing
 
-__all__ = ["NetworkInfo", "PredictOptions", "Prediction", "Segment", "Windowing", "predict"]
+__all__ = ["NetworkInfo", "PredictOptions", "Prediction", "Segment", "Windowing"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
 from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits

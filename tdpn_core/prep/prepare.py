@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tdpn_core import __version__, files
+from tdpn_core import files
 from tdpn_core.claim import claimed
 from tdpn_core.datasets import Dataset, read_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
@@ -47,6 +47,7 @@ from tdpn_core.prep.storage import Place, open_place
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
 from tdpn_core.shards.writer import Origin
+from tdpn_core.version import __version__
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.optical_flow import flow_method
 

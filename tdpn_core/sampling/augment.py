@@ -16,7 +16,7 @@ from torch import Tensor
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.rng import derive
 from tdpn_core.sampling.augment_ops import Operation, operate
-from tdpn_core.sampling.transforms import Crop, random_rectangle
+from tdpn_core.sampling.crops import Crop, random_rectangle
 
 MAGNITUDES = 30
 """RandAugment's largest magnitude; amounts rise linearly to it."""

@@ -14,6 +14,7 @@ from tdpn_core.errors import ClipError, DatasetError
 from tdpn_core.rng import derive
 from tdpn_core.sampling import transforms as pixels
 from tdpn_core.sampling.clip_source import ClipSource
+from tdpn_core.sampling.crops import Crop, random_crop
 from tdpn_core.sampling.frame_indices import Indices, training_indices, view_indices, with_window
 from tdpn_core.sampling.label_flips import Flips, flip_swaps
 
@@ -45,7 +46,7 @@ class Draw(NamedTuple):
     order: Indices
     """(T * window,): the place in `frames` of each frame of the item."""
 
-    crop: pixels.Crop
+    crop: Crop
     flip: bool
 
 
@@ -83,7 +84,7 @@ class TrainingClips(Dataset[Sample]):
         count = int(self.source.counts[clip])
         sampled = training_indices(count, self.model.num_frames, self.sampling, rng)
         frames, order = np.unique(with_window(sampled, count, self.model.frames_per_step), return_inverse=True)
-        crop = pixels.random_crop(*self.source.size(clip), self.model.input_size, self.sampling, rng)
+        crop = random_crop(*self.source.size(clip), self.model.input_size, self.sampling, rng)
         flip = bool(rng.random() < self.sampling.flip) and self._flippable(clip)
         return Draw(frames, order, crop, flip)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tdpn_core.config.schema import SamplingConfig
-from tdpn_core.sampling.transforms import Crop
+from tdpn_core.sampling.crops import Crop
 
 
 class Mix(NamedTuple):

@@ -2,6 +2,5 @@
 
 from tdpn_core.shards.manifest import Manifest, Shard, find_prepared, load_manifest
 from tdpn_core.shards.reader import ClipStore
-from tdpn_core.shards.verify import verify
 
-__all__ = ["ClipStore", "Manifest", "Shard", "find_prepared", "load_manifest", "verify"]
+__all__ = ["ClipStore", "Manifest", "Shard", "find_prepared", "load_manifest"]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
-from tdpn_core.config.auto_recipe import Facts, Pixels
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError
+from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.training.checkpoints import IMAGENET
 from tdpn_core.weights.convert import import_weights

@@ -9,10 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
+from tdpn_core import defaults, recipes
 from tdpn_core.checkpoint import find_data, load_checkpoint
-from tdpn_core.config import defaults, recipes
 from tdpn_core.config.families import find_family
-from tdpn_core.config.learning_rate import describe_rate
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
 from tdpn_core.distributed.environment import restarts
@@ -20,6 +19,7 @@ from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, w
 from tdpn_core.distributed.runtime import Runtime, joined
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.recipes.learning_rate import describe_rate
 from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.sampling.loader import loader_workers
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest

@@ -17,7 +17,7 @@ from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config.schema import RunConfig, to_dict
 from tdpn_core.errors import Stopped, TdpnError
 from tdpn_core.files import sweep, write_json, write_text
-from tdpn_core.progress import SILENT, Progress
+from tdpn_core.progress import SILENT, Progress, duration
 from tdpn_core.training.trackers import TensorBoardTracker, Tracker, find_tracker
 
 STEPS = 20
@@ -216,11 +216,3 @@ def memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

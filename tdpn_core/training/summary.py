@@ -11,7 +11,7 @@ from tdpn_core.files import write_bytes, write_text
 from tdpn_core.html_report import Section, render_page
 from tdpn_core.html_report.charts import line_chart
 from tdpn_core.html_report.components import Tile, details, facts, grid, note, table, tiles
-from tdpn_core.training.logging import duration
+from tdpn_core.progress import duration
 from tdpn_core.training.trackers import flat
 
 CURVES, SUMMARY = "curves.png", "summary.html"

@@ -18,6 +18,7 @@ from tdpn_core.distributed.sync_batchnorm import synchronise
 from tdpn_core.errors import TrainingError
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.memory_layout import choose, set_layout
+from tdpn_core.model.precision import choose_precision
 from tdpn_core.model.registry import build_model
 from tdpn_core.rng import derive, derive_seed
 from tdpn_core.sampling.augment import augment
@@ -26,7 +27,6 @@ from tdpn_core.sampling.mixup import draw_mix
 from tdpn_core.sampling.transforms import normalise
 from tdpn_core.signals import StopRequest
 from tdpn_core.training.device import (
-    choose_precision,
     compiler_fault,
     largest_that_fits,
     out_of_memory,

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from tdpn_core import defaults
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
-from tdpn_core.config import defaults
 from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, to_dict
 from tdpn_core.distributed.consensus import StopAgreed, together
 from tdpn_core.distributed.runtime import Runtime, must_agree

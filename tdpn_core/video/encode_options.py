@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.errors import ConfigError
+from tdpn_core.modality import Modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Encoding:
     """One JPEG a frame, or the clip as one small H.264 file, which has even sides: an odd last row or column is left
     out."""
 
-    modality: Literal["rgb", "flow"] = "rgb"
+    modality: Modality = "rgb"
     """Colours, or optical flow as two grey JPEGs a frame."""
 
     flow_method: Literal["auto", "tvl1", "dis"] = "auto"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.schema import DataConfig
-from tdpn_core.datasets import DATASETS, detect, find_dataset
+from tdpn_core.datasets import DATASETS, find_dataset
+from tdpn_core.datasets.registry import detect
 from tdpn_core.errors import PluginError, UsageError
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tdpn_core.config import auto_recipe as finetune
-from tdpn_core.config import recipes
-from tdpn_core.config.auto_recipe import Facts
+from tdpn_core import recipes
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import DataConfig, RunConfig, SamplingConfig, TrainConfig, to_dict
 from tdpn_core.config.setting_names import setting_paths
+from tdpn_core.recipes import auto_recipe as finetune
+from tdpn_core.recipes.auto_recipe import Facts
 
 PAGES = Path(__file__).parents[2] / "docs" / "recipes"
 DATA = DataConfig(

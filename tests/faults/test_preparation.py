@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.errors import ClipError
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
 from tdpn_core.prep.inspect import open_folder
-from tdpn_core.shards import ClipStore, verify
+from tdpn_core.prep.prepare import prepare
+from tdpn_core.shards import ClipStore
+from tdpn_core.shards.verify import verify
 from tdpn_core.video.encode import encode_clip
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.source import Source

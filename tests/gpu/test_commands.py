@@ -9,7 +9,8 @@ from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.evaluation.inference import view_logits
-from tdpn_core.prediction import PredictOptions, predict
+from tdpn_core.prediction import PredictOptions
+from tdpn_core.prediction.predict import predict
 
 pytestmark = pytest.mark.cuda
 

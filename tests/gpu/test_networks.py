@@ -7,8 +7,8 @@ from tdpn_core.config.families import FAMILIES, model_config
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import fold_normalisations
 from tdpn_core.model.cpu.memory_layout import Layout, set_layout
+from tdpn_core.model.precision import Asked, choose_precision
 from tdpn_core.model.registry import build_model
-from tdpn_core.training.device import Asked, choose_precision
 
 pytestmark = pytest.mark.cuda
 

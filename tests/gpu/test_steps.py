@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime

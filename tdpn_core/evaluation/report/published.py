@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tdpn_core.config import defaults
+from tdpn_core import defaults
 from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.evaluation.evaluate import Evaluation

@@ -1,7 +1,7 @@
 """Looking at prepared data, finished or not, without changing it."""
 
-from tdpn_core.prep.inspect.contact_sheet import contact_sheet, training_sheet
+from tdpn_core.prep.inspect.contact_sheet import training_sheet
 from tdpn_core.prep.inspect.status import Prepared, find_folder, open_folder
 from tdpn_core.prep.inspect.summary import Summary, summarise
 
-__all__ = ["Prepared", "Summary", "contact_sheet", "find_folder", "open_folder", "summarise", "training_sheet"]
+__all__ = ["Prepared", "Summary", "find_folder", "open_folder", "summarise", "training_sheet"]

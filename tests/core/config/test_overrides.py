@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import PATHS, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 

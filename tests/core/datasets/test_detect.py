@@ -1,7 +1,8 @@
 import pytest
 from miniature import frames, plant, write
 
-from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, detect, find_dataset, read_dataset
+from tdpn_core.datasets import AUTO, DATASETS, DatasetOptions, find_dataset, read_dataset
+from tdpn_core.datasets.registry import detect
 from tdpn_core.errors import DatasetError
 from tdpn_core.plugins import plain
 

@@ -3,7 +3,8 @@ import json
 import pytest
 from miniature import columns, frames, labels, plant, write
 
-from tdpn_core.datasets import DatasetOptions, detect, read_dataset
+from tdpn_core.datasets import DatasetOptions, read_dataset
+from tdpn_core.datasets.registry import detect
 from tdpn_core.errors import DatasetError
 
 VOCAB = [

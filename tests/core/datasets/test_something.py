@@ -4,7 +4,8 @@ import math
 import pytest
 from miniature import columns, frames, labels, plant, write
 
-from tdpn_core.datasets import DatasetOptions, detect, read_dataset
+from tdpn_core.datasets import DatasetOptions, read_dataset
+from tdpn_core.datasets.registry import detect
 from tdpn_core.errors import DatasetError, UsageError
 
 V1 = "something-something-v1"

@@ -18,7 +18,8 @@ from local_web import QUICK, Web
 from stored_rar import pretend, rar
 
 from tdpn_core.datasets import read_dataset
-from tdpn_core.download import DownloadReport, download, plan
+from tdpn_core.download import DownloadReport, plan
+from tdpn_core.download.download import download
 from tdpn_core.errors import Interrupted, TdpnError, ToolError, UsageError
 
 OWNER = "https://s3.amazonaws.com/kinetics/400"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tdpn_core.exporting import ExportOptions, export
+from tdpn_core.exporting import ExportOptions
+from tdpn_core.exporting.export import export
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,9 @@ from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import TdpnError, ToolError, UsageError
 from tdpn_core.evaluation.inference import view_probabilities
-from tdpn_core.exporting import ExportOptions, export
+from tdpn_core.exporting import ExportOptions
 from tdpn_core.exporting.clips import CALIBRATED, real_clips
+from tdpn_core.exporting.export import export
 from tdpn_core.exporting.module import FramesToProbabilities, trace
 from tdpn_core.model.registry import build_model
 from tdpn_core.sampling.dataset import ViewClips
@@ -137,8 +137,7 @@ def test_a_file_that_says_something_else_is_not_left_behind(
         def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return tuple(values.flip(1) for values in super().forward(frames))
 
-    module = import_module("tdpn_core.exporting.export")  # the package has a function of this name
-    monkeypatch.setattr(module, "FramesToProbabilities", Wrong)
+    monkeypatch.setattr("tdpn_core.exporting.export.FramesToProbabilities", Wrong)
     with pytest.raises(TdpnError, match=r"the exported file differs from the network by \d\.\de-\d\d, above 0.0001"):
         export(fresh, tmp_path / "model.pt2", options=ExportOptions(format="pt2", compared=2))
     assert not list(tmp_path.iterdir())

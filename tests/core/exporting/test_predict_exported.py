@@ -15,9 +15,10 @@ import torch
 from tdpn_core import load_model
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError, TdpnError, ToolError, UsageError
-from tdpn_core.exporting import export
-from tdpn_core.prediction import Prediction, PredictOptions, Windowing, predict
+from tdpn_core.exporting.export import export
+from tdpn_core.prediction import Prediction, PredictOptions, Windowing
 from tdpn_core.prediction.models import open_model
+from tdpn_core.prediction.predict import predict
 from tdpn_core.weights.file_formats import exported_format
 
 CPU = Runtime(torch.device("cpu"))

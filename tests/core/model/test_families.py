@@ -7,7 +7,7 @@ import torch
 from random_statistics import randomise
 from torch.nn import functional as F
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.families import FAMILIES, LEVELS, find_family, model_config
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, ModelConfig, from_dict, to_dict

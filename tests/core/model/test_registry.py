@@ -8,7 +8,7 @@ from torch import nn
 import tdpn_core
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import to_dict
-from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.errors import ConfigError, PluginError, UsageError
 from tdpn_core.model.registry import build_model, create_model
 
 OPTIONS = [
@@ -135,3 +135,19 @@ def test_the_package_offers_create_model_without_loading_torch():
         tdpn_core.create_modle  # noqa: B018
     check = "import sys, tdpn_core; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_create_model_of_a_family_that_builds_no_network_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "odd_family.py").write_text(
+        "from torch import nn\n"
+        "from tdpn_core.config.families import Family\n"
+        "from tdpn_core.config.model import ModelConfig, model_settings\n"
+        "@model_settings\n"
+        "class OddConfig(ModelConfig):\n"
+        "    name: str = 'odd'\n"
+        "ODD = Family(title='Odd', config=OddConfig, build=lambda config: nn.Linear(1, 1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("tdpn_core.config.families._added", {})
+    with pytest.raises(PluginError, match=r"model 'odd': builds a Linear, not a tdpn_core.model.base.Network"):
+        create_model("odd_family:ODD")

@@ -16,9 +16,10 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import UsageError
 from tdpn_core.model.registry import create_model
 from tdpn_core.model.tdpn import TDPN
-from tdpn_core.prediction import Prediction, PredictOptions, Segment, Windowing, predict
+from tdpn_core.prediction import Prediction, PredictOptions, Segment, Windowing
 from tdpn_core.prediction.drawing import caption_height, draw_caption, draw_scale, overlay_video
 from tdpn_core.prediction.explain import film_rate, heat_of, paced
+from tdpn_core.prediction.predict import predict
 from tdpn_core.sampling.transforms import normalise
 from tdpn_core.video.ffmpeg_binary import Program
 from tdpn_core.video.source import Source

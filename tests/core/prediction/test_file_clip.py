@@ -9,7 +9,8 @@ import pytest
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import ClipError
 from tdpn_core.prediction.file_clip import open_clip
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
 from tdpn_core.training.launch import data_config

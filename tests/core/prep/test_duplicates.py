@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tdpn_core.demo.render import encode, render_clip
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.visual_digest import find_alike
 from tdpn_core.rng import derive
-from tdpn_core.shards import ClipStore, load_manifest, verify
+from tdpn_core.shards import ClipStore, load_manifest
+from tdpn_core.shards.verify import verify
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
@@ -26,7 +28,8 @@ CLASSES = {"a": "moving left", "b": "circling fast"}
 RUN = """
 import sys
 from pathlib import Path
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.progress import Silent
 from tdpn_core.video.encode_options import Encoding
 

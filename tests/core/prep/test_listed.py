@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tdpn_cli.app import app
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
 from tdpn_core.prep.inspect import open_folder, summarise
 from tdpn_core.prep.journal import Ledger
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.shards import load_manifest
 from tdpn_core.video.encode_options import Encoding

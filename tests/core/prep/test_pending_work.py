@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tdpn_core.errors import ShardError, TdpnError
 from tdpn_core.prep import disk_space as estimate
-from tdpn_core.prep import prepare
 from tdpn_core.prep.disk_space import clip_bytes
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
 from tdpn_core.prep.pending_work import _blocks
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.shards import load_manifest
 from tdpn_core.video.encode_options import Encoding

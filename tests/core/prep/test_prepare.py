@@ -17,12 +17,14 @@ import pytest
 import simplejpeg
 
 from tdpn_core.errors import ConfigError, DatasetError, ShardError, ToolError, UsageError
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
 from tdpn_core.prep.journal import Ledger
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.storage import LocalPlace
 from tdpn_core.progress import Silent
-from tdpn_core.shards import ClipStore, load_manifest, verify
+from tdpn_core.shards import ClipStore, load_manifest
 from tdpn_core.shards.format import read_index
+from tdpn_core.shards.verify import verify
 from tdpn_core.video.encode_options import Encoding
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
@@ -32,7 +34,8 @@ RUN = """
 import json, signal, sys
 from pathlib import Path
 from tdpn_core.errors import TdpnError
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.progress import Silent
 from tdpn_core.video.encode_options import Encoding
 

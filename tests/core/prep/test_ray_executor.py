@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.errors import ToolError
-from tdpn_core.prep import prepare
 from tdpn_core.prep.journal import Ledger
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.storage import LocalPlace
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, on import and while it runs

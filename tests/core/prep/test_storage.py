@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from tdpn_core.errors import TdpnError, UsageError
-from tdpn_core.prep import prepare
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.prep.storage import LocalPlace, RemotePlace, open_place
 
 

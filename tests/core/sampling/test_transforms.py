@@ -11,6 +11,7 @@ from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import ClipError
 from tdpn_core.rng import derive
 from tdpn_core.sampling import transforms as pixels
+from tdpn_core.sampling.crops import Crop, random_crop, trained_short_side
 
 
 def ramp(height: int, width: int, frames: int = 1) -> torch.Tensor:
@@ -50,7 +51,7 @@ def test_a_frame_that_is_not_what_it_should_be_is_an_error_with_the_clips_name(m
 @given(st.integers(8, 400), st.integers(8, 400), st.floats(0.05, 1), st.integers(0, 2**40))
 def test_a_random_crop_lies_in_the_frame_and_within_area_and_ratio(height, width, smallest, seed):
     sampling = SamplingConfig(crop_area=(smallest, 1.0))
-    top, left, crop_height, crop_width = pixels.random_crop(height, width, 32, sampling, derive(seed))
+    top, left, crop_height, crop_width = random_crop(height, width, 32, sampling, derive(seed))
     assert top >= 0
     assert left >= 0
     assert 0 < crop_height <= height - top
@@ -62,7 +63,7 @@ def test_a_random_crop_lies_in_the_frame_and_within_area_and_ratio(height, width
 
 def test_random_crops_spread_over_area_ratio_and_place():
     sampling = SamplingConfig(crop_area=(0.25, 1.0))
-    crops = np.array([pixels.random_crop(200, 200, 112, sampling, derive(0, draw)) for draw in range(2000)])
+    crops = np.array([random_crop(200, 200, 112, sampling, derive(0, draw)) for draw in range(2000)])
     top, left, height, width = crops.T
     area = height * width / 200**2
     assert area.min() >= 0.24
@@ -76,7 +77,7 @@ def test_random_crops_spread_over_area_ratio_and_place():
 @pytest.mark.parametrize(("height", "width", "crop"), [(20, 400, (0, 187, 20, 27)), (400, 20, (187, 0, 27, 20))])
 def test_a_frame_too_long_for_any_draw_gives_its_middle(height, width, crop):
     sampling = SamplingConfig(crop_area=(0.9, 1.0))
-    found = pixels.random_crop(height, width, 32, sampling, derive(0))
+    found = random_crop(height, width, 32, sampling, derive(0))
     assert np.abs(np.array(found) - crop).max() <= 1
 
 
@@ -85,7 +86,7 @@ JITTER = SamplingConfig(crop="jitter", jitter=(256, 320))
 
 @given(st.integers(8, 400), st.integers(8, 400), st.integers(32, 400), st.integers(0, 2**40))
 def test_a_jitter_crop_is_a_square_of_the_side_that_the_short_sides_give(height, width, side, seed):
-    top, left, crop_height, crop_width = pixels.random_crop(height, width, side, JITTER, derive(seed))
+    top, left, crop_height, crop_width = random_crop(height, width, side, JITTER, derive(seed))
     short = min(height, width)
     assert crop_height == crop_width
     assert 0 <= top <= height - crop_height
@@ -94,7 +95,7 @@ def test_a_jitter_crop_is_a_square_of_the_side_that_the_short_sides_give(height,
 
 
 def test_jitter_crops_spread_evenly_over_short_sides_and_places():
-    crops = np.array([pixels.random_crop(512, 600, 224, JITTER, derive(0, draw)) for draw in range(2000)])
+    crops = np.array([random_crop(512, 600, 224, JITTER, derive(0, draw)) for draw in range(2000)])
     top, left, height, _ = crops.T
     shorts = 224 * 512 / height
     assert np.histogram(shorts, 4, (256, 320))[0] == pytest.approx(500, abs=80)
@@ -105,15 +106,15 @@ def test_jitter_crops_spread_evenly_over_short_sides_and_places():
 def test_a_jitter_crop_shows_what_a_crop_of_the_resized_frame_shows():
     frames = ramp(120, 160)
     sampling = SamplingConfig(crop="jitter", jitter=(150, 150))
-    crop = pixels.random_crop(120, 160, 100, sampling, derive(5))
+    crop = random_crop(120, 160, 100, sampling, derive(5))
     shown = pixels.resize(pixels.cut(frames, crop), 100, 100).float()
     whole = pixels.resize(frames, 150, 200)
     top, left = round(crop.top * 1.25), round(crop.left * 1.25)
-    assert (shown - pixels.cut(whole, pixels.Crop(top, left, 100, 100)).float()).abs().max() <= 2
+    assert (shown - pixels.cut(whole, Crop(top, left, 100, 100)).float()).abs().max() <= 2
 
 
 def test_the_crops_of_the_default_are_those_of_earlier_versions():
-    crops = [tuple(pixels.random_crop(256, 340, 224, SamplingConfig(), derive(7, draw))) for draw in range(3)]
+    crops = [tuple(random_crop(256, 340, 224, SamplingConfig(), derive(7, draw))) for draw in range(3)]
     assert crops == [(32, 49, 221, 273), (21, 16, 212, 171), (2, 3, 252, 250)]
 
 
@@ -130,7 +131,7 @@ def test_shrinking_averages_what_it_leaves_out():
 
 def test_resized_bytes_are_the_rounded_float_result():
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 40, 52, 3), np.uint8)).permute(0, 3, 1, 2)
-    resized = pixels.resize(pixels.cut(frames, pixels.Crop(3, 5, 31, 43)), 16, 16).float()
+    resized = pixels.resize(pixels.cut(frames, Crop(3, 5, 31, 43)), 16, 16).float()
     part = frames[:, :, 3:34, 5:48].float()
     expected = torch.nn.functional.interpolate(part, (16, 16), mode="bilinear", antialias=True)
     assert (resized - expected).abs().max() <= 1
@@ -175,7 +176,7 @@ def test_three_test_crops_of_the_input_size_are_centred_across_the_frame(upright
     ],
 )
 def test_trained_short_side_is_the_input_times_the_mean_magnification_of_training_crops(crop, aspect, zoom):
-    assert pixels.trained_short_side(SamplingConfig(**crop), 224, aspect) == pytest.approx(224 * zoom, abs=2)
+    assert trained_short_side(SamplingConfig(**crop), 224, aspect) == pytest.approx(224 * zoom, abs=2)
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3]), st.integers(8, 64), st.integers(8, 64))

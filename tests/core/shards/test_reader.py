@@ -10,7 +10,8 @@ import pytest
 import simplejpeg
 
 from tdpn_core.errors import ShardError
-from tdpn_core.shards import ClipStore, load_manifest, verify
+from tdpn_core.shards import ClipStore, load_manifest
+from tdpn_core.shards.verify import verify
 
 
 def content(store: ClipStore) -> list[list[bytes]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from tdpn_core import recipes
 from tdpn_core.checkpoint import TrainingState
-from tdpn_core.config import recipes
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.errors import Stopped, UsageError
 from tdpn_core.progress import Silent

@@ -19,11 +19,11 @@ import torch
 from tdpn_core import failpoints
 from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
 from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.config.recipes import set_fields
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, ShardError, Stopped, TdpnError, UsageError
 from tdpn_core.progress import Silent
+from tdpn_core.recipes.presets import set_fields
 from tdpn_core.signals import stop_requests
 from tdpn_core.training import trainer
 from tdpn_core.training.checkpoints import newest_good, on_data, states

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ConfigError, TrainingError
+from tdpn_core.model.precision import Precision, choose_precision
 from tdpn_core.sampling.loader import Batch
 from tdpn_core.sampling.transforms import normalise
 from tdpn_core.training import train_step as step
-from tdpn_core.training.device import Precision, choose_precision, recompute_activations, segments
+from tdpn_core.training.device import recompute_activations, segments
 from tdpn_core.training.loss import guessing_loss, objective
 from tdpn_core.training.train_step import Learner
 

@@ -29,7 +29,8 @@ NETWORKS = {
 @pytest.fixture(scope="session")
 def flow(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`videos`, prepared as optical flow."""
-    from tdpn_core.prep import PrepConfig, prepare
+    from tdpn_core.prep import PrepConfig
+    from tdpn_core.prep.prepare import prepare
     from tdpn_core.video.encode_options import Encoding
 
     folder = tmp_path_factory.mktemp("flow") / "folder"

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tdpn_core.config import recipes
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.evaluation.inference import view_logits
+from tdpn_core.model.precision import Asked, Precision, scoring_precision
 from tdpn_core.model.registry import build_model
 from tdpn_core.sampling.loader import Batch
-from tdpn_core.training.device import Asked, Precision, scoring_precision
 from tdpn_core.training.loss import label_counts
 from tdpn_core.training.train_step import Learner
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from tdpn_core.config import recipes
-from tdpn_core.config.auto_recipe import Facts
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import VALIDATION_VIEWS, DataConfig, RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.evaluation.inference import score_split
 from tdpn_core.evaluation.metrics import top_k
 from tdpn_core.model.base import Network
+from tdpn_core.recipes.auto_recipe import Facts
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.training.train_step import Learner

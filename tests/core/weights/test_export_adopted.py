@@ -1,14 +1,14 @@
 """Another project's checkpoint is exported like one of ours, under the names of its classes."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
 from tdpn_core.distributed.runtime import set_up
 from tdpn_core.errors import CheckpointError, UsageError
-from tdpn_core.exporting import ExportOptions, export
-from tdpn_core.prediction import PredictOptions, predict
+from tdpn_core.exporting import ExportOptions
+from tdpn_core.exporting.export import export
+from tdpn_core.prediction import PredictOptions
+from tdpn_core.prediction.predict import predict
 from tdpn_core.shards import load_manifest
 
 
@@ -54,7 +54,7 @@ def test_labels_are_matched_by_name(foreign, prepared, names, tmp_path, monkeypa
         seen.extend(clips)
         raise StopIteration
 
-    monkeypatch.setattr(import_module("tdpn_core.exporting.export"), "compare", watched)
+    monkeypatch.setattr("tdpn_core.exporting.export.compare", watched)
     options = ExportOptions(data=prepared, classes=listed, compared=8, format="pt2")
     with pytest.raises(StopIteration):
         export(checkpoint, tmp_path / "r18.pt2", options=options)

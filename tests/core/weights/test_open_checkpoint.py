@@ -15,7 +15,8 @@ from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluation.evaluate import evaluate_files
 from tdpn_core.evaluation.options import ScoreOptions
 from tdpn_core.model.registry import create_model
-from tdpn_core.prediction import PredictOptions, predict
+from tdpn_core.prediction import PredictOptions
+from tdpn_core.prediction.predict import predict
 from tdpn_core.progress import Progress
 from tdpn_core.shards import load_manifest
 from tdpn_core.training.launch import plan

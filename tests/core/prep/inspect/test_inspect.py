@@ -14,9 +14,9 @@ import torch
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ShardError, UsageError
-from tdpn_core.prep import prepare
-from tdpn_core.prep.inspect import contact_sheet, find_folder, open_folder, summarise, training_sheet
-from tdpn_core.prep.inspect.contact_sheet import _trained_row, spread
+from tdpn_core.prep.inspect import find_folder, open_folder, summarise, training_sheet
+from tdpn_core.prep.inspect.contact_sheet import _trained_row, contact_sheet, spread
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.shards import ClipStore
 from tdpn_core.shards.verify import find_faults

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
+from tdpn_core import recipes
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
-from tdpn_core.config import auto_recipe as finetune
-from tdpn_core.config import recipes
-from tdpn_core.config.auto_recipe import Facts, Pixels
 from tdpn_core.config.families import model_config
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.registry import build_model
 from tdpn_core.progress import Silent
+from tdpn_core.recipes import auto_recipe as finetune
+from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.shards import ClipStore

@@ -12,9 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tdpn_core.config.auto_recipe import Facts, explain, finetune, short_side
-from tdpn_core.config.families import Modality, find_family, model_config
-from tdpn_core.config.learning_rate import BASES, describe_rate, scaled, usual
+from tdpn_core.config.families import find_family, model_config
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import (
     DataConfig,
@@ -28,7 +26,10 @@ from tdpn_core.config.setting_names import models_with, nearest_setting, setting
 from tdpn_core.config.settings import SECTIONS
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.errors import ConfigError, PluginError, UsageError
+from tdpn_core.modality import Modality
 from tdpn_core.plugins import Registry
+from tdpn_core.recipes.auto_recipe import Facts, explain, finetune, short_side
+from tdpn_core.recipes.learning_rate import BASES, describe_rate, scaled, usual
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
 """From the data and what is known of its clips, the device and the start. All but `finetune` look at the data only, and
@@ -117,13 +118,13 @@ RECIPES: Registry[Recipe] = Registry(
     "recipe",
     "tdpn.recipes",
     {
-        "kinetics400": "tdpn_core.config.recipes:kinetics400",
-        "something-v1": "tdpn_core.config.recipes:something_v1",
-        "something-v2": "tdpn_core.config.recipes:something_v2",
-        "epic100": "tdpn_core.config.recipes:epic100",
-        "epic55": "tdpn_core.config.recipes:epic55",
-        "finetune": "tdpn_core.config.auto_recipe:finetune",
-        "small": "tdpn_core.config.recipes:small",
+        "kinetics400": "tdpn_core.recipes.presets:kinetics400",
+        "something-v1": "tdpn_core.recipes.presets:something_v1",
+        "something-v2": "tdpn_core.recipes.presets:something_v2",
+        "epic100": "tdpn_core.recipes.presets:epic100",
+        "epic55": "tdpn_core.recipes.presets:epic55",
+        "finetune": "tdpn_core.recipes.auto_recipe:finetune",
+        "small": "tdpn_core.recipes.presets:small",
     },
     callable,
 )

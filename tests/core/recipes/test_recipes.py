@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tdpn_core.config import recipes
-from tdpn_core.config.auto_recipe import Facts
+from tdpn_core import recipes
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig
 from tdpn_core.datasets import DATASETS
 from tdpn_core.errors import ConfigError, UsageError
+from tdpn_core.recipes.auto_recipe import Facts
 from tdpn_core.training.optim import learning_rate
 
 DATA = DataConfig(

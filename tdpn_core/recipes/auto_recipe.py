@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from tdpn_core.config.families import model_config
-from tdpn_core.config.learning_rate import BASES, Optimiser, average_decay, usual
 from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.recipes.learning_rate import BASES, Optimiser, average_decay, usual
+from tdpn_core.sampling.crops import trained_short_side
 
 FEW, MANY = 2_000, 20_000
 """Clips below which a network from nothing is the smallest, and from which it is the paper's."""
@@ -96,8 +97,6 @@ def short_side(sampling: SamplingConfig, input_size: int, facts: Facts) -> int:
 
     Training crops are those of `sampling`, but for what the user asked for.
     """
-    from tdpn_core.sampling.transforms import trained_short_side  # torch, which a recipe's other values do not need
-
     fields = ("crop", "crop_area", "crop_ratio", "jitter")
     asked = {field: facts.asked[f"sampling.{field}"] for field in fields if f"sampling.{field}" in facts.asked}
     return trained_short_side(replace(sampling, **asked), input_size, facts.aspect)

@@ -1,0 +1,91 @@
+"""Which part of a frame is used: training crops drawn at random, and how much they magnify; no pixel is touched."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tdpn_core.config.schema import SamplingConfig
+
+_FRAME, _DRAWS = 1024, 1000
+"""Short side of a frame, and training crops drawn from it, to find their mean magnification: to within 1 %."""
+
+
+class Crop(NamedTuple):
+    """A rectangle of a frame, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def random_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """The part of a frame that becomes a training clip of `side` x `side` pixels, as `sampling.crop` says."""
+    draw = _area_crop if sampling.crop == "area" else _jitter_crop
+    return draw(height, width, side, sampling, rng)
+
+
+def random_rectangle(
+    height: int,
+    width: int,
+    areas: tuple[float, float],
+    ratios: tuple[float, float],
+    rng: np.random.Generator,
+) -> Crop | None:
+    """A rectangle of random share of the area, width : height and place.
+
+    A draw that does not fit the frame is repeated; None after ten.
+    """
+    lowest, highest = (math.log(ratio) for ratio in ratios)
+    for _ in range(10):
+        area = height * width * rng.uniform(*areas)
+        ratio = math.exp(rng.uniform(lowest, highest))
+        crop_height, crop_width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < crop_height <= height and 0 < crop_width <= width:
+            top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
+            return Crop(int(top), int(left), crop_height, crop_width)
+    return None
+
+
+def _area_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """A rectangle of random area, shape and place (Szegedy et al., Inception).
+
+    Where none fits, the largest allowed rectangle in the middle.
+    """
+    crop = random_rectangle(height, width, sampling.crop_area, sampling.crop_ratio, rng)
+    if crop is not None:
+        return crop
+    ratio = min(max(width / height, sampling.crop_ratio[0]), sampling.crop_ratio[1])
+    return middle_crop(height, width, min(height, round(width / ratio)), min(width, round(height * ratio)))
+
+
+def _jitter_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
+    """The square that is `side` pixels wide once the frame's short side has a random length (Simonyan, Zisserman).
+
+    It is cut out before the resize, not after: the same pixels to within half of one, and less work.
+    """
+    short = rng.uniform(*sampling.jitter)
+    cropped = max(1, min(round(side * min(height, width) / short), height, width))
+    top, left = rng.integers(height - cropped + 1), rng.integers(width - cropped + 1)
+    return Crop(int(top), int(left), cropped, cropped)
+
+
+def trained_short_side(sampling: SamplingConfig, input_size: int, aspect: float) -> int:
+    """The short side of test frames at which things are as large as in training, in pixels, at least `input_size`.
+
+    Training crops are resized to `input_size`, whatever part of the frame they are: the mean magnification over
+    their draws, of frames of the ratio `aspect` of long to short side, is what a test frame gets (Touvron et al. 2019).
+    """
+    height, width = _FRAME, round(_FRAME * aspect)
+    rng = np.random.default_rng(0)
+    crops = [random_crop(height, width, input_size, sampling, rng) for _ in range(_DRAWS)]
+    logarithm = float(np.mean([math.log(crop.height * crop.width) / 2 for crop in crops]))
+    return max(input_size, round(input_size * height / math.exp(logarithm)))
+
+
+def middle_crop(height: int, width: int, crop_height: int, crop_width: int) -> Crop:
+    """The rectangle of that size in the middle of a frame."""
+    return Crop((height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width)
