@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from tdpn_core.config.auto_recipe import Pixels
-from tdpn_core.config.families import Modality
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import CheckpointError
+from tdpn_core.modality import Modality
+from tdpn_core.recipes.auto_recipe import Pixels
 from tdpn_core.weights.protocol import FLOW, SEGMENTS, Protocol
 from tdpn_core.weights.rename_rules import Rule, some
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from tdpn_core.config.auto_recipe import Pixels
+from tdpn_core.recipes.auto_recipe import Pixels
 
 IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))

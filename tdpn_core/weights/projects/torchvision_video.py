@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tdpn_core.config.auto_recipe import Pixels
+from tdpn_core.recipes.auto_recipe import Pixels
 from tdpn_core.weights.project import Entries, Finding, Project, depth
 from tdpn_core.weights.protocol import Protocol
 from tdpn_core.weights.rename_rules import Rename
