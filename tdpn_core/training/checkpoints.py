@@ -154,7 +154,7 @@ def initialise(model: Network, path: Path, manifest: Manifest | None = None, *, 
     if path == IMAGENET and not path.exists():
         return start_from(model, import_weights(imagenet(model.config.arch), ema=ema))
     if not path.is_file():
-        raise CheckpointError("no such file of weights", where=path)
+        raise CheckpointError("no such checkpoint", where=path)
     if is_checkpoint(path):
         check_own(ema)
         checkpoint = load_checkpoint(path)

@@ -1,1 +1,1 @@
-"""Weights of other projects: read without running code, recognised by their keys, converted strictly, and written."""
+"""Read checkpoints of other projects without running their code, convert them, and write weights for them."""

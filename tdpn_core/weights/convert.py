@@ -1,4 +1,4 @@
-"""From the tensors of a file to one of our networks: recognised by keys and shapes, converted strictly."""
+"""Convert the tensors of a foreign checkpoint to one of our networks, recognised by their names and shapes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from tdpn_core.weights.rename_rules import COUNTER, Report, rename, some
 from tdpn_core.weights.safe_load import Contents, read_weights
 
 WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "encoder.")
-"""Prefixes that programs put before all of a network's names: data-parallel training, compilation, an outer class."""
+"""Prefixes that wrappers (data-parallel training, compilation, an outer class) put before every parameter name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A foreign checkpoint as one of our networks."""
+    """A foreign checkpoint converted to one of our networks."""
 
     project: Project
     finding: Finding
     config: ModelConfig
     weights: dict[str, Tensor]
-    """Of our network; complete, but for counters and what `report` names as unfilled."""
+    """Weights of our network: all of them except batch counters and the entries in `report.unfilled`."""
 
     report: Report
     meta: dict[str, Any]
-    """Plain values that the file keeps beside its tensors."""
+    """Plain values that the file stores next to its tensors."""
 
     averaged: bool | None = None
-    """As in `Contents`."""
+    """See `Contents.averaged`."""
 
     @property
     def layout(self) -> InputLayout:
-        """How the reference takes a clip."""
+        """Input layout of the reference model."""
         return self.finding.layout
 
     @property
     def answer(self) -> Answer:
-        """What the reference returns."""
+        """Kind of output of the reference model."""
         return self.finding.answer
 
     @property
@@ -56,51 +56,51 @@ class Imported:
         return self.project.sampling(self.config.name, self.config.modality)
 
     def at(self, frames: int) -> ModelConfig:
-        """The configuration for clips of another number of sampled frames."""
+        """Return the configuration for clips of `frames` sampled frames."""
         if frames == self.config.num_frames:
             return self.config
         fitted = self.finding.fitted(frames) if self.finding.fitted else {}
         return dataclasses.replace(self.config, num_frames=frames, **fitted)
 
     def complete(self) -> Imported:
-        """Itself, if every weight of the network is filled.
+        """Return `self` if every weight of the network is filled.
 
         Raises:
-            CheckpointError: some are not; the first are named.
+            CheckpointError: some are missing; the message names the first.
         """
         kept = [name for name in self.report.unfilled if not name.endswith(COUNTER)]
         if kept:
             raise CheckpointError(
                 f"lacks weights of the network: {some(kept)}",
                 where=self.report.source,
-                hint="such a file can be the start of a network (--init), but cannot be run",
+                hint="such a file can initialise a network (--init), but cannot be run on its own",
             )
         return self
 
 
 def import_weights(path: Path, *, ema: bool | None = None, **settings: Any) -> Imported:
-    """Read `path` and convert it; `ema` as in `read_weights`. `settings` are fields of `ModelConfig` that a file does
-    not tell.
+    """Read `path` and convert it; `ema` as in `read_weights`. `settings` are `ModelConfig` fields that the file
+    does not determine.
 
     Raises:
-        CheckpointError: unreadable, of a project or a network that is not known, or not whole.
+        CheckpointError: the file is unreadable or incomplete, or its project or network is unknown.
     """
     return convert(read_weights(path, ema=ema), **settings)
 
 
 def convert(contents: Contents, **settings: Any) -> Imported:
-    """The tensors of a file under our names, in the network that they are of.
+    """Rename the tensors of a file to the parameters of the network that they belong to.
 
     Raises:
-        CheckpointError: of a project or a network that is not known; the message names the first odd entries.
-        ConfigError: `settings` that the network does not have.
+        CheckpointError: the project or the network is unknown; the message names the first entries that do not fit.
+        ConfigError: the network has no such `settings`.
     """
     entries = Entries(unwrapped(contents.tensors))
     project = recognise(entries, contents.path)
     try:
         finding = project.examine(entries)
         found = finding.settings
-        if settings.get("name", found["name"]) != found["name"]:  # the same weights as another family's
+        if settings.get("name", found["name"]) != found["name"]:  # another family with the same weights
             family = find_family(settings["name"])
             found = {field: value for field, value in found.items() if family.has(field)}
         chosen = {**found, **settings}
@@ -127,7 +127,7 @@ def convert(contents: Contents, **settings: Any) -> Imported:
 def account(
     what: str, contents: Contents, names: Iterable[str], sources: Mapping[str, str], left_out: Mapping[str, str]
 ) -> Report:
-    """The report of an import under the file's own names; `names` are all of the network's."""
+    """Return the report of an import with the names as in the file; `names` are all parameters of the network."""
     prefix = shared_prefix(contents.tensors)
     return Report(
         source=f"{what}, {contents.path}",
@@ -139,42 +139,42 @@ def account(
 
 
 def recognise(entries: Entries, path: Path) -> Project:
-    """The project whose names the entries have.
+    """Return the project that uses the names in `entries`.
 
     Raises:
-        CheckpointError: none of those known, or several.
+        CheckpointError: no known project matches, or several do.
     """
     found = [project for project in PROJECTS if project.recognises(entries)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(project.name for project in PROJECTS)
     raise CheckpointError(
-        f"entries such as {some(list(entries.tensors))} are of no project that is known",
+        f"entries such as {some(list(entries.tensors))} match no known project",
         where=path,
         hint=f"known: {known}",
     )
 
 
 def shared_prefix(names: Iterable[str]) -> str:
-    """The prefixes that all of `names` share and that say nothing of the network."""
+    """Return the wrapper prefixes that all of `names` share."""
     rest = list(names)
     found = ""
     while rest:
         prefix = next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in rest)), "")
         inner = [name.removeprefix(prefix) for name in rest]
-        if not prefix or any(name[:1].isdigit() for name in inner):  # a part's own children: `net.0.weight`
+        if not prefix or any(name[:1].isdigit() for name in inner):  # children of a part: `net.0.weight`
             break
         found, rest = found + prefix, inner
     return found
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` without the `shared_prefix` of their names."""
+    """Return `tensors` with the `shared_prefix` removed from their names."""
     prefix = shared_prefix(tensors)
     return {name.removeprefix(prefix): value for name, value in tensors.items()}
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's state, without memory for it."""
+    """Return the names and shapes of a network's state without allocating it."""
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in build_model(config).state_dict().items()}

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights, out of torch's hub cache or into it."""
+"""Download torchvision's ImageNet weights to torch's hub cache."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ FILES: dict[str, str] = {
     "r50": "resnet50-0676ba61.pth",
     "r101": "resnet101-63fe2227.pth",
 }
-"""Of each depth (IMAGENET1K_V1). A name ends in the first digits of the file's sha256."""
+"""File names by depth (IMAGENET1K_V1). Each name ends in the first digits of the file's SHA-256."""
 
 
 def imagenet(arch: str) -> Path:
-    """The file of torchvision's ResNet of this depth, downloaded unless it is in the cache, with its digest checked.
+    """Return the file of torchvision's ResNet `arch`; download it unless it is cached, and check its digest.
 
     Raises:
-        CheckpointError: there is none of this depth, no network, or the digest is not the name's; the message says
-            which file to put where.
+        CheckpointError: there are no weights for this depth, the download fails, or the digest differs from the name;
+            the message says where to put the file by hand.
     """
     from tdpn_core.download.http import fetch  # most commands do not need it
 
     if arch not in FILES:
-        raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"for {', '.join(FILES)} there are")
+        raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"available: {', '.join(FILES)}")
     path = Path(torch.hub.get_dir()) / "checkpoints" / FILES[arch]
-    limits = FetchLimits(retries=2)  # a node without a network should say so soon
+    limits = FetchLimits(retries=2)  # fail early on a node without internet access
     try:
         return fetch(f"{SERVER}/{path.name}", path, sha256=path.stem.rpartition("-")[2], limits=limits)
     except TdpnError as error:

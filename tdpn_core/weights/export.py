@@ -1,4 +1,4 @@
-"""Writing a network's weights under another project's names, as safetensors."""
+"""Write a network's weights under another project's names, as safetensors."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tdpn_core.weights.rename_rules import Rename, Report, Rule
 Names = Literal["torchvision", "decisionforce/TPN"]
 
 IMAGE = r"backbone\.((?:conv1\.weight|bn1\..+)|layer\d\.\d+\.(?:conv\d\.weight|bn\d\..+|downsample\.[01]\..+))"
-"""What a 2D ResNet of torchvision's has."""
+"""Parameters that a 2D ResNet of torchvision has."""
 
 
 def export_weights(model: Network, path: Path, *, names: Names = "torchvision") -> Report:
-    """Write the weights of `model` to `path` under `names`; what the other project has no place for is left out.
+    """Write the weights of `model` to `path` under `names`; skip those that the other project has no name for.
 
-    Under torchvision's names a kernel over t frames is summed over them, which is what inflating undoes: the file is a
-    2D ResNet of any other program. Under TPN's the network is written as it is, with its neck.
+    With torchvision's names, a kernel over t frames is summed over time, the inverse of inflation: the result is a
+    standard 2D ResNet. With TPN's names, the network is written unchanged, including its neck.
 
     Returns:
-        The account: the file's entries, ours that each came from, and ours that were left out.
+        A report: each entry of the file with our entry that it comes from, and our entries that are left out.
 
     Raises:
-        CheckpointError: nothing of the network has such a name.
+        CheckpointError: no entry of the network has a name in that project.
     """
     rename = _to_torchvision if names == "torchvision" else _to_tpn(model)
     written: dict[str, Tensor] = {}
@@ -51,7 +51,7 @@ def export_weights(model: Network, path: Path, *, names: Names = "torchvision") 
         written[theirs] = (value.sum(2) if flat else value).detach().cpu().contiguous()
         sources[theirs] = name
     if not any(name.startswith("backbone.") for name in sources.values()):
-        raise CheckpointError(f"nothing of a {model.config.name} {model.config.arch} has a name of {names}'s")
+        raise CheckpointError(f"{names} has no names for the weights of a {model.config.name} {model.config.arch}")
     write_bytes(path, save(written, metadata={"format": "pt"}))
     return Report(source=str(path), filled=sources, left_out=left_out, unfilled=())
 
@@ -78,7 +78,7 @@ def _to_tpn(model: Network) -> Callable[[str], str | None]:
 
 
 def inverted(rules: Sequence[Rule]) -> dict[str, str]:
-    """Our prefix to theirs, of rules that only exchange what stands before the last part of a name."""
+    """Return our prefix to theirs, for rules that change only what precedes the last part of a name."""
     tail = r"\.(.+)"
     return {
         rule.name.removesuffix(r"\1"): rule.pattern.removesuffix(tail).replace(r"\.", ".") + "."

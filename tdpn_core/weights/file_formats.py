@@ -1,4 +1,4 @@
-"""Which files hold a whole program, not weights alone: by their content, and by their name where it is damaged."""
+"""Detect files that hold an exported program, by their content, or by their suffix if the content is damaged."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Literal
 
 Format = Literal["onnx", "pt2"]
-"""ONNX, or torch.export's archive."""
+"""ONNX, or the archive that torch.export writes."""
 
 LARGEST = 16_000_000
-"""Bytes that are read of an entry, which anyone may have written; a description of 1,000 classes has 0.1 million."""
+"""Bytes read of an archive entry, which is untrusted input; the metadata of 1,000 classes takes 0.1 million."""
 
 
 def exported_format(path: Path) -> Format | None:
-    """What kind of exported file `path` is, if it is one; whose it is and whether it is whole is not looked at."""
+    """Return the format of an exported file, None for other files; its origin and completeness are not checked."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
         start = file.read(9)
     if start[:4] == b"PK\x03\x04":
         return "pt2" if archive_entry(path, "archive_format") == b"pt2" else None
-    # ONNX has no magic number: its first field is a small version; safetensors has its header's length and a brace
+    # ONNX has no magic number: its first field is a small version; a safetensors file starts with a length and a brace
     onnx = start[:1] == b"\x08" and start[8:] != b"{"
     return "onnx" if onnx or (path.suffix.lower() == ".onnx" and start[:1] != b"\x80") else None
 
 
 def archive_entry(path: Path, name: str) -> bytes | None:
-    """The content of `<folder>/<name>` in an archive of torch's, up to `LARGEST` bytes."""
+    """Return the content of `<folder>/<name>` in an archive that torch wrote, up to `LARGEST` bytes."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = next((entry for entry in archive.namelist() if entry.partition("/")[2] == name), None)

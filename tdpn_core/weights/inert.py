@@ -1,7 +1,7 @@
-"""Stand-ins for the types that training programs save beside weights: plain data, in which nothing of theirs runs.
+"""Inert stand-ins for the types that training programs save with their weights: plain data that runs no code.
 
-A serialised object names types and functions. Torch's restricted reader takes these names from `STAND_INS` and calls
-the stand-in, never the original.
+A serialised object names types and functions. Torch's restricted unpickler looks these names up in `STAND_INS` and
+calls the stand-in, never the original.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Fields(dict[Any, Any]):
 
 
 class Entries:
-    """A kind of dictionary: making one makes an `OrderedDict`, the only kind that torch's reader fills."""
+    """A dictionary type: creating one returns an `OrderedDict`, the only mapping that torch's unpickler fills."""
 
     def __new__(cls, *_: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # noqa: D102
         return OrderedDict()
 
 
 class Opaque:
-    """Something that no reader of weights needs: a function, a type, a sequence of another kind."""
+    """A value that weights do not need: a function, a type, another kind of sequence."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -46,7 +46,7 @@ class Opaque:
 
 
 class Array:
-    """An array of numpy's: its numbers, or None for other contents."""
+    """A numpy array: its numbers, or None for other contents."""
 
     numbers: np.ndarray[Any, Any] | None = None
 
@@ -60,7 +60,7 @@ class Array:
 
 
 def _array(*_: Any) -> Array:
-    """What numpy makes an array with before its content follows."""
+    """The function with which numpy creates an array before it restores the content."""
     return Array()
 
 
@@ -68,7 +68,7 @@ def _path(*parts: Any) -> str:
     return "/".join(map(str, parts)).replace("//", "/")
 
 
-_SCALAR: Any = np.float64(0).__reduce__()[0]  # what builds a saved number
+_SCALAR: Any = np.float64(0).__reduce__()[0]  # the function that restores a numpy scalar
 
 _FIELDS = (
     "types.SimpleNamespace",

@@ -1,4 +1,4 @@
-"""`tdpn_core.load_model`: from a file of weights, whoever wrote it, to a network that runs."""
+"""`tdpn_core.load_model`: load a network from a checkpoint of tdpn or of another project."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tdpn_core.weights.safe_load import Contents, read_weights
 
 
 def load_model(path: str | Path, **settings: Any) -> nn.Module:
-    """The network of a checkpoint, ours or another project's, in eval mode on the CPU.
+    """Load the network of a checkpoint, of tdpn or of another project, in eval mode on the CPU.
 
-    Ours takes clips as `create_model`'s networks do. Another project's is a `ReferenceModel`: it takes the input as
-    that project takes it, follows its number of frames, and returns what that project returns. `settings` are fields
-    of `ModelConfig` that such a file does not tell, `temporal_rates=(4, 8)` for example.
+    A checkpoint of tdpn gives a network with the input of `create_model`'s networks. One of another project gives a
+    `ReferenceModel`: it takes the input layout of that project, any number of frames, and returns what that project
+    returns. `settings` are `ModelConfig` fields that such a file does not determine, such as `temporal_rates=(4, 8)`.
 
     Raises:
-        CheckpointError: unreadable, damaged, of a project or a network that is not known, or not whole.
-        UsageError: settings for a checkpoint of ours, which knows its own.
+        CheckpointError: the file is unreadable, damaged or incomplete, or its project or network is unknown.
+        UsageError: `settings` for a checkpoint of tdpn, which contains its own.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError("no such file of weights", where=path)
+        raise CheckpointError("no such checkpoint", where=path)
     if is_checkpoint(path):
         if settings:
-            raise UsageError(f"a checkpoint of tdpn knows its own {', '.join(settings)}", where=path)
+            raise UsageError(f"a tdpn checkpoint contains its own {', '.join(settings)}", where=path)
         return load_checkpoint(path).build(torch.device("cpu"), "train")
     contents = read_weights(path)
     part = find_part(Entries(unwrapped(contents.tensors)))
@@ -42,15 +42,15 @@ def load_model(path: str | Path, **settings: Any) -> nn.Module:
 
 
 def find_part(entries: Entries) -> Part | None:
-    """The kind of part that the entries are of, if they are of one."""
+    """Return the kind of part that the entries belong to, if any."""
     return next((part for part in PARTS if part.recognises(entries)), None)
 
 
 def load_part(contents: Contents, part: Part, **settings: Any) -> PartModel:
-    """A neck or an attention layer, whole, in eval mode; called as its project calls it.
+    """Load a neck or an attention layer in eval mode, with the call signature of its project.
 
     Raises:
-        CheckpointError: entries without a place, or too few.
+        CheckpointError: entries are missing, or some have no place in the part.
     """
     entries = Entries(unwrapped(contents.tensors))
     try:

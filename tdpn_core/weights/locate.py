@@ -1,9 +1,9 @@
-"""Which of the dictionaries in a file are the network's weights, and which of several: of the run or averaged.
+"""Find the network's weights among the dictionaries in a file, and choose between raw and averaged ones.
 
-A state is a dictionary with tensors. It is the weights if most of its tensors have dotted names (`conv1.weight`), as
-parameters have and a random state, class weights or a best score have not; a file without such a state may have one
-without dots. Of several the outermost under the likeliest name is taken. Averaged weights are those under an EMA's name
-beside others, or mmcv's `ema_*` entries within; which are the default follows the program that wrote the file.
+A state is a dictionary with tensors. It is taken as weights if most of its tensors have dotted names (`conv1.weight`),
+unlike a random state, class weights or a best score; else one without dots is accepted. Of several, the
+outermost with the likeliest key is taken. Averaged weights are a second state under an EMA key or
+mmcv's `ema_*` entries in the same state; which set is the default follows the program that wrote the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from tdpn_core.weights.inert import Array
 
 STATES = ("state_dict", "model_state", "model_state_dict", "model", "net", "network", "module", "params", "weights")
-"""Names under which programs keep the network's tensors, the likeliest first."""
+"""Keys under which programs store the network's tensors, the likeliest first."""
 
 _AVERAGED = re.compile(r"(?:.+_)?(?:ema|swa|averaged?)(?:_.+)?")
 _NO_WEIGHTS = re.compile(r"optim.*|.*(?:sched|scaler|rng|loss|criterion|metric|message_hub|callbacks).*")
@@ -29,28 +29,28 @@ _DEPTH = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Located:
-    """The weights of a file."""
+    """The weights found in a file."""
 
     place: tuple[str, ...]
-    """The keys that lead to them."""
+    """Keys that lead to them."""
 
     tensors: dict[str, Tensor]
     left_out: dict[str, str]
     """Entries of the same dictionary that are not used, and why."""
 
     note: str | None
-    """Which of two sets of weights they are."""
+    """Which of two sets of weights these are."""
 
     averaged: bool
-    """Whether they are averaged ones."""
+    """Whether they are averaged (EMA) weights."""
 
 
 def locate(saved: Mapping[Any, Any], ema: bool | None = None) -> Located | None:
-    """Find the weights; None: there are none, or several without a known name.
+    """Find the weights; None if there are none, or several without a known key.
 
     Args:
-        saved: what a file holds.
-        ema: whether averaged weights are taken where there are both; None: those that the file's program evaluates.
+        saved: content of the file.
+        ema: True for averaged weights, False for raw ones, None for those that the file's program evaluates.
     """
     states = list(_states(saved, ()))
     dotted = [state for state in states if _is_dotted(state[1])]
@@ -65,18 +65,18 @@ def locate(saved: Mapping[Any, Any], ema: bool | None = None) -> Located | None:
     if chosen is None:
         chosen = other
     elif other is not None:
-        swapped = _tensor(other[1].get("steps")) is not None  # mmengine exchanges the two when it saves
+        swapped = _tensor(other[1].get("steps")) is not None  # mmengine swaps the two when it saves
         take = ema is not False
         chosen, is_averaged = other if take != swapped else chosen, take
         taken, left = ("averaged (EMA)", "raw") if take else ("raw", "averaged (EMA)")
-        note = f"{taken} weights are taken; the file has {left} ones, too"
+        note = f"uses the {taken} weights; the file also has {left} ones"
     if chosen is None:
         return None
     return _cleaned(*chosen, ema=ema, note=note, averaged=is_averaged)
 
 
 def _states(value: Mapping[Any, Any], place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Dictionaries of texts to tensors, the outer first."""
+    """Yield dictionaries of names to tensors, the outermost first."""
     if any(isinstance(name, str) and _tensor(entry) is not None for name, entry in value.items()):
         yield place, value
     for name, entry in value.items():
@@ -106,7 +106,7 @@ def _is_averaged(place: tuple[str, ...]) -> bool:
 def _likeliest(
     states: list[tuple[tuple[str, ...], Mapping[str, Any]]],
 ) -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
-    """The outermost state under the likeliest name, or the only one."""
+    """Return the outermost state with the likeliest key, or the only state."""
     if not states:
         return None
     depth = min(len(place) for place, _ in states)
@@ -128,12 +128,12 @@ def _cleaned(
         averaged = bool(ema)
         if ema:
             tensors |= {own: tensors[name] for name, own in pairs.items()}
-        note = f"{'averaged (ema_*)' if ema else 'the plain'} entries are taken of two sets"
+        note = f"uses the {'averaged (ema_*)' if ema else 'plain'} entries of two sets"
         left_out |= dict.fromkeys(pairs, "mmcv's other set of weights")
     if _is_dotted(state):
         for name in tensors:
             if name not in pairs and (_LOSS.fullmatch(name) or ("." not in name and tensors[name].ndim <= 1)):
-                left_out[name] = "of the training, not of the network"
+                left_out[name] = "training state, not a network weight"
     return Located(
         place=place,
         tensors={name: value for name, value in tensors.items() if name not in left_out},

@@ -1,4 +1,4 @@
-"""Names of a file's classes, and which rows of a classifier they put where."""
+"""Class names in a file, and the rows of a classifier that they map to."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from tdpn_core.shards.manifest import Manifest
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Rows of one classifier that are taken from another, by the names of the classes."""
+    """Rows of one classifier that are copied from another, matched by class name."""
 
     ours: tuple[int, ...]
-    """Rows that are filled."""
+    """Rows to fill."""
 
     theirs: tuple[int, ...]
-    """Rows that they are filled from, as many."""
+    """Source row for each of `ours`."""
 
     total: int
     """Rows of our classifier."""
 
     def describe(self, head: str) -> str:
-        """One line for the report."""
+        """Return one line for the report."""
         new = self.total - len(self.ours)
-        rest = f", {new} start new" if new else ", in another order" if self.ours != self.theirs else ""
+        rest = f", {new} start untrained" if new else ", in another order" if self.ours != self.theirs else ""
         return f"{head}: {len(self.ours)} of {self.total} classes matched by name{rest}"
 
 
 def match_classes(theirs: Sequence[str], ours: Sequence[str]) -> Match:
-    """Match classes by name: exactly, and the others by spelling without case, underscores and hyphens.
+    """Match classes by name: exactly first, then ignoring case, underscores and hyphens.
 
-    A name that several classes of one side have is matched with none.
+    A name that occurs more than once on one side is not matched.
     """
     pairs = _common(dict(enumerate(theirs)), dict(enumerate(ours)))
     matched_theirs, matched_ours = set(pairs.values()), set(pairs)
@@ -49,7 +49,7 @@ def match_classes(theirs: Sequence[str], ours: Sequence[str]) -> Match:
 
 
 def _common(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int, int]:
-    """Our rows to theirs of the same text, where each side has it once."""
+    """Return our rows to theirs with the same text, where it occurs once on each side."""
     counts = (Counter(theirs.values()), Counter(ours.values()))
     place = {name: row for row, name in theirs.items()}
     return {row: place[name] for row, name in ours.items() if all(count[name] == 1 for count in counts)}
@@ -60,7 +60,7 @@ def _spelling(name: str) -> str:
 
 
 def own_names(meta: Mapping[str, Any]) -> list[str]:
-    """The class names that OpenMMLab's programs store in a file."""
+    """Return the class names that OpenMMLab's programs store in a file."""
     inner = meta.get("meta", {})
     inner = inner if isinstance(inner, Mapping) else {}
     nested = inner.get("dataset_meta", {})
@@ -69,7 +69,7 @@ def own_names(meta: Mapping[str, Any]) -> list[str]:
 
 
 def usual_names(manifest: Manifest, head: str, count: int) -> list[str] | None:
-    """The `count` classes of prepared data if it has as many, in the order in which every project numbers them."""
+    """Return the class names of prepared data if there are `count`, in the order that all projects use."""
     found = manifest.classes.get(head, [])
     spec = DATASETS.get(manifest.dataset)
     usual = spec is not None and len(found) == count and spec.foreign_order == manifest.label_order

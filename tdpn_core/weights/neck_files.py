@@ -1,4 +1,4 @@
-"""Parts of networks that come as files of their own: necks, and attention layers and blocks of BoTNet's kind."""
+"""Parts of networks that come in files of their own: necks, and attention layers and blocks as in BoTNet."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tdpn_core.weights.projects import mmaction2, tpn
 from tdpn_core.weights.rename_rules import Rename, Rule
 
 HEADS = 4
-"""Of both attention implementations, by default; no shape tells it."""
+"""Default number of heads in both attention implementations; no shape in the file determines it."""
 
 
 class Neck(nn.Module):
-    """A pyramid without its backbone, with the auxiliary classifier that trains it."""
+    """A pyramid without its backbone, with the auxiliary classifier used in training."""
 
     def __init__(self, pyramid: Pyramid, auxiliary_head: AuxiliaryHead | None) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class Neck(nn.Module):
         self.auxiliary_head = auxiliary_head
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps (N, C, T, H, W) of each level, low to high, to the fused one.
+        """Fuse feature maps (N, C, T, H, W) of each level, low to high, into one.
 
         Raises:
-            UsageError: another number of levels.
+            UsageError: wrong number of levels.
         """
         if len(levels) != len(self.pyramid.levels):
             raise UsageError(f"this neck takes {len(self.pyramid.levels)} levels, not {len(levels)}")
@@ -43,7 +43,7 @@ class Neck(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """lucidrains' residual block: its shortcut, where it strides, is a 3x3 convolution and is rectified."""
+    """Residual block of lucidrains; a strided shortcut is a 3x3 convolution followed by ReLU."""
 
     def __init__(self, channels: int, attention: Attention, inner: int, out_channels: int, *, downsample: bool) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class AttentionBlock(nn.Module):
         self.downsample = ConvNorm(channels, out_channels, FRAME, stride=2) if downsample else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H', W')."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H', W')."""
         out = self.relu(self.bn2(self.conv2(self.conv1(x))))
         joined: Tensor = self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
         return joined
@@ -64,25 +64,25 @@ class AttentionBlock(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """One kind of part: how its file is recognised, and what it is made of."""
+    """One kind of part: how to recognise its file and how to build it."""
 
     name: str
     marks: tuple[str, ...]
     build: Callable[..., tuple[nn.Module, tuple[Rule, ...]]]
-    """From the entries, and settings that no shape tells, to the module and its rules."""
+    """Builds the module and its rename rules from the entries, and settings that no shape determines."""
 
     of_frames: bool = True
-    """Whether the project gives it frames (N, C, H, W), not clips."""
+    """Whether the project passes frames (N, C, H, W) to it rather than clips."""
 
     def recognises(self, entries: Entries) -> bool:
-        """Whether a file with these entries is such a part."""
+        """Return whether a file with these entries is such a part."""
         return all(entries.has(mark) for mark in self.marks)
 
 
 def neck(
     entries: Entries, examine: Callable[..., Any], aux: str, **settings: Any
 ) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """A pyramid; `num_frames`, `flow` and `temporal_rates` can be set."""
+    """Build a pyramid; `settings` can be `num_frames`, `flow` and `temporal_rates`."""
     found, rules = examine(entries, "")
     levels: tuple[Level, ...] = found["levels"]
     width, grouped = entries.shape(f"temporal_modulation_ops.0.{'conv.' if aux == 'conv' else ''}conv.weight")[:2]
@@ -97,19 +97,19 @@ def neck(
 
 
 def official_neck(entries: Entries, **settings: Any) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """decisionforce/TPN's."""
+    """Build the neck of decisionforce/TPN."""
     return neck(entries, tpn.examine_neck, "convs", **settings)
 
 
 def mmaction2_neck(entries: Entries, **settings: Any) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """mmaction2's."""
+    """Build the neck of mmaction2."""
     return neck(entries, mmaction2.examine_neck, "conv", **settings)
 
 
 def lucidrains_attention(
     entries: Entries, prefix: str = "", *, heads: int = HEADS, stride: int = 1
 ) -> tuple[Attention, tuple[Rename, ...]]:
-    """lucidrains' attention layer, whose value is as wide as its query."""
+    """Build lucidrains' attention layer, whose values are as wide as its queries."""
     p = prefix.replace(".", r"\.")
     absolute = entries.has(rf"{p}pos_emb\.height")
     names = ("height", "width") if absolute else ("rel_height", "rel_width")
@@ -128,13 +128,13 @@ def lucidrains_attention(
 
 
 def lucidrains_layer(entries: Entries, **settings: Any) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """The layer alone."""
+    """Build the layer alone."""
     attention, rules = lucidrains_attention(entries, **settings)
     return attention, rules
 
 
 def lucidrains_block(entries: Entries, **settings: Any) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """The layer in its residual block."""
+    """Build the layer in its residual block."""
     downsample = entries.has(r"shortcut\..+")
     attention, rules = lucidrains_attention(entries, "net.3.", stride=2 if downsample else 1, **settings)
     inner, channels = entries.shape("net.0.weight")[:2]
@@ -149,7 +149,7 @@ def lucidrains_block(entries: Entries, **settings: Any) -> tuple[nn.Module, tupl
 def timm_layer(
     entries: Entries, *, heads: int = HEADS, stride: int | None = None, scaled_positions: bool = False
 ) -> tuple[nn.Module, tuple[Rule, ...]]:
-    """timm's `BottleneckAttn`; of a layer that widens its input it is assumed that it strides."""
+    """Build timm's `BottleneckAttn`; a layer that widens its input is assumed to have stride 2."""
     rows, width = entries.shape("pos_embed.height_rel")
     columns = entries.shape("pos_embed.width_rel")[0]
     total, channels = entries.shape("qkv.weight")[:2]

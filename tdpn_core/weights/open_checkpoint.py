@@ -1,4 +1,4 @@
-"""A checkpoint to score or to predict with: ours as it is, another project's with what its file does not tell."""
+"""Open a checkpoint for evaluation or prediction; complete a foreign one with what its file does not contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD = "action"
 
 FRAMES = r"\b(?:new_length|clip_len|NUM_FRAMES)\s*[=:]\s*(\d+)"
 INTERVAL = r"\b(?:new_step|frame_interval|SAMPLING_RATE)\s*[=:]\s*(\d+)"
-"""Frames of a clip and their distance in the texts of settings that OpenMMLab's programs and PySlowFast save."""
+"""Number of frames and frame interval in the settings that OpenMMLab's programs and PySlowFast save as text."""
 
 
 def open_checkpoint(
@@ -36,19 +36,19 @@ def open_checkpoint(
     ema: bool | None = None,
     progress: Progress = SILENT,
 ) -> Checkpoint:
-    """The checkpoint at `path`, whoever wrote it; of another project's, `progress` hears what is taken for granted.
+    """Open the checkpoint at `path`; for one of another project, report the assumed sampling to `progress`.
 
-    Of another project's, sampling and normalisation are that project's, and the names of its classes are those of the
-    file `classes`, else those that it holds itself, else those of the prepared `data` if these are as many and in the
-    order that every project gives that data set. `ema` chooses between raw and averaged weights, as in `read_weights`.
+    A foreign checkpoint gets the sampling and normalisation of its project. Its class names come from the file
+    `classes`, else from the checkpoint, else from the prepared `data` if this has as many classes in the order that all
+    projects use for that data set. `ema` chooses between raw and averaged weights, as in `read_weights`.
 
     Raises:
-        CheckpointError: unreadable, unknown, not whole, or its classes cannot be known for certain.
-        UsageError: `classes` or `ema` for a checkpoint of ours, or another number of them than it has.
+        CheckpointError: the file is unreadable or incomplete, its project is unknown, or its classes are not certain.
+        UsageError: `classes` or `ema` for a checkpoint of tdpn, or the wrong number of `classes`.
     """
     if is_checkpoint(path) or not path.is_file():
         if classes is not None:
-            raise UsageError("a checkpoint of tdpn knows its own classes", where="--classes")
+            raise UsageError("a tdpn checkpoint contains its own classes", where="--classes")
         check_own(ema)
         return load_checkpoint(path)
     imported = import_weights(path, ema=ema).complete()
@@ -60,7 +60,7 @@ def open_checkpoint(
     dense = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     progress.say(
         f"{imported.report.source}: {dense}, {'as its settings say' if told else 'as the project published it'}; "
-        f"pixels of mean {sampling.mean[0]:g}, deviation {sampling.std[0]:g}"
+        f"pixel mean {sampling.mean[0]:g}, standard deviation {sampling.std[0]:g}"
     )
     config = RunConfig(
         recipe=imported.project.name,
@@ -94,7 +94,7 @@ def open_checkpoint(
 def check_own(ema: bool | None) -> None:
     """
     Raises:
-        UsageError: `ema` asks a file that is not of another project.
+        UsageError: `ema` is set for a checkpoint of tdpn.
     """
     if ema is not None:
         what = "chooses among the weights of another project's checkpoint, and this file has one set"
@@ -102,7 +102,7 @@ def check_own(ema: bool | None) -> None:
 
 
 def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:
-    """Network and sampling for the clips that the file's settings tell of, or else the project's usual ones."""
+    """Return the network and sampling from the file's settings, or else the project's defaults."""
     model = imported.config
     sampling = imported.sampling
     text = "\n".join(settings_texts(imported.meta))
@@ -113,7 +113,7 @@ def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:
 
 
 def settings_texts(meta: Mapping[str, Any]) -> list[str]:
-    """Texts of settings among a file's notes: OpenMMLab's `meta.config` or `meta.cfg`, PySlowFast's `cfg`."""
+    """Return settings stored as text in a file: OpenMMLab's `meta.config` or `meta.cfg`, PySlowFast's `cfg`."""
     inner = meta.get("meta", {})
     places = (meta, inner if isinstance(inner, Mapping) else {})
     found = (place.get(name) for place in places for name in ("config", "cfg"))
@@ -130,7 +130,7 @@ def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: P
     own = own_names(imported.meta)
     if len(own) == count:
         return own
-    hint = "give --classes FILE, one name a line in the order of its outputs"
+    hint = "give --classes FILE, one name per line in the order of its outputs"
     if manifest is None:
         raise CheckpointError(f"does not name its {count} classes", where=path, hint=hint)
     found = manifest.classes.get(HEAD, [])
@@ -141,6 +141,6 @@ def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: P
     names = usual_names(manifest, HEAD, count)
     if names is None:
         raise CheckpointError(
-            f"does not say in which order it numbers the {count} classes of {manifest.dataset}", where=path, hint=hint
+            f"does not contain the order of the {count} classes of {manifest.dataset}", where=path, hint=hint
         )
     return names

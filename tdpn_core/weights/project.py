@@ -1,4 +1,4 @@
-"""What is known of a project whose checkpoints can be read: its names for our entries, its pixels and its sampling."""
+"""Description of a project whose checkpoints can be read: how to recognise and rename its entries."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tdpn_core.weights.protocol import FLOW, SEGMENTS, Protocol
 from tdpn_core.weights.rename_rules import Rule, some
 
 InputLayout = Literal["NCTHW", "NTCHW", "N(TC)HW", "NCHW"]
-"""How a reference takes a clip: channels first, frames first, frames stacked on channels, or one image."""
+"""Input layout of a reference model: channels first, frames first, frames stacked on channels, or one image."""
 
 Answer = Literal["logits", "probabilities", "steps"]
-"""What a reference returns: logits (N, classes), their softmax, or logits of each time step (N, classes, T')."""
+"""Output of a reference model: logits (N, classes), their softmax, or logits per time step (N, classes, T')."""
 
 
 class Entries:
-    """A file's tensors with questions that recognition asks."""
+    """A file's tensors, with queries for recognition."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = dict(tensors)
 
     def has(self, pattern: str) -> bool:
-        """Whether a name matches `pattern` as a whole."""
+        """Return whether a name fully matches `pattern`."""
         return any(re.fullmatch(pattern, name) for name in self.tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of an entry.
+        """Return the shape of an entry.
 
         Raises:
             CheckpointError: there is no such entry.
@@ -44,19 +44,19 @@ class Entries:
         return tuple(self.tensors[name].shape)
 
     def distinct(self, pattern: str) -> list[str]:
-        """The different texts of the first group of `pattern` among the names that match it, in order."""
+        """Return the distinct values of the first group of `pattern` in the names that match it, in order."""
         found = (re.fullmatch(pattern, name) for name in self.tensors)
         return list(dict.fromkeys(match[1] for match in found if match))
 
     def time(self, name: str) -> int:
-        """The temporal size of a kernel: 1 of a 2D one."""
+        """Return the temporal size of a kernel; 1 for a 2D kernel."""
         shape = self.shape(name)
         return shape[2] if len(shape) == 5 else 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A recognised checkpoint: the network it is of, and how the reference is called."""
+    """A recognised checkpoint: its network, and how to call the reference model."""
 
     settings: dict[str, Any]
     """Fields of `ModelConfig`."""
@@ -66,25 +66,25 @@ class Finding:
     answer: Answer = "logits"
 
     pathways: int = 1
-    """2: the reference takes a list, the slow clip and the fast one."""
+    """2 if the reference takes a list: the slow clip and the fast one."""
 
     prepare: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
-    """What has to be done to the tensors before they are renamed, where one of ours is made of two of theirs."""
+    """Applied to the tensors before they are renamed, where one of our entries is made of two of theirs."""
 
     fitted: Callable[[int], dict[str, Any]] | None = None
-    """Fields of `ModelConfig` that follow the number of frames T of a clip, beside `num_frames`."""
+    """Fields of `ModelConfig`, other than `num_frames`, that depend on the number of frames T of a clip."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Project:
-    """One project whose checkpoints are recognised."""
+    """A project whose checkpoints are recognised."""
 
     name: str
     marks: tuple[str, ...]
-    """Patterns of which each matches a name in every checkpoint of the project, and in none of another's."""
+    """Patterns that each match a name in every checkpoint of the project and in none of another project's."""
 
     examine: Callable[[Entries], Finding]
-    """From the entries to what they are; CheckpointError where they are of a network that we do not have."""
+    """Finds the network and its settings from the entries; raises CheckpointError for a network that we lack."""
 
     pixels: Pixels
     """Of RGB clips."""
@@ -101,7 +101,7 @@ class Project:
         return tuple(self.protocols)
 
     def recognises(self, entries: Entries) -> bool:
-        """Whether a file with these entries is one of the project's."""
+        """Return whether a file with these entries belongs to the project."""
         return all(entries.has(mark) for mark in self.marks)
 
     def sampling(self, family: str, modality: Modality = "rgb") -> SamplingConfig:
@@ -119,12 +119,12 @@ class Project:
 
 
 def residual_depth(entries: Entries, prefix: str, conv: str = "conv{}.weight") -> str:
-    """Our name of the depth of a residual network with torchvision's names of stages, `layer1.0` to `layer4.N`.
+    """Return our name for the depth of a residual network with torchvision's stage names, `layer1.0` to `layer4.N`.
 
-    `prefix` stands before them, `conv` is what a block calls its convolutions.
+    `prefix` precedes them; `conv` is the name of a block's convolutions.
 
     Raises:
-        CheckpointError: it is none of ours.
+        CheckpointError: tdpn has no such network.
     """
     p = re.escape(prefix)
     counts = [len(entries.distinct(rf"{p}layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
@@ -132,15 +132,15 @@ def residual_depth(entries: Entries, prefix: str, conv: str = "conv{}.weight") -
     width = entries.shape(f"{prefix}layer1.0.{conv.format(1)}")[0]
     inner = entries.shape(f"{prefix}layer1.0.{conv.format(2)}")[1]
     if width != inner:
-        raise CheckpointError("a residual network with grouped convolutions, of which there is no model here")
+        raise CheckpointError("a residual network with grouped convolutions, which no tdpn model has")
     return depth(counts, bottleneck=bottleneck)
 
 
 def depth(counts: Sequence[int], *, bottleneck: bool) -> str:
-    """Our name of the residual network with these numbers of blocks in its four stages.
+    """Return our name for the residual network with these numbers of blocks in its four stages.
 
     Raises:
-        CheckpointError: it is none of ours.
+        CheckpointError: tdpn has no such network.
     """
     known = {
         ((2, 2, 2, 2), False): "r18",
@@ -152,23 +152,23 @@ def depth(counts: Sequence[int], *, bottleneck: bool) -> str:
     if found not in known:
         kind = "bottlenecks" if bottleneck else "basic blocks"
         raise CheckpointError(
-            f"a residual network of {tuple(counts)} {kind}, of which there is no model here",
-            hint="the depths here are 18, 34, 50 and 101",
+            f"a residual network of {tuple(counts)} {kind}, which no tdpn model has",
+            hint="supported depths: 18, 34, 50 and 101",
         )
     return known[found]
 
 
 def stage_kernels(entries: Entries, prefix: str, conv: str = "conv1.weight") -> tuple[int, ...]:
-    """The temporal kernel of the first block of each stage."""
+    """Return the temporal kernel size of the first block of each stage."""
     return tuple(entries.time(f"{prefix}layer{stage}.0.{conv}") for stage in range(1, 5))
 
 
 def refuse(entries: Entries, pattern: str, what: str) -> None:
-    """Stop if the file has entries of something that the networks here do not have.
+    """Reject a file with entries of something that our networks do not have.
 
     Raises:
-        CheckpointError: it has.
+        CheckpointError: an entry matches `pattern`.
     """
     found = [name for name in entries.tensors if re.fullmatch(pattern, name)]
     if found:
-        raise CheckpointError(f"has {what} ({some(found)}), which no model here has")
+        raise CheckpointError(f"has {what} ({some(found)}), which no tdpn model has")

@@ -1,4 +1,4 @@
-"""A foreign checkpoint ready to run: one of our networks that takes clips and answers as the reference does."""
+"""A converted foreign checkpoint that runs with the input layout and the output of its reference model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tdpn_core.weights.rename_rules import Report
 
 
 class ReferenceModel(nn.Module):
-    """The network of a checkpoint, called as its own project calls it: input layout and kind of output are its.
+    """The network of a checkpoint with the input layout and the kind of output of its own project.
 
-    It follows the number of frames of the clip it is given, as the references do. Normalisation stays outside.
+    Like the references, it accepts clips of any number of frames. Normalisation of pixels is up to the caller.
     """
 
     def __init__(self, imported: Imported) -> None:
@@ -31,21 +31,21 @@ class ReferenceModel(nn.Module):
 
     @property
     def config(self) -> ModelConfig:
-        """The configuration of the network inside."""
+        """Configuration of the network inside."""
         return self.imported.config
 
     @property
     def report(self) -> Report:
-        """What was filled from the file, and what was left out."""
+        """Which entries were filled from the file, and which were left out."""
         return self.imported.report
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
-        """What the reference gives for `x`, a batch in the layout that the reference takes.
+        """Return the reference's output for `x`, a batch in the reference's layout.
 
-        A network of two pathways takes the list (slow clip, fast clip), or the fast clip alone.
+        A network with two pathways takes the list (slow clip, fast clip), or the fast clip alone.
 
         Raises:
-            UsageError: a shape that this layout cannot have.
+            UsageError: the shape does not fit this layout.
         """
         pathways = [x] if isinstance(x, Tensor) else list(x)
         clip = self._clip(pathways[-1])
@@ -58,7 +58,7 @@ class ReferenceModel(nn.Module):
         return out
 
     def _clip(self, x: Tensor) -> Tensor:
-        """`x` as our networks take a clip: (N, C, T * frames_per_step, H, W)."""
+        """Convert `x` to our layout: (N, C, T * frames_per_step, H, W)."""
         layout, channels = self.imported.layout, self.config.channels
         dimensions = {"NCTHW": 5, "NTCHW": 5, "N(TC)HW": 4, "NCHW": 4}[layout]
         if x.ndim != dimensions:
@@ -73,7 +73,7 @@ class ReferenceModel(nn.Module):
         return x
 
     def _fit(self, frames: int, pathways: Sequence[Tensor]) -> None:
-        """Build the network for another number of frames, or of slow ones, around the weights that are there."""
+        """Rebuild the network for another number of frames, or of slow frames, with the same weights."""
         config = self.imported.at(frames)
         if len(pathways) > self.imported.finding.pathways:
             raise UsageError(f"this network takes one clip, not {len(pathways)}")
@@ -86,10 +86,12 @@ class ReferenceModel(nn.Module):
         if len(pathways) == 2 and isinstance(backbone, SlowFast):
             slow, fast = pathways
             if not torch.equal(slow, backbone.slow_frames(fast)):
-                raise UsageError("the slow clip is not made of the fast one's frames that this project takes")
+                raise UsageError(
+                    "the slow clip does not consist of the frames of the fast clip that this project samples"
+                )
 
     def _steps(self, clip: Tensor) -> Tensor:
-        """Logits of each time step, (N, classes, T')."""
+        """Return logits per time step, (N, classes, T')."""
         means = self.network.feature_maps(clip).top.mean((3, 4)).transpose(1, 2)
         (linear,) = self.network.head.linear.values()
         logits: Tensor = linear(means)
@@ -97,7 +99,7 @@ class ReferenceModel(nn.Module):
 
 
 class PartModel(nn.Module):
-    """A part of a network, called as its own project calls it."""
+    """A part of a network with the call signature of its own project."""
 
     def __init__(self, part: nn.Module, report: Report, *, of_frames: bool) -> None:
         super().__init__()
@@ -107,21 +109,21 @@ class PartModel(nn.Module):
         self.train(False)
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
-        """Frames (N, C, H, W) to the same, or levels (N, C, T, H, W), low to high, to the fused one."""
+        """Map frames (N, C, H, W) to the same shape, or levels (N, C, T, H, W), low to high, to the fused one."""
         frames = self.of_frames and isinstance(x, Tensor)
         out: Tensor = self.part(x.unsqueeze(2)).squeeze(2) if frames else self.part(x)  # type: ignore[union-attr]
         return out
 
 
 def fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put `weights` into a module that was built without memory; counters that are not among them start at 0."""
+    """Assign `weights` to a module built on the meta device; missing batch counters start at 0."""
     own = module.state_dict()
     missing = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in own.items() if name not in weights}
     module.load_state_dict({**missing, **weights}, assign=True)
 
 
 def _built(config: ModelConfig, weights: dict[str, Tensor]) -> Network:
-    """The network of `config` around `weights`."""
+    """Return the network of `config` with `weights`."""
     with torch.device("meta"):
         network = build_model(config)
     fill(network, weights)

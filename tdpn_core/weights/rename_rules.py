@@ -1,4 +1,4 @@
-"""Renaming by declarations: what a project calls an entry, what we call it, and what is left out and why."""
+"""Declarative rename rules: a project's name of an entry, ours, and what is left out and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNTER = "num_batches_tracked"  # absent from files that torch wrote before 201
 
 @dataclasses.dataclass(frozen=True)
 class Rename:
-    """Names that match `pattern` as a whole become `name` (with `\\1`...); `change` is applied to the tensor."""
+    """Names that fully match `pattern` become `name` (with `\\1`...); `change` is applied to the tensor."""
 
     pattern: str
     name: str
@@ -25,7 +25,7 @@ class Rename:
 
 @dataclasses.dataclass(frozen=True)
 class Drop:
-    """Names that match `pattern` as a whole are left out because of `reason`."""
+    """Names that fully match `pattern` are left out because of `reason`."""
 
     pattern: str
     reason: str
@@ -36,33 +36,33 @@ Rule: TypeAlias = Rename | Drop
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """The account of an import: every entry of the file and every entry of the network is in it."""
+    """Report of an import: it covers every entry of the file and every entry of the network."""
 
     source: str
-    """The project, and the file if there is one."""
+    """Name of the project, and the file if there is one."""
 
     filled: dict[str, str]
-    """Entries of the network, and the file's entry that each came from."""
+    """Entries of the network, with the file's entry that each comes from."""
 
     left_out: dict[str, str]
-    """The file's entries that were not used, and why."""
+    """The file's entries that are not used, and why."""
 
     unfilled: tuple[str, ...]
-    """Entries of the network that keep their own start."""
+    """Entries of the network that keep their initial values."""
 
     notes: tuple[str, ...] = ()
-    """What else the user needs to know: which classes were matched, which weights of a file were taken."""
+    """Other facts for the user: matched classes, which of several sets of weights is used."""
 
     def __str__(self) -> str:
-        """A few lines for the user: counts, and reasons with how many entries each concerns."""
+        """Return a few lines for the user: counts, and reasons with the number of entries that each concerns."""
         total = len(self.filled) + len(self.unfilled)
-        lines = [f"started from {self.source}: {len(self.filled)} of {total} tensors filled"]
+        lines = [f"initialised from {self.source}: {len(self.filled)} of {total} tensors filled"]
         for reason in dict.fromkeys(self.left_out.values()):
             names = [name for name, why in self.left_out.items() if why == reason]
             lines.append(f"  left out of the file: {some(names)} ({reason})")
         kept = [name for name in self.unfilled if not name.endswith(COUNTER)]
         if kept:
-            lines.append(f"  not in the file, start as new: {some(_parts(kept))}")
+            lines.append(f"  not in the file, initialised at random: {some(_parts(kept))}")
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
@@ -70,15 +70,15 @@ class Report:
 def rename(
     entries: Mapping[str, Tensor], rules: Sequence[Rule], shapes: Mapping[str, Sequence[int]]
 ) -> tuple[dict[str, Tensor], dict[str, str], dict[str, str]]:
-    """Bring `entries` under our names, in the `shapes` that our network has.
+    """Rename `entries` to our names, in the `shapes` of our network.
 
-    The first rule that matches a name decides. A 2D kernel becomes one of one frame.
+    The first rule that matches a name applies. A 2D kernel becomes a 3D kernel over one frame.
 
     Returns:
-        Our names to tensors, our names to the file's, the file's names to why they are left out.
+        Our names to tensors, our names to the file's, and the file's names to why they are left out.
 
     Raises:
-        CheckpointError: an entry has no place in the network, or another shape; the first are named.
+        CheckpointError: an entry has no place in the network, or another shape; the message names the first ones.
     """
     values: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
@@ -97,7 +97,7 @@ def rename(
         values[target] = _shaped(changed, shapes[target], name)
         sources[target] = name
     if homeless:
-        raise CheckpointError(f"has entries that the network has no place for: {some(homeless)}")
+        raise CheckpointError(f"has entries that do not belong to the network: {some(homeless)}")
     return values, sources, left_out
 
 
@@ -109,10 +109,10 @@ def _matching(name: str, rules: Sequence[Rule]) -> tuple[Rule | None, re.Match[s
 
 
 def _shaped(value: Tensor, shape: Sequence[int], name: str) -> Tensor:
-    """`value` in the wanted shape if only dimensions of 1 differ (a 2D kernel in 3D, a linear layer as a 1x1x1)."""
+    """Reshape `value` if only dimensions of size 1 differ (a 2D kernel in 3D, a linear layer as a 1x1x1 one)."""
     if value.numel() == _product(shape) and [n for n in value.shape if n > 1] == [n for n in shape if n > 1]:
         return value.reshape(tuple(shape))
-    raise CheckpointError(f"{name} has shape {tuple(value.shape)} where the network has {tuple(shape)}")
+    raise CheckpointError(f"{name} has shape {tuple(value.shape)}, but the network needs {tuple(shape)}")
 
 
 def _product(shape: Sequence[int]) -> int:
@@ -123,10 +123,10 @@ def _product(shape: Sequence[int]) -> int:
 
 
 def _parts(names: Sequence[str]) -> list[str]:
-    """The modules that `names` lie in, two names deep."""
+    """Return the modules that contain `names`, two levels deep."""
     return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of `names` and how many more there are."""
+    """Return the first three of `names` and the number of others, as text."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,6 +1,6 @@
-"""Find the weights that a user names: a file, a run's folder, or a run's name.
+"""Resolve the weights that a user names: a file, a run's folder, or a run's name.
 
-A name that cannot be resolved is an error; no other network takes its place.
+A name that cannot be resolved is an error; there is no fallback.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tdpn_core.runs import BEST, LAST, RUNS
 _WEIGHTS = re.compile(r".*\.(?:pt|pth|pyth|ckpt|pkl|safetensors|onnx|pt2|(?:pt|pth)\.tar)", re.IGNORECASE | re.DOTALL)
 _PATTERN = re.compile(r"[*?\[%]|[A-Za-z][A-Za-z0-9+.-]*://")
 _RECORD = ("config.json", "metrics.csv")
-_SHOWN = 5  # runs that a message lists
-_NEAR = 0.6  # likeness of a name that is proposed
+_SHOWN = 5  # runs listed in a message
+_NEAR = 0.6  # minimum similarity of a suggested name
 
 
 def find_weights(named: Path) -> Path:
-    """The file that `named` stands for: itself, the `best.pt` of a run's folder, or that of a run under `runs/`.
+    """Return the file that `named` refers to: itself, `best.pt` of a run's folder, or that of a run under `runs/`.
 
     Raises:
-        CheckpointError: it stands for none; the nearest names are in the hint.
+        CheckpointError: there is none; the hint suggests similar names.
     """
     if named.is_file():
         return named
@@ -38,10 +38,10 @@ def find_weights(named: Path) -> Path:
 
 
 def split_weights(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The weights named before the clips, and the clips; None where the first word is a clip already.
+    """Split `words` into the weights before the clips and the clips; no weights if the first word is a clip.
 
     Raises:
-        CheckpointError: the first word is no clip, and no weights are found by it.
+        CheckpointError: the first word is neither a clip nor resolves to weights.
     """
     if not words or _names_clips(words[0]):
         return None, list(words)
@@ -49,7 +49,7 @@ def split_weights(words: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def _names_clips(word: str) -> bool:
-    """Whether a word is meant as clips: by what is there, and by its form where nothing is."""
+    """Return whether a word refers to clips: by what exists there, else by its form."""
     path = Path(word)
     if path.is_file():
         return not (_WEIGHTS.fullmatch(path.name) or is_checkpoint(path))
@@ -67,7 +67,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _holds_runs(folder: Path) -> bool:
-    """Whether a folder has runs right below it, and no videos."""
+    """Return whether a folder directly contains runs, and no videos."""
     if not any(folder.glob(f"*/{BEST}")):
         return False
     try:
@@ -90,7 +90,7 @@ def _best(folder: Path) -> Path:
 
 
 def _proposal(named: Path) -> str:
-    """The names nearest to one that is not there."""
+    """Return a hint with the names most similar to a missing one."""
     runs = sorted({path.parent for path in RUNS.glob(f"**/{BEST}")})
     beside = [path for path in _entries(named.parent) if not path.name.startswith(".")]
     keys = {str(path): path for path in beside} | {str(path): path for path in runs}

@@ -1,7 +1,7 @@
-"""The one place that opens files of other programs: tensors come out, and no code in them runs.
+"""Open weights of other programs: the only module that does; returns tensors and runs no code from the file.
 
-What a file is, its first bytes tell, never its name. `torch.load` stands here and nowhere else, with
-`weights_only=True`: it builds tensors, containers and numbers, and for the types of `inert` plain data.
+The format is detected from the first bytes, not from the name. `torch.load` is called only here, with
+`weights_only=True`: it builds tensors, containers and numbers, and plain data for the types in `inert`.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ from tdpn_core.weights.inert import STAND_INS
 from tdpn_core.weights.locate import locate
 
 LARGEST_HEADER = 25_000_000
-"""Bytes of a safetensors header that are parsed; that of a network of 1,000 tensors has 0.1 million."""
+"""Largest safetensors header that is parsed, in bytes; a network of 1,000 tensors has 0.1 million."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a file of weights holds, whoever wrote it."""
+    """Content of a file of weights."""
 
     path: Path
     tensors: dict[str, Tensor]
-    """The network's entries, floating-point ones as float32, under the file's own names."""
+    """The network's entries under the file's names; floating-point ones as float32."""
 
     left_out: dict[str, str]
-    """Entries of the file beside them, and what they are."""
+    """Other entries of the file, and what they are."""
 
     meta: dict[str, Any]
-    """Plain values that the file keeps beside its tensors (`meta`, `arch`, `epoch`, ...)."""
+    """Plain values that the file stores next to its tensors (`meta`, `arch`, `epoch`, ...)."""
 
     notes: tuple[str, ...] = ()
-    """Which of several sets of weights were taken."""
+    """Which of several sets of weights is used."""
 
     averaged: bool | None = None
-    """Where the file has raw and averaged (EMA) weights: whether the averaged ones were taken; else None."""
+    """If the file has raw and averaged (EMA) weights: whether the averaged ones are used; else None."""
 
 
 def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
-    """Read `path`: PyTorch's zip or older format, or safetensors.
+    """Read `path`: PyTorch's zip or legacy format, or safetensors.
 
-    `ema` takes averaged (EMA) weights, or raw ones; None: those that the file's program evaluates.
+    `ema` selects averaged (EMA) or raw weights; None selects those that the file's program evaluates.
 
     Raises:
-        CheckpointError: missing, damaged, of another format, not to be read without running code from it, or without
-            the weights that `ema` asks for.
+        CheckpointError: the file is missing, damaged, in another format, requires running code from it, or lacks the
+            weights that `ema` selects.
     """
     if not path.is_file():
-        raise CheckpointError("no such file of weights", where=path)
+        raise CheckpointError("no such checkpoint", where=path)
     if exported_format(path) is not None:
-        hint = "tdpn predict runs it; elsewhere give the checkpoint that it was made of"
-        raise CheckpointError("an exported file, which holds a program, not weights alone", where=path, hint=hint)
+        hint = "tdpn predict runs it; other commands need the checkpoint that it was exported from"
+        raise CheckpointError("an exported file, which holds a program, not only weights", where=path, hint=hint)
     with path.open("rb") as file:
         start = file.read(512)
         if start[:4] == b"PK\x03\x04":
@@ -74,13 +74,13 @@ def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
             raise CheckpointError(
                 "torch's tar format of before 2017 cannot be read without running code from it",
                 where=path,
-                hint="where you trust its source, save its state dict again with a torch of that time",
+                hint="if you trust its source, load it with a PyTorch version of that time and re-save the state dict",
             )
     return _safetensors(path, start, ema)
 
 
 def _load(file: BinaryIO, path: Path) -> Any:
-    """The object that torch saved, if it is made of tensors, containers and plain values only."""
+    """Return the object that torch saved, if it consists of tensors, containers and plain values only."""
     file.seek(0)
     try:
         with torch.serialization.safe_globals(list(STAND_INS)):
@@ -94,28 +94,30 @@ def _refusal(error: Exception, path: Path) -> CheckpointError:
     if "TorchScript" in message:
         what, hint = "a TorchScript archive, which is a program, not weights", "save its state_dict()"
     elif named := re.search(r"GLOBAL (\S+)", message):
-        what = f"needs {named[1]} to be run or built, and no code out of a file of weights is run"
-        hint = "where you trust its source, load it with the program that wrote it and save the state_dict() alone"
+        what = f"needs {named[1]}, but code from a file of weights is never run"
+        hint = "if you trust its source, load it with the program that wrote it and save the state_dict() alone"
     elif "reduce" in message or "Can only" in message:
-        what, hint = "asks for code to be run while it is read, and none is", "get the weights from a source you trust"
+        what, hint = "runs code while it is read, which is refused", "get the weights from a source you trust"
     else:
         what, hint = f"not readable ({message.splitlines()[0][:200] if message else type(error).__name__})", None
-    return CheckpointError(what, where=path, hint=hint or "the file is damaged or cut: get it again")
+    return CheckpointError(what, where=path, hint=hint or "the file is damaged or truncated: download it again")
 
 
 def _check_zip(file: BinaryIO, path: Path) -> None:
-    """Torch never compresses: an archive that unpacks to more than its own size was made to fill memory."""
+    """Reject archives that unpack to more than their own size; torch does not compress, so these are hostile."""
     try:
         entries = zipfile.ZipFile(file).infolist()
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"not readable ({error})", where=path, hint="the file is cut: get it again") from error
+        raise CheckpointError(
+            f"not readable ({error})", where=path, hint="the file is truncated: download it again"
+        ) from error
     if any(entry.filename.rpartition("/")[2] == "constants.pkl" for entry in entries):
-        hint = "load it with torch.jit.load where you trust its source, and save the state_dict()"
+        hint = "if you trust its source, load it with torch.jit.load and save the state_dict()"
         raise CheckpointError("a TorchScript archive, which is a program, not weights", where=path, hint=hint)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError("a compressed archive, which no torch writes", where=path)
+        raise CheckpointError("a compressed archive, which PyTorch does not write", where=path)
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise CheckpointError("an archive whose parts overlap, which no torch writes", where=path)
+        raise CheckpointError("an archive with overlapping entries, which PyTorch does not write", where=path)
 
 
 def _safetensors(path: Path, start: bytes, ema: bool | None) -> Contents:
@@ -123,12 +125,12 @@ def _safetensors(path: Path, start: bytes, ema: bool | None) -> Contents:
     header = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
     if start[8:9] != b"{" or header > size - 8:
         raise CheckpointError(
-            "neither PyTorch's format nor safetensors, or cut",
+            "neither PyTorch's format nor safetensors, or truncated",
             where=path,
-            hint="weights come as .pth, .pyth, .pt or .safetensors",
+            hint="supported files: .pth, .pyth, .pt and .safetensors",
         )
     if header > LARGEST_HEADER:
-        raise CheckpointError(f"a safetensors header of {header / 1e6:.0f} MB is not read", where=path)
+        raise CheckpointError(f"the safetensors header has {header / 1e6:.0f} MB, too large to be read", where=path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -150,7 +152,7 @@ def _contents(saved: Any, path: Path, ema: bool | None) -> Contents:
     left_out, meta = dict(found.left_out), {}
     if found.place:
         beside = {str(key): value for key, value in saved.items() if key != found.place[0]}
-        left_out |= dict.fromkeys(beside, "training state or notes, no weights")
+        left_out |= dict.fromkeys(beside, "training state or metadata, not weights")
         meta = {key: value for key, value in beside.items() if isinstance(value, (str, int, float, Mapping))}
     notes = (found.note,) if found.note else ()
     return Contents(
@@ -166,7 +168,7 @@ def _contents(saved: Any, path: Path, ema: bool | None) -> Contents:
 def _check_kind(averaged: bool, ema: bool | None, path: Path) -> None:
     """
     Raises:
-        CheckpointError: the file's only weights are not of the kind that `ema` asks for.
+        CheckpointError: the file's only weights are not of the kind that `ema` selects.
     """
     if ema is not None and averaged != ema:
         lacks, has = ("averaged (EMA)", "raw") if ema else ("raw", "averaged (EMA)")
@@ -175,16 +177,16 @@ def _check_kind(averaged: bool, ema: bool | None, path: Path) -> None:
 
 
 def _uniform(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Float32 where floating, each checked to be what its storage holds and finite."""
+    """Convert floating-point tensors to float32; check that all are finite and backed by their storage."""
     if not tensors:
         raise CheckpointError("holds no tensors", where=path)
     uniform = {}
     for name, value in tensors.items():
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
-            raise CheckpointError(f"{name} is no plain tensor", where=path)
+            raise CheckpointError(f"{name} is not a plain tensor", where=path)
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise CheckpointError(f"{name} claims more values than the file holds", where=path)
         uniform[name] = value.to(torch.float32) if value.is_floating_point() else value
         if not torch.isfinite(uniform[name]).all():
-            raise CheckpointError(f"{name} holds values that are not finite", where=path)
+            raise CheckpointError(f"{name} contains non-finite values", where=path)
     return uniform

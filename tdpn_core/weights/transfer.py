@@ -1,4 +1,4 @@
-"""Starting a network from the weights of another: what fits is taken, images are inflated, the rest is named."""
+"""Initialise a network from the weights of another: copy what fits, inflate 2D kernels, report the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tdpn_core.weights.names import Match, match_classes, own_names, usual_names
 from tdpn_core.weights.rename_rules import COUNTER, Report, some
 
 STEM = r"backbone\.(slow\.|fast\.|motion\.)?conv1\.weight|temporal_difference\.local\.conv1\.weight"
-"""First convolutions, whose kernel is averaged over its channels where the target has another number of them."""
+"""First convolutions; their kernel is averaged over channels if the target has another number of channels."""
 
 BORROWED = (
     (r"backbone\.slow\.(.+)", r"backbone.\1"),
@@ -27,32 +27,32 @@ BORROWED = (
     (r"(?:temporal_difference\.local|backbone\.motion)\.(layer1\..+)", r"backbone.\1"),
     (r"(backbone\.layer\d\.\d+\.conv2)\.space\.(weight)", r"\1.\2"),
 )
-"""Entries that start, where the file has none of their name, from another that does the same work on frames."""
+"""Entries that, if missing from the file, are initialised from another entry with the same role on frames."""
 
 CLASSIFIER = r"(?:auxiliary_head\.)?head\.linear\.([^.]+)\.(?:weight|bias)"
-"""Entries of one row a class, and their head."""
+"""Entries with one row per class; the group is their head."""
 
 NOBODY: Mapping[str, Sequence[str]] = {}
 
-SAME_NETWORK = "weights of other projects fit the same depth and width 1 only"
+SAME_NETWORK = "foreign weights fit only a network of the same depth and of width 1"
 
 
 def start_from(model: Network, imported: Imported, manifest: Manifest | None = None) -> Report:
-    """Fill `model`, whose classes are those of `manifest`, from a foreign checkpoint of the same depth.
+    """Fill `model`, trained for the classes of `manifest`, from a foreign checkpoint of the same depth.
 
-    The names of its classes are those that the file holds, or the data's if every project numbers these alike.
+    The file's class names are those that it contains, or the data's if all projects use one order for that data set.
 
     Raises:
-        CheckpointError: of another depth, without a whole backbone, or nothing in it fits; the model is untouched.
+        CheckpointError: other depth, incomplete backbone, or nothing fits; the model is then unchanged.
     """
     theirs, ours = imported.config, model.config
     if theirs.arch != ours.arch:
         raise CheckpointError(
-            f"a {theirs.arch} cannot be the start of a {ours.arch}", where=imported.report.source, hint=SAME_NETWORK
+            f"a {theirs.arch} cannot initialise a {ours.arch}", where=imported.report.source, hint=SAME_NETWORK
         )
     if ours.width != 1:
         raise CheckpointError(
-            f"cannot be the start of a network of width {ours.width:g}", where=imported.report.source, hint=SAME_NETWORK
+            f"cannot initialise a network of width {ours.width:g}", where=imported.report.source, hint=SAME_NETWORK
         )
     lacking = [name for name in imported.report.unfilled if name.startswith("backbone.") and not name.endswith(COUNTER)]
     if lacking:
@@ -76,7 +76,7 @@ def start_from(model: Network, imported: Imported, manifest: Manifest | None = N
 
 
 def _foreign_classes(imported: Imported, manifest: Manifest | None) -> dict[str, Sequence[str]]:
-    """Names of the classes of each head of a foreign checkpoint, where they are certain."""
+    """Return the class names of each head of a foreign checkpoint, where they are certain."""
     found: dict[str, Sequence[str]] = {}
     for head, count in imported.config.num_classes.items():
         own = own_names(imported.meta)
@@ -95,16 +95,16 @@ def transfer(
     known: Mapping[str, Sequence[str]] = NOBODY,
     wanted: Mapping[str, Sequence[str]] = NOBODY,
 ) -> Report:
-    """Fill `model` with what fits of `weights`, the state of another of our networks.
+    """Fill `model` with the matching parts of `weights`, the state of another of our networks.
 
-    A kernel over frames t x k x k is the 1 x k x k of a network of `images` (or of single frames), copied t times and
-    divided by t. A first convolution over other channels is the mean over those of the file. What follows attention
-    that the file has not is left at its start, so that these branches begin as zero. Rows of a classifier are taken
-    by the names of their classes, `known` ones of the file and `wanted` ones of the model, by head; rows of other
-    classes start new, and so does a classifier whose classes have no names or are those of images.
+    A kernel t x k x k over frames is the 1 x k x k kernel of a network of `images` (or single frames), copied t times
+    and divided by t. A first convolution with other channels is the mean over the file's channels. Layers after an
+    attention layer that the file lacks keep their initial values, so that these branches start at zero. Classifier rows
+    are copied by class name, `known` in the file and `wanted` in the model, by head; rows of other classes keep their
+    random initial values, and so does the classifier if its classes have no names or it is an image classifier.
 
     Raises:
-        CheckpointError: nothing of the backbone fits; the model is then untouched.
+        CheckpointError: nothing of the backbone fits; the model is then unchanged.
     """
     state = model.state_dict()
     untrained = _untrained(model, weights)
@@ -125,7 +125,7 @@ def transfer(
         if value is not None:
             values[name], filled[name] = value, origin
     if not any(name.startswith("backbone.") and not name.endswith(COUNTER) for name in filled):
-        raise CheckpointError("nothing in it fits this network's backbone", where=source, hint=SAME_NETWORK)
+        raise CheckpointError("none of its weights fit this network's backbone", where=source, hint=SAME_NETWORK)
     with torch.no_grad():
         for name, value in values.items():
             state[name].copy_(value)
@@ -140,9 +140,9 @@ def transfer(
 
 
 def _rows(value: Tensor, target: Tensor, match: Match | None, names: Sequence[str]) -> Tensor | None:
-    """`target` with the rows of matched classes out of `value`; None: there is none, or the layers are of other widths.
+    """Return `target` with the rows of matched classes from `value`; None if none match or the widths differ.
 
-    Both have one row a class.
+    Both have one row per class.
     """
     if match is None or not match.ours or len(value) != len(names) or len(target) != match.total:
         return None
@@ -154,16 +154,16 @@ def _rows(value: Tensor, target: Tensor, match: Match | None, names: Sequence[st
 
 
 def _class_notes(model: Network, weights: Mapping[str, Tensor], matches: Mapping[str, Match]) -> Iterator[str]:
-    """What became of each classifier that the file has, or could have had."""
+    """Yield what happens to each classifier that the file has, or could have."""
     for head, count in model.config.num_classes.items():
         if head in matches:
             yield matches[head].describe(head)
         elif f"head.linear.{head}.weight" in weights:
-            yield f"{head}: the file does not name its classes, all {count} start new"
+            yield f"{head}: the file does not name its classes; all {count} start untrained"
 
 
 def fitted(value: Tensor, shape: torch.Size, *, stem: bool = False) -> Tensor | None:
-    """`value` in `shape`: a stem averaged over its channels, a kernel inflated in time; None: it does not fit."""
+    """Return `value` in `shape`: a stem averaged over channels, a kernel inflated in time; None if it does not fit."""
     if value.ndim == len(shape) == 5:
         if stem and value.shape[1] != shape[1]:
             value = value.mean(1, keepdim=True).repeat(1, shape[1], 1, 1, 1)
@@ -173,7 +173,7 @@ def fitted(value: Tensor, shape: torch.Size, *, stem: bool = False) -> Tensor | 
 
 
 def _origin(name: str, weights: Mapping[str, Tensor]) -> str | None:
-    """The entry that `name` starts from."""
+    """Return the file's entry that initialises `name`."""
     if name in weights:
         return name
     for pattern, other in BORROWED:
@@ -184,7 +184,7 @@ def _origin(name: str, weights: Mapping[str, Tensor]) -> str | None:
 
 
 def _untrained(model: Network, weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Entries at attention that the file has not, and why they keep their start."""
+    """Return entries next to attention that the file lacks, and why they keep their initial values."""
     kept: dict[str, str] = {}
     state = model.state_dict()
     for spot, part in model.named_modules():
@@ -202,7 +202,7 @@ def _untrained(model: Network, weights: Mapping[str, Tensor]) -> dict[str, str]:
 def _reason(
     name: str, state: Mapping[str, Tensor], untrained: Mapping[str, str], images: bool, known: Mapping[str, Any]
 ) -> str:
-    """Why an entry of the file was not used."""
+    """Return why an entry of the file is not used."""
     if images and name.startswith("head."):
         return "the image classifier"
     if name in untrained:

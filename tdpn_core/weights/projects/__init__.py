@@ -1,4 +1,4 @@
-"""One file a project: how its checkpoints are recognised and what it calls our entries."""
+"""One file per project: how to recognise its checkpoints and rename their entries."""
 
 from __future__ import annotations
 

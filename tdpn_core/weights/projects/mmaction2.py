@@ -1,4 +1,4 @@
-"""open-mmlab/mmaction2: TSN, TSM, SlowOnly, I3D, SlowFast, and TPN over SlowOnly and TSM."""
+"""open-mmlab/mmaction2: TSN, TSM, SlowOnly, I3D, SlowFast, and TPN on SlowOnly and TSM."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CONV = "conv{}.conv.weight"
 
 OTHERS = (
     Rename(r"cls_head\.fc_cls\.(.+)", r"head.linear.action.\1"),
-    Drop(r"data_preprocessor\..+", "the mean and deviation of pixels, which every recipe here has"),
+    Drop(r"data_preprocessor\..+", "pixel mean and standard deviation, which the sampling settings hold"),
 )
 
 
 def backbone_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """A residual network whose entries begin with `theirs`."""
+    """Return the rules for a residual network whose entries begin with `theirs`."""
     p = theirs.replace(".", r"\.")
     return (
         Rename(rf"{p}conv1\.conv\.(.+)", rf"{ours}conv1.\1"),
@@ -35,7 +35,7 @@ def backbone_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 
 def examine(entries: Entries) -> Finding:
-    """Which of the families, by the first convolution, TSM's wrapper and the neck."""
+    """Determine the family from the first convolution, TSM's wrapper and the neck."""
     refuse(entries, r"backbone\..*(non_local|nl_op).*", "non-local blocks")
     refuse(entries, r"backbone\.layer\d\.\d+\.net\..+", "TSM's shift of whole blocks (shift_place='block')")
     refuse(entries, r"backbone\..*\.conv_s\..+", "mmaction2's R(2+1)D blocks, which normalise otherwise")
@@ -66,7 +66,7 @@ def examine(entries: Entries) -> Finding:
 
 
 def examine_slowfast(entries: Entries) -> Finding:
-    """SlowFast: its laterals have no normalisation, and its classifier sees the fast pathway first."""
+    """SlowFast: lateral connections without normalisation; the classifier has the fast pathway first."""
     paths = [f"backbone.{path}_path." for path in ("slow", "fast")]
     arch = same_depth(*(residual_depth(entries, path, CONV) for path in paths))
     blocks = temporal_blocks(
@@ -87,25 +87,25 @@ def examine_slowfast(entries: Entries) -> Finding:
 
 
 def counts(entries: Entries, prefix: str) -> tuple[int, ...]:
-    """Blocks of each stage."""
+    """Return the number of blocks in each stage."""
     return tuple(len(entries.distinct(rf"{prefix}layer{stage}\.(\d+)\..+")) for stage in range(1, 5))
 
 
 def slow_first(weight: Tensor) -> Tensor:
-    """A classifier's columns for (fast, slow) as those for (slow, fast); the fast pathway has a ninth of them."""
+    """Reorder a classifier's columns from (fast, slow) to (slow, fast); a ninth of them is the fast pathway's."""
     fast = weight.shape[1] // 9
     return torch.cat([weight[:, fast:], weight[:, :fast]], 1)
 
 
 def examine_neck(entries: Entries, prefix: str) -> tuple[dict[str, Any], tuple[Rule, ...]]:
-    """The settings of a neck whose entries begin with `prefix`, and its rules."""
+    """Return the settings of a neck whose entries begin with `prefix`, and its rules."""
     count = len(entries.distinct(rf"{prefix}temporal_modulation_ops\.(\d)\..+"))
     levels = LEVELS[-count:]
     return {"levels": levels, "auxiliary_head": entries.has(rf"{prefix}aux_head\..+")}, neck_rules(prefix, levels)
 
 
 def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The neck's entries, under `prefix`, by the level that each number stands for."""
+    """Return the rules for the neck under `prefix`; `levels` names the level of each number."""
     p = prefix.replace(".", r"\.")
     rules: list[Rule] = [
         Rename(rf"{p}aux_head\.conv\.(.+)", r"auxiliary_head.reduce.\1"),

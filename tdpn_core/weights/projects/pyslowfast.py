@@ -1,4 +1,4 @@
-"""facebookresearch/SlowFast: Slow, C2D, I3D and SlowFast, of depth 50 and 101."""
+"""facebookresearch/SlowFast: Slow, C2D, I3D and SlowFast, depths 50 and 101."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAD = Rename(r"head\.projection\.(.+)", r"head.linear.action.\1")
 
 
 def path_rules(path: int, ours: str) -> tuple[Rule, ...]:
-    """One pathway."""
+    """Return the rules for one pathway."""
     rules: list[Rule] = [
         Rename(rf"s1\.pathway{path}_stem\.conv\.(.+)", rf"{ours}conv1.\1"),
         Rename(rf"s1\.pathway{path}_stem\.bn\.(.+)", rf"{ours}bn1.\1"),
@@ -34,7 +34,7 @@ def path_rules(path: int, ours: str) -> tuple[Rule, ...]:
 
 
 def examine(entries: Entries) -> Finding:
-    """Which network, by its pathways and kernels. In eval mode all of the project's networks end in a softmax."""
+    """Determine the network from its pathways and kernels. In eval mode, all its networks end in a softmax."""
     refuse(entries, r"s\d\.pathway\d_nonlocal.+", "non-local blocks")
     refuse(entries, r".+\.split_bn\..+", "normalisation split for multigrid training")
     settings: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def examine(entries: Entries) -> Finding:
 
 
 def examine_slowfast(entries: Entries, settings: dict[str, Any]) -> Finding:
-    """SlowFast: the slow pathway is the first of the two."""
+    """SlowFast: the first of the two pathways is the slow one."""
     arch = same_depth(_depth(entries, 0), _depth(entries, 1))
     blocks = temporal_blocks(
         entries, _counts(entries, 0), lambda n, stage, block: f"s{stage + 1}.pathway{n}_res{block}.branch2.a.weight"

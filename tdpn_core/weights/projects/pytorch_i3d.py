@@ -1,4 +1,4 @@
-"""piergiaj/pytorch-i3d: the Inception I3D of Kinetics and Charades, on RGB or optical flow."""
+"""piergiaj/pytorch-i3d: Inception I3D for Kinetics and Charades, on RGB or optical flow."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """The one network of the project, by the channels of its first convolution."""
+    """Determine RGB or flow from the channels of the first convolution."""
     channels = entries.shape("Conv3d_1a_7x7.conv3d.weight")[1]
     if channels not in (2, 3):
-        raise CheckpointError(f"its first convolution takes {channels} channels, where RGB has 3 and flow has 2")
+        raise CheckpointError(f"its first convolution takes {channels} channels, but RGB has 3 and flow has 2")
     settings: dict[str, Any] = {"name": "i3d", "arch": "inception", "modality": "flow" if channels == 2 else "rgb"}
     if "logits.conv3d.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("logits.conv3d.weight")[0]}

@@ -1,4 +1,4 @@
-"""facebookresearch/pytorchvideo's hub: Slow, C2D, I3D, SlowFast and R(2+1)D, of depth 50 and 101."""
+"""facebookresearch/pytorchvideo's hub: Slow, C2D, I3D, SlowFast and R(2+1)D, depths 50 and 101."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HEAD = Rename(r"blocks\.\d+\.proj\.(.+)", r"head.linear.action.\1")
 
 
 def stages(entries: Entries) -> list[str]:
-    """The numbers of the blocks that are residual stages, res2 to res5: a pool between them takes a number, too."""
+    """Return the numbers of the blocks that are residual stages, res2 to res5; a pooling block has a number, too."""
     return entries.distinct(r"blocks\.(\d+)\.(?:multipathway_blocks\.\d\.)?res_blocks\..+")
 
 
 def path_rules(numbers: list[str], inner: str, ours: str) -> tuple[Rule, ...]:
-    """One pathway, whose parts lie at `inner` in each block."""
+    """Return the rules for one pathway; `inner` is its prefix in each block."""
     rules: list[Rule] = [
         Rename(rf"blocks\.0\.{inner}conv\.(.+)", rf"{ours}conv1.\1"),
         Rename(rf"blocks\.0\.{inner}norm\.(.+)", rf"{ours}bn1.\1"),
@@ -45,7 +45,7 @@ def path_rules(numbers: list[str], inner: str, ours: str) -> tuple[Rule, ...]:
 
 
 def examine(entries: Entries) -> Finding:
-    """Which network, by its pathways, its factorised convolutions, its pool and its first kernel."""
+    """Determine the network from its pathways, factorised convolutions, pooling and first kernel."""
     if entries.has(r"blocks\.0\.multipathway_blocks\..+"):
         return examine_slowfast(entries)
     numbers = stages(entries)
@@ -55,7 +55,7 @@ def examine(entries: Entries) -> Finding:
         settings["num_classes"] = {"action": entries.shape(f"blocks.{classifier[0]}.proj.weight")[0]}
     rules = (HEAD, *path_rules(numbers, "", "backbone."))
     if entries.has(r".+\.conv_b\.conv_xy\.weight"):
-        # the hub's network ends in a softmax, in training as well
+        # the hub's networks end in a softmax, in training as well
         return Finding(settings={**settings, "name": "r2plus1d", "num_frames": 16}, rules=rules, answer="probabilities")
     pooled = numbers != ["1", "2", "3", "4"]
     if entries.time("blocks.0.conv.weight") == 5:
@@ -69,7 +69,7 @@ def examine(entries: Entries) -> Finding:
 
 
 def examine_slowfast(entries: Entries) -> Finding:
-    """SlowFast: the slow pathway is the first of the two."""
+    """SlowFast: the first of the two pathways is the slow one."""
     numbers = stages(entries)
     inner = [f"multipathway_blocks.{path}." for path in (0, 1)]
     arch = same_depth(*(_depth(entries, numbers, path) for path in inner))
@@ -109,7 +109,7 @@ def _depth(entries: Entries, numbers: list[str], inner: str) -> str:
     first = f"blocks.{numbers[0]}.{inner}res_blocks.0.branch2."
     name = f"{first}conv_b.weight" if f"{first}conv_b.weight" in entries.tensors else f"{first}conv_b.conv_xy.weight"
     if entries.shape(name)[0] != entries.shape(name)[1]:
-        raise CheckpointError("a residual network with grouped convolutions (CSN), of which there is no model here")
+        raise CheckpointError("a residual network with grouped convolutions (CSN), which no tdpn model has")
     return depth(_counts(entries, numbers, inner), bottleneck=True)
 
 

@@ -1,4 +1,4 @@
-"""MCG-NJU/TDN, of 8 or 16 segments, depth 50 or 101."""
+"""MCG-NJU/TDN with 8 or 16 segments, depths 50 and 101."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BIAS = r"base_model\..*(conv\d|downsample\.0)\.bias"
 
 RULES = (
     Drop(r"base_model\.conv1_temp\..+", "saved, but never used by the reference"),
-    Drop(BIAS, "taken into the running mean of the normalisation behind it"),
+    Drop(BIAS, "folded into the running mean of the following normalisation"),
     Rename(r"new_fc\.(.+)", r"head.linear.action.\1"),
     Rename(r"base_model\.conv1_5\.0\.(.+)", r"backbone.motion.conv1.\1"),
     Rename(r"base_model\.conv1_5\.1\.(.+)", r"backbone.motion.bn1.\1"),
@@ -41,7 +41,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """The one network of the project; the shares of its first sums follow the number of segments."""
+    """Determine the settings; the weights of the first sums depend on the number of segments."""
     plain = Entries({name.replace("_bak.", "."): value for name, value in entries.tensors.items()})
     settings: dict[str, Any] = {"name": "tdn", "arch": residual_depth(plain, "base_model."), "num_frames": 8}
     if "new_fc.weight" in entries.tensors:
@@ -50,7 +50,7 @@ def examine(entries: Entries) -> Finding:
 
 
 def without_biases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every convolution's bias subtracted from the mean that the normalisation behind it subtracts: the same sums."""
+    """Subtract every convolution's bias from the running mean of the following normalisation: same outputs."""
     changed = dict(tensors)
     for name, bias in tensors.items():
         if not re.fullmatch(BIAS, name) or "conv1_temp" in name:

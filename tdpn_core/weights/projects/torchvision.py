@@ -1,4 +1,4 @@
-"""torchvision's image classifiers: ResNets of depth 18 to 101, as networks over clips of one frame."""
+"""torchvision's image classifiers: ResNets of depth 18 to 101, loaded as networks for clips of one frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """A ResNet, with the classifier where the file has one."""
+    """A ResNet, with the classifier if the file has one."""
     settings = {"name": "tsn", "arch": residual_depth(entries, ""), "num_frames": 1}
     if "fc.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("fc.weight")[0]}

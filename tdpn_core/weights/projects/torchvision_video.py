@@ -1,4 +1,4 @@
-"""torchvision's video classifiers: R(2+1)D of depth 18 (and of 34, in the same names)."""
+"""torchvision's video classifiers: R(2+1)D of depth 18 (and 34, which uses the same names)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """R(2+1)D, with the classifier where the file has one."""
+    """R(2+1)D, with the classifier if the file has one."""
     counts = [len(entries.distinct(rf"layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
     settings: dict[str, Any] = {"name": "r2plus1d", "arch": depth(counts, bottleneck=False), "num_frames": 16}
     if "fc.weight" in entries.tensors:

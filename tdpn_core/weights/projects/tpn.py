@@ -1,4 +1,4 @@
-"""decisionforce/TPN (and mmaction 0.1, of which it is a fork): SlowOnly and TSM, without and with the pyramid."""
+"""decisionforce/TPN (and mmaction 0.1, which it forks): SlowOnly and TSM, with or without the pyramid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BACKBONE = (Rename(r"(backbone\..+)", r"\1"), Rename(r"cls_head\.(?:fc_cls|new_c
 
 
 def examine(entries: Entries) -> Finding:
-    """SlowOnly or TSM by the kernels' dimensions, with the neck that the file has."""
+    """Determine SlowOnly or TSM from the kernels' dimensions, and whether there is a neck."""
     arch = residual_depth(entries, "backbone.")
     settings: dict[str, Any] = {"arch": arch, "num_frames": 8}
     if "cls_head.fc_cls.weight" in entries.tensors or "cls_head.new_cls.weight" in entries.tensors:
@@ -39,12 +39,12 @@ def examine(entries: Entries) -> Finding:
 
 
 def spread_rates(frames: int) -> dict[str, Any]:
-    """What the project's R101 configurations set, and its R50 ones do not: res4 keeps two steps of time."""
+    """Return the settings of the project's R101 (not R50) configurations: res4 keeps two time steps."""
     return {"temporal_rates": (max(1, frames // 2), frames)}
 
 
 def examine_neck(entries: Entries, prefix: str) -> tuple[dict[str, Any], tuple[Rule, ...]]:
-    """The settings of a neck whose entries begin with `prefix`, and its rules."""
+    """Return the settings of a neck whose entries begin with `prefix`, and its rules."""
     count = len(entries.distinct(rf"{prefix}temporal_modulation_ops\.(\d)\..+"))
     levels = LEVELS[-count:]
     auxiliary = entries.has(rf"{prefix}aux_head\..+")
@@ -52,7 +52,7 @@ def examine_neck(entries: Entries, prefix: str) -> tuple[dict[str, Any], tuple[R
 
 
 def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The neck's entries, under `prefix`, by the level that each number stands for."""
+    """Return the rules for the neck under `prefix`, by the level that each number refers to."""
     p = prefix.replace(".", r"\.")
     rules: list[Rule] = [
         Rename(rf"{p}aux_head\.convs\.(.+)", r"auxiliary_head.reduce.\1"),

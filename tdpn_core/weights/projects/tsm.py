@@ -1,4 +1,4 @@
-"""mit-han-lab/temporal-shift-module: TSM, and TSN in the same code, on RGB or on stacks of five flows."""
+"""mit-han-lab/temporal-shift-module: TSM, and TSN in the same code, on RGB or on stacks of five flow fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """TSM where first convolutions are wrapped, else TSN."""
+    """TSM if the first convolutions are wrapped, else TSN."""
     refuse(entries, r"base_model\..+\.nl\..+", "non-local blocks")
     refuse(entries, r"base_model\.layer\d\.\d+\.net\..+", "TSM's shift of whole blocks (shift_place='block')")
     plain = Entries({name.replace(".conv1.net.", ".conv1."): value for name, value in entries.tensors.items()})
@@ -29,7 +29,7 @@ def examine(entries: Entries) -> Finding:
     channels = entries.shape("base_model.conv1.weight")[1]
     if channels not in (3, 10):
         raise CheckpointError(
-            f"its first convolution takes {channels} channels, where RGB has 3 and five flows have 10"
+            f"its first convolution takes {channels} channels, but RGB has 3 and five flow fields have 10"
         )
     settings["modality"] = "rgb" if channels == 3 else "flow"
     return Finding(settings=settings, rules=RULES, layout="N(TC)HW")

@@ -79,10 +79,12 @@ def test_what_a_file_is_its_content_tells(fresh: Path, exported: Path, program_f
 def test_what_wants_weights_says_what_it_was_given(exported: Path, program_file: Path, tmp_path: Path) -> None:
     for path in (exported, program_file):
         with pytest.raises(
-            CheckpointError, match=r"model\.\w+: an exported file, which holds a program, not weights alone;"
+            CheckpointError, match=r"model\.\w+: an exported file, which holds a program, not only weights;"
         ):
             export(path, tmp_path / "again.onnx")
-        with pytest.raises(CheckpointError, match=r"tdpn predict runs it; elsewhere give the checkpoint that it was"):
+        with pytest.raises(
+            CheckpointError, match=r"tdpn predict runs it; other commands need the checkpoint that it was"
+        ):
             load_model(path)
 
 

@@ -98,5 +98,5 @@ def test_a_file_that_is_neither_is_refused(config: RunConfig, tmp_path: Path, co
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match="neither PyTorch's format nor safetensors"):
         initialise(build_model(config.model), tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="no such file of weights"):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
         initialise(build_model(config.model), tmp_path / "missing.pth")

@@ -105,7 +105,7 @@ def test_what_lies_beside_the_weights_is_named_in_the_report(images, write):
     assert set(report.left_out) == {"epoch", "arch", "optimizer"}
     assert set(report.filled.values()) == set(images)
     assert "122 of 122 tensors filled" in str(report)
-    assert "epoch, arch, optimizer (training state or notes, no weights)" in str(report)
+    assert "epoch, arch, optimizer (training state or metadata, not weights)" in str(report)
 
 
 def test_half_precision_is_read_to_its_precision(images, write, clip):
@@ -218,7 +218,7 @@ def test_pyslowfasts_two_clips_or_the_fast_one_alone_give_probabilities(pathways
     four = logits(model, [fast[:, :, torch.linspace(0, 31, 4).long()], fast])
     assert model.network.config.alpha == 8
     assert not torch.equal(four, out)
-    with pytest.raises(UsageError, match="not made of the fast one's frames"):
+    with pytest.raises(UsageError, match="does not consist of the frames of the fast clip"):
         model([slow.flip(2), fast])
 
 
@@ -235,7 +235,7 @@ def test_a_slowfast_with_other_3d_blocks_is_refused(pathways, write):
     state = torch.load(pathways[0], weights_only=True)["model_state"]
     state |= {"s4.pathway0_res5.branch2.a.weight": state["s4.pathway0_res5.branch2.a.weight"][:, :, 1:2]}
     with pytest.raises(
-        CheckpointError, match=r"s4\.pathway0_res5\.branch2\.a\.weight looks at 1 frames where .* 3 here"
+        CheckpointError, match=r"s4\.pathway0_res5\.branch2\.a\.weight has a temporal kernel of 1, expected 3"
     ):
         tdpn_core.load_model(write({"model_state": state}))
 
@@ -259,19 +259,19 @@ def test_settings_that_no_file_tells_can_be_given(images, write):
 def test_a_checkpoint_of_ours_knows_its_own_settings(tmp_path, monkeypatch):
     monkeypatch.setattr("tdpn_core.weights.load.is_checkpoint", lambda _: True)
     (tmp_path / "best.pt").touch()
-    with pytest.raises(UsageError, match="knows its own num_frames"):
+    with pytest.raises(UsageError, match="contains its own num_frames"):
         tdpn_core.load_model(tmp_path / "best.pt", num_frames=8)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layer1.0.extra.weight": torch.ones(3)}, "has entries that the network has no place for: layer1.0.extra"),
+        ({"layer1.0.extra.weight": torch.ones(3)}, "has entries that do not belong to the network: layer1.0.extra"),
         ({"layer1.2.conv1.weight": torch.ones(64, 64, 3, 3)}, r"residual network of \(3, 2, 2, 2\) basic blocks"),
         ({"layer1.0.conv2.weight": torch.ones(64, 32, 3, 3)}, "grouped convolutions"),
         (
             {"layer2.0.bn1.weight": torch.ones(5)},
-            r"layer2.0.bn1.weight has shape \(5,\) where the network has \(128,\)",
+            r"layer2.0.bn1.weight has shape \(5,\), but the network needs \(128,\)",
         ),
     ],
 )
@@ -288,7 +288,7 @@ def test_a_file_that_lacks_entries_cannot_be_run(images, write):
 
 def test_names_of_no_project_are_refused_with_those_known(write):
     with pytest.raises(
-        CheckpointError, match=r"such as encoder.a, other.c, encoder.b are of no project.*known: torchvision, "
+        CheckpointError, match=r"such as encoder.a, other.c, encoder.b match no known project.*known: torchvision, "
     ):
         tdpn_core.load_model(write({"encoder.a": torch.ones(2), "other.c": torch.ones(2), "encoder.b": torch.ones(2)}))
 

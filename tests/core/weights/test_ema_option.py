@@ -66,7 +66,7 @@ def test_predict_with_ema_option_answers_and_reports_by_these_weights(both, vide
 def test_eval_with_ema_option_scores_these_weights(both, prepared, names, option, label, tmp_path):
     words = ["eval", both, "--data", prepared, "--views", "1x1", "--workers", 0, "--allow-mismatch", *option]
     said = tdpn(*words, "--out", tmp_path / "report").output
-    assert f"{('raw', 'averaged (EMA)')[label]} weights are taken" in said
+    assert f"uses the {('raw', 'averaged (EMA)')[label]} weights" in said
     rows = csv.DictReader((tmp_path / "report" / "predictions-action.csv").read_text().splitlines())
     assert {row["predicted"] for row in rows} == {names[label]}
 

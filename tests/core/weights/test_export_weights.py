@@ -66,6 +66,6 @@ def test_several_heads_are_left_out(tmp_path):
 
 def test_a_network_without_such_names_is_refused(tmp_path):
     network = create_model("i3d", arch="inception", width=0.125, num_classes=3)
-    with pytest.raises(CheckpointError, match="nothing of a i3d inception has a name of torchvision's"):
+    with pytest.raises(CheckpointError, match="torchvision has no names for the weights of a i3d inception"):
         export_weights(network, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

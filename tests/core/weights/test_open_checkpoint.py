@@ -96,12 +96,12 @@ def test_names_that_openmmlabs_newer_files_keep_are_found(state, names, write):
 
 
 def test_unknown_names_are_asked_for(state, write):
-    with pytest.raises(CheckpointError, match=r"does not name its 8 classes; give --classes FILE, one name a line"):
+    with pytest.raises(CheckpointError, match=r"does not name its 8 classes; give --classes FILE, one name per line"):
         open_checkpoint(write(state))
 
 
 def test_an_order_in_doubt_is_refused(prepared, state, write):
-    with pytest.raises(CheckpointError, match=r"in which order it numbers the 8 classes of folder; give --classes"):
+    with pytest.raises(CheckpointError, match=r"does not contain the order of the 8 classes of folder; give --classes"):
         open_checkpoint(write(state), data=prepared)
 
 
@@ -124,7 +124,7 @@ def test_a_data_set_in_the_order_of_all_projects_names_the_classes(
     assert config.data.dataset == dataset
     other = dataclasses.replace(manifest, label_order="cleaned")
     monkeypatch.setattr(adopt, "load_manifest", lambda _: other)
-    with pytest.raises(CheckpointError, match="in which order"):
+    with pytest.raises(CheckpointError, match="order of the"):
         open_checkpoint(write(state), data=prepared)
 
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_ours_opens_as_it_is_and_knows_its_classes(state, names,
         own = again.build(CPU, "train")(frame)
         torch.testing.assert_close(tdpn_core.load_model(tmp_path / "best.pt")(frame), own)
     assert all(torch.equal(value, weights[name]) for name, value in again.weights.items())
-    with pytest.raises(UsageError, match="--classes: a checkpoint of tdpn knows its own classes"):
+    with pytest.raises(UsageError, match="--classes: a tdpn checkpoint contains its own classes"):
         open_checkpoint(tmp_path / "best.pt", classes=listed(names))
 
 
@@ -191,7 +191,7 @@ def test_frames_are_those_of_the_settings_that_a_file_keeps(write, names, listed
     path = write({**notes, "state_dict": renamed})
     config = open_checkpoint(path, classes=listed(names), progress=progress).config
     assert (config.model.num_frames, config.sampling.interval) == expected[:2]
-    assert f"{expected[0]}x{expected[1]}, {expected[2]}; pixels of mean 0.485" in heard[0]
+    assert f"{expected[0]}x{expected[1]}, {expected[2]}; pixel mean 0.485" in heard[0]
 
 
 def mmaction2_slowfast(name):

@@ -171,9 +171,9 @@ def test_tpn_starts_tdpn_with_its_backbone_and_what_fits_of_its_neck(model):
     assert report.left_out["pyramid.fusion.top_down.project.conv.weight"] == "of another shape in this network"
     assert {"pyramid.spatial.res2.0.conv.weight", "backbone.layer4.0.conv2.qkv.weight"} <= set(report.unfilled)
     text = str(report)
-    assert "started from a file: " in text
+    assert "initialised from a file: " in text
     assert "replaced by attention" in text
-    assert "not in the file, start as new: backbone.layer4, temporal_difference.on_global" in text
+    assert "not in the file, initialised at random: backbone.layer4, temporal_difference.on_global" in text
 
 
 # classes by name
@@ -200,7 +200,7 @@ def test_classes_that_the_file_lacks_start_new_and_the_others_keep_their_rows():
     assert torch.equal(rows[[1, 3]], theirs[[2, 1]])
     assert torch.equal(rows[[0, 2]], fresh[[0, 2]])
     assert torch.equal(target.head.linear["action"].bias[[1, 3]], source.head.linear["action"].bias[[2, 1]])
-    assert "action: 2 of 4 classes matched by name, 2 start new" in str(report)
+    assert "action: 2 of 4 classes matched by name, 2 start untrained" in str(report)
 
 
 def test_a_classifier_without_a_class_in_common_starts_new():
@@ -210,7 +210,7 @@ def test_a_classifier_without_a_class_in_common_starts_new():
     assert torch.equal(target.head.linear["action"].weight, fresh)
     names = ("head.linear.action.weight", "head.linear.action.bias")
     assert report.left_out == dict.fromkeys(names, "a classifier of other classes")
-    assert "action: 0 of 3 classes matched by name, 3 start new" in str(report)
+    assert "action: 0 of 3 classes matched by name, 3 start untrained" in str(report)
 
 
 def test_a_classifier_whose_classes_have_no_names_starts_new():
@@ -218,7 +218,7 @@ def test_a_classifier_whose_classes_have_no_names_starts_new():
     fresh = target.head.linear["action"].weight.clone()
     report = start(target, slow().state_dict(), known={})
     assert torch.equal(target.head.linear["action"].weight, fresh)
-    assert "action: the file does not name its classes, all 3 start new" in str(report)
+    assert "action: the file does not name its classes; all 3 start untrained" in str(report)
 
 
 def test_every_head_is_matched_by_its_own_names():
@@ -325,7 +325,7 @@ def mmaction2(name):
 def test_a_file_of_which_nothing_fits_is_refused_and_nothing_changes(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = {name: torch.ones(7) for name in of_images()}
-    with pytest.raises(CheckpointError, match=r"a file: nothing in it fits this network's backbone.*width 1 only"):
+    with pytest.raises(CheckpointError, match=r"a file: none of its weights fit this network's backbone.*of width 1"):
         start(model, state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -346,7 +346,7 @@ def test_a_file_of_torchvisions_names_starts_a_network(parity, write):
 def test_a_file_of_another_depth_or_without_entries_is_refused(parity, write):
     known = parity("torchvision_resnet18").state
     deep = create_model("tsn", arch="r34", num_classes=3)
-    with pytest.raises(CheckpointError, match=r"a r18 cannot be the start of a r34.*same depth"):
+    with pytest.raises(CheckpointError, match=r"a r18 cannot initialise a r34.*same depth"):
         initialise(deep, write(known))
     kept = {name: value for name, value in known.items() if name != "layer2.0.bn1.bias"}
     with pytest.raises(CheckpointError, match=r"its backbone lacks backbone\.layer2\.0\.bn1\.bias"):
@@ -355,12 +355,12 @@ def test_a_file_of_another_depth_or_without_entries_is_refused(parity, write):
 
 def test_a_narrow_network_cannot_start_from_a_published_one(parity, write):
     narrow = create_model("tsn", arch="r18", num_classes=3, width=0.5)
-    with pytest.raises(CheckpointError, match=r"the start of a network of width 0\.5; .*width 1 only"):
+    with pytest.raises(CheckpointError, match=r"initialise a network of width 0\.5; .*of width 1"):
         initialise(narrow, write(parity("torchvision_resnet18").state))
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"gone\.pth: no such file of weights"):
+    with pytest.raises(CheckpointError, match=r"gone\.pth: no such checkpoint"):
         initialise(create_model("tsn", **SMALL), tmp_path / "gone.pth")
 
 
@@ -437,5 +437,5 @@ def test_without_a_network_it_says_what_to_put_where(cache, monkeypatch):
 
 
 def test_there_are_no_imagenet_weights_of_the_inception_network():
-    with pytest.raises(CheckpointError, match="no ImageNet weights for inception; for r18, r34, r50, r101 there are"):
+    with pytest.raises(CheckpointError, match="no ImageNet weights for inception; available: r18, r34, r50, r101"):
         fetch.imagenet("inception")
