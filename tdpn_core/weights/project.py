@@ -1,4 +1,4 @@
-"""Description of a project whose checkpoints can be read: how to recognise and rename its entries."""
+"""Description of a project whose checkpoints can be read: its names for our entries, its pixels and its sampling."""
 
 from __future__ import annotations
 
@@ -87,17 +87,17 @@ class Project:
     """Finds the network and its settings from the entries; raises CheckpointError for a network that we lack."""
 
     pixels: Pixels
-    """Of RGB clips."""
+    """For RGB clips."""
 
     protocols: Mapping[str, Protocol]
-    """Sampling of each family of networks that its checkpoints can be of, by our names."""
+    """Sampling by family, for each family that its checkpoints can belong to, by our names."""
 
     flow_pixels: Pixels = FLOW
-    """Of optical flow."""
+    """For optical flow."""
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families of networks that its checkpoints can be of, by our names."""
+        """Families that its checkpoints can belong to, by our names."""
         return tuple(self.protocols)
 
     def recognises(self, entries: Entries) -> bool:
@@ -105,7 +105,7 @@ class Project:
         return all(entries.has(mark) for mark in self.marks)
 
     def sampling(self, family: str, modality: Modality = "rgb") -> SamplingConfig:
-        """Sampling and normalisation as the project has them; segments for a family that it does not have."""
+        """Return the project's sampling and normalisation; segments for a family that it does not have."""
         protocol = self.protocols.get(family, SEGMENTS)
         pixels = self.flow_pixels if modality == "flow" else self.pixels
         return SamplingConfig(
