@@ -253,7 +253,7 @@ class _Run:
             raise disk_full(Path(file.name))
         reported = Reported()
         reported.add(finished.side)
-        return list(reported.sizes), list(reported.stamps)
+        return list(reported.sizes), [reported.seconds(stamp) for stamp in reported.stamps]
 
 
 def no_frames(source: Source, found: Probe, log: str) -> ClipError:

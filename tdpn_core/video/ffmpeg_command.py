@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,18 @@ PICTURE = "V:0"
 _INPUT = "INPUT"  # stands for the file's name, which ffmpeg-python wants to be UTF-8
 _CRF_OFFSET = 16  # scale 2 becomes rate factor 18, which passes for lossless to the eye
 _GROUP = 8  # frames from one key frame to the next: any frame is reached by decoding 8 at most
-_NO_STAMP = 2**63 - 1
 _NOMINAL_FPS = 30  # of the encoder's clock, which counts frames; their true times go to the side channel
+
+# A line for each decoded frame, `frame:0 pts:1 pts_time:0.04`, written as it passes. Only this key is printed: the
+# frames of a file may carry others.
+_MARK = "tdpn"
+_KEY_LINE = f"{_MARK}=".encode()
+# Another spelling of the descriptor: two threads of ffmpeg would share, unlocked, a file of one name. `direct` writes
+# complete lines, so that they do not mix with those of the encoder.
+_STAMPS = (
+    f"metadata=mode=add:key={_MARK}:value=1",
+    f"metadata=mode=print:key={_MARK}:file='pipe\\:0{SIDE_CHANNEL}':direct=1",
+)
 
 # Encoders refuse stamps that repeat or step back, so theirs are the frames' numbers.
 _COUNT = (f"settb=1/{_NOMINAL_FPS}", "setpts=N")
@@ -69,24 +80,26 @@ def pictures_command(program: Program, encoding: Encoding, fps: float, size: tup
     else:
         shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
         source = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), threads=1, **shape)
-    return list(_compiled(_with_stamps(source[PICTURE], [], encoding), program))
+    return list(_compiled(_output(source[PICTURE], [*_STAMPS], encoding), program))
 
 
 def address_command(address: Address, program: Program, encoding: Encoding, stop: float) -> list[str]:
     """The same of an address, until second `stop` unless that is NaN; each frame is passed on at once."""
     source = ffmpeg.input(address.name, threads=1, max_pixels=encoding.max_pixels, **dict(address.options))
     trim = [] if math.isnan(stop) else [f"trim=end={stop:.6f}"]
-    return list(_compiled(_with_stamps(source[PICTURE], trim, encoding, flush_packets=1), program))
+    return list(_compiled(_output(source[PICTURE], [*trim, *_STAMPS], encoding, flush_packets=1), program))
 
 
 class Reported:
     """What the side channel says: time stamps of decoded frames, sizes of encoded ones."""
 
     def __init__(self) -> None:
-        self.stamps: deque[float] = deque()
-        """Seconds; NaN: the container and the decoder give none."""
+        self.stamps: deque[int | None] = deque()
+        """Ticks; None: the container and the decoder give none."""
         self.sizes: deque[int] = deque()
         """Bytes."""
+        self.tick = Fraction(0)
+        """Seconds; known once a size is."""
         self._rest = b""
 
     def add(self, data: bytes) -> None:
@@ -96,13 +109,19 @@ class Reported:
             ValueError: no such lines.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for fields in map(bytes.split, lines):
-            if len(fields) == 1:
-                self.sizes.append(int(fields[0]))
-            elif fields:
-                over, under = map(int, fields[1].split(b"/"))
-                missing = under == 0 or abs(int(fields[0])) >= _NO_STAMP
-                self.stamps.append(math.nan if missing else int(fields[0]) * over / under)
+        for line in lines:
+            if line.startswith(b"frame:"):
+                stamp = line.partition(b"pts:")[2].split()[0]
+                self.stamps.append(None if stamp == b"NOPTS" else int(stamp))
+            elif line and not line.startswith(_KEY_LINE):
+                size, tick = line.split()
+                self.sizes.append(int(size))
+                over, under = map(int, tick.split(b"/"))
+                self.tick = Fraction(over, under) if under else self.tick
+
+    def seconds(self, stamp: int | None) -> float:
+        """A time stamp in seconds; NaN: missing."""
+        return math.nan if stamp is None or not self.tick else stamp * self.tick.numerator / self.tick.denominator
 
 
 @lru_cache(maxsize=64)
@@ -115,21 +134,7 @@ def _video_command(
     stream = open_video(encoding, **seek)[str(index)]
     if first:
         return _compiled(_output(stream, [*trim, "trim=end_frame=1"], replace(encoding, fps=None)), program)
-    return _compiled(_with_stamps(stream, trim, encoding), program)
-
-
-def _with_stamps(stream: Any, trim: list[str], encoding: Encoding, **more: Any) -> Any:
-    """Encoded frames on standard output, and a line to the side channel for the time stamp of each decoded frame."""
-    output = _output(stream, trim, encoding, **more)
-    # Another spelling of the same descriptor: two threads of ffmpeg would share, unlocked, a file of one name.
-    lines = {"stats_enc_pre": f"pipe:0{SIDE_CHANNEL}", "stats_enc_pre_fmt": "{pts} {tb}"}
-    options: dict[str, Any] = {"c:v": "wrapped_avframe", "format": "null", "bsf:v": "setts=ts=N"}
-    if trim:
-        options["vf"] = ",".join(trim)
-    if encoding.fps is None:
-        options["frames:v"] = encoding.max_frames + 1
-    stamps = ffmpeg.output(stream, "-", fps_mode="passthrough", enc_time_base="demux", **options, **lines)
-    return ffmpeg.merge_outputs(output, stamps)
+    return _compiled(_output(stream, [*trim, *_STAMPS], encoding), program)
 
 
 def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) -> Any:
@@ -145,7 +150,7 @@ def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) ->
         enc_time_base=f"1:{_NOMINAL_FPS}",
         threads=1,
         stats_enc_post=f"pipe:{SIDE_CHANNEL}",
-        stats_enc_post_fmt="{size}",
+        stats_enc_post_fmt="{size} {tbi}",
         **options,
         **more,
         **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside

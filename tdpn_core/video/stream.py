@@ -210,7 +210,8 @@ class _Frames:
                 while reported.sizes and len(pixels) >= reported.sizes[0]:
                     if not (reported.stamps or ended or (self._resampled and self.count)):
                         break  # its stamp is still to come
-                    self._last = self._after(self._last, reported.stamps.popleft() if reported.stamps else math.nan)
+                    stamp = reported.stamps.popleft() if reported.stamps else None
+                    self._last = self._after(self._last, reported.seconds(stamp))
                     size = reported.sizes.popleft()
                     content = bytes(pixels[:size])
                     del pixels[:size]
