@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, Any, Self, TypeVar, cast, dataclass_transform
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import Field, ValidationError
 
 from tdpn_core.errors import ConfigError
 from tdpn_core.modality import Modality
-
-_Config = TypeVar("_Config")
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field, Field))
-def model_settings(cls: type[_Config]) -> type[_Config]:
-    """Make a subclass of `ModelConfig` a frozen dataclass whose fields are checked against their types."""
-    return cast(type[_Config], pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid")))
+from tdpn_core.validation import Count, Settings, settings_class
 
 
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("must be odd")
-    return value
-
-
-Count = Annotated[int, Field(ge=1)]
-Odd = Annotated[int, Field(ge=1), AfterValidator(_odd)]
-
-
-@model_settings
-class ModelConfig:
+@settings_class
+class ModelConfig(Settings):
     """A network, completely: two equal configurations build two networks of equal parameters and formulas.
 
     A family's subclass gives `name` a default and adds its own fields; a value of another type, or for a field that the
     family does not have, is a ConfigError that names it. Of several bases the first decides on every field that it has,
     inherited ones, too.
     """
+
+    section: ClassVar[str] = "model"
 
     name: str
     """Which family of networks."""
@@ -92,28 +76,14 @@ class ModelConfig:
         """Standard deviation that a byte of flow in [0, 1] is divided by: TSN's, the mean of ImageNet's."""
         return 0.226
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _refused_by_name(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            if first["type"] == "unexpected_keyword_argument":
-                family = next(field.default for field in dataclasses.fields(cls) if field.name == "name")
-                what = f"{family} has no setting {first['loc'][-1]!r}"
-                own = ", ".join(_own_fields(cls)) or "only those that every model has"
-                raise ConfigError(what, where="model", hint=f"its settings: {own}") from error
-            raise refusal(error, "model") from error
-
-
-def refusal(error: ValidationError, section: str) -> ConfigError:
-    """The error of a value that pydantic refused, by its path below `section` (empty: the whole)."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
-    plain = first["type"] != "unexpected_keyword_argument" and isinstance(first["input"], (str, int, float, tuple))
-    given = f", not {first['input']!r}" if plain else ""
-    return ConfigError(f"{first['msg'].removeprefix('Value error, ')}{given}", where=place)
+    def _refusal(cls, error: ValidationError) -> ConfigError:
+        first = error.errors()[0]
+        if first["type"] != "unexpected_keyword_argument":
+            return super()._refusal(error)
+        family = next(field.default for field in dataclasses.fields(cls) if field.name == "name")
+        own = ", ".join(_own_fields(cls)) or "only those that every model has"
+        return ConfigError(f"{family} has no setting {first['loc'][-1]!r}", where="model", hint=f"its settings: {own}")
 
 
 def _own_fields(kind: type) -> Iterator[str]:

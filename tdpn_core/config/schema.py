@@ -7,34 +7,64 @@ function in `recipes.py` that returns a whole `RunConfig`. `to_dict` and `from_d
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from tdpn_core.config.families import model_config
 from tdpn_core.config.model import ModelConfig as ModelConfig
-from tdpn_core.config.model import refusal
 from tdpn_core.errors import ConfigError
+from tdpn_core.validation import (
+    Amount,
+    AreaRange,
+    Count,
+    CountRange,
+    NotNegative,
+    Positive,
+    RatioRange,
+    Settings,
+    Share,
+    refusal,
+    settings_class,
+)
 
 WHOLE = "full"
-_STRICT = {"extra": "forbid"}  # a stored configuration with a field that we do not know is refused, not ignored
+
+VALIDATION_VIEWS = "1x1"
+"""Test views of the validation after each epoch: one centre crop of each clip."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
+def parse_views(views: str) -> tuple[int, int]:
+    """`10x3` as (clips in time, crops in space); `full` and `10xfull` have one crop, the whole frame.
+
+    Raises:
+        ConfigError: not of that form, or crops other than 1 or 3.
+    """
+    clips, _, crops = ("1", "x", WHOLE) if views == WHOLE else views.partition("x")
+    if not (clips.isdecimal() and crops in ("1", "3", WHOLE) and int(clips) >= 1):
+        raise ConfigError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 10x3 or 1x1, or full, not {views!r}")
+    return int(clips), 1 if crops == WHOLE else int(crops)
+
+
+def _views(text: str) -> str:
+    parse_views(text)
+    return text
+
+
+@settings_class
+class SamplingConfig(Settings):
     """How a clip's frames and pixels become the network's input, in training and in testing."""
 
-    __pydantic_config__ = _STRICT
+    section: ClassVar[str] = "sampling"
 
     mode: Literal["dense", "segments"] = "dense"
     """`dense`: every `interval`-th frame of a stretch; `segments`: one frame of each of T equal parts of the clip."""
 
-    interval: int = 8
+    interval: Count = 8
     """Distance in frames between two sampled frames of a dense clip (the papers' tau)."""
 
-    short_side: int = 256
+    short_side: Count = 256
     """Frames are resized to this short side, in pixels, before a centre or side crop."""
 
     side_crops: Literal["short_side", "input"] = "short_side"
@@ -45,92 +75,66 @@ class SamplingConfig:
     """Training crops: `area` is a rectangle of random area and ratio (Szegedy et al. 2015), `jitter` a square out of
     frames of a random short side (Simonyan and Zisserman 2015)."""
 
-    crop_area: tuple[float, float] = (0.25, 1.0)
+    crop_area: AreaRange = (0.25, 1.0)
     """`area` crops cover this share of the frame's area."""
 
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    crop_ratio: RatioRange = (0.75, 4 / 3)
     """`area` crops have a width : height within these bounds, in log-uniform draws."""
 
-    jitter: tuple[int, int] = (256, 320)
+    jitter: CountRange = (256, 320)
     """Short side, in pixels, of the frames that `jitter` crops are cut from: any between these, even in probability;
     one below the network's input size counts as that size."""
 
-    flip: float = 0.5
+    flip: Share = 0.5
     """Probability of a horizontal flip in training; labels that name a side are swapped with it."""
 
-    colour: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    colour: tuple[Share, Share, Share, Annotated[float, Field(ge=0, le=0.5)]] = (0.0, 0.0, 0.0, 0.0)
     """Colour jitter in training: brightness, contrast and saturation by a factor within 1 - x .. 1 + x, and a turn of
     the hue within -x .. x of the colour circle."""
 
-    randaugment: int = 0
+    randaugment: NotNegative = 0
     """Operations of RandAugment (Cubuk et al. 2020) on each training clip; 0: none."""
 
-    randaugment_magnitude: int = 9
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     """Strength of every such operation, 0 to 30."""
 
-    erasing: float = 0.0
+    erasing: Share = 0.0
     """Probability that a training clip loses a rectangle to noise (Zhong et al. 2020), the same in all frames."""
 
-    erasing_area: tuple[float, float] = (0.02, 1 / 3)
+    erasing_area: AreaRange = (0.02, 1 / 3)
     """An erased rectangle covers this share of the frame's area."""
 
-    mixup: float = 0.0
+    mixup: Amount = 0.0
     """Training clips are weighted sums of two with weights of Beta(x, x) (Zhang et al. 2018); 0: they are not."""
 
-    cutmix: float = 0.0
+    cutmix: Amount = 0.0
     """Training clips have a box out of another with areas of Beta(x, x) (Yun et al. 2019); 0: they have not. Beside
     `mixup` each batch gets either."""
 
-    views: str = "1x1"
+    views: Annotated[str, AfterValidator(_views)] = "1x1"
     """Test views, clips in time x crops in space, whose probabilities are averaged: 1x1, 10x3, 2x3; `full` and
     `10xfull` are of whole frames."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """RGB mean of a pixel in [0, 1] (ImageNet's); of optical flow the first two, of u and v."""
 
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     """RGB standard deviation of a pixel in [0, 1] (ImageNet's)."""
 
-    def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise ConfigError(f"--interval must be at least 1, not {self.interval}")
-        if not (0 < self.crop_area[0] <= self.crop_area[1] <= 1):
-            raise ConfigError(f"crop_area must be two rising shares of the frame in (0, 1], not {self.crop_area}")
-        if not (0 < self.crop_ratio[0] <= self.crop_ratio[1]):
-            raise ConfigError(f"crop_ratio must be two rising ratios, not {self.crop_ratio}")
-        if not (0 < self.jitter[0] <= self.jitter[1]):
-            raise ConfigError(f"jitter must be two rising short sides in pixels, not {self.jitter}")
-        if not (0 <= self.flip <= 1):
-            raise ConfigError(f"flip must lie in [0, 1], not {self.flip}")
-        if not (all(0 <= factor <= 1 for factor in self.colour[:3]) and 0 <= self.colour[3] <= 0.5):
-            raise ConfigError(f"colour must be three strengths in [0, 1] and a turn in [0, 0.5], not {self.colour}")
-        if self.randaugment < 0:
-            raise ConfigError(f"randaugment must not be negative, not {self.randaugment}")
-        if not (0 <= self.randaugment_magnitude <= 30):
-            raise ConfigError(f"randaugment_magnitude must lie in [0, 30], not {self.randaugment_magnitude}")
-        if not (0 <= self.erasing <= 1):
-            raise ConfigError(f"erasing must lie in [0, 1], not {self.erasing}")
-        if not (0 < self.erasing_area[0] <= self.erasing_area[1] <= 1):
-            raise ConfigError(f"erasing_area must be two rising shares of the frame in (0, 1], not {self.erasing_area}")
-        for name, strength in (("mixup", self.mixup), ("cutmix", self.cutmix)):
-            if not (strength >= 0 and math.isfinite(strength)):
-                raise ConfigError(f"{name} must be 0 or a positive number, not {strength}")
-        parse_views(self.views)
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+@settings_class
+class TrainConfig(Settings):
     """The optimisation, its schedule and its randomness."""
 
-    __pydantic_config__ = _STRICT
+    section: ClassVar[str] = "train"
 
-    epochs: int = 120
+    epochs: Count = 120
     """Passes over the training clips."""
 
-    batch_size: int = 64
+    batch_size: Count = 64
     """Clips of one optimiser step, of all processes together."""
 
-    accumulate: int = 1
+    accumulate: Count = 1
     """Parts that a step's batch is computed in, one after the other: less memory, the same gradient. Batch
     normalisation then sees one part at a time."""
 
@@ -141,17 +145,17 @@ class TrainConfig:
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum is the papers'; AdamW learns small networks from nothing in far fewer steps."""
 
-    lr: float = 0.01
+    lr: Positive = 0.01
     """Peak learning rate at `batch_size`. Unless it is given, a changed batch scales it: linearly for SGD, with the
     square root of the batch for AdamW."""
 
-    momentum: float = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD with Nesterov's form."""
 
-    weight_decay: float = 1e-4
+    weight_decay: Amount = 1e-4
     """On every parameter: as an L2 penalty in SGD, decoupled from the gradient in AdamW."""
 
-    clip_norm: float = 40.0
+    clip_norm: Annotated[float, Field(gt=0)] = 40.0
     """The gradient's norm is cut to this."""
 
     schedule: Literal["step", "cosine", "plateau"] = "step"
@@ -161,29 +165,29 @@ class TrainConfig:
     """Epochs after which `step` divides; one with a fraction falls within an epoch. Unless they are given, changed
     `epochs` move them in proportion."""
 
-    patience: int = 5
+    patience: Count = 5
     """`plateau` divides at the end of this many epochs in a row without a better validation top-1."""
 
-    warmup_epochs: float = 0.0
+    warmup_epochs: Amount = 0.0
     """The rate rises linearly to its peak over these epochs; changed `epochs` cut it to a quarter of the run."""
 
-    stop_after: int = 0
+    stop_after: NotNegative = 0
     """Epochs without a better validation result after which the run ends; 0: it never ends early."""
 
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each label that is spread evenly over all classes (Szegedy et al. 2016)."""
 
-    ema: float = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a running average of the weights, rising to this value over the first steps. Where it is not 0, the
     average is what is validated and what `best.pt` and `last.pt` hold as the weights."""
 
     frozen: Literal["none", "stem", "res2", "res3", "res4", "res5"] = "none"
     """The backbone up to here keeps its weights and the statistics of its batch normalisation."""
 
-    auxiliary_weight: float = 0.5
+    auxiliary_weight: Amount = 0.5
     """Weight of the auxiliary head's loss."""
 
-    explosion: float = 100.0
+    max_loss_ratio: Amount = 100.0
     """A batch whose loss is this many times that of guessing ends the run; 0: none does, as long as it is finite."""
 
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
@@ -199,41 +203,20 @@ class TrainConfig:
     sync_bn: bool = False
     """Batch statistics over the clips of all processes, instead of each process's own."""
 
-    seed: int = 0
+    seed: NotNegative = 0
     """The seed of everything that is random."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError(f"--epochs must be at least 1, not {self.epochs}")
-        if self.batch_size < 1:
-            raise ConfigError(f"--batch-size must be at least 1, not {self.batch_size}")
-        if not (1 <= self.accumulate <= self.batch_size):
-            raise ConfigError(
-                f"accumulate must lie between 1 and the batch size, {self.batch_size}, not {self.accumulate}"
-            )
-        if self.stop_after < 0:
-            raise ConfigError(f"stop_after must not be negative, not {self.stop_after}")
-        if not (0 <= self.label_smoothing < 1):
-            raise ConfigError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
-        if not (0 <= self.ema < 1):
-            raise ConfigError(f"ema must lie in [0, 1), not {self.ema}")
-        if not (self.explosion >= 0):
-            raise ConfigError(f"explosion must not be negative, not {self.explosion}")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ConfigError(f"--lr must be a positive number, not {self.lr}")
-        if self.patience < 1:
-            raise ConfigError(f"patience must be at least 1, not {self.patience}")
-        if self.clip_norm <= 0:
-            raise ConfigError(f"clip_norm must be positive, not {self.clip_norm}")
-        if self.seed < 0:
-            raise ConfigError(f"--seed must not be negative, not {self.seed}")
+        if self.accumulate > self.batch_size:
+            what = f"must be at most the batch size, {self.batch_size}, not {self.accumulate}"
+            raise ConfigError(what, where="train.accumulate")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
+@settings_class
+class DataConfig(Settings):
     """Which data a run was trained on; enough to find it again and to refuse another."""
 
-    __pydantic_config__ = _STRICT
+    section: ClassVar[str] = "data"
 
     path: str
     """The folder with the manifest, as it was named. `checkpoint.find_data` finds it from another working directory."""
@@ -261,11 +244,9 @@ class DataConfig:
     it."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
+@settings_class
+class RunConfig(Settings):
     """Everything that defines a training run."""
-
-    __pydantic_config__ = _STRICT
 
     recipe: str
     """The preset that this was derived from."""
@@ -281,7 +262,7 @@ class RunConfig:
             raise ConfigError("colour, randaugment and erasing change pictures: optical flow has none of them")
 
 
-Settings = TypeVar("Settings")
+_Kind = TypeVar("_Kind")
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -289,36 +270,20 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-def from_dict(kind: type[Settings], values: object) -> Settings:
+def from_dict(kind: type[_Kind], values: object) -> _Kind:
     """Build `kind` from the plain values of `to_dict`; a network's settings are of the family that they name.
 
     Raises:
         ConfigError: a field is missing, unknown or of the wrong type; the message names it.
     """
+    if kind is ModelConfig and isinstance(values, Mapping):
+        return cast(_Kind, model_config(**values))
+    if kind is RunConfig and isinstance(values, Mapping) and isinstance(values.get("model"), Mapping):
+        values = {**values, "model": model_config(**values["model"])}
     try:
-        if kind is ModelConfig and isinstance(values, Mapping):
-            return cast(Settings, model_config(**values))
-        if kind is RunConfig and isinstance(values, Mapping) and isinstance(values.get("model"), Mapping):
-            values = {**values, "model": model_config(**values["model"])}
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        raise refusal(error, "" if kind is RunConfig else kind.__name__) from error
-
-
-VALIDATION_VIEWS = "1x1"
-"""Test views of the validation after each epoch: one centre crop of each clip."""
-
-
-def parse_views(views: str) -> tuple[int, int]:
-    """`10x3` as (clips in time, crops in space); `full` and `10xfull` have one crop, the whole frame.
-
-    Raises:
-        ConfigError: not of that form, or crops other than 1 or 3.
-    """
-    clips, _, crops = ("1", "x", WHOLE) if views == WHOLE else views.partition("x")
-    if not (clips.isdecimal() and crops in ("1", "3", WHOLE) and int(clips) >= 1):
-        raise ConfigError(f"--views is CLIPSxCROPS with 1 or 3 crops, such as 10x3 or 1x1, or full, not {views!r}")
-    return int(clips), 1 if crops == WHOLE else int(crops)
+        raise refusal(error, kind.__name__) from error
 
 
 def whole_frames(views: str) -> bool:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Level
-from tdpn_core.config.model import model_settings
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.layers import FRAME, TIME, Conv, ConvNorm, initialise, resize
 from tdpn_core.model.resnet import ResidualConfig
+from tdpn_core.validation import settings_class
 
 Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
 SpatialModulation = Literal["conv", "separable"]
@@ -32,7 +32,7 @@ FLOWS: dict[Flow, tuple[str, ...]] = {
 """What is fused, in the order of concatenation, for each setting of the flow."""
 
 
-@model_settings
+@settings_class
 class PyramidConfig(ResidualConfig):
     """The settings of families with the pyramid."""
 

@@ -12,10 +12,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Level
-from tdpn_core.config.model import ModelConfig, model_settings
+from tdpn_core.config.model import ModelConfig
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
 from tdpn_core.model.layers import Backbone, Conv
+from tdpn_core.validation import settings_class
 
 Arch = Literal["r18", "r34", "r50", "r101"]
 
@@ -33,14 +34,14 @@ DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
 """The kind of block and the number of them in res2..res5."""
 
 
-@model_settings
+@settings_class
 class ResidualConfig(ModelConfig):
     """The settings of families with a residual backbone."""
 
     arch: Arch = "r50"
 
 
-@model_settings
+@settings_class
 class TemporalBlocksConfig(ResidualConfig):
     """The settings of families some of whose blocks can be without their temporal kernel."""
 
@@ -49,7 +50,7 @@ class TemporalBlocksConfig(ResidualConfig):
     of depth 101 have (3, 4, 6, 3)."""
 
 
-@model_settings
+@settings_class
 class AttentionConfig(ResidualConfig):
     """The settings of families whose res5 can have attention."""
 

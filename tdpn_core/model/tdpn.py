@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tdpn_core.config.families import LEVELS, Family, Published
-from tdpn_core.config.model import ModelConfig, model_settings
+from tdpn_core.config.model import ModelConfig
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.base import FeatureMaps, Network
 from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
@@ -17,9 +17,10 @@ from tdpn_core.model.heads import AuxiliaryHead, Head
 from tdpn_core.model.pyramid import Pyramid, PyramidConfig
 from tdpn_core.model.resnet import AttentionConfig, ResNet, scaled
 from tdpn_core.model.temporal_difference import LocalFusion, Temporal, TemporalDifference, Window, sampled_frames
+from tdpn_core.validation import settings_class
 
 
-@model_settings
+@settings_class
 class DifferenceConfig(PyramidConfig):
     """The settings of families with temporal differences before the pyramid."""
 
@@ -120,7 +121,7 @@ def _differences(config: PyramidConfig, backbone: ResNet) -> TemporalDifference:
     )
 
 
-@model_settings
+@settings_class
 class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
     """TDPN's settings: the paper's."""
 
@@ -128,14 +129,14 @@ class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
     attention: bool = True
 
 
-@model_settings
+@settings_class
 class TSNTDPNConfig(DifferenceConfig, AttentionConfig, TwoStreamConfig):
     """The settings over TSN, whose published weights have no attention."""
 
     name: str = "tsn+tdpn"
 
 
-@model_settings
+@settings_class
 class TSMTDPNConfig(DifferenceConfig, AttentionConfig, ShiftConfig):
     """The settings over TSM, whose published weights have no attention."""
 

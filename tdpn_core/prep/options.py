@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, field
+from typing import Any, ClassVar
 
 from tdpn_core.datasets import DatasetOptions
-from tdpn_core.errors import ConfigError
 from tdpn_core.shards.format import Packing
+from tdpn_core.validation import Count, Positive, Settings, settings_class
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.subprocess_limits import LIMITS, Limits
 
 _RECORDED_OPTIONS = ("seed", "split", "label_order", "sources")  # where annotations lie is no part of the result
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepConfig:
+@settings_class
+class PrepConfig(Settings):
     """All but `clip_seconds` is part of the result and cannot change between two runs."""
+
+    section: ClassVar[str] = "prep"
 
     encoding: Encoding = field(default_factory=Encoding)
     """Of the frames."""
@@ -24,18 +26,14 @@ class PrepConfig:
     dataset: DatasetOptions = field(default_factory=DatasetOptions)
     """How the data set is read."""
 
-    shard_bytes: int = 256 << 20
+    shard_bytes: Count = 256 << 20
     """A shard is closed when it has this much."""
 
-    block_clips: int = 256
+    block_clips: Count = 256
     """Clips that are packed and recorded together: one shard, or some where they are large."""
 
-    clip_seconds: float | None = None
+    clip_seconds: Positive | None = None
     """Processor time after which the decoder of one clip is killed; None: by its length and picture size."""
-
-    def __post_init__(self) -> None:
-        if min(self.shard_bytes, self.block_clips) < 1 or (self.clip_seconds is not None and self.clip_seconds <= 0):
-            raise ConfigError(f"limits of a preparation must be positive, not {self}")
 
     @property
     def limits(self) -> Limits:

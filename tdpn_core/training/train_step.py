@@ -101,7 +101,7 @@ class Learner:
         parallel = runtime.parallel(self.model)
         self.network: Any = torch.compile(parallel) if settings.compile else parallel
         guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
-        self.highest_loss = settings.explosion * guess or math.inf
+        self.highest_loss = settings.max_loss_ratio * guess or math.inf
 
     def step(self, batch: Batch, *, number: int, lr: float) -> Outcome:
         """Step `number` of the run, at the learning rate `lr`.
@@ -252,7 +252,7 @@ class Learner:
         if not (math.isfinite(loss) and (math.isfinite(outcome.norm) or self.precision.may_overflow())):
             fault = f"loss {loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
         elif outcome.objective > self.highest_loss:
-            fault = f"loss {outcome.objective:.3g} is over {self.config.train.explosion:g} times that of guessing"
+            fault = f"loss {outcome.objective:.3g} is over {self.config.train.max_loss_ratio:g} times that of guessing"
         if fault and (math.isfinite(outcome.objective) or not math.isfinite(loss)):
             names = ", ".join(self.ids[index] for index in batch.indices.tolist())
             raise TrainingError(

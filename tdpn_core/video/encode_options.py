@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from tdpn_core import defaults
 from tdpn_core.errors import ConfigError
 from tdpn_core.modality import Modality
+from tdpn_core.validation import Count, Settings, settings_class
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoding:
+@settings_class
+class Encoding(Settings):
     """How frames are packed, and what is too large to be a clip."""
 
-    short_side: int = defaults.SHORT_SIDE
+    section: ClassVar[str] = "encoding"
+
+    short_side: Count = defaults.SHORT_SIDE
     """Pixels of the shorter side. Pixels are taken as square, whatever the container says of their shape: that is how
     the usual readers see a clip, and how models were trained."""
 
     enlarge: bool = False
     """Scale a smaller frame up; else it is left as it is."""
 
-    quality: int = defaults.JPEG_QUALITY
+    quality: Annotated[int, Field(ge=2, le=31)] = defaults.JPEG_QUALITY
     """ffmpeg's JPEG scale: 2 is best, 31 worst. In H.264 it stands for a constant rate factor of `quality` + 16."""
 
-    fps: float | None = None
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     """Frames a second to resample to; None: every frame as filmed."""
 
-    max_pixels: int = defaults.MAX_PIXELS
+    max_pixels: Count = defaults.MAX_PIXELS
     """A larger picture is refused before memory is spent on it. The default takes 8K in both of its shapes."""
 
-    max_frames: int = defaults.MAX_FRAMES
+    max_frames: Count = defaults.MAX_FRAMES
     """A longer clip is refused: 20 minutes at 30 frames a second."""
 
     codec: Literal["jpeg", "video"] = "jpeg"
@@ -49,10 +53,6 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.modality == "flow" and self.codec == "video":
             raise ConfigError("optical flow is packed as JPEG, not as video")
-        if self.max_pixels < 1:
-            raise ConfigError(f"the limit of pixels is at least 1, not {self.max_pixels}")
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise ConfigError(f"the frame rate must be between 0 and 1000, not {self.fps}")
 
 
 ENCODING = Encoding()

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import LEVELS, Family, Level, Published
-from tdpn_core.config.model import Count, ModelConfig, model_settings
+from tdpn_core.config.model import ModelConfig
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.base import FeatureMaps, Network, classifier
 from tdpn_core.model.baselines.resnets import TemporalStrides, i3d
 from tdpn_core.model.layers import POINT, Backbone, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
+from tdpn_core.validation import Count, settings_class
 
 _STRIDES = (2, 2, 2)
 
@@ -46,7 +47,7 @@ STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
 """Kernel and stride of the pool before each stage, and the stage's blocks. The stages stand where a ResNet's do."""
 
 
-@model_settings
+@settings_class
 class I3DConfig(ModelConfig):
     """I3D's settings."""
 

@@ -12,14 +12,14 @@ from functools import partial
 from torch import Tensor, nn
 
 from tdpn_core.config.families import Family, Published
-from tdpn_core.config.model import Count, model_settings
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import Block, Bottleneck, shortcut
 from tdpn_core.model.layers import FRAME, TIME, Conv, Kernel
 from tdpn_core.model.resnet import DEPTHS, ResidualConfig, ResNet, scaled
+from tdpn_core.validation import Count, settings_class
 
 
-@model_settings
+@settings_class
 class R2Plus1DConfig(ResidualConfig):
     """R(2+1)D's settings."""
 

@@ -8,7 +8,6 @@ segment as one image of ten channels (two-stream).
 from __future__ import annotations
 
 from tdpn_core.config.families import LEVELS, Family, Published
-from tdpn_core.config.model import Count, Odd, model_settings
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.resnet import (
@@ -20,6 +19,7 @@ from tdpn_core.model.resnet import (
     TemporalBlocksConfig,
     limited,
 )
+from tdpn_core.validation import Count, Odd, settings_class
 
 STACK = 5
 """Flows that a two-stream network takes as one image, u and v of each in turn."""
@@ -28,7 +28,7 @@ TemporalKernels = tuple[Odd, Odd, Odd, Odd]
 TemporalStrides = tuple[Count, Count, Count]
 
 
-@model_settings
+@settings_class
 class TwoStreamConfig(ResidualConfig):
     """The settings of families that see a stack of flows at each sampled frame."""
 
@@ -38,7 +38,7 @@ class TwoStreamConfig(ResidualConfig):
         return STACK if self.modality == "flow" else 1
 
 
-@model_settings
+@settings_class
 class SlowConfig(ResidualConfig):
     """The settings of families over SlowOnly."""
 
@@ -46,14 +46,14 @@ class SlowConfig(ResidualConfig):
     """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
 
 
-@model_settings
+@settings_class
 class TSNConfig(TwoStreamConfig):
     """TSN's settings."""
 
     name: str = "tsn"
 
 
-@model_settings
+@settings_class
 class C2DConfig(ResidualConfig):
     """C2D's settings."""
 
@@ -63,7 +63,7 @@ class C2DConfig(ResidualConfig):
     """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
 
 
-@model_settings
+@settings_class
 class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
     """SlowOnly's settings."""
 

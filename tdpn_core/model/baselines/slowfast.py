@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Family, Level, Published
-from tdpn_core.config.model import Count, Odd, model_settings
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone, Conv, ConvNorm
 from tdpn_core.model.resnet import ResNet, TemporalBlocksConfig, limited
+from tdpn_core.validation import Count, Odd, settings_class
 
 THINNER = 8
 """The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
 
 
-@model_settings
+@settings_class
 class SlowFastConfig(TemporalBlocksConfig):
     """SlowFast's settings."""
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import Family, Published
-from tdpn_core.config.model import model_settings
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.baselines.resnets import TwoStreamConfig, tsn
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
 from tdpn_core.model.resnet import DEPTHS, ResNet
+from tdpn_core.validation import settings_class
 
 Shift = Literal["none", "residual", "inplace"]
 
@@ -24,7 +24,7 @@ FOLD = 8
 """Of so many parts of the channels one is shifted each way."""
 
 
-@model_settings
+@settings_class
 class ShiftConfig(TwoStreamConfig):
     """The settings of families over TSM."""
 
@@ -33,7 +33,7 @@ class ShiftConfig(TwoStreamConfig):
     the block, a strided shortcut included (TPN's release)."""
 
 
-@model_settings
+@settings_class
 class TSMConfig(ShiftConfig):
     """TSM's settings."""
 

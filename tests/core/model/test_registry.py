@@ -112,7 +112,7 @@ def test_equal_configurations_build_equal_networks(small):
         ({"shift": "inplace"}, "tdpn has no setting 'shift'"),
         ({"arch": "r19"}, "model.arch: .*'r18', 'r34', 'r50'.* 'r101'"),
         ({"flows": "cascade"}, "tdpn has no setting 'flows'; its settings: .*flow"),
-        ({"flow": "sideways"}, "model.flow: Input should be .*'parallel'.*, not 'sideways'"),
+        ({"flow": "sideways"}, "model.flow: must be .*'parallel'.*, not 'sideways'"),
         ({"num_classes": 0}, "model.num_classes.action: .*not 0"),
         ({"temporal_rates": (8, 8, 8, 3)}, r"\(8, 8, 8, 3\) must divide the 8 frames"),
         ({"temporal_rates": (8, 8)}, "4 levels need as many temporal_rates"),
@@ -141,8 +141,9 @@ def test_create_model_of_a_family_that_builds_no_network_is_refused(tmp_path, mo
     (tmp_path / "odd_family.py").write_text(
         "from torch import nn\n"
         "from tdpn_core.config.families import Family\n"
-        "from tdpn_core.config.model import ModelConfig, model_settings\n"
-        "@model_settings\n"
+        "from tdpn_core.config.model import ModelConfig
+from tdpn_core.validation import settings_class\n"
+        "@settings_class\n"
         "class OddConfig(ModelConfig):\n"
         "    name: str = 'odd'\n"
         "ODD = Family(title='Odd', config=OddConfig, build=lambda config: nn.Linear(1, 1))\n"

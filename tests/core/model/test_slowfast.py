@@ -77,10 +77,10 @@ def test_temporal_kernels_may_stand_in_the_first_blocks_only():
     ("options", "message"),
     [
         ({"num_frames": 30}, "model.num_frames: the frames must be a multiple of alpha 4, not 30"),
-        ({"alpha": 0}, "model.alpha: Input should be greater than or equal to 1, not 0"),
+        ({"alpha": 0}, "model.alpha: must be at least 1, not 0"),
         (
             {"temporal_blocks": (3, 4, -1, 3)},
-            "model.temporal_blocks.2: Input should be greater than or equal to 0, not -1",
+            "model.temporal_blocks.2: must be at least 0, not -1",
         ),
         ({"lateral_kernel": 4}, "model.lateral_kernel: must be odd, not 4"),
     ],

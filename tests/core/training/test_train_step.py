@@ -210,12 +210,12 @@ def test_every_block_and_branch_is_a_segment(tiny: dict[str, str]) -> None:
 
 def test_a_loss_far_beyond_guessing_stops_before_the_update(tiny: dict[str, str]) -> None:
     assert guessing_loss({"verb": 4, "noun": 9}, weight=0.5, auxiliary=True) == pytest.approx(1.5 * math.log(6))
-    learner = _learner(_config(tiny, train__explosion="0.01"))
+    learner = _learner(_config(tiny, train__max_loss_ratio="0.01"))
     before = {name: value.detach().clone() for name, value in learner.names.items()}
     with pytest.raises(TrainingError, match=r"at step 0 .*|loss .* is over 0.01 times that of guessing at step 0"):
         _steps(learner, 1)
     assert all(torch.equal(value, before[name]) for name, value in learner.names.items())
-    _steps(_learner(_config(tiny, train__explosion="0")), 1)
+    _steps(_learner(_config(tiny, train__max_loss_ratio="0")), 1)
 
 
 @pytest.mark.parametrize("settings", [{"train__accumulate": "3"}, {"train__ema": "0.9"}])
