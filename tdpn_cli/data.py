@@ -96,7 +96,7 @@ def _judge(prepared: Prepared, faults: list[Fault]) -> None:
 
 
 def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> dict[str, Any]:
-    manifest, told = prepared.manifest, prepared.told
+    manifest, recorded = prepared.manifest, prepared.recorded
     return {
         "path": str(prepared.folder),
         "dataset": manifest.dataset,
@@ -110,8 +110,8 @@ def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified:
         "splits": {split: asdict(found) for split, found in summary.splits.items()},
         "classes": summary.classes,
         "twins": [asdict(twin) for twin in manifest.twins],
-        "left_out": [asdict(reason) for reason in told.reasons],
-        "complaints": told.complaints,
+        "left_out": [asdict(reason) for reason in recorded.reasons],
+        "complaints": recorded.complaints,
         "verified": verified,
         "faults": [asdict(fault) for fault in faults],
         "damaged_records": prepared.damaged,
@@ -126,10 +126,10 @@ def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: b
     met = [split for split, found in summary.splits.items() if found.clips or found.left_out]
     for head, classes in summary.classes.items():
         _print_classes(head, classes, met)
-    if prepared.told.reasons:
+    if prepared.recorded.reasons:
         _print_reasons(prepared)
-    if prepared.told.complaints:
-        output.say(f"note: {prepared.told.complaints} clips are complete although their decoder reported errors")
+    if prepared.recorded.complaints:
+        output.say(f"note: {prepared.recorded.complaints} clips are complete although their decoder reported errors")
     for note in twin_notes(prepared.manifest):
         output.say(f"note: {note}")
     if not prepared.finished:
@@ -194,7 +194,7 @@ def _print_classes(head: str, classes: dict[str, dict[str, int]], splits: list[s
 
 
 def _print_reasons(prepared: Prepared) -> None:
-    reasons = prepared.told.reasons
+    reasons = prepared.recorded.reasons
     rows = [(str(reason.clips), reason.status, reason.text, reason.example) for reason in reasons[:_LISTED]]
     output.stdout.print(_table(("left out", "", "reason", "example"), rows))
     if len(reasons) > _LISTED:

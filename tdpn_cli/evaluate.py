@@ -208,7 +208,7 @@ def evaluate(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluation.report.text import apart, cautions, covered, is_partial, validated
+    from tdpn_core.evaluation.report.text import cautions, covered, is_partial, unscored_subsets, validated
 
     if result.epic:
         _show_epic(result)
@@ -224,7 +224,7 @@ def show(result: Evaluation) -> None:
         output.say(f"note: {line}")
     if is_partial(result):
         output.say(f"note: {covered(result)}")
-    if lacking := apart(result):
+    if lacking := unscored_subsets(result):
         output.say(f"note: {lacking}")
 
 

@@ -292,19 +292,19 @@ class _Shown:
     def prediction(self, prediction: Prediction) -> None:
         """One clip, without the segments that have been printed."""
         if not self._silent:
-            show(prediction, told=self._name == prediction.name)
+            show(prediction, already_reported=self._name == prediction.name)
             self._name = None
 
 
-def show(prediction: Prediction, *, told: bool = False) -> None:
+def show(prediction: Prediction, *, already_reported: bool = False) -> None:
     """One clip's classes on stdout, unless its segments have been printed, and its error on stderr."""
     from rich.markup import escape
 
-    if prediction.heads and not told:
+    if prediction.heads and not already_reported:
         _print_name(prediction.name)
     if prediction.segments is not None and not prediction.segments and not prediction.error:
         output.stdout.print("  no moment above the threshold")
-    for segment in prediction.segments or () if not told else ():
+    for segment in prediction.segments or () if not already_reported else ():
         show_segment(segment)
     for head, ranking in prediction.heads.items() if prediction.segments is None else ():
         if len(prediction.heads) > 1:

@@ -24,7 +24,7 @@ class StopAgreed(Exception):  # noqa: N818 - a request, not a fault
         self.interrupted = interrupted
 
 
-def together(runtime: Runtime, stop: StopRequest, job: Callable[[], T], *, may_stop: bool = True) -> T:
+def run_in_lockstep(runtime: Runtime, stop: StopRequest, job: Callable[[], T], *, may_stop: bool = True) -> T:
     """What `job` gives in this process, once it is done in all of them.
 
     With `may_stop` False a request to stop waits, unless `job` failed of it: a signal may end a loader's workers, too.

@@ -147,8 +147,8 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # readers of either format fail in any way on a damaged file
-        told = str(error).strip().splitlines()
-        what = f"not a readable {kind} ({told[0][:160] if told else type(error).__name__})"
+        lines = str(error).strip().splitlines()
+        what = f"not a readable {kind} ({lines[0][:160] if lines else type(error).__name__})"
         raise CheckpointError(what, where=path, hint="the file is damaged or cut: export it again") from error
 
 
@@ -162,9 +162,9 @@ def _described(described: str | None, path: Path) -> tuple[RunConfig, int | None
         epoch = values.get("epoch")
         return _of_one_size(from_dict(RunConfig, values["config"])), epoch if isinstance(epoch, int) else None
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
-        told = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its description is damaged"
+        fault = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its description is damaged"
         hint = "export the checkpoint again, with this version"
-        raise CheckpointError(f"made by another version, or changed ({told})", where=path, hint=hint) from error
+        raise CheckpointError(f"made by another version, or changed ({fault})", where=path, hint=hint) from error
 
 
 def _of_one_size(config: RunConfig) -> RunConfig:

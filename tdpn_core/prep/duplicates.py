@@ -66,11 +66,11 @@ def by_content(table: Dataset) -> list[Pair]:
     whole = np.isnan(clips["start"].to_numpy()) & np.isnan(clips["stop"].to_numpy()) & (clips["kind"] == "video")
     rows: Iterable[int] = np.flatnonzero(whole.to_numpy()).tolist()
     sources = clips["source"].tolist()
-    for tell in (_size, _ends, _digest):
+    for describe in (_size, _ends, _digest):
         kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
         for row in rows:
-            if (told := tell(table.root / sources[row])) is not None:
-                kinds[told].append(row)
+            if (value := describe(table.root / sources[row])) is not None:
+                kinds[value].append(row)
         lots = [lot for lot in kinds.values() if len(lot) > 1]
         rows = [row for lot in lots for row in lot]
     ids = clips["id"].tolist()
@@ -134,7 +134,7 @@ def labels_of(table: Dataset) -> list[str]:
     return [names[label] if label != UNLABELLED else "" for label in table.clips[f"label_{head}"].tolist()]
 
 
-def together(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
+def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
     """`table` with the twins of each pair on one side, where we drew its split; else as it is.
 
     The split is drawn from the source groups once more, with those of twins joined. Contents that so many clips share

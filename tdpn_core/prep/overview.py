@@ -10,7 +10,7 @@ from typing import Any
 from tdpn_core.datasets import Dataset, Understanding
 from tdpn_core.datasets.clip_table import SPLITS
 from tdpn_core.datasets.splits import split_of_folder
-from tdpn_core.prep.duplicates import by_content, by_name, labels_of, pair_up, together
+from tdpn_core.prep.duplicates import by_content, by_name, labels_of, on_one_side, pair_up
 from tdpn_core.sampling.label_flips import flip_swaps
 from tdpn_core.shards.manifest import Twin
 
@@ -52,7 +52,7 @@ class Overview:
 def overview(table: Dataset) -> Overview:
     """What was understood of a table; its splits with twins on one side, where we draw them."""
     pairs = by_content(table)
-    drawn = together(table, pairs)
+    drawn = on_one_side(table, pairs)
     ids, splits = drawn.clips["id"].tolist(), drawn.clips["split"].tolist()
     labels = labels_of(drawn)
     counts = Counter(zip(labels, splits, strict=True))

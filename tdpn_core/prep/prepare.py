@@ -33,10 +33,10 @@ from tdpn_core.prep.duplicates import (
     by_name,
     load_seen,
     moved,
+    on_one_side,
     pair_up,
     recorded_splits,
     save_seen,
-    together,
 )
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
 from tdpn_core.prep.options import PrepConfig
@@ -173,7 +173,7 @@ def pack_dataset(
     with ExitStack() as stack:
         stack.enter_context(_stoppable(progress))
         equal, named = by_content(table), by_name(table)
-        drawn = together(table, equal)
+        drawn = on_one_side(table, equal)
         place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
         plan = _plan(drawn, settings)
         scratch = Scratch(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
@@ -191,11 +191,11 @@ def pack_dataset(
         execute = partial(_executed, executor, job=job, scratch=scratch, workers=count, ray_address=ray_address)
         packing = _Packing(ledger, place, job, settings.block_clips, execute, _Tally(progress))
         seen = load_seen(place, drawn.groups)
-        table = together(drawn, [*equal, *seen.pairs])
+        table = on_one_side(drawn, [*equal, *seen.pairs])
         packing.run(table, seen.moved)
         added, now = packing.tally.packed, by_look(ledger, seen)
         if now is not seen:
-            final = together(drawn, [*equal, *now.pairs])
+            final = on_one_side(drawn, [*equal, *now.pairs])
             changed = moved(table, final)
             seen = replace(now, moved=now.moved | changed)
             save_seen(place, seen)

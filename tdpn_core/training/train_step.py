@@ -1,4 +1,4 @@
-"""One optimiser step: what a network, its optimiser and a batch do to each other. The loop around it is `loop.py`."""
+"""One optimiser step: how a network, its optimiser and a batch change each other. The loop is in `trainer.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tdpn_core.checkpoint import load_weights
 from tdpn_core.config.schema import RunConfig
-from tdpn_core.distributed.consensus import together
+from tdpn_core.distributed.consensus import run_in_lockstep
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.distributed.sync_batchnorm import synchronise
 from tdpn_core.errors import TrainingError
@@ -35,7 +35,7 @@ from tdpn_core.training.device import (
 )
 from tdpn_core.training.loss import guessing_loss, label_counts, objective, plain_loss
 from tdpn_core.training.optim import (
-    Average,
+    WeightAverage,
     create_optimiser,
     freeze,
     frozen_stages,
@@ -90,11 +90,11 @@ class Learner:
         set_layout(self.model, choose(self.device.type, training=True))
         if settings.sync_bn and runtime.world > 1:
             synchronise(self.model)
-        self.average = Average(self.model, settings.ema) if settings.ema else None
+        self.average = WeightAverage(self.model, settings.ema) if settings.ema else None
         self.frozen = frozen_stages(self.model, settings.frozen)
         freeze(self.frozen)
-        self.names = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
-        self.optimiser = create_optimiser(self.names.values(), settings)
+        self.trainable = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        self.optimiser = create_optimiser(self.trainable.values(), settings)
         self.precision = choose_precision(settings.precision, self.device)
         if settings.checkpointing:
             recompute_activations(self.model)
@@ -130,12 +130,12 @@ class Learner:
         raise self._out_of_memory(batch)
 
     def weights(self) -> dict[str, Tensor]:
-        """The state dict of the network that is `scored`, for a checkpoint."""
-        return self.scored.state_dict()
+        """The state dict of `eval_model`, for a checkpoint."""
+        return self.eval_model.state_dict()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What else a step changes, for a checkpoint: optimiser, loss scale, the weights where they are averaged."""
-        tensors = optimiser_tensors(self.optimiser, self.names)
+        tensors = optimiser_tensors(self.optimiser, self.trainable)
         if self.average is not None:
             tensors |= {_RAW + name: value for name, value in self.model.state_dict().items()}
         if self.precision.scaler.is_enabled():
@@ -143,22 +143,22 @@ class Learner:
             tensors |= {_SCALE: torch.tensor(state["scale"]), _GROWTH: torch.tensor(state["_growth_tracker"])}
         return tensors
 
-    def restore(self, weights: dict[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `weights` and `tensors` gave.
+    def load_state_dict(self, weights: dict[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Continue from what `weights` and `state_dict` gave.
 
         Raises:
             CheckpointError: they are another network's.
         """
-        raw = {name.removeprefix(_RAW): value for name, value in tensors.items() if name.startswith(_RAW)}
-        load_weights(self.scored, weights)
+        raw = {name.removeprefix(_RAW): value for name, value in state.items() if name.startswith(_RAW)}
+        load_weights(self.eval_model, weights)
         if self.average is not None:
             load_weights(self.model, raw)
         scaler = self.precision.scaler
-        if scaler.is_enabled() and _SCALE in tensors:
-            kept = {"scale": tensors[_SCALE].item(), "_growth_tracker": int(tensors[_GROWTH])}
+        if scaler.is_enabled() and _SCALE in state:
+            kept = {"scale": state[_SCALE].item(), "_growth_tracker": int(state[_GROWTH])}
             scaler.load_state_dict(scaler.state_dict() | kept)
-        own = {name: value for name, value in tensors.items() if not name.startswith((_RAW, "scaler."))}
-        restore_optimiser(self.optimiser, self.names, own)
+        own = {name: value for name, value in state.items() if not name.startswith((_RAW, "scaler."))}
+        restore_optimiser(self.optimiser, self.trainable, own)
 
     def start_from_model(self) -> None:
         """Take note that `model` was filled with other weights: the average starts again."""
@@ -166,7 +166,7 @@ class Learner:
             load_weights(self.average.model, self.model.state_dict())
 
     @property
-    def scored(self) -> Network:
+    def eval_model(self) -> Network:
         """The network that is validated and kept: the average where there is one."""
         return self.model if self.average is None else self.average.model
 
@@ -184,15 +184,15 @@ class Learner:
         mixing = derive(settings.seed, *path, _MIX)
         counts = self._counts(batch)
         *parts, last = _parts(batch, settings.accumulate)
-        with self.runtime.apart(self.network):  # gradients are exchanged once, with the last part's
+        with self.runtime.no_sync(self.network):  # gradients are exchanged once, with the last part's
             results = [self._learn(part, counts, mixing) for part in parts]
         results.append(self._learn(last, counts, mixing))
         scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(self.names.values(), settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.trainable.values(), settings.clip_norm)
         # the one time that a step waits for the device
         lowered, plain, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
         outcome = self._outcome(lowered, plain, correct, len(batch.indices), norm)
-        together(self.runtime, StopRequest(), lambda: self._check(lowered, outcome, batch, number))
+        run_in_lockstep(self.runtime, StopRequest(), lambda: self._check(lowered, outcome, batch, number))
         scaler.step(self.optimiser)
         scaler.update()
         if self.average is not None and math.isfinite(outcome.norm):
@@ -275,7 +275,7 @@ class Learner:
             self._clear()
             labels = {head: values[:count] for head, values in part.labels.items()}
             fewer = Batch(part.clips[:count], labels, part.indices[:count], part.visits[:count])
-            with self.runtime.apart(self.network):  # the others are not here
+            with self.runtime.no_sync(self.network):  # the others are not here
                 self._learn(fewer, label_counts(part.labels), derive(settings.seed))
 
         fitting = largest_that_fits(run, len(part.indices))

@@ -16,7 +16,7 @@ import numpy as np
 from tdpn_core import defaults
 from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, to_dict
-from tdpn_core.distributed.consensus import StopAgreed, together
+from tdpn_core.distributed.consensus import StopAgreed, run_in_lockstep
 from tdpn_core.distributed.runtime import Runtime, must_agree
 from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluation.inference import Probabilities, score_split
@@ -89,7 +89,7 @@ def train(
         trainer = Trainer(config, clips, validation, runtime=runtime, workers=workers, record=record, stop=stop)
         trainer.keep = keep
         if resume:
-            trainer.restore(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
+            trainer.resume_from(resume if isinstance(resume, Path) else newest_good(folder, progress.say), progress)
         elif init is not None:
             progress.say(str(initialise(trainer.learner.model, init, clips.manifest, ema=ema)))
             trainer.learner.start_from_model()
@@ -152,7 +152,7 @@ def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> Non
 class Trainer:
     """A model in training: everything that changes from step to step is in `learner` and `state`.
 
-    Of several processes each has one. They take their parts of the same batches, and `together` come to each place
+    Of several processes each has one. They take their parts of the same batches, and come to each place in lockstep
     where one of them may want to leave.
     """
 
@@ -213,7 +213,7 @@ class Trainer:
         batches = on_device(self.loader.epoch(self.state.epoch, start=self.state.batch), self.runtime.device)
         try:
             began = time.perf_counter()
-            while (batch := together(self.runtime, self.stop, lambda: self._next(batches))) is not None:
+            while (batch := run_in_lockstep(self.runtime, self.stop, lambda: self._next(batches))) is not None:
                 arrived = time.perf_counter()
                 failpoint("train.step")
                 self.runtime.mark()
@@ -264,8 +264,8 @@ class Trainer:
     def validate(self, clips: ClipStore) -> dict[str, float]:
         """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
         failpoint("train.validate")
-        self.runtime.broadcast(self.learner.scored.buffers())  # batch statistics are those of rank 0
-        own = together(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
+        self.runtime.broadcast(self.learner.eval_model.buffers())  # batch statistics are those of rank 0
+        own = run_in_lockstep(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
         probabilities = {head: self.runtime.merge(values, ~np.isnan(values[:, 0])) for head, values in own.items()}
         rows = []
         for head, values in probabilities.items():
@@ -285,7 +285,7 @@ class Trainer:
             save_last(self.record.folder, self._checkpoint(), keep=self.keep)
         self.saved, self.saved_at = self.state, time.monotonic()
 
-    def restore(self, path: Path, progress: Progress = SILENT) -> None:
+    def resume_from(self, path: Path, progress: Progress = SILENT) -> None:
         """Continue from a checkpoint of this very run.
 
         Raises:
@@ -303,7 +303,7 @@ class Trainer:
                 f"{checkpoint.world} processes trained so far, {self.runtime.world} go on: the batches stay the same, "
                 "dropout and each process's batch statistics do not"
             )
-        self.learner.restore(checkpoint.weights, checkpoint.optimiser)
+        self.learner.load_state_dict(checkpoint.weights, checkpoint.optimiser)
         self.state = checkpoint.state
 
     def _next(self, batches: Iterator[Batch]) -> Batch | None:
@@ -314,7 +314,7 @@ class Trainer:
 
     def _score(self, clips: ClipStore) -> Probabilities:
         return score_split(
-            self.learner.scored,
+            self.learner.eval_model,
             clips,
             self.config,
             views=VALIDATION_VIEWS,
@@ -329,7 +329,7 @@ class Trainer:
             config=self.config,
             state=self.state,
             weights=self.learner.weights(),
-            optimiser=self.learner.tensors(),
+            optimiser=self.learner.state_dict(),
             world=self.runtime.world,
         )
 

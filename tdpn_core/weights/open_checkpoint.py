@@ -56,10 +56,10 @@ def open_checkpoint(
     names = {HEAD: _names(imported, path, manifest, classes)}
     for note in imported.report.notes:
         progress.say(note)
-    model, sampling, told = _sampled(imported)
+    model, sampling, stated = _sampled(imported)
     dense = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     progress.say(
-        f"{imported.report.source}: {dense}, {'as its settings say' if told else 'as the project published it'}; "
+        f"{imported.report.source}: {dense}, {'as its settings say' if stated else 'as the project published it'}; "
         f"pixel mean {sampling.mean[0]:g}, standard deviation {sampling.std[0]:g}"
     )
     config = RunConfig(

@@ -74,11 +74,11 @@ def test_an_overflow_in_fp16_changes_no_weight_and_halves_the_scale(tiny: dict[s
     learner = _trained(_config(tiny, train__precision="fp16"), gpu, 1)
     scaler = learner.precision.scaler
     scaler.update(new_scale=float(2**40))
-    before = {name: value.detach().clone() for name, value in learner.names.items()}
+    before = {name: value.detach().clone() for name, value in learner.trainable.items()}
     (batch,) = on_device(iter([_batch(1)]), gpu.device)
     outcome = learner.step(batch, number=1, lr=0.01)
     assert not torch.isfinite(torch.tensor(outcome.norm))
-    assert all(torch.equal(value, before[name]) for name, value in learner.names.items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.trainable.items())
     assert scaler.get_scale() == 2.0**39
 
 
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_bit_for_bit_the_run(
     whole = _trained(config, gpu, 4)
     half = _trained(config, gpu, 2)
     resumed = Learner(config, half.ids, gpu)
-    resumed.restore(half.weights(), half.tensors())
+    resumed.load_state_dict(half.weights(), half.state_dict())
     for number in (2, 3):
         (batch,) = on_device(iter([_batch(number)]), gpu.device)
         resumed.step(batch, number=number, lr=0.01)
@@ -126,7 +126,7 @@ def test_recomputed_activations_take_less_memory_and_give_near_weights(tiny: dic
         torch.cuda.reset_peak_memory_stats()
         learner = _trained(_config(tiny, train__checkpointing=flag, **large), gpu, 2)
         peaks.append(torch.cuda.max_memory_allocated())
-        weights.append({name: value.detach().float().cpu() for name, value in learner.names.items()})
+        weights.append({name: value.detach().float().cpu() for name, value in learner.trainable.items()})
         del learner
     assert peaks[1] < peaks[0]
     for name, value in weights[0].items():
@@ -151,7 +151,7 @@ def test_out_of_memory_is_an_error_that_says_what_fits(
 
 def test_a_compiled_step_learns(tiny: dict[str, str], gpu: Runtime) -> None:
     learner = _trained(_config(tiny, train__compile="true"), gpu, 3)
-    assert all(torch.isfinite(value).all() for value in learner.names.values())
+    assert all(torch.isfinite(value).all() for value in learner.trainable.values())
 
 
 def test_ddp_over_nccl_with_one_process_gives_the_step_of_one(
@@ -174,8 +174,8 @@ def test_ddp_over_nccl_with_one_process_gives_the_step_of_one(
         for number in range(2):
             (batch,) = on_device(iter([_batch(number)]), gpu.device)
             learner.step(batch, number=number, lr=0.01)
-        for name, value in learner.names.items():
-            assert torch.allclose(value, alone.names[name], atol=1e-4)
+        for name, value in learner.trainable.items():
+            assert torch.allclose(value, alone.trainable[name], atol=1e-4)
         del learner.network
     finally:
         dist.destroy_process_group()

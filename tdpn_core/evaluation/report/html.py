@@ -16,7 +16,6 @@ from tdpn_core.evaluation.metrics import Metrics
 from tdpn_core.evaluation.report.previews import Films
 from tdpn_core.evaluation.report.published import published_rows
 from tdpn_core.evaluation.report.text import (
-    apart,
     cautions,
     confused_rows,
     covered,
@@ -25,6 +24,7 @@ from tdpn_core.evaluation.report.text import (
     met_classes,
     title,
     unmet,
+    unscored_subsets,
     validated,
 )
 from tdpn_core.html_report import Section, render_page
@@ -91,7 +91,7 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         top, *rows = epic_rows(evaluation)
         cells: list[list[Cell]] = [[*row[:2], int(row[2]), *row[3:]] for row in rows]
         blocks.append(table("EPIC-KITCHENS' own table: an action is a verb and a noun", top, cells))
-        blocks += [note(line) for line in filter(None, [apart(evaluation)])]
+        blocks += [note(line) for line in filter(None, [unscored_subsets(evaluation)])]
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
     if own := validated(evaluation):

@@ -57,7 +57,11 @@ def markdown(evaluation: Evaluation) -> str:
     if not evaluation.heads:
         parts.append("No clip has a label: there are scores, and nothing to measure them by.")
     if evaluation.epic:
-        parts += ["## EPIC-KITCHENS", markdown_table(epic_rows(evaluation)), *filter(None, [apart(evaluation)])]
+        parts += [
+            "## EPIC-KITCHENS",
+            markdown_table(epic_rows(evaluation)),
+            *filter(None, [unscored_subsets(evaluation)]),
+        ]
     for name, rows in published_rows(evaluation).items():
         parts += [f"## {name}", markdown_table(rows)]
     for head, metrics in evaluation.heads.items():
@@ -136,7 +140,7 @@ def is_partial(evaluation: Evaluation) -> bool:
     return coverage.scored < (coverage.on_disk if coverage.listed is None else coverage.listed)
 
 
-def apart(evaluation: Evaluation) -> str | None:
+def unscored_subsets(evaluation: Evaluation) -> str | None:
     """What EPIC-KITCHENS-100's table lacks, and how to have it; None where it lacks nothing."""
     origin = evaluation.scores.origin
     lists = {"unseen participants": ("unseen", origin.split), "tail classes": ("tail", "verb")}

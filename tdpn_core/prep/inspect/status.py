@@ -24,7 +24,7 @@ class Prepared:
     manifest: Manifest
     """Its manifest; of an unfinished preparation, what the ledger has so far."""
 
-    told: Told
+    recorded: Recorded
     """By the ledger; nothing where it was not copied."""
 
     finished: bool
@@ -64,7 +64,7 @@ def open_folder(folder: Path) -> Prepared:
     ledger = Ledger(LocalPlace(folder))
     damaged: list[str] = []
     plan = _plan(ledger, damaged)
-    told = _told(ledger, damaged)
+    recorded = _recorded(ledger, damaged)
     try:
         manifest = load_manifest(folder)
     except ShardError as error:
@@ -72,12 +72,12 @@ def open_folder(folder: Path) -> Prepared:
             raise
         if (folder / MANIFEST).exists():
             damaged.append(str(error))
-        return Prepared(folder, _so_far(plan, told, folder), told, False, _owner(folder), damaged)
-    recorded, listed = ({shard.file for shard in shards} for shards in (told.shards, manifest.shards))
-    finished = plan is None or (recorded <= listed if damaged else recorded == listed)
+        return Prepared(folder, _so_far(plan, recorded, folder), recorded, False, _owner(folder), damaged)
+    written, listed = ({shard.file for shard in shards} for shards in (recorded.shards, manifest.shards))
+    finished = plan is None or (written <= listed if damaged else written == listed)
     if not finished:
-        manifest = replace(manifest, shards=told.shards)
-    return Prepared(folder, manifest, told, finished, _owner(folder), damaged)
+        manifest = replace(manifest, shards=recorded.shards)
+    return Prepared(folder, manifest, recorded, finished, _owner(folder), damaged)
 
 
 def _plan(ledger: Ledger, damaged: list[str]) -> Plan | None:
@@ -93,8 +93,8 @@ def _owner(folder: Path) -> str | None:
     return None if found is None else str(found)
 
 
-def _told(ledger: Ledger, damaged: list[str]) -> Told:
-    told = Told()
+def _recorded(ledger: Ledger, damaged: list[str]) -> Recorded:
+    recorded = Recorded()
     for split, number in ledger.names():
         try:
             record = ledger.block(split, number)
@@ -102,11 +102,11 @@ def _told(ledger: Ledger, damaged: list[str]) -> Told:
             damaged.append(f"{LEDGER}/{block_name(split, number)}.json: {error.what}")
         else:
             if record is not None:
-                told.add(record)
-    return told
+                recorded.add(record)
+    return recorded
 
 
-def _so_far(plan: Plan, told: Told, folder: Path) -> Manifest:
+def _so_far(plan: Plan, recorded: Recorded, folder: Path) -> Manifest:
     return Manifest(
         dataset=plan.dataset,
         root=str(folder),
@@ -114,8 +114,8 @@ def _so_far(plan: Plan, told: Told, folder: Path) -> Manifest:
         label_order=plan.label_order,
         settings=plan.settings,
         subsets=plan.subsets,
-        shards=told.shards,
-        left_out=dict(told.left_out),
+        shards=recorded.shards,
+        left_out=dict(recorded.left_out),
         listed=plan.listed,
     )
 
@@ -139,7 +139,7 @@ class Reason:
 
 
 @dataclass
-class Told:
+class Recorded:
     """The sum of some records."""
 
     shards: list[Shard] = field(default_factory=list)

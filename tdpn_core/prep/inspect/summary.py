@@ -54,7 +54,7 @@ class Summary:
 def summarise(prepared: Prepared) -> Summary:
     """Count what `prepared` holds; of each shard only the index is read."""
     manifest = prepared.manifest
-    left_out = prepared.told.left_out or manifest.left_out
+    left_out = prepared.recorded.left_out or manifest.left_out
     listed = manifest.listed
     there = {shard.split for shard in manifest.shards} | set(left_out) | set(listed)
     splits = {

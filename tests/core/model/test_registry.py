@@ -141,8 +141,8 @@ def test_create_model_of_a_family_that_builds_no_network_is_refused(tmp_path, mo
     (tmp_path / "odd_family.py").write_text(
         "from torch import nn\n"
         "from tdpn_core.config.families import Family\n"
-        "from tdpn_core.config.model import ModelConfig
-from tdpn_core.validation import settings_class\n"
+        "from tdpn_core.config.model import ModelConfig\n"
+        "from tdpn_core.validation import settings_class\n"
         "@settings_class\n"
         "class OddConfig(ModelConfig):\n"
         "    name: str = 'odd'\n"

@@ -52,12 +52,12 @@ def test_a_compiled_run_is_the_same_run_and_goes_on_without_the_compiler_and_the
     for number in range(2):
         ours, theirs = _step(compiled, number), _step(plain, number)
         assert ours == pytest.approx(theirs, rel=1e-4)
-    kept: list[Any] = [(learner.weights(), learner.tensors()) for learner in (compiled, plain)]
+    kept: list[Any] = [(learner.weights(), learner.state_dict()) for learner in (compiled, plain)]
     assert not [name for weights, tensors in kept for name in [*weights, *tensors] if "_orig_mod" in name]
     assert _near(kept[0][0], kept[1][0])
     onwards = _learner(tiny, False), _learner(tiny, True)
     for learner, (weights, tensors) in zip(onwards, kept, strict=True):
-        learner.restore(weights, tensors)
+        learner.load_state_dict(weights, tensors)
         assert _step(learner, 2) == pytest.approx(_step(plain, 2), rel=1e-3)
 
 

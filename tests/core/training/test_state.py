@@ -122,7 +122,7 @@ def test_a_state_that_cannot_be_written_ends_the_run_and_leaves_the_one_before(
 ) -> None:
     shutil.copytree(undisturbed, tmp_path / "run")
     longer = replace(config, train=replace(config.train, epochs=3))
-    monkeypatch.setattr("tdpn_core.training.trainer.Trainer.restore", _restored_as(longer))
+    monkeypatch.setattr("tdpn_core.training.trainer.Trainer.resume_from", _restored_as(longer))
     before = (tmp_path / "run" / "last.pt").read_bytes()
     monkeypatch.setenv(failpoints.VARIABLE, f"write.{phase}/last.pt:{code}")
     with pytest.raises(TdpnError, match=r"last.pt: cannot write: ") as caught:
@@ -134,11 +134,11 @@ def test_a_state_that_cannot_be_written_ends_the_run_and_leaves_the_one_before(
 
 
 def _restored_as(config: RunConfig) -> Any:
-    """`Trainer.restore` for a run of more epochs, so that one more save is made in a second."""
+    """`Trainer.resume_from` for a run of more epochs, so that one more save is made in a second."""
 
     def restore(trainer: Any, path: Path, progress: object = None) -> None:
         checkpoint = load_checkpoint(path)
-        trainer.learner.restore(checkpoint.weights, checkpoint.optimiser)
+        trainer.learner.load_state_dict(checkpoint.weights, checkpoint.optimiser)
         trainer.state = checkpoint.state
 
     return restore

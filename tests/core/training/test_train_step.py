@@ -84,16 +84,16 @@ def test_a_batch_in_parts_has_the_gradient_and_the_loss_of_the_whole(tiny: dict[
     batch.labels["action"][1] = -1  # the parts have different numbers of labelled clips
     one, other = (learner.step(batch, number=0, lr=0.1) for learner in (whole, parted))
     assert other == pytest.approx(one, rel=1e-5)
-    for name, value in whole.names.items():
-        assert torch.allclose(value, parted.names[name], atol=1e-6)
-        assert torch.allclose(value.grad, parted.names[name].grad, atol=1e-6)
+    for name, value in whole.trainable.items():
+        assert torch.allclose(value, parted.trainable[name], atol=1e-6)
+        assert torch.allclose(value.grad, parted.trainable[name].grad, atol=1e-6)
 
 
 @pytest.mark.usefixtures("plain")
 def test_a_step_is_the_formula(tiny: dict[str, str]) -> None:
     config = _config(tiny, train__optimiser="sgd", train__momentum="0", train__weight_decay="0")
     learner = _learner(config)
-    before = {name: value.detach().clone().requires_grad_() for name, value in learner.names.items()}
+    before = {name: value.detach().clone().requires_grad_() for name, value in learner.trainable.items()}
     batch = _batch()
     output = torch.func.functional_call(learner.model, before, normalise(batch.clips, config.sampling))
     loss = objective(output.logits, output.auxiliary, batch.labels, weight=0.5)
@@ -105,7 +105,7 @@ def test_a_step_is_the_formula(tiny: dict[str, str]) -> None:
     hits = output.logits["action"].argmax(1) == batch.labels["action"]
     assert outcome.correct == hits.sum().item()
     for (name, value), gradient in zip(before.items(), gradients, strict=True):
-        assert torch.allclose(learner.names[name], value - 0.1 * gradient, atol=1e-6)
+        assert torch.allclose(learner.trainable[name], value - 0.1 * gradient, atol=1e-6)
 
 
 @pytest.mark.usefixtures("plain")
@@ -136,7 +136,7 @@ def test_the_average_follows_the_weights_by_its_decay_and_is_what_is_kept(tiny: 
     kept = learner.weights()
     assert kept.keys() == expected.keys()
     assert all(torch.allclose(kept[name], value, atol=1e-6) for name, value in expected.items())
-    assert not torch.allclose(kept["head.linear.action.weight"], learner.names["head.linear.action.weight"])
+    assert not torch.allclose(kept["head.linear.action.weight"], learner.trainable["head.linear.action.weight"])
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_a_restored_learner_goes_on_bit_identically(tiny: dict[str, str], settin
     whole, first, second = (_learner(config) for _ in range(3))
     _steps(whole, 4)
     _steps(first, 2)
-    second.restore(
+    second.load_state_dict(
         {name: value.clone() for name, value in first.weights().items()},
-        {name: value.clone() for name, value in first.tensors().items()},
+        {name: value.clone() for name, value in first.state_dict().items()},
     )
     _steps(second, 2, first=2)
     assert _equal(whole.weights(), second.weights())
-    assert _equal(whole.tensors(), second.tensors())
+    assert _equal(whole.state_dict(), second.state_dict())
 
 
 def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(tiny: dict[str, str]) -> None:
@@ -184,9 +184,9 @@ def test_recomputed_activations_change_no_bit(tiny: dict[str, str]) -> None:
         kept.append(sizes)
         assert all(math.isfinite(outcome.loss) for outcome in outcomes)
     assert _equal(plain.weights(), saving.weights())
-    assert _equal(plain.tensors(), saving.tensors())
-    for name, value in plain.names.items():
-        assert torch.equal(value.grad, saving.names[name].grad)
+    assert _equal(plain.state_dict(), saving.state_dict())
+    for name, value in plain.trainable.items():
+        assert torch.equal(value.grad, saving.trainable[name].grad)
     assert any("num_batches_tracked" in name for name in plain.weights())
 
 
@@ -211,10 +211,10 @@ def test_every_block_and_branch_is_a_segment(tiny: dict[str, str]) -> None:
 def test_a_loss_far_beyond_guessing_stops_before_the_update(tiny: dict[str, str]) -> None:
     assert guessing_loss({"verb": 4, "noun": 9}, weight=0.5, auxiliary=True) == pytest.approx(1.5 * math.log(6))
     learner = _learner(_config(tiny, train__max_loss_ratio="0.01"))
-    before = {name: value.detach().clone() for name, value in learner.names.items()}
+    before = {name: value.detach().clone() for name, value in learner.trainable.items()}
     with pytest.raises(TrainingError, match=r"at step 0 .*|loss .* is over 0.01 times that of guessing at step 0"):
         _steps(learner, 1)
-    assert all(torch.equal(value, before[name]) for name, value in learner.names.items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.trainable.items())
     _steps(_learner(_config(tiny, train__max_loss_ratio="0")), 1)
 
 
@@ -237,12 +237,12 @@ def test_fp16_scales_the_loss_and_skips_a_step_that_overflows(tiny: dict[str, st
     learner.precision = Precision("fp16", "cpu")
     scaler = learner.precision.scaler
     scaler.load_state_dict(scaler.state_dict() | {"scale": 2.0**40})
-    before = {name: value.detach().clone() for name, value in learner.names.items()}
+    before = {name: value.detach().clone() for name, value in learner.trainable.items()}
     (skipped,) = _steps(learner, 1)
     assert not math.isfinite(skipped.norm)
     assert math.isfinite(skipped.loss)
     assert scaler.get_scale() == 2.0**39
-    assert all(torch.equal(value, before[name]) for name, value in learner.names.items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.trainable.items())
     scaler.load_state_dict(scaler.state_dict() | {"scale": 8.0})
     (taken,) = _steps(learner, 1)
     full = _learner(_config(tiny))
@@ -250,7 +250,7 @@ def test_fp16_scales_the_loss_and_skips_a_step_that_overflows(tiny: dict[str, st
     assert taken.norm == pytest.approx(reference.norm, rel=0.02)  # unscaled before it is cut
     fresh = _learner(_config(tiny, train__ema="0.5"))
     fresh.precision = Precision("fp16", "cpu")
-    fresh.restore(learner.weights(), learner.tensors())
+    fresh.load_state_dict(learner.weights(), learner.state_dict())
     assert fresh.precision.scaler.state_dict() == scaler.state_dict()
 
 
@@ -259,7 +259,7 @@ def test_fp16_that_overflows_at_the_smallest_scale_is_an_error(tiny: dict[str, s
     learner = _learner(_config(tiny))
     learner.precision = Precision("fp16", "cpu")
     learner.precision.scaler.load_state_dict(learner.precision.scaler.state_dict() | {"scale": 1.0})
-    learner.names["action.weight"].register_hook(lambda gradient: gradient * float("inf"))
+    learner.trainable["action.weight"].register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(TrainingError, match=r"gradient norm (nan|inf) are not finite"):
         _steps(learner, 1)
 

@@ -80,7 +80,7 @@ def trained() -> tuple[Network, RunConfig]:
         for batch in loader.epoch(epoch):
             learner.step(batch, number=number, lr=0.004 * (1 - epoch / 16))
             number += 1
-    return learner.scored.eval(), config
+    return learner.eval_model.eval(), config
 
 
 def _top1(network: Network, config: RunConfig, views: str) -> float:

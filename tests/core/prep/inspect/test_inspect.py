@@ -57,7 +57,7 @@ def test_a_finished_data_set_is_counted(packed):
     assert summary.splits["val"].clips == 2
     counts = np.bincount(store.labels["action"]).tolist()
     assert summary.classes == {"action": {"a": {"train": counts[0], "val": 1}, "b": {"train": counts[1], "val": 1}}}
-    (reason,) = prepared.told.reasons
+    (reason,) = prepared.recorded.reasons
     assert (reason.status, reason.text, reason.clips) == ("failed", "truncated: N of N frames", 1)
     assert reason.example.startswith("train/a/8.mkv: truncated: ")
     assert find_faults(packed, prepared.manifest.shards, prepared.manifest.classes_digest) == []
@@ -104,7 +104,7 @@ def test_without_its_ledger_a_copy_is_told_from_its_manifest(folder):
     prepared = open_folder(folder)
     assert prepared.finished
     assert summarise(prepared).splits["train"].left_out == 1
-    assert prepared.told.reasons == []
+    assert prepared.recorded.reasons == []
 
 
 def test_damaged_records_are_named_and_the_others_told(folder):
