@@ -114,9 +114,10 @@ class Runtime:
         # of kernels of one pixel, whose gradients lie in another of several equivalent orders
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
         options: dict[str, Any] = {name: False}  # batch statistics are each process's own, see `broadcast`
-        return DistributedDataParallel(model, device_ids=ids, **options)
+        # gradients are views of what is exchanged, instead of copies as large as the network
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True, **options)
 
-    def apart(self, network: nn.Module) -> AbstractContextManager[None]:
+    def no_sync(self, network: nn.Module) -> AbstractContextManager[None]:
         """Inside, backward passes through what `parallel` gave only add to each process's own gradients."""
         inner = getattr(network, "_orig_mod", network)  # of a compiled one
         return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()

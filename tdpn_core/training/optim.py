@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config.schema import TrainConfig
@@ -85,7 +86,7 @@ def _stale(state: TrainingState) -> int:
     return stale
 
 
-class Average:
+class WeightAverage:
     """An exponential moving average of a network: parameters and the statistics of its batch normalisation."""
 
     def __init__(self, model: Network, decay: float) -> None:
@@ -100,12 +101,12 @@ class Average:
         The decay rises as (1 + step) / (10 + step) to its value: the first steps, far from anything good, fade fast.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        fresh = model.state_dict()
-        for name, value in self.model.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(fresh[name], 1 - decay)
-            else:
-                value.copy_(fresh[name])
+        own, fresh = self.model.state_dict(), model.state_dict()
+        moving = [name for name, value in own.items() if value.is_floating_point()]
+        counters = [name for name, value in own.items() if not value.is_floating_point()]
+        # over all tensors at once: on a GPU that is a few kernels instead of one for each
+        get_ema_multi_avg_fn(decay)([own[name] for name in moving], [fresh[name] for name in moving], 0)
+        torch._foreach_copy_([own[name] for name in counters], [fresh[name] for name in counters])
 
 
 def frozen_stages(model: Network, last: str) -> list[nn.Module]:
