@@ -55,6 +55,7 @@ def _over_tsm(config: TSMTPNConfig) -> TDPN:
 
 
 _SOURCE = "decisionforce/TPN"
+_GLUON = "gluon-cv"
 
 TPN_FAMILY = Family(
     title="Temporal Pyramid Network over SlowOnly (Yang et al., 2020)",
@@ -65,6 +66,12 @@ TPN_FAMILY = Family(
         Published(arch="r50", clip="16x4", data="Kinetics-400", top1=77.3, source=_SOURCE),
         Published(arch="r50", clip="32x2", data="Kinetics-400", top1=77.7, source=_SOURCE),
         Published(arch="r101", clip="32x2", data="Kinetics-400", top1=78.9, source=_SOURCE),
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=77.04, source=_GLUON),
+        Published(arch="r50", clip="16x4", data="Kinetics-400", top1=77.33, source=_GLUON),
+        Published(arch="r50", clip="32x2", data="Kinetics-400", top1=78.9, source=_GLUON),
+        Published(arch="r101", clip="8x8", data="Kinetics-400", top1=78.1, source=_GLUON),
+        Published(arch="r101", clip="16x4", data="Kinetics-400", top1=79.39, source=_GLUON),
+        Published(arch="r101", clip="32x2", data="Kinetics-400", top1=79.7, source=_GLUON),
     ),
 )
 TSN_TPN_FAMILY = Family(title="TPN's pyramid over TSN", config=TSNTPNConfig, build=_over_tsn)

@@ -37,6 +37,10 @@ class Imported:
     meta: dict[str, Any]
     """Plain values that the file stores next to its tensors."""
 
+    file_name: str
+    settings_text: str
+    """As in `Contents`."""
+
     averaged: bool | None = None
     """See `Contents.averaged`."""
 
@@ -53,7 +57,7 @@ class Imported:
     @property
     def sampling(self) -> SamplingConfig:
         """Sampling and normalisation as the project has them."""
-        return self.project.sampling(self.config.name, self.config.modality)
+        return self.project.sampling(self.config.name, self.config.modality, self.finding.protocol)
 
     def at(self, frames: int) -> ModelConfig:
         """Return the configuration for clips of `frames` sampled frames."""
@@ -63,11 +67,18 @@ class Imported:
         return dataclasses.replace(self.config, num_frames=frames, **fitted)
 
     def complete(self) -> Imported:
-        """Return `self` if every weight of the network is filled.
+        """Return `self` if every weight of the network is filled and it is certain which network it is.
 
         Raises:
-            CheckpointError: some are missing; the message names the first.
+            CheckpointError: some weights are missing, or the tensors are those of several networks; both are named.
         """
+        if others := self.finding.alternatives:
+            names = (self.config.name, *others)
+            raise CheckpointError(
+                f"its tensors are those of {' and of '.join(names)}, and neither its settings nor its name says which",
+                where=self.report.source,
+                hint=f"rename the file so that {' or '.join(names)} is in its name, as {self.project.name} names them",
+            )
         kept = [name for name in self.report.unfilled if not name.endswith(COUNTER)]
         if kept:
             raise CheckpointError(
@@ -95,10 +106,12 @@ def convert(contents: Contents, **settings: Any) -> Imported:
         CheckpointError: the project or the network is unknown; the message names the first entries that do not fit.
         ConfigError: the network has no such `settings`.
     """
-    entries = Entries(unwrapped(contents.tensors))
+    entries = Entries(unwrapped(contents.tensors), file_name=contents.path.name, settings_text=contents.settings_text)
     project = recognise(entries, contents.path)
     try:
         finding = project.examine(entries)
+        if "name" in settings and finding.alternatives:
+            finding = dataclasses.replace(finding.alternatives.get(settings["name"], finding), alternatives={})
         found = finding.settings
         if settings.get("name", found["name"]) != found["name"]:  # another family with the same weights
             family = find_family(settings["name"])
@@ -120,6 +133,8 @@ def convert(contents: Contents, **settings: Any) -> Imported:
         weights=values,
         report=report,
         meta=contents.meta,
+        file_name=contents.path.name,
+        settings_text=contents.settings_text,
         averaged=contents.averaged,
     )
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tdpn_core.checkpoint import Checkpoint, TrainingState, is_checkpoint, load_checkpoint
-from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
+from tdpn_core.config.schema import DataConfig, RunConfig, TrainConfig
 from tdpn_core.datasets.class_names import read_class_list
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.progress import SILENT, Progress
@@ -19,13 +15,9 @@ from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
 from tdpn_core.weights.names import own_names, usual_names
+from tdpn_core.weights.sampling import sampled
 
 HEAD = "action"
-
-
-FRAMES = r"\b(?:new_length|clip_len|NUM_FRAMES)\s*[=:]\s*(\d+)"
-INTERVAL = r"\b(?:new_step|frame_interval|SAMPLING_RATE)\s*[=:]\s*(\d+)"
-"""Number of frames and frame interval in the settings that OpenMMLab's programs and PySlowFast save as text."""
 
 
 def open_checkpoint(
@@ -56,10 +48,11 @@ def open_checkpoint(
     names = {HEAD: _names(imported, path, manifest, classes)}
     for note in imported.report.notes:
         progress.say(note)
-    model, sampling, stated = _sampled(imported)
+    found = sampled(imported)
+    model, sampling = found.model, found.sampling
     dense = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     progress.say(
-        f"{imported.report.source}: {dense}, {'as its settings say' if stated else 'as the project published it'}; "
+        f"{imported.report.source}: {dense}, {found.source}; "
         f"pixel mean {sampling.mean[0]:g}, standard deviation {sampling.std[0]:g}"
     )
     config = RunConfig(
@@ -99,25 +92,6 @@ def check_own(ema: bool | None) -> None:
     if ema is not None:
         what = "chooses among the weights of another project's checkpoint, and this file has one set"
         raise UsageError(what, where="--ema/--no-ema", hint="leave it out")
-
-
-def _sampled(imported: Imported) -> tuple[ModelConfig, SamplingConfig, bool]:
-    """Return the network and sampling from the file's settings, or else the project's defaults."""
-    model = imported.config
-    sampling = imported.sampling
-    text = "\n".join(settings_texts(imported.meta))
-    frames, interval = (set(map(int, re.findall(pattern, text))) for pattern in (FRAMES, INTERVAL))
-    if sampling.mode != "dense" or len(frames) != 1 or len(interval) != 1:
-        return model, sampling, False
-    return imported.at(frames.pop()), dataclasses.replace(sampling, interval=interval.pop()), True
-
-
-def settings_texts(meta: Mapping[str, Any]) -> list[str]:
-    """Return settings stored as text in a file: OpenMMLab's `meta.config` or `meta.cfg`, PySlowFast's `cfg`."""
-    inner = meta.get("meta", {})
-    places = (meta, inner if isinstance(inner, Mapping) else {})
-    found = (place.get(name) for place in places for name in ("config", "cfg"))
-    return [text for text in found if isinstance(text, str)]
 
 
 def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: Path | None) -> list[str]:

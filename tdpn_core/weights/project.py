@@ -24,10 +24,12 @@ Answer = Literal["logits", "probabilities", "steps"]
 
 
 class Entries:
-    """A file's tensors, with queries for recognition."""
+    """A file's tensors, its name and settings, with queries for recognition."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], *, file_name: str = "", settings_text: str = "") -> None:
         self.tensors = dict(tensors)
+        self.file_name = file_name
+        self.settings_text = settings_text
 
     def has(self, pattern: str) -> bool:
         """Return whether a name fully matches `pattern`."""
@@ -65,6 +67,12 @@ class Finding:
     layout: InputLayout = "NCTHW"
     answer: Answer = "logits"
 
+    protocol: Protocol | None = None
+    """Sampling of this one checkpoint, where its name says another than the project's for its family."""
+
+    alternatives: Mapping[str, Finding] = dataclasses.field(default_factory=dict)
+    """What else the same tensors can be, by family, where neither the file's name nor its settings say which."""
+
     pathways: int = 1
     """2 if the reference takes a list: the slow clip and the fast one."""
 
@@ -95,6 +103,12 @@ class Project:
     flow_pixels: Pixels = FLOW
     """For optical flow."""
 
+    clip_in_name: str = ""
+    """A pattern with the groups `frames`, `interval` or `segments` that finds the clip in the names of its files."""
+
+    tells: Callable[[Entries], bool] = lambda _: True
+    """Whether entries with its marks are the project's, where another's have the same names."""
+
     @property
     def families(self) -> tuple[str, ...]:
         """Families that its checkpoints can belong to, by our names."""
@@ -102,11 +116,14 @@ class Project:
 
     def recognises(self, entries: Entries) -> bool:
         """Return whether a file with these entries belongs to the project."""
-        return all(entries.has(mark) for mark in self.marks)
+        return all(entries.has(mark) for mark in self.marks) and self.tells(entries)
 
-    def sampling(self, family: str, modality: Modality = "rgb") -> SamplingConfig:
-        """Return the project's sampling and normalisation; segments for a family that it does not have."""
-        protocol = self.protocols.get(family, SEGMENTS)
+    def sampling(self, family: str, modality: Modality = "rgb", protocol: Protocol | None = None) -> SamplingConfig:
+        """Return the project's normalisation and sampling; `protocol` replaces the sampling of the family.
+
+        A family that the project does not have is sampled by segments.
+        """
+        protocol = protocol or self.protocols.get(family, SEGMENTS)
         pixels = self.flow_pixels if modality == "flow" else self.pixels
         return SamplingConfig(
             mode=protocol.mode,

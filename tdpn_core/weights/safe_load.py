@@ -48,6 +48,14 @@ class Contents:
     averaged: bool | None = None
     """If the file has raw and averaged (EMA) weights: whether the averaged ones are used; else None."""
 
+    @property
+    def settings_text(self) -> str:
+        """Settings among the notes, as text: OpenMMLab's `meta.config` or `meta.cfg`, PySlowFast's `cfg`."""
+        inner = self.meta.get("meta", {})
+        places = (self.meta, inner if isinstance(inner, Mapping) else {})
+        found = (place.get(name) for place in places for name in ("config", "cfg"))
+        return "\n".join(text for text in found if isinstance(text, str))
+
 
 def read_weights(path: Path, *, ema: bool | None = None) -> Contents:
     """Read `path`: PyTorch's zip or legacy format, or safetensors.

@@ -28,7 +28,7 @@ def test_models_as_json_and_by_name(tmp_path: Path) -> None:
     (entry,) = json.loads(result.stdout)
     assert (entry["model"], entry["parameters"], entry["training_parameters"]) == ("tpn", 71_800_272, 91_498_336)
     assert entry["published"][0]["top1"] == 76.1
-    assert entry["weights"] == ["decisionforce/TPN", "mmaction2"]
+    assert entry["weights"] == ["gluon-cv", "decisionforce/TPN", "mmaction2"]
     wrong = run("models", "tpm", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "no model 'tpm'" in wrong.stderr

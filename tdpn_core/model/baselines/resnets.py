@@ -7,6 +7,8 @@ segment as one image of ten channels (two-stream).
 
 from __future__ import annotations
 
+from torch import nn
+
 from tdpn_core.config.families import LEVELS, Family, Published
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
@@ -62,6 +64,9 @@ class C2DConfig(ResidualConfig):
     temporal_strides: TemporalStrides = (1, 1, 2)
     """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
 
+    padded_pool: bool = True
+    """Whether frames are padded before the pool behind the first convolution; mmaction2's C2D does not pad."""
+
 
 @settings_class
 class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
@@ -92,13 +97,16 @@ def tsn(
 
 def c2d(config: C2DConfig) -> ResNet:
     """The backbone."""
-    return ResNet(
+    backbone = ResNet(
         config.arch,
         width=config.width,
         in_channels=config.channels,
         temporal_kernels=(1, 1, 1, 1),
         temporal_strides=config.temporal_strides,
     )
+    if not config.padded_pool:
+        backbone.maxpool = nn.MaxPool3d((1, 3, 3), (config.temporal_strides[1], 2, 2))
+    return backbone
 
 
 KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
@@ -170,7 +178,12 @@ C2D_FAMILY = Family(
     title="2D ResNet on every frame (Wang et al., 2018)",
     config=C2DConfig,
     build=_c2d,
-    published=(Published(arch="r50", clip="8x8", data="Kinetics-400", top1=71.46, top5=89.68, source="pytorchvideo"),),
+    published=(
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=71.46, top5=89.68, source="pytorchvideo"),
+        Published(arch="r50", clip="8x8", data="Kinetics-400", top1=73.89, source="mmaction2"),
+        Published(arch="r50", clip="16x4", data="Kinetics-400", top1=74.97, source="mmaction2"),
+        Published(arch="r101", clip="8x8", data="Kinetics-400", top1=74.97, source="mmaction2", note="no pool"),
+    ),
 )
 SLOWONLY_FAMILY = Family(
     title="SlowFast's slow pathway alone (Feichtenhofer et al., 2019)",
@@ -181,5 +194,7 @@ SLOWONLY_FAMILY = Family(
             arch="r50", clip="8x8", data="Kinetics-400", top1=75.96, top5=92.4, source="mmaction2", note="from ImageNet"
         ),
         Published(arch="r50", clip="8x8", data="Kinetics-400", top1=74.58, top5=91.63, source="pytorchvideo"),
+        Published(arch="r50", clip="32x2", data="Kinetics-400", top1=77.89, source="gluon-cv"),
+        Published(arch="r101", clip="32x2", data="Kinetics-400", top1=78.57, source="gluon-cv"),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdpn_core.weights.project import Project
+from tdpn_core.weights.projects.gluon import GLUON
 from tdpn_core.weights.projects.mmaction2 import MMACTION2
 from tdpn_core.weights.projects.pyslowfast import PYSLOWFAST
 from tdpn_core.weights.projects.pytorch_i3d import PYTORCH_I3D
@@ -16,6 +17,7 @@ from tdpn_core.weights.projects.tsm import TSM
 PROJECTS: tuple[Project, ...] = (
     TORCHVISION,
     TORCHVISION_VIDEO,
+    GLUON,
     TPN,
     MMACTION2,
     PYTORCHVIDEO,

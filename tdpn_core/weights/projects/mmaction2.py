@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import Any
 
 import torch
@@ -10,10 +12,12 @@ from torch import Tensor
 from tdpn_core.config.families import LEVELS
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
-from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, SEGMENTS, TWICE
+from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, SEGMENTS, TWICE, Protocol
 from tdpn_core.weights.rename_rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
+
+CLIP_LENGTH = r"\b(?:clip_len|new_length)\s*=\s*(\d+)"
 
 OTHERS = (
     Rename(r"cls_head\.fc_cls\.(.+)", r"head.linear.action.\1"),
@@ -54,6 +58,8 @@ def examine(entries: Entries) -> Finding:
         found, more = examine_neck(entries, "neck.")
         settings |= found
         rules += more
+    if not video and not shifted and not neck:
+        return examine_frames(entries, settings, rules)
     if not video:
         name = "tsm" if shifted else "tsn"
         settings |= {"name": f"{name}+tpn" if neck else name} | ({"shift": "residual"} if shifted else {})
@@ -62,7 +68,33 @@ def examine(entries: Entries) -> Finding:
     else:
         kernels = stage_kernels(entries, "backbone.", "conv1.conv.weight")
         settings |= {"name": "tpn" if neck else "slowonly", "temporal_kernels": kernels}
-    return Finding(settings=settings, rules=rules, layout="NCTHW" if video else "NTCHW")
+    dense = not video and "dense" in entries.file_name
+    return Finding(
+        settings=settings,
+        rules=rules,
+        layout="NCTHW" if video else "NTCHW",
+        protocol=DENSE_8 if dense else None,
+    )
+
+
+def examine_frames(entries: Entries, settings: dict[str, Any], rules: tuple[Rule, ...]) -> Finding:
+    """TSN or C2D, whose tensors are the same: the settings in the file tell, or else its name.
+
+    C2D without its pool in time ("nopool") is a TSN on dense clips.
+    """
+    text, name = entries.settings_text, entries.file_name.lower()
+    tsn = Finding(settings=settings | {"name": "tsn"}, rules=rules, layout="NTCHW")
+    pooled = settings | {"name": "c2d", "temporal_strides": (1, 1, 2), "padded_pool": False}
+    c2d = Finding(settings=pooled, rules=rules)
+    plain = Finding(settings=settings | {"name": "c2d", "temporal_strides": (1, 1, 1)}, rules=rules, layout="NTCHW")
+    lengths = set(re.findall(CLIP_LENGTH, text))
+    if re.search(r"type\s*=\s*['\"]C2D['\"]", text):
+        return c2d
+    if lengths:
+        return tsn if lengths == {"1"} else plain
+    if "c2d" in name:
+        return plain if "nopool" in name else c2d
+    return tsn if "tsn" in name else dataclasses.replace(tsn, alternatives={"c2d": c2d})
 
 
 def examine_slowfast(entries: Entries) -> Finding:
@@ -131,6 +163,7 @@ MMACTION2 = Project(
     name="mmaction2",
     marks=(r"backbone\.(slow_path\.)?conv1\.conv\.weight", r"backbone\..+\.bn\.running_var"),
     examine=examine,
+    clip_in_name=r"(?<![\dx])(?P<frames>\d+)x(?P<interval>\d+)x(?P<segments>\d+)(?![\dx])",
     pixels=IMAGENET,
     protocols={
         "tsn": SEGMENTS,
@@ -141,6 +174,6 @@ MMACTION2 = Project(
         "tpn": DENSE_8,
         "i3d": DENSE_2,
         "slowfast": DENSE_2,
-        "c2d": DENSE_8,
+        "c2d": Protocol("dense", 8, "10x3", 224),
     },
 )

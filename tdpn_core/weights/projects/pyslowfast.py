@@ -88,6 +88,7 @@ PYSLOWFAST = Project(
     name="PySlowFast",
     marks=(r"s1\.pathway0_stem\.conv\.weight", r"s5\.pathway0_res0\.branch2\.a\.weight"),
     examine=examine,
+    clip_in_name=r"_(?P<frames>\d+)x(?P<interval>\d+)_",
     pixels=KINETICS,
     protocols={"slowonly": DENSE_8, "c2d": DENSE_8, "i3d": DENSE_8, "slowfast": DENSE_2},
 )

@@ -120,6 +120,7 @@ PYTORCHVIDEO = Project(
         r"blocks\.\d+\.(multipathway_blocks\.0\.)?res_blocks\..+",
     ),
     examine=examine,
+    clip_in_name=r"_(?P<frames>\d+)x(?P<interval>\d+)_",
     pixels=KINETICS,
     protocols={"slowonly": DENSE_8, "c2d": DENSE_8, "i3d": DENSE_8, "slowfast": DENSE_2, "r2plus1d": DENSE_4},
 )

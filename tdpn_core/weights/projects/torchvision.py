@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdpn_core.weights.project import Entries, Finding, Project, residual_depth
+from tdpn_core.weights.projects.gluon import is_gluons
 from tdpn_core.weights.protocol import IMAGENET, SEGMENTS
 from tdpn_core.weights.rename_rules import Rename
 
@@ -24,6 +25,7 @@ TORCHVISION = Project(
     name="torchvision",
     marks=(r"conv1\.weight", r"bn1\.running_var", r"layer4\.0\.conv1\.weight"),
     examine=examine,
+    tells=lambda entries: not is_gluons(entries),
     pixels=IMAGENET,
     protocols={"tsn": SEGMENTS},
 )

@@ -83,6 +83,7 @@ TPN = Project(
     name="decisionforce/TPN",
     marks=(r"backbone\.conv1\.weight", r"backbone\.layer4\.0\.conv1\.weight"),
     examine=examine,
+    clip_in_name=r"f(?P<frames>\d+)s(?P<interval>\d+)",
     pixels=IMAGENET,
     protocols={"slowonly": DENSE_8, "tpn": DENSE_8, "tsm": TWICE, "tsm+tpn": TWICE, "tsn": SEGMENTS},
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from tdpn_core.errors import CheckpointError
 from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth
-from tdpn_core.weights.protocol import IMAGENET, SEGMENTS, TWICE
+from tdpn_core.weights.protocol import DENSE_8, IMAGENET, SEGMENTS, TWICE
 from tdpn_core.weights.rename_rules import Rename
 
 RULES = (
@@ -32,13 +32,15 @@ def examine(entries: Entries) -> Finding:
             f"its first convolution takes {channels} channels, but RGB has 3 and five flow fields have 10"
         )
     settings["modality"] = "rgb" if channels == 3 else "flow"
-    return Finding(settings=settings, rules=RULES, layout="N(TC)HW")
+    dense = "dense" in entries.file_name
+    return Finding(settings=settings, rules=RULES, layout="N(TC)HW", protocol=DENSE_8 if dense else None)
 
 
 TSM = Project(
     name="mit-han-lab/temporal-shift-module",
     marks=(r"base_model\.conv1\.weight", r"base_model\.layer4\.0\..+"),
     examine=examine,
+    clip_in_name=r"_segment(?P<segments>\d+)_",
     pixels=IMAGENET,
     protocols={"tsm": TWICE, "tsn": SEGMENTS},
 )

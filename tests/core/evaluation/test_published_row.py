@@ -40,7 +40,7 @@ def test_the_papers_row_stands_below_ours_in_every_form_of_the_report(tmp_path: 
     ("model", "origin"),
     [
         ({"arch": "r18"}, {}),
-        ({"name": "slowonly"}, {}),
+        ({"name": "tsm"}, {}),
         ({"name": "a network that is not ours"}, {}),
         ({"width": 0.5}, {}),
         ({}, {"dataset": "folder"}),

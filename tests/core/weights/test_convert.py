@@ -128,7 +128,7 @@ def test_the_number_of_classes_is_the_files(images, write, clip):
 def test_three_projects_names_of_one_tsn_are_one_network(images, write, clip):
     frames = clip.transpose(1, 2)
     outs = [
-        logits(tdpn_core.load_model(write(mmaction2(images))), frames),
+        logits(tdpn_core.load_model(write(mmaction2(images), "tsn_r18.pth")), frames),
         logits(tdpn_core.load_model(write(mit_han_lab(images, ""))), frames.flatten(1, 2)),
     ]
     image = tdpn_core.load_model(write(images))
