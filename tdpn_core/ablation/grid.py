@@ -143,7 +143,7 @@ def paper_top1(model: ModelConfig, dataset: str) -> float | None:
     """What the paper prints for such a network on Kinetics-400; None where it prints nothing, and on other data."""
     if dataset != "kinetics400" or not isinstance(model, TDPNConfig):
         return None
-    if model.flow != _PAPER_FLOW or not model.attention:
+    if model.flow != _PAPER_FLOW or not model.attends:
         return None
     return next((PAPER[name] for name, temporal in TABLE_IV.items() if model.temporal == temporal), None)
 

@@ -65,13 +65,13 @@ class Network(nn.Module):
         return logits if len(logits) > 1 else next(iter(logits.values()))
 
     def feature_maps(self, clip: Tensor) -> FeatureMaps:
-        """The backbone's levels, and the one that is classified: res5, unless a network overrides this.
+        """The backbone's levels, and the map that is classified: the backbone's top, unless a network overrides this.
 
         Raises:
             UsageError: the clip does not have the shape that the configuration asks for.
         """
         levels = self.backbone(self.frames(clip))
-        return FeatureMaps(levels, levels["res5"])
+        return FeatureMaps(levels, self.backbone.top(levels))
 
     def frames(self, clip: Tensor) -> Tensor:
         """The first convolution's input: the sampled frames (N, C, T, H, W), or stacks of frames (two-stream).
@@ -102,5 +102,5 @@ class Network(nn.Module):
 
 
 def classifier(config: ModelConfig, backbone: Backbone, network: type[Network] = Network) -> Network:
-    """`backbone` with a classifier on res5."""
-    return network(config, backbone=backbone, head=Head(backbone.channels["res5"], config.num_classes, config.dropout))
+    """`backbone` with a classifier on its top."""
+    return network(config, backbone=backbone, head=Head(backbone.top_channels, config.num_classes, config.dropout))

@@ -26,12 +26,14 @@ class ConvOptions(TypedDict, total=False):
     stride: int
     temporal_stride: int
     groups: int
+    padded: bool
 
 
 class Conv(nn.Conv3d):
     """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
 
-    `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4.
+    `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4. One that is not `padded`
+    takes rows and columns that are padded already.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class Conv(nn.Conv3d):
         stride: int = 1,
         temporal_stride: int = 1,
         groups: int = 1,
+        padded: bool = True,
     ):
         strides = (temporal_stride, stride, stride)
-        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2) if padded else (kernel[0] // 2, 0, 0)
         super().__init__(channels, out_channels, kernel, strides, padding, groups=groups, bias=False)
 
     def reset_parameters(self) -> None:
@@ -105,6 +108,18 @@ class Backbone(nn.Module, abc.ABC):
 
     channels: dict[Level, int]
     """Of res2..res5."""
+
+    reduction: int = 16
+    """Channels of res2 and res3 are so many times those in which their differences are computed."""
+
+    @property
+    def top_channels(self) -> int:
+        """Of what `top` gives."""
+        return self.channels["res5"]
+
+    def top(self, levels: dict[Level, Tensor]) -> Tensor:
+        """The map that a classifier without a neck averages: res5, unless a backbone has a layer behind it."""
+        return levels["res5"]
 
     @abc.abstractmethod
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:

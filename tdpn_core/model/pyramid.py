@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tdpn_core.config.families import LEVELS, Level
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.layers import FRAME, TIME, Conv, ConvNorm, initialise, resize
-from tdpn_core.model.resnet import ResidualConfig
+from tdpn_core.model.resnet import BackboneConfig
 from tdpn_core.validation import settings_class
 
 Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
@@ -33,7 +33,7 @@ FLOWS: dict[Flow, tuple[str, ...]] = {
 
 
 @settings_class
-class PyramidConfig(ResidualConfig):
+class PyramidConfig(BackboneConfig):
     """The settings of families with the pyramid."""
 
     levels: tuple[Level, ...] = LEVELS

@@ -14,8 +14,9 @@ from tdpn_core.model.base import FeatureMaps, Network
 from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
 from tdpn_core.model.baselines.tsm import ShiftConfig, tsm
 from tdpn_core.model.heads import AuxiliaryHead, Head
+from tdpn_core.model.layers import Backbone
 from tdpn_core.model.pyramid import Pyramid, PyramidConfig
-from tdpn_core.model.resnet import AttentionConfig, ResNet, scaled
+from tdpn_core.model.resnet import AttentionConfig, scaled
 from tdpn_core.model.temporal_difference import LocalFusion, Temporal, TemporalDifference, Window, sampled_frames
 from tdpn_core.validation import settings_class
 
@@ -50,13 +51,13 @@ class DifferenceConfig(PyramidConfig):
 class TDPN(Network):
     """The network of the paper; without temporal differences, over res4 and res5, it is TPN."""
 
-    backbone: ResNet
+    backbone: Backbone
 
     def __init__(
         self,
         config: ModelConfig,
         *,
-        backbone: ResNet,
+        backbone: Backbone,
         temporal_difference: TemporalDifference,
         pyramid: Pyramid,
         head: Head,
@@ -80,7 +81,7 @@ class TDPN(Network):
         return clip if step == self.temporal_difference.window else sampled_frames(clip, step)
 
 
-def with_pyramid(config: PyramidConfig, backbone: ResNet) -> TDPN:
+def with_pyramid(config: PyramidConfig, backbone: Backbone) -> TDPN:
     """Temporal differences, where the settings have any, and the pyramid over a backbone.
 
     Raises:
@@ -108,7 +109,7 @@ def with_pyramid(config: PyramidConfig, backbone: ResNet) -> TDPN:
     )
 
 
-def _differences(config: PyramidConfig, backbone: ResNet) -> TemporalDifference:
+def _differences(config: PyramidConfig, backbone: Backbone) -> TemporalDifference:
     if not isinstance(config, DifferenceConfig):
         return TemporalDifference({}, backbone.channels, window=1)
     return TemporalDifference(
@@ -118,6 +119,7 @@ def _differences(config: PyramidConfig, backbone: ResNet) -> TemporalDifference:
         window=config.window,
         local_fusion=config.local_fusion,
         in_channels=config.channels,
+        reduction=backbone.reduction,
     )
 
 
@@ -126,7 +128,7 @@ class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
     """TDPN's settings: the paper's."""
 
     name: str = "tdpn"
-    attention: bool = True
+    attention: bool | None = None
 
 
 @settings_class
@@ -144,17 +146,15 @@ class TSMTDPNConfig(DifferenceConfig, AttentionConfig, ShiftConfig):
 
 
 def _over_slowonly(config: TDPNConfig) -> TDPN:
-    kernels = config.temporal_kernels
-    resize = config.position_resize
-    return with_pyramid(config, slowonly(config, kernels, attention=config.attention, position_resize=resize))
+    return with_pyramid(config, slowonly(config, attention=config.attends, position_resize=config.position_resize))
 
 
 def _over_tsn(config: TSNTDPNConfig) -> TDPN:
-    return with_pyramid(config, tsn(config, attention=config.attention, position_resize=config.position_resize))
+    return with_pyramid(config, tsn(config, attention=config.attends, position_resize=config.position_resize))
 
 
 def _over_tsm(config: TSMTDPNConfig) -> TDPN:
-    return with_pyramid(config, tsm(config, attention=config.attention, position_resize=config.position_resize))
+    return with_pyramid(config, tsm(config, attention=config.attends, position_resize=config.position_resize))
 
 
 TDPN_FAMILY = Family(

@@ -137,11 +137,16 @@ class TemporalDifference(nn.Module):
         window: Window = 5,
         local_fusion: LocalFusion = "add",
         in_channels: int = 3,
+        reduction: int = 16,
     ):
         super().__init__()
         self.window = window
         self.on_global = nn.ModuleDict(
-            OrderedDict((level, GlobalDifference(channels[level])) for level in kinds if kinds[level] == "global")
+            OrderedDict(
+                (level, GlobalDifference(channels[level], reduction=reduction))
+                for level in kinds
+                if kinds[level] == "global"
+            )
         )
         served = {level: channels[level] for level in kinds if kinds[level] == "local"}
         self.local = (

@@ -43,7 +43,7 @@ class TSMTPNConfig(TPNLevelsConfig, ShiftConfig):
 
 
 def _over_slowonly(config: TPNConfig) -> TDPN:
-    return with_pyramid(config, slowonly(config, config.temporal_kernels))
+    return with_pyramid(config, slowonly(config))
 
 
 def _over_tsn(config: TSNTPNConfig) -> TDPN:

@@ -15,14 +15,16 @@ from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.training.checkpoints import IMAGENET
 from tdpn_core.weights.convert import import_weights
+from tdpn_core.weights.packaged import PACKAGES, packaged
 
 _SIZES_LOOKED_AT = 500
 
 
-def look(clips: ClipSource, runtime: Runtime, init: Path | None = None) -> Facts:
+def look(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
     """The facts of a run on the training clips `clips` that starts from the weights of the file `init`.
 
-    A file that cannot be read as weights tells nothing here: who loads it says so.
+    `arch` is the depth that the user asked for, of which ImageNet's weights are. A file that cannot be read as weights
+    tells nothing here: who loads it says so.
     """
     head = next(iter(clips.classes))
     labels = clips.labels[head]
@@ -35,7 +37,7 @@ def look(clips: ClipSource, runtime: Runtime, init: Path | None = None) -> Facts
         aspect=float(np.median(sizes[:, 1] / sizes[:, 0])),
         device=runtime.device_type,
         memory=_memory(runtime),
-        **(_start(init) if init else {}),
+        **(_start(init, arch) if init else {}),
     )
 
 
@@ -46,9 +48,11 @@ def _memory(runtime: Runtime) -> float:
     return float(torch.cuda.get_device_properties(runtime.device).total_memory) * runtime.world / 2**30
 
 
-def _start(path: Path) -> dict[str, Any]:
+def _start(path: Path, arch: str | None) -> dict[str, Any]:
     if path == IMAGENET and not path.exists():
-        return {"start": "images"}
+        if arch not in PACKAGES:
+            return {"start": "images"}
+        path = packaged(arch)
     if is_checkpoint(path):
         config = load_checkpoint(path).config
         pixels = Pixels(config.sampling.mean, config.sampling.std)

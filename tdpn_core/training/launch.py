@@ -208,7 +208,7 @@ def plan(
     data = data_config(folder)
     if overrides.modality is None:
         overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
-    facts = look(ClipStore(folder, "train"), runtime, init)
+    facts = look(ClipStore(folder, "train"), runtime, init, overrides.settings.get("model.arch", overrides.arch))
     config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, overrides)
     for note in notes:
         progress.say(note)

