@@ -1,1 +1,1 @@
-"""From stored frames to the network's input: which frames, which pixels, in which order."""
+"""Turn stored frames into network input: frame selection, crops, augmentation, order of the clips."""

@@ -1,7 +1,7 @@
-"""Augmentations of whole clips on the device: colour jitter, RandAugment, random erasing.
+"""Augmentations of complete clips on the device: colour jitter, RandAugment, random erasing.
 
-They run where the network runs, on the batch of uint8 clips, not in the workers that decode: measured on a CPU core
-they cost as much as decoding the clip. Draws depend on (seed, visit, clip) alone, and all frames get the same.
+They run on the network's device, on the batch of uint8 clips, not in the workers that decode: on a CPU core they take
+as long as decoding the clip (measured). Draws depend only on (seed, visit, clip); all frames of a clip share them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tdpn_core.sampling.augment_ops import Operation, operate
 from tdpn_core.sampling.crops import Crop, random_rectangle
 
 MAGNITUDES = 30
-"""RandAugment's largest magnitude; amounts rise linearly to it."""
+"""RandAugment's largest magnitude; the strength rises linearly with the magnitude."""
 
 RANDAUGMENT: tuple[Operation, ...] = (
     "identity",
@@ -37,14 +37,14 @@ RANDAUGMENT: tuple[Operation, ...] = (
     "translate_x",
     "translate_y",
 )
-"""The operations that RandAugment draws from (Cubuk et al. 2020)."""
+"""Operations that RandAugment draws from (Cubuk et al. 2020)."""
 
 _PATH = 1  # ends the path of a derived generator: frames and crops are drawn from (seed, epoch, clip) itself
 _ERASED_RATIO = (0.3, 1 / 0.3)
 
 
 class Change(NamedTuple):
-    """One operation and how strong it is, in its own unit."""
+    """An operation and its strength, in its own unit."""
 
     operation: Operation
     amount: float
@@ -55,16 +55,16 @@ class Erasing(NamedTuple):
 
     place: Crop
     noise: Tensor
-    """uint8 (3, 1, height, width): one picture for all frames, since noise that changes is motion."""
+    """uint8 (3, 1, height, width): the same noise for all frames, since changing noise looks like motion."""
 
 
 def augment(
     clips: Tensor, numbers: Sequence[int], visits: int | Sequence[int], sampling: SamplingConfig, seed: int
 ) -> Tensor:
-    """Training clips (N, 3, T, H, W) uint8 with the augmentations of `sampling`, each with its clip's own draws.
+    """Apply the augmentations of `sampling` to training clips (N, 3, T, H, W) uint8, with separate draws per clip.
 
-    `numbers` (N,) are the clips' numbers in the source, `visits` how often each (or all) was seen. What is off by
-    default costs nothing: `clips` is given back.
+    `numbers` (N,) are the clips' numbers in the source, `visits` how often each (or all) was seen before. If all
+    augmentations are off, `clips` itself is returned.
     """
     if not (any(sampling.colour) or sampling.randaugment or sampling.erasing):
         return clips
@@ -81,7 +81,7 @@ def augment(
 
 
 def colour_jitter(sampling: SamplingConfig, rng: np.random.Generator) -> list[Change]:
-    """Factors drawn evenly around 1 and a turn of the hue around 0, in random order (Howard 2013)."""
+    """Draw factors uniformly around 1 and a hue rotation around 0, in random order (Howard 2013)."""
     operations: tuple[Operation, ...] = ("brightness", "contrast", "saturation", "hue")
     changes = []
     for operation, strength in zip(operations, sampling.colour, strict=True):
@@ -92,7 +92,7 @@ def colour_jitter(sampling: SamplingConfig, rng: np.random.Generator) -> list[Ch
 
 
 def randaugment(sampling: SamplingConfig, rng: np.random.Generator) -> list[Change]:
-    """Operations drawn evenly with repetition, all of one magnitude, with a random sign where one makes sense."""
+    """Draw operations uniformly with repetition, all of one magnitude, with a random sign where it applies."""
     return [
         Change(operation := RANDAUGMENT[int(rng.integers(len(RANDAUGMENT)))], _amount(operation, sampling, rng))
         for _ in range(sampling.randaugment)
@@ -100,7 +100,7 @@ def randaugment(sampling: SamplingConfig, rng: np.random.Generator) -> list[Chan
 
 
 def random_erasing(height: int, width: int, sampling: SamplingConfig, rng: np.random.Generator) -> Erasing | None:
-    """A rectangle of uniform noise, with probability `erasing` (Zhong et al. 2020); None where none was drawn."""
+    """Draw a rectangle of uniform noise with probability `erasing` (Zhong et al. 2020); None if none is drawn."""
     if rng.random() >= sampling.erasing:
         return None
     place = random_rectangle(height, width, sampling.erasing_area, _ERASED_RATIO, rng)
@@ -111,7 +111,7 @@ def random_erasing(height: int, width: int, sampling: SamplingConfig, rng: np.ra
 
 
 def erase(clip: Tensor, erasing: Erasing) -> Tensor:
-    """A copy of `clip` (3, T, H, W) with the same rectangle of every frame replaced."""
+    """Return a copy of `clip` (3, T, H, W) with the same rectangle replaced in every frame."""
     top, left, height, width = erasing.place
     clip = clip.clone()
     clip[..., top : top + height, left : left + width] = erasing.noise.to(clip.device, non_blocking=True)
@@ -119,7 +119,7 @@ def erase(clip: Tensor, erasing: Erasing) -> Tensor:
 
 
 def _amount(operation: Operation, sampling: SamplingConfig, rng: np.random.Generator) -> float:
-    """The strength of a magnitude by operation: AutoAugment's ranges."""
+    """Return the strength of an operation at the configured magnitude, in AutoAugment's ranges."""
     level = sampling.randaugment_magnitude / MAGNITUDES
     sign = 1 if rng.random() < 0.5 else -1
     match operation:

@@ -1,8 +1,8 @@
-"""Operations on the colours and the places of a clip's pixels, each written once for all of its frames.
+"""Colour and geometric operations on a clip, each defined once for all of its frames.
 
-Clips are (3, T, H, W) uint8 on any device. Whatever an operation needs to know of the picture (its mean, its range, its
-histogram) it takes from the whole clip, so that one value of a pixel becomes one other in every frame: taken from each
-frame they would flicker. The definitions are those of Pillow, but results are rounded where Pillow cuts off.
+Clips are (3, T, H, W) uint8 on any device. Statistics (mean, range, histogram) are taken over the complete clip, so
+that a pixel value is mapped to the same value in every frame: per-frame statistics would cause flicker. Definitions
+follow Pillow, but results are rounded where Pillow truncates.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ Operation = Literal[
 ]
 
 FILL = 128
-"""Value of a pixel that came from outside the frame (Cubuk et al., AutoAugment)."""
+"""Value of a pixel from outside the frame (Cubuk et al., AutoAugment)."""
 
 _GREY = (19595 / 65536, 38470 / 65536, 7471 / 65536)  # 0.299, 0.587, 0.114; exact in float32, as their sums are
 
 
 def operate(clip: Tensor, operation: Operation, amount: float) -> Tensor:
-    """`clip` after one operation: a new tensor, or `clip` itself where nothing changes."""
+    """Apply one operation to `clip`; returns a new tensor, or `clip` itself if nothing changes."""
     return _OPERATIONS[operation](clip, amount)
 
 
 def brightness(clip: Tensor, factor: float) -> Tensor:
-    """Every value times `factor`."""
+    """Multiply every value by `factor`."""
     return _bytes(clip.float().mul_(factor))
 
 
 def contrast(clip: Tensor, factor: float) -> Tensor:
-    """Every value's distance to the clip's mean grey times `factor`."""
+    """Scale every value's distance from the clip's mean grey by `factor`."""
     mean = _grey(clip).mean()
     return _bytes(clip.float().sub_(mean).mul_(factor).add_(mean))
 
 
 def saturation(clip: Tensor, factor: float) -> Tensor:
-    """Every value's distance to its pixel's grey times `factor`: 0 is a grey picture."""
+    """Scale every value's distance from its pixel's grey by `factor`; 0 gives a grey image."""
     grey = _grey(clip)
     return _bytes(clip.float().sub_(grey).mul_(factor).add_(grey))
 
 
 def hue(clip: Tensor, turn: float) -> Tensor:
-    """The hue turned by `turn` of the colour circle; saturation and value of HSV are kept."""
+    """Rotate the hue by `turn` of the colour circle; HSV's saturation and value are unchanged."""
     red, green, blue = values = clip.float()
     value, low = values.amax(dim=0), values.amin(dim=0)
     chroma = value - low
@@ -78,7 +78,7 @@ def hue(clip: Tensor, turn: float) -> Tensor:
 
 
 def sharpness(clip: Tensor, factor: float) -> Tensor:
-    """The distance to a smoothed picture times `factor`: below 1 blurs. The outermost pixels stay."""
+    """Scale the difference from a smoothed image by `factor`: below 1 blurs. The outermost pixels are unchanged."""
     values = clip.float()
     inner = values[..., 1:-1, 1:-1]
     of_three = values[..., :-2, :] + values[..., 1:-1, :] + values[..., 2:, :]
@@ -89,18 +89,18 @@ def sharpness(clip: Tensor, factor: float) -> Tensor:
 
 
 def posterise(clip: Tensor, bits: float) -> Tensor:
-    """Only the highest `bits` bits of each value."""
+    """Keep only the highest `bits` bits of each value."""
     return clip.bitwise_and(256 - 2 ** (8 - int(bits)))
 
 
 def solarise(clip: Tensor, threshold: float) -> Tensor:
-    """Values from `threshold` on are inverted."""
+    """Invert values from `threshold` on."""
     inverted: Tensor = (clip >= threshold).to(torch.uint8).neg_()  # 0 or 255
     return inverted.bitwise_xor_(clip)
 
 
 def auto_contrast(clip: Tensor, _: float = 0) -> Tensor:
-    """Each channel stretched to the whole range."""
+    """Stretch each channel to the full range."""
     low = clip.amin(dim=(1, 2, 3), keepdim=True).float()
     span = clip.amax(dim=(1, 2, 3), keepdim=True).float() - low
     stretched = _bytes(clip.float().sub_(low).mul_(255 / span.clamp(min=1)))
@@ -108,12 +108,12 @@ def auto_contrast(clip: Tensor, _: float = 0) -> Tensor:
 
 
 def equalise(clip: Tensor, _: float = 0) -> Tensor:
-    """Each channel with a histogram as flat as a table of values can make it."""
+    """Flatten each channel's histogram as far as a lookup table can."""
     return torch.stack([_equalised(channel) for channel in clip])
 
 
 def rotate(clip: Tensor, degrees: float) -> Tensor:
-    """Turned counterclockwise about the middle."""
+    """Rotate counterclockwise about the centre."""
     height, width = clip.shape[-2:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = width / 2, height / 2
@@ -121,22 +121,22 @@ def rotate(clip: Tensor, degrees: float) -> Tensor:
 
 
 def shear_x(clip: Tensor, slope: float) -> Tensor:
-    """Row y moved to the left by `slope` * y."""
+    """Move row y to the left by `slope` * y."""
     return _moved(clip, (1, slope, 0), (0, 1, 0))
 
 
 def shear_y(clip: Tensor, slope: float) -> Tensor:
-    """Column x moved up by `slope` * x."""
+    """Move column x up by `slope` * x."""
     return _moved(clip, (1, 0, 0), (slope, 1, 0))
 
 
 def translate_x(clip: Tensor, share: float) -> Tensor:
-    """Moved to the left by this share of the width."""
+    """Move to the left by this share of the width."""
     return _moved(clip, (1, 0, share * clip.shape[-1]), (0, 1, 0))
 
 
 def translate_y(clip: Tensor, share: float) -> Tensor:
-    """Moved up by this share of the height."""
+    """Move up by this share of the height."""
     return _moved(clip, (1, 0, 0), (0, 1, share * clip.shape[-2]))
 
 
@@ -160,12 +160,12 @@ _OPERATIONS: dict[Operation, Callable[[Tensor, float], Tensor]] = {
 
 
 def _bytes(values: Tensor) -> Tensor:
-    """Values in 0 .. 255, rounded, in the place of `values`."""
+    """Clamp to 0 .. 255 and round, in place."""
     return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _grey(clip: Tensor) -> Tensor:
-    """The luma of every pixel (ITU-R 601), (T, H, W) float32 of whole numbers."""
+    """Return the luma of every pixel (ITU-R 601), (T, H, W) float32 with integer values."""
     red, green, blue = _GREY
     return (clip[0] * red + clip[1] * green + clip[2] * blue).add_(0.5).floor_()
 
@@ -181,9 +181,9 @@ def _equalised(channel: Tensor) -> Tensor:
 
 
 def _moved(clip: Tensor, across: tuple[float, float, float], down: tuple[float, float, float]) -> Tensor:
-    """Each pixel (x, y) taken from (a x + b y + c) of `across` and `down`: the nearest one, or `FILL` outside."""
+    """Take each pixel (x, y) from (a x + b y + c) of `across` and `down`: the nearest one, or `FILL` outside."""
     height, width = clip.shape[-2:]
-    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5  # the middles of the pixels
+    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5  # pixel centres
     columns = np.floor(across[0] * x + (across[1] * y + across[2])).astype(np.int64)
     rows = np.floor(down[0] * x + (down[1] * y + down[2])).astype(np.int64)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)

@@ -1,4 +1,4 @@
-"""Epochs in which every class has equally many clips."""
+"""Class-balanced epochs: every class has the same number of clips."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy.typing as npt
 from tdpn_core.rng import derive
 
 _PASS = (0, 3)
-"""Ends the path of the order in which a class's clips come; no other path of that length ends so."""
+"""Last part of the random stream's path for the order of a class's clips; no other path of this length ends so."""
 
 
 class BalancedOrder:
-    """Clips class by class: an epoch has `share` clips of each, the next epoch goes on where it ended.
+    """Class-balanced order: an epoch has `share` clips of each class; the next epoch continues where it ended.
 
-    A class is gone through in passes, each a permutation of all its clips that depends on (seed, class, pass): small
-    ones come several times an epoch, large ones over several epochs, and after any number of epochs two clips of a
-    class have been seen equally often, or one of them once more.
+    Each class is traversed in passes, each a permutation of its clips that depends on (seed, class, pass). Clips of
+    small classes occur several times per epoch, those of large classes once in several epochs; after any number of
+    epochs the visits of two clips of a class differ by at most one.
     """
 
     def __init__(self, labels: npt.NDArray[np.int64], seed: int) -> None:
-        """`labels` (N,) are the classes; -1, no label, is treated as a class of its own."""
+        """`labels` (N,) are the classes; -1 (unlabelled) counts as a class of its own."""
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self._seed = seed
         self.share = -(-len(labels) // len(self._members))
 
     def __len__(self) -> int:
-        """Clips of an epoch."""
+        """Number of clips per epoch."""
         return self.share * len(self._members)
 
     def epoch(self, epoch: int) -> list[tuple[int, int]]:
-        """(pass, clip) of each place of `epoch`, in random order; no such pair comes twice in a run."""
+        """Return (pass, clip) for each position of `epoch`, in random order; no pair repeats within a run."""
         keys = [key for number in range(len(self._members)) for key in self._of_class(number, epoch)]
         return [keys[place] for place in derive(self._seed, epoch).permutation(len(keys))]
 

@@ -1,4 +1,4 @@
-"""What sampling needs to know of stored clips: the shards' reader has these members, and so has a test's stand-in."""
+"""Interface between sampling and stored clips; implemented by the shards' reader and by test doubles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 class ClipSource(Protocol):
-    """Clips with labels, numbered from 0. Instances are copied into worker processes."""
+    """Labelled clips, numbered from 0. Instances are copied into worker processes."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -22,11 +22,11 @@ class ClipSource(Protocol):
 
     @property
     def labels(self) -> dict[str, npt.NDArray[np.int64]]:
-        """For each head the label of each clip, shape (clips,); -1: not labelled."""
+        """For each head, the label of each clip, shape (clips,); -1 for unlabelled."""
 
     @property
     def classes(self) -> dict[str, list[str]]:
-        """For each head the names of its classes."""
+        """For each head, the names of its classes."""
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -35,4 +35,4 @@ class ClipSource(Protocol):
         """Height and width of a clip's frames, in pixels."""
 
     def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The frames asked for, (K, H, W, 3) RGB of the clip's size."""
+        """Return the given frames, (K, H, W, 3) RGB, at the clip's size."""

@@ -10,7 +10,7 @@ import numpy as np
 from tdpn_core.config.schema import SamplingConfig
 
 _FRAME, _DRAWS = 1024, 1000
-"""Short side of a frame, and training crops drawn from it, to find their mean magnification: to within 1 %."""
+"""Short side of a frame, and number of training crops drawn to estimate their mean magnification within 1 %."""
 
 
 class Crop(NamedTuple):
@@ -23,7 +23,7 @@ class Crop(NamedTuple):
 
 
 def random_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
-    """The part of a frame that becomes a training clip of `side` x `side` pixels, as `sampling.crop` says."""
+    """Draw the part of a frame that becomes a training clip of `side` x `side` pixels, as `sampling.crop` specifies."""
     draw = _area_crop if sampling.crop == "area" else _jitter_crop
     return draw(height, width, side, sampling, rng)
 
@@ -35,9 +35,9 @@ def random_rectangle(
     ratios: tuple[float, float],
     rng: np.random.Generator,
 ) -> Crop | None:
-    """A rectangle of random share of the area, width : height and place.
+    """Draw a rectangle with random share of the area, aspect ratio (width : height) and position.
 
-    A draw that does not fit the frame is repeated; None after ten.
+    A draw that does not fit the frame is repeated; returns None after ten.
     """
     lowest, highest = (math.log(ratio) for ratio in ratios)
     for _ in range(10):
@@ -51,9 +51,9 @@ def random_rectangle(
 
 
 def _area_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
-    """A rectangle of random area, shape and place (Szegedy et al., Inception).
+    """Draw a rectangle of random area, aspect ratio and position (Szegedy et al., Inception).
 
-    Where none fits, the largest allowed rectangle in the middle.
+    If none fits, take the largest allowed rectangle at the centre.
     """
     crop = random_rectangle(height, width, sampling.crop_area, sampling.crop_ratio, rng)
     if crop is not None:
@@ -63,9 +63,9 @@ def _area_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng
 
 
 def _jitter_crop(height: int, width: int, side: int, sampling: SamplingConfig, rng: np.random.Generator) -> Crop:
-    """The square that is `side` pixels wide once the frame's short side has a random length (Simonyan, Zisserman).
+    """Draw the square that is `side` pixels wide once the frame's short side has a random length (Simonyan, Zisserman).
 
-    It is cut out before the resize, not after: the same pixels to within half of one, and less work.
+    It is cut before the resize, not after: the same pixels to within half a pixel, with less work.
     """
     short = rng.uniform(*sampling.jitter)
     cropped = max(1, min(round(side * min(height, width) / short), height, width))
@@ -74,10 +74,10 @@ def _jitter_crop(height: int, width: int, side: int, sampling: SamplingConfig, r
 
 
 def trained_short_side(sampling: SamplingConfig, input_size: int, aspect: float) -> int:
-    """The short side of test frames at which things are as large as in training, in pixels, at least `input_size`.
+    """Return the short side, in pixels, of test frames at which objects are as large as in training; >= `input_size`.
 
-    Training crops are resized to `input_size`, whatever part of the frame they are: the mean magnification over
-    their draws, of frames of the ratio `aspect` of long to short side, is what a test frame gets (Touvron et al. 2019).
+    Training crops are resized to `input_size` whatever part of the frame they are. Test frames get the mean
+    magnification over these draws, for frames with `aspect` = long / short side (Touvron et al. 2019).
     """
     height, width = _FRAME, round(_FRAME * aspect)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Clips as a PyTorch data set: a random clip of each video for training, fixed views of it for testing."""
+"""PyTorch data sets of clips: a random clip of each video for training, fixed views for testing."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ class Sample(NamedTuple):
     """The class of each head."""
 
     number: int
-    """The clip's number in the source."""
+    """Number of the clip in the source."""
 
     visit: int = 0
     """How often the clip was seen in training before: the epoch, unless classes are balanced."""
 
 
 class Draw(NamedTuple):
-    """Which pixels of a clip make one training item."""
+    """The frames and pixels of a clip that make up one training item."""
 
     frames: Indices
-    """The distinct frames that are read, rising."""
+    """Distinct frames to read, in ascending order."""
 
     order: Indices
-    """(T * window,): the place in `frames` of each frame of the item."""
+    """(T * window,): position in `frames` of each frame of the item."""
 
     crop: Crop
     flip: bool
 
 
 class TrainingClips(Dataset[Sample]):
-    """Random clips: frames, crop and flip are a function of (seed, visit, clip) and of nothing else.
+    """Random training clips: frames, crop and flip depend only on (seed, visit, clip).
 
-    An item is asked for as `(visit, clip)`: how often the clip was seen before, which is the epoch, and the clip.
+    Items are indexed by `(visit, clip)`: how often the clip was seen before (the epoch), and its number.
 
     Raises:
-        DatasetError: there is no clip, one without a label of any head, or a label that is no class.
+        DatasetError: there is no clip, one lacks a label of some head, or a label is not a class.
     """
 
     def __init__(self, source: ClipSource, model: ModelConfig, sampling: SamplingConfig, seed: int) -> None:
@@ -79,7 +79,7 @@ class TrainingClips(Dataset[Sample]):
         return Sample(pixels.arrange(resized, order, flip=flip), self._labels(clip, flip), clip, visit)
 
     def draw(self, visit: int, clip: int) -> Draw:
-        """What is random about an item."""
+        """Return the random choices of an item."""
         rng = derive(self.seed, visit, clip)
         count = int(self.source.counts[clip])
         sampled = training_indices(count, self.model.num_frames, self.sampling, rng)
@@ -97,7 +97,7 @@ class TrainingClips(Dataset[Sample]):
 
 
 class ViewClips(Dataset[Sample]):
-    """The test views of each clip, in the order clips in time x crops in space. An item is asked for by its clip.
+    """Test views of each clip, ordered by clips in time, then crops in space. Items are indexed by clip.
 
     Raises:
         DatasetError: there is no clip.

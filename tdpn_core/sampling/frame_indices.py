@@ -1,4 +1,4 @@
-"""Which frames of a clip are read: pure arithmetic on frame numbers.
+"""Select the frames of a clip to read, by arithmetic on frame numbers.
 
 A clip of `count` frames has the frames 0 .. count - 1. T is the number of sampled frames.
 """
@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def training_indices(count: int, num_frames: int, sampling: SamplingConfig, rng: np.random.Generator) -> Indices:
-    """The T = `num_frames` frames of one random draw, shape (T,)."""
+    """Draw T = `num_frames` frames at random, shape (T,)."""
     if sampling.mode == "segments":
         return segment_frames(count, rng.random(num_frames))
     start = rng.integers(last_start(count, num_frames, sampling.interval) + 1)
@@ -22,7 +22,7 @@ def training_indices(count: int, num_frames: int, sampling: SamplingConfig, rng:
 
 
 def view_indices(count: int, num_frames: int, sampling: SamplingConfig, views: int) -> Indices:
-    """The T = `num_frames` frames of each of `views` test clips, spread evenly over the time, shape (views, T)."""
+    """Return T = `num_frames` frames for each of `views` test clips, evenly spread in time, shape (views, T)."""
     if sampling.mode == "segments":
         points = (np.arange(views) + 0.5) / views
         return np.stack([segment_frames(count, np.full(num_frames, point)) for point in points])
@@ -32,20 +32,20 @@ def view_indices(count: int, num_frames: int, sampling: SamplingConfig, views: i
 
 
 def last_start(count: int, num_frames: int, interval: int) -> int:
-    """The last first frame of a dense clip that ends within the video; 0 where the video is shorter than the clip."""
+    """Return the largest start frame of a dense clip that ends within the video; 0 if the video is too short."""
     span = (num_frames - 1) * interval + 1
     return max(count - span, 0)
 
 
 def dense_frames(count: int, num_frames: int, interval: int, start: int) -> Indices:
-    """Every `interval`-th frame from `start`, shape (T,); past the end the video repeats (the field's `loop`)."""
+    """Return every `interval`-th frame from `start`, shape (T,); past its end, the video is looped."""
     return (start + interval * np.arange(num_frames)) % count
 
 
 def segment_frames(count: int, points: npt.NDArray[np.float64]) -> Indices:
-    """One frame of each of T equal parts of the video (Wang et al., TSN), shape (T,).
+    """Return one frame from each of T equal parts of the video (Wang et al., TSN), shape (T,).
 
-    `points` (T,), each in [0, 1), says where in its part. A video of fewer than T frames repeats some, in order.
+    `points` (T,) in [0, 1) are positions within the parts. A video of fewer than T frames repeats some, in order.
     """
     num_frames = len(points)
     frames = ((np.arange(num_frames) + points) * count / num_frames).astype(np.int64)
@@ -53,9 +53,9 @@ def segment_frames(count: int, points: npt.NDArray[np.float64]) -> Indices:
 
 
 def with_window(indices: Indices, count: int, window: int) -> Indices:
-    """Each index i as its `window` consecutive source frames, i - 2 .. i + 2 for 5, shape (..., T) → (..., T * window).
+    """Expand each index i to `window` consecutive source frames (i - 2 .. i + 2 for 5), (..., T) → (..., T * window).
 
-    Groups stand in time order of their middles; at the video's ends the nearest frame repeats.
+    Groups are ordered by their centre frames; at the video's ends the nearest frame repeats.
     """
     around = np.arange(window) - window // 2
     frames: Indices = np.clip(indices[..., None] + around, 0, count - 1)

@@ -1,6 +1,6 @@
-"""What a horizontal flip does to labels, found from the names of the classes.
+"""Effects of a horizontal flip on labels, derived from class names.
 
-A mirror turns left into right, and clockwise into counterclockwise.
+A mirror image swaps left and right, clockwise and counterclockwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MIRROR = {
     "counterclockwise": "clockwise",
 }
 _INITIALS = {"l": "r", "r": "l"}
-# "pulling it right out": no side, unless another class is its mirror
+# "pulling it right out": not a side, unless another class is its mirror
 _ADVERB = re.compile(r"\bright (?=(?:after|away|back|before|out)\b)")
 _COUNTER = re.compile(r"\b(?:counter|anti) ?clockwise\b")
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])|[\W_]+")
@@ -26,21 +26,21 @@ Words = tuple[str, ...]
 
 
 class Flips(NamedTuple):
-    """How the classes of one head behave under a horizontal flip; a class in neither keeps its label."""
+    """Behaviour of one head's classes under a horizontal flip; a class in neither set keeps its label."""
 
     swaps: dict[int, int]
-    """Label of a flipped clip for each class that has its mirror in the list; both directions are there."""
+    """Label of the flipped clip, for each class whose mirror class exists; contains both directions."""
 
     unflippable: frozenset[int]
-    """Classes that name a side and have no mirror in the list: their flipped clip would belong to no class."""
+    """Classes that name a side and have no mirror class: a flipped clip of them belongs to no class."""
 
 
 def flip_swaps(class_names: Sequence[str]) -> Flips:
     """Find the classes that swap under a horizontal flip.
 
-    Names are read as words: `Swiping Left`, `swiping_left` and `SwipingLeft` are the same. Two classes with the same
-    words and a side in them cannot be told apart and are not flipped. `l` and `r` for a word (`kick_l`, `R_kick`) are
-    sides only where both are there and no other letter is in their place, as in an alphabet.
+    Names are split into words: `Swiping Left`, `swiping_left` and `SwipingLeft` are the same. Two classes with the
+    same words, one of them a side, are ambiguous and are not flipped. The single letters `l` and `r` (`kick_l`,
+    `R_kick`) are sides only if both occur and no other letter occurs in their place, as it would in an alphabet.
     """
     words = [_words(name) for name in class_names]
     letters = {(*name[:place], "", *name[place + 1 :]) for name in words for place, word in enumerate(name)
@@ -68,7 +68,7 @@ def _words(name: str) -> Words:
 
 
 def _mirrored_initials(name: Words, letters: set[Words]) -> Words:
-    """`name` with `l` for `r`; as it is where no other word is in it, or where letters number the classes."""
+    """Return `name` with `l` for `r`; unchanged if it has no other word, or if letters number the classes."""
     if len(name) < 2 or any((*name[:place], "", *name[place + 1 :]) in letters for place in range(len(name))):
         return name
     return tuple(_INITIALS.get(word, word) for word in name)

@@ -1,4 +1,4 @@
-"""Batches from a data set: an exact order, workers that cannot change it, errors that name the clip."""
+"""Batches from a data set, in an exact order for any number of workers, with errors that name the clip."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from tdpn_core.sampling.transport import stack
 from tdpn_core.sampling.worker_loader import WorkerLoader
 
 WORKER_TIMEOUT = 300.0
-"""Seconds without a batch after which the workers are given up."""
+"""Seconds without a batch after which the workers are considered dead."""
 
 
 class Batch(NamedTuple):
-    """Some items of a data set."""
+    """Items of a data set, collated."""
 
     clips: Tensor
     """uint8: (N, 3, T * window, S, S) in training, (N, views, 3, T * window, S, S) in testing."""
 
     labels: dict[str, Tensor]
-    """The class of each head, int64 (N,)."""
+    """Class indices of each head, int64 (N,)."""
 
     indices: Tensor
-    """Each clip's number in the source, int64 (N,)."""
+    """Number of each clip in the source, int64 (N,)."""
 
     visits: Tensor
     """How often each clip was seen before, int64 (N,): the epoch, unless classes are balanced; 0 in testing."""
 
     counts: dict[str, int] | None = None
-    """Clips with a label, by head, where they were counted before the labels went to a device; None: count them."""
+    """Number of labelled clips by head, if counted before the labels moved to a device; None if not counted."""
 
 
 class TrainingLoader:
-    """The batches of any epoch, from any batch on. Workers live as long as the loader.
+    """Batches of any epoch, starting at any batch. Workers live as long as the loader.
 
-    `pin` puts batches into page-locked memory, for asynchronous copies to a GPU. `timeout` is in seconds.
+    `pin` allocates batches in page-locked memory, for asynchronous copies to a GPU. `timeout` is in seconds.
 
-    An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches; where it is `balanced`, it
-    is `BalancedOrder`'s by the labels of the first head. A last, shorter batch is
-    dropped unless it is the only one: its gradient would weigh its clips more than others, and its statistics less.
+    An epoch is a permutation of the clips that depends on (seed, epoch), cut into batches; if `balanced`, it follows
+    `BalancedOrder` with the labels of the first head. A last, shorter batch is dropped unless it is the only one: its
+    gradient would weight its clips more than others.
 
-    Of `world` processes that train together, the one of number `rank` takes every `world`-th clip of each batch from
-    its own number on: all have equally many batches, and together those that one process would have had. Where a batch
-    does not divide, their parts differ by one clip.
+    With `world` processes, process `rank` takes every `world`-th clip of each batch, starting at clip `rank`: all
+    processes have the same number of batches, and together they see the batches of a single process. If the batch size
+    is not divisible, the parts differ by one clip.
 
     Raises:
         DatasetError: a batch has fewer clips than there are processes.
@@ -87,15 +87,15 @@ class TrainingLoader:
         )
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches per epoch."""
         return len(self._order)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """The batches of `epoch` from number `start` on, the same ones whenever and with however many workers.
+        """Yield the batches of `epoch` from number `start` on, identical for any number of workers.
 
         Raises:
-            ClipError: a clip cannot be decoded; or a worker died or hangs while at it.
-            TdpnError: whatever else the source raised.
+            ClipError: a clip cannot be decoded, or a worker died or hung while decoding it.
+            TdpnError: any other error of the source.
         """
         self._order.select(epoch, start)
         yield from self._loader
@@ -111,10 +111,10 @@ def view_batches(
     pin: bool = False,
     timeout: float = WORKER_TIMEOUT,
 ) -> Iterator[Batch]:
-    """Every clip once, in order, the last batch shorter where that is so. Errors are those of `TrainingLoader`.
+    """Yield every clip once, in order; the last batch can be shorter. Errors are those of `TrainingLoader`.
 
-    Of `world` processes, the one of number `rank` takes every `world`-th clip from its own number on: nothing is
-    repeated to fill up, so some have one clip less, or none.
+    With `world` processes, process `rank` takes every `world`-th clip, starting at clip `rank`. Nothing is repeated for
+    padding, so some processes have one clip less, or none.
     """
     assert 0 <= rank < world
     clips = list(range(rank, len(dataset), world))
@@ -126,11 +126,11 @@ def view_batches(
 
 
 def loader_workers(device_type: str) -> int:
-    """A good number of worker processes for one training process on this machine.
+    """Return a suitable number of worker processes for one training process on this machine.
 
-    Training on a CPU computes on every core for seconds a batch, and decoding takes a few hundredths of that: one
-    worker hides it, more would only interrupt the computation. A GPU leaves the cores free: all but the one that
-    feeds it, 16 at most.
+    Training on a CPU uses every core for seconds per batch, and decoding takes a few hundredths of that: one worker is
+    enough, and more would only interrupt the computation. With a GPU the cores are idle: use all but the one that feeds
+    the GPU, 16 at most.
     """
     if device_type == "cpu":
         return 1
@@ -138,7 +138,7 @@ def loader_workers(device_type: str) -> int:
 
 
 class _EpochOrder(Sampler[list[tuple[int, int]]]):
-    """The keys (visit, clip) of each batch of the selected epoch, or of the `part` of it that is ours."""
+    """The keys (visit, clip) of each batch of the selected epoch, or of this process's `part` of it."""
 
     def __init__(self, clips: int, batch_size: int, seed: int, part: slice, balanced: BalancedOrder | None) -> None:
         self._clips = clips
@@ -169,7 +169,7 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Items joined to a batch."""
+    """Collate items into a batch."""
     clips, labels, numbers, visits = zip(*samples, strict=True)
     joined = {head: torch.tensor([item[head] for item in labels]) for head in labels[0]}
     return Batch(stack(clips), joined, torch.tensor(numbers), torch.tensor(visits))

@@ -1,4 +1,4 @@
-"""Mixup and cutmix: each clip of a batch joined with another one, and the loss with it, on the device."""
+"""Mixup and cutmix on the device: combine each clip of a batch, and its loss, with another clip."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tdpn_core.sampling.crops import Crop
 
 
 class Mix(NamedTuple):
-    """One draw for a whole batch."""
+    """Random choices for one batch."""
 
     share: float
-    """Of each clip itself, in pixels and in the loss; the rest is its partner's."""
+    """Weight of each clip itself, in pixels and in the loss; its partner has the rest."""
 
     partners: Tensor
-    """int64 (N,): the number in the batch of the clip that each one is joined with."""
+    """int64 (N,): position in the batch of each clip's partner."""
 
     box: Crop | None
-    """Cutmix: the part of every frame that is the partner's. None: mixup, all pixels are weighted sums."""
+    """Cutmix: the part of every frame taken from the partner. None for mixup: a weighted sum of all pixels."""
 
     def clips(self, clips: Tensor) -> Tensor:
-        """Normalised clips (N, 3, T, H, W), joined; a new tensor."""
+        """Return the mixed clips (N, 3, T, H, W) as a new tensor; `clips` are normalised."""
         others = clips[self.partners.to(clips.device, non_blocking=True)]
         if self.box is None:
             return torch.lerp(others, clips, self.share)
@@ -38,15 +38,16 @@ class Mix(NamedTuple):
         return joined
 
     def partners_labels(self, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """For each head the partners' labels, (N,)."""
+        """Return the partners' labels for each head, (N,)."""
         return {head: values[self.partners.to(values.device, non_blocking=True)] for head, values in labels.items()}
 
 
 def draw_mix(count: int, height: int, width: int, sampling: SamplingConfig, rng: np.random.Generator) -> Mix | None:
-    """How the `count` clips of a batch are joined; None where neither is asked for. Of both, one by an even draw.
+    """Draw how the `count` clips of a batch are mixed; None if both are off. If both are on, choose one at random.
 
-    Mixup (Zhang et al. 2018): a share of Beta(`mixup`, `mixup`). Cutmix (Yun et al. 2019): a box of one minus such a
-    share of the area around an even place, cut at the edges, and the share is what it leaves.
+    Mixup (Zhang et al. 2018): weight from Beta(`mixup`, `mixup`). Cutmix (Yun et al. 2019): a box with one minus such
+    a weight as its share of the area, at a uniformly drawn centre, clipped at the edges; the weight is the remaining
+    area.
     """
     if sampling.mixup <= 0 and sampling.cutmix <= 0:
         return None

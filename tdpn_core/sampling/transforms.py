@@ -1,8 +1,8 @@
-"""Which pixels of a clip's frames are used: decode, crop, resize, flip, normalise.
+"""Select and transform the pixels of a clip: decode, crop, resize, flip, normalise.
 
-Every frame of a clip is treated alike, so that no motion appears that was not filmed. Frames are (D, 3, H, W) uint8,
-D distinct frames, in the memory order of a decoder (channels last), which is also the fastest to resize; `arrange`
-makes the clip (3, T, H, W) of them.
+All frames of a clip are transformed alike, so that no artificial motion appears. Frames are (D, 3, H, W) uint8, D
+distinct frames, in the decoder's memory order (channels last), which is also the fastest to resize; `arrange` turns
+them into the clip (3, T, H, W).
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ def decode(source: ClipSource, clip: int, frames: Indices) -> Tensor:
     """Decode `frames` (D,) of a clip, shape (D, 3, H, W) uint8.
 
     Raises:
-        ClipError: a frame cannot be decoded, or is not of the clip's size.
+        ClipError: a frame cannot be decoded, or does not have the clip's size.
     """
     return torch.from_numpy(source.decode(clip, frames.tolist())).permute(0, 3, 1, 2)
 
 
 def cut(frames: Tensor, crop: Crop) -> Tensor:
-    """The part `crop` of every frame; a view, nothing is copied."""
+    """Return the part `crop` of every frame as a view."""
     return frames[:, :, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """Frames at another size: bilinear, with a low-pass where it shrinks."""
+    """Resize frames bilinearly, with a low-pass filter when shrinking."""
     if frames.shape[2:] == (height, width):
         return frames
     return F.interpolate(frames, (height, width), mode="bilinear", antialias=True)
 
 
 def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size: int) -> list[Tensor]:
-    """The test crops of every frame, each (D, 3, S, S), from frames resized to `short_side`.
+    """Return the test crops of every frame, each (D, 3, S, S), from frames resized to `short_side`.
 
-    One crop: S = `input_size`, in the middle. Three: S = `short_side` or `input_size`, as `side_crops` says, at the
-    start, middle and end of the longer side, in the middle of the other. Frames of a shorter side are enlarged.
+    One crop: S = `input_size`, at the centre. Three: S = `short_side` or `input_size`, depending on `side_crops`, at
+    the start, centre and end of the longer side, centred on the other. Smaller frames are enlarged.
     """
     published = crops == 3 and sampling.side_crops == "short_side"
     side = sampling.short_side if published else input_size
@@ -59,19 +59,19 @@ def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size:
 
 
 def whole(frames: Tensor, sampling: SamplingConfig, input_size: int) -> Tensor:
-    """Whole frames (D, 3, H, W) of the short side that a centre crop is cut from, for a network that takes any size."""
+    """Resize full frames (D, 3, H, W) to the short side from which a centre crop is cut, without cropping."""
     return _of_short_side(frames, max(sampling.short_side, input_size))
 
 
 def arrange(frames: Tensor, order: Indices, *, flip: bool = False, out: Tensor | None = None) -> Tensor:
-    """A contiguous clip (C, T, H, W): frame t is `frames[order[t]]`, mirrored with `flip`; in `out` if given."""
+    """Return a contiguous clip (C, T, H, W): frame t is `frames[order[t]]`, mirrored if `flip`; in `out` if given."""
     if flip:
         frames = mirror(frames)
     return torch.index_select(frames.permute(1, 0, 2, 3), 1, torch.from_numpy(order), out=out)
 
 
 def mirror(frames: Tensor) -> Tensor:
-    """Frames (D, C, H, W) flipped left to right. Of optical flow (C = 2) what went right goes left: u is negated."""
+    """Flip frames (D, C, H, W) left to right. For optical flow (C = 2), also negate u, the horizontal component."""
     flipped = frames.flip(-1)
     if frames.shape[1] == 2:
         flipped[:, 0] = 255 - flipped[:, 0]
@@ -79,9 +79,9 @@ def mirror(frames: Tensor) -> Tensor:
 
 
 def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
-    """Clips (..., C, T, H, W) uint8 as float32 of mean 0 and deviation 1, on the device where they are.
+    """Convert clips (..., C, T, H, W) from uint8 to float32 with mean 0 and standard deviation 1, on their device.
 
-    C is 3, or 2 of optical flow, for which the first two values of mean and deviation count.
+    C is 3, or 2 for optical flow, which uses the first two values of mean and standard deviation.
     """
     channels = clips.shape[-4]
     mean = _on_device(sampling.mean[:channels], clips.device, torch.get_default_dtype())
@@ -91,7 +91,7 @@ def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(C, 1, 1, 1) constants, copied to a device once: each such copy waits for all that the device has to do."""
+    """Return constants (C, 1, 1, 1) on the device, cached: each copy to a GPU waits for its pending work."""
     with torch.inference_mode(False):  # for training and evaluation alike
         return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1, 1)
 

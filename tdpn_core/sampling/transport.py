@@ -1,7 +1,7 @@
-"""Objects from one process to another without /dev/shm: their memory travels as a descriptor.
+"""Send objects between processes without /dev/shm: their memory is passed as a file descriptor.
 
-A message is a file in memory (`memfd_create`) that has the pickled object and its tensors. The receiver maps it, so
-tensors are not copied. Such files count as memory of the process, and no file system bounds them.
+A message is a file in memory (`memfd_create`) with the pickled object and its tensors. The receiver maps it, so
+tensors are not copied. Such files count as memory of the process and are not bounded by any file system.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _HEADER = struct.Struct("<QQ")
 _ALIGNED = 64
 
 in_worker = False
-"""Whether this process sends what it makes to another."""
+"""Whether this process sends its results to another."""
 
 
 class _Stack:
-    """Tensors of one shape and kind that arrive as one, stacked: they are copied once, into the message."""
+    """Tensors of the same shape and type that are stacked on arrival: they are copied once, into the message."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = tensors
 
 
 def stack(tensors: Sequence[Tensor]) -> Tensor:
-    """`torch.stack(tensors)`; in a worker something that `send` turns into it.
+    """Return `torch.stack(tensors)`; in a worker, a placeholder that `send` turns into it.
 
     Raises:
-        RuntimeError: they differ in shape.
+        RuntimeError: the shapes differ.
     """
     if not in_worker:
         return torch.stack(list(tensors))
@@ -50,7 +50,7 @@ def send(connection: Connection, value: object) -> None:
     """Send `value` through a duplex `connection` to a `receive`.
 
     Raises:
-        OSError: the other end is closed, or memory or descriptors ran out.
+        OSError: the other end is closed, or memory or file descriptors are exhausted.
     """
     stream = io.BytesIO()
     pickler = _Pickler(stream)
@@ -64,10 +64,10 @@ def send(connection: Connection, value: object) -> None:
 
 
 def receive(connection: Connection) -> Any:
-    """What `send` sent. Its tensors are the message's memory.
+    """Return what `send` sent. Its tensors use the message's memory.
 
     Raises:
-        EOFError, OSError: the other end is closed, or descriptors ran out.
+        EOFError, OSError: the other end is closed, or file descriptors are exhausted.
     """
     start, length = _HEADER.unpack(connection.recv_bytes(_HEADER.size))
     descriptor = reduction.recv_handle(connection)
@@ -85,7 +85,7 @@ def _write(file: io.FileIO, offset: int, content: memoryview) -> None:
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves tensors out, and gives each a place in the message."""
+    """Leaves out tensors and assigns each a place in the message."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, protocol=pickle.HIGHEST_PROTOCOL)
@@ -109,7 +109,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads what our own worker pickled; tensors are views of `memory`."""
+    """Reads the pickles of our own workers; tensors are views of `memory`."""
 
     def __init__(self, stream: io.BytesIO, memory: mmap.mmap) -> None:
         super().__init__(stream)

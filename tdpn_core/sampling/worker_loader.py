@@ -1,7 +1,7 @@
-"""Batches made by worker processes, in an exact order, with errors that are ours and name the clip.
+"""Batches from worker processes, in an exact order, with errors that name the clip.
 
-PyTorch's `DataLoader` needs room in /dev/shm for its batches and even for its locks, of which containers have 64 MB or
-nothing. These workers have a socket each and no lock: batches travel by `transport`.
+PyTorch's `DataLoader` needs /dev/shm for its batches and even for its locks; in containers it has 64 MB or is missing.
+These workers have one socket each and no lock: batches are sent with `transport`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from tdpn_core.file_descriptors import ensure_descriptors
 from tdpn_core.sampling import transport
 
 AHEAD = 2
-"""Batches that each worker is asked for in advance."""
+"""Number of batches requested from each worker in advance."""
 
 ORPHAN_SECONDS = 5.0
-"""How often a worker that waits for work checks that its parent is alive."""
+"""Interval at which an idle worker checks that its parent is alive."""
 
 _IDLE = -1
 _POSITION = struct.Struct("<q")
@@ -43,14 +43,14 @@ Collated = TypeVar("Collated")
 
 
 class Items(Protocol[ItemOut]):
-    """A data set: an item for each key."""
+    """A data set with an item per key."""
 
     def __getitem__(self, key: Any, /) -> ItemOut:
-        """The item of a clip number or (visit, clip)."""
+        """Return the item of a clip number or (visit, clip)."""
 
 
 class _Failure(NamedTuple):
-    """What a worker sends in place of a batch."""
+    """What a worker sends instead of a batch."""
 
     error: Exception
 
@@ -58,11 +58,11 @@ class _Failure(NamedTuple):
 class WorkerLoader(Generic[Item, Collated]):
     """Batches of `dataset` in the order of `batches`, lists of keys: clip numbers or (visit, clip).
 
-    `ids` are the clips' names. It can be iterated again, by the same workers, which end with the loader or at an error.
-    With `pin`, tensors come in page-locked memory. `timeout` is the longest wait for a batch, in seconds.
+    `ids` are the clips' names. It can be iterated repeatedly with the same workers, which end with the loader or at an
+    error. With `pin`, tensors are in page-locked memory. `timeout` is the longest wait for a batch, in seconds.
 
     Raises:
-        TdpnError: this process may not open enough files.
+        TdpnError: the limit of open files of this process is too low.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class WorkerLoader(Generic[Item, Collated]):
         try:
             yield from self._received()
         except GeneratorExit:
-            raise  # an epoch left in the middle: the workers go on with the next
+            raise  # the epoch was abandoned: the workers continue with the next one
         except BaseException:
             self._end()
             raise
 
     def _received(self) -> Iterator[Collated]:
-        """The batches of one epoch, each from the worker whose turn it is."""
+        """Yield the batches of one epoch, each from the next worker in turn."""
         if not self._workers:
             self._start()
         for worker in self._workers:
@@ -129,7 +129,7 @@ class WorkerLoader(Generic[Item, Collated]):
             yield batch
 
     def _next(self, worker: _Worker) -> Collated:
-        """The oldest batch that `worker` was asked for in this epoch."""
+        """Return the oldest batch requested from `worker` in this epoch."""
         while True:
             wanted = worker.wanted.popleft()
             with self._watched(worker):
@@ -142,13 +142,13 @@ class WorkerLoader(Generic[Item, Collated]):
 
     @contextlib.contextmanager
     def _watched(self, worker: _Worker) -> Iterator[None]:
-        """Turn the loss of `worker` into an error that names the clip it was at."""
+        """Convert the loss of `worker` into an error that names the clip it was processing."""
         try:
             yield
         except (OSError, EOFError) as error:
             clip = worker.clip()
             raise ClipError(
-                f"a loader worker died or hangs ({worker.fate(error)})",
+                f"a loader worker died or hung ({worker.fate(error)})",
                 where=self._ids[clip] if clip is not None else None,
                 hint="--workers 0 shows the cause; if memory ran out, use fewer --workers or a smaller --batch-size",
             ) from error
@@ -164,17 +164,17 @@ class WorkerLoader(Generic[Item, Collated]):
 
 
 class _Worker:
-    """A worker process as its parent has it."""
+    """A worker process, as seen by its parent."""
 
     def __init__(
         self, number: int, dataset: Items[Any], collate: Callable[[Any], Any], earlier: list[connection.Connection]
     ) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.wanted: deque[bool] = deque()
-        """Of each batch that it was asked for and has not sent: whether it is of the epoch under way."""
+        """One entry per batch requested and not yet received: whether it belongs to the current epoch."""
         self._position = mmap.mmap(-1, _POSITION.size)
         _POSITION.pack_into(self._position, 0, _IDLE)
-        # forked: the data set is shared as it is, and nothing has to be imported again
+        # forked: the data set is shared, and nothing has to be imported again
         self.process = multiprocessing.get_context("fork").Process(
             target=_serve,
             args=(theirs, [*earlier, self.connection], os.getpid(), dataset, collate, self._position),
@@ -189,31 +189,31 @@ class _Worker:
         self.wanted.append(True)
 
     def forget(self) -> None:
-        """What it is still to send is of an epoch that was left."""
+        """Mark pending batches as belonging to an abandoned epoch."""
         self.wanted = deque(False for _ in self.wanted)
 
     def ready(self) -> bool:
-        """Whether its next batch, of this epoch, has arrived."""
+        """Whether its next batch of this epoch has arrived."""
         return self.wanted[0] and self.connection.poll()
 
     def answer(self, timeout: float) -> Any:
-        """Its next answer.
+        """Return its next answer.
 
         Raises:
-            EOFError, OSError: it died.
-            TimeoutError: it has not answered in time.
+            EOFError, OSError: the worker died.
+            TimeoutError: the worker did not answer in time.
         """
         if not connection.wait([self.connection, self.process.sentinel], timeout):
             raise TimeoutError(f"no batch within {timeout:.0f} s")
         return transport.receive(self.connection)
 
     def clip(self) -> int | None:
-        """The clip that it has begun and not ended."""
+        """Return the clip that it is processing."""
         (clip,) = _POSITION.unpack_from(self._position)
         return int(clip) if clip != _IDLE else None
 
     def fate(self, error: Exception) -> str:
-        """Why it does not answer."""
+        """Return why it does not answer."""
         if isinstance(error, TimeoutError):
             return str(error)
         self.process.join(1.0)
@@ -224,7 +224,7 @@ class _Worker:
 
 
 def _end_all(workers: list[_Worker], owner: int) -> None:
-    """End worker processes, hung ones too: they have nothing to save. Only the process that started them does."""
+    """End worker processes, including hung ones, which have nothing to save. Only their parent process may do this."""
     if os.getpid() != owner:
         return
     for worker in workers:
@@ -247,13 +247,13 @@ def _serve(
     collate: Callable[[Any], Any],
     position: mmap.mmap,
 ) -> None:
-    """A worker's life: batches for keys, until its parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends even a hung worker
+    """Main loop of a worker: make batches for keys until the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # also ends a hung worker
     torch.set_num_threads(1)
     transport.in_worker = True
     for other in inherited:
-        other.close()  # else the parent's end would not be noticed
+        other.close()  # otherwise the end of the parent is not detected
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             while not own.poll(ORPHAN_SECONDS):
@@ -263,7 +263,7 @@ def _serve(
 
 
 def _made(keys: list[Any], dataset: Items[Any], collate: Callable[[Any], Any], position: mmap.mmap) -> Any:
-    """A batch, or the failure of its first bad item."""
+    """Make a batch, or a failure for its first bad item."""
     try:
         items = []
         for key in keys:
@@ -289,7 +289,7 @@ def _send(own: connection.Connection, answer: Any) -> None:
 
 
 class _Pinning:
-    """Copies batches into page-locked memory, in a thread where the batch is not needed at once."""
+    """Copies batches to page-locked memory, in a thread if the batch is not needed at once."""
 
     def __init__(self) -> None:
         device = torch.cuda.current_device() if torch.cuda.is_available() else None
@@ -309,7 +309,7 @@ def _settle(device: int | None) -> None:
 
 
 def _pinned(value: Any) -> Any:
-    """`value` with its tensors in page-locked memory; containers as they are."""
+    """Return `value` with its tensors in page-locked memory; containers are unchanged."""
     if isinstance(value, Tensor):
         return value.pin_memory()
     if isinstance(value, dict):

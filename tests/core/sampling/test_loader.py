@@ -164,7 +164,7 @@ def test_a_killed_worker_is_an_error_with_the_clip_it_was_at(memory_clips):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().read(clip, frames)
 
-    with pytest.raises(ClipError, match=r"^clip-2: a loader worker died or hangs") as caught:
+    with pytest.raises(ClipError, match=r"^clip-2: a loader worker died or hung") as caught:
         list(loader.view_batches(dataset.ViewClips(Deadly([5] * 3), MODEL, SAMPLING), workers=1))
     assert "--workers 0" in str(caught.value)
 
@@ -176,7 +176,7 @@ def test_a_hung_worker_is_an_error_with_the_clip_it_was_at(memory_clips):
                 time.sleep(3600)
             return super().read(clip, frames)
 
-    with pytest.raises(ClipError, match=r"^clip-1: a loader worker died or hangs"):
+    with pytest.raises(ClipError, match=r"^clip-1: a loader worker died or hung"):
         list(training(Stuck([5] * 4), batch_size=4, workers=1, timeout=1.0).epoch(0))
 
 
@@ -230,7 +230,7 @@ def test_a_worker_that_died_between_two_epochs_is_an_error_and_no_crash(memory_c
     for worker in multiprocessing.active_children():
         worker.terminate()
         worker.join()
-    with pytest.raises(ClipError, match="a loader worker died or hangs"):
+    with pytest.raises(ClipError, match="a loader worker died or hung"):
         list(batches.epoch(1))
 
 
