@@ -112,7 +112,7 @@ def pack_blocks(
 
     Raises:
         TdpnError: the disk is full, or ffmpeg cannot be started.
-        Stopped: cancelled.
+        Stopped: `cancel` was set.
     """
     place = open_place(job.url)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prep")

@@ -1,4 +1,4 @@
-"""From a video file to frames: ffmpeg's programs, each clip in a child process with limits."""
+"""Decode videos to frames with ffmpeg, each clip in a resource-limited child process."""
 
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 

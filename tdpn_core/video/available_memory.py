@@ -1,4 +1,4 @@
-"""How much memory this machine, or the control group that this process runs in, has left."""
+"""Memory available on this machine, or in the control group of this process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-_GROUPS = (  # limit and use of a container, in both versions of control groups
+_GROUPS = (  # memory limit and usage of a container, in both versions of control groups
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
 def available_memory() -> int | None:
-    """Bytes that can be used without swapping; None: unknown."""
+    """Return the bytes available without swapping; None if unknown."""
     found = []
     with suppress(OSError):
         stated = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)

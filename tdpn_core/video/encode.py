@@ -1,7 +1,7 @@
-"""One pass of ffmpeg over a clip: decoded, cut, scaled, encoded into a file, and checked to be whole.
+"""Decode, cut, scale and encode a clip into a file in one ffmpeg pass, and check that it is complete.
 
-ffmpeg writes the frames straight into the file, their sizes and times into one pipe, its log into another. So nothing
-is decoded twice, no JPEG is searched for its end, and the memory is the same for a long clip as for a short one.
+ffmpeg writes the frames directly into the file, their sizes and times into one pipe, and its log into another. So
+nothing is decoded twice, no JPEG is parsed for its end, and memory use does not depend on the clip's length.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from tdpn_core.video.timestamps import frame_rate, repaired
 
 __all__ = ["EncodedClip", "Encoding", "clip_limits", "encode_clip"]
 
-_CPU_BASE = 120.0  # seconds of processor time that any clip gets
-_CPU_EACH = 0.05  # more for each frame and megapixel: ten times what slow codecs take on slow processors
-_LARGE = 4096 * 2304  # pixels from which the memory that is left is looked at
-_DECODER_BYTES = 48  # for each pixel: the 17 pictures that H.264 and H.265 may keep, at two bytes a sample
+_CPU_BASE = 120.0  # seconds of processor time for any clip
+_CPU_EACH = 0.05  # in addition, per frame and megapixel: ten times what slow codecs take on slow processors
+_LARGE = 4096 * 2304  # pixels from which available memory is checked
+_DECODER_BYTES = 48  # per pixel: the 17 pictures that H.264 and H.265 may buffer, at two bytes per sample
 
 
 def encode_clip(
@@ -50,19 +50,19 @@ def encode_clip(
     limits: Limits = LIMITS,
     cancel: threading.Event | None = None,
 ) -> EncodedClip:
-    """Decode a clip and write its items, one after another, to a file; on any failure the file is removed.
+    """Decode a clip and write its items one after another to a file; on failure, remove the file.
 
     Args:
-        source: a video file, whose name may hold anything, or numbered frames.
-        destination: the file, in an existing folder; an older one is overwritten.
+        source: a video file, with any name, or numbered frames.
+        destination: output file in an existing folder; overwritten if it exists.
         program: from `find_ffmpeg`.
         encoding: size, quality and bounds.
-        limits: of each child process.
-        cancel: set it to give up soon.
+        limits: limits of each child process.
+        cancel: set it to cancel.
 
     Raises:
-        ClipError: not a video, not whole, too large, or the decoder failed.
-        Stopped: cancelled.
+        ClipError: the source is not a video, incomplete or too large, or the decoder failed.
+        Stopped: `cancel` was set.
         TdpnError: the disk is full, or `destination` cannot be written.
         ToolError: ffmpeg cannot be started.
     """
@@ -93,17 +93,17 @@ def encode_clip(
 
 
 def clip_limits(probe: Probe, limits: Limits, max_frames: int) -> Limits:
-    """`limits` with processor time by a clip's frames and picture size, unless a time is given.
+    """Return `limits` with processor time scaled by the clip's frames and picture size, unless a time is given.
 
     Raises:
-        ChildError: its pictures need more memory than is left.
+        ChildError: its pictures need more memory than is available.
     """
     video = probe.video
     pixels = video.width * video.height
     left = available_memory() if pixels > _LARGE else None
     if left is not None and left < pixels * _DECODER_BYTES:
-        needed = f"needs about {pixels * _DECODER_BYTES / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left"
-        raise ChildError(f"{video.width}x{video.height} {needed} (--workers)")
+        needed = f"needs about {pixels * _DECODER_BYTES / 1e9:.1f} GB of memory, {left / 1e9:.1f} GB are available"
+        raise ChildError(f"{video.width}x{video.height} {needed} (use fewer --workers)")
     if limits.cpu_seconds is not None:
         return limits
     frames = min(probe.expected_frames or max_frames, max_frames) + 1
@@ -121,7 +121,7 @@ class _Taken:
     """Seconds of each frame."""
 
     rate: tuple[bool, float]
-    """Whether they are even, and frames a second."""
+    """Whether frame times are even, and frames per second."""
 
     height: int
     width: int
@@ -130,7 +130,7 @@ class _Taken:
 
 @dataclass(frozen=True)
 class _Run:
-    """One source on its way into a file."""
+    """One source being written to a file."""
 
     source: Source
     program: Program
@@ -161,7 +161,7 @@ class _Run:
             return finished, *self._reported(finished, file)
 
         finished, sizes, stamps = run(first=False)
-        if not sizes and stamps:  # shorter than one frame at the rate that was asked for
+        if not sizes and stamps:  # shorter than one frame at the requested rate
             finished, sizes, _ = run(first=True)
         self._check(sizes, found, finished)
         if encoding.fps is None:
@@ -178,7 +178,7 @@ class _Run:
         return _Taken(sizes=items, times=times, rate=rate, height=height, width=width, note=note)
 
     def _check(self, sizes: list[int], found: Probe, finished: Finished) -> None:
-        """Some frames came, and not too many."""
+        """Check that there are frames, and not too many."""
         path = self.source.path
         if len(sizes) > self.encoding.max_frames:
             what = f"more than {self.encoding.max_frames} frames (--max-frames)"
@@ -187,7 +187,7 @@ class _Run:
             raise no_frames(self.source, found, finished.log)
 
     def _intact(self, found: Probe, finished: Finished, frames: int, end: float, fps: float) -> None:
-        """Raise the error of a clip of which something is missing."""
+        """Raise the error of an incomplete or damaged clip."""
         path, said = self.source.path, complaints(finished.log)
         if self.source.whole:
             wrong = fault(path, found, Decoded(frames, _stated(found) or fps, said))
@@ -199,13 +199,13 @@ class _Run:
             raise ClipError(wrong, where=path)
 
     def _fits(self, first: Picture) -> bool:
-        """The stored pictures are what was asked for as they are."""
+        """Return whether the stored pictures can be used without re-encoding."""
         asked, short = self.encoding, min(first.height, first.width)
         as_is = (asked.codec, asked.modality, asked.fps, first.format) == ("jpeg", "rgb", None, "jpeg")
         return as_is and (short == asked.short_side or (short < asked.short_side and not asked.enlarge))
 
     def _copied(self, frames: Frames, file: IO[bytes]) -> _Taken:
-        """Byte for byte."""
+        """Copy the pictures byte by byte."""
         sizes = []
         for picture in frames:
             if self.cancel is not None and self.cancel.is_set():
@@ -218,7 +218,7 @@ class _Run:
         return _Taken(sizes=np.array(sizes, np.int64), times=times, rate=(True, fps), height=height, width=width)
 
     def _encoded(self, frames: Frames, first: Picture, file: IO[bytes]) -> _Taken:
-        """Through ffmpeg, which gets JPEG frames decoded, since it takes a damaged one for whole."""
+        """Encode with ffmpeg; JPEG frames are decoded here, since ffmpeg accepts damaged ones as complete."""
         if self.encoding.fps is not None and math.isnan(self.source.fps):
             raise UsageError(
                 "frames of unknown rate cannot be resampled", where=self.source.path, hint="leave out --fps"
@@ -248,7 +248,7 @@ class _Run:
         return _Taken(sizes=sizes, times=times, rate=(True, rate), height=height, width=width)
 
     def _reported(self, finished: Finished, file: IO[bytes]) -> tuple[list[int], list[float]]:
-        """Bytes of each encoded frame, seconds of each decoded one."""
+        """Return the bytes of each encoded frame and the seconds of each decoded one."""
         if tells_full_disk(finished.log):
             raise disk_full(Path(file.name))
         reported = Reported()
@@ -257,7 +257,7 @@ class _Run:
 
 
 def no_frames(source: Source, found: Probe, log: str) -> ClipError:
-    """The error of a file, or a part of one, out of which no frame came."""
+    """Return the error for a file, or a part of one, from which no frame was decoded."""
     said = complaints(log)
     if found.scanned and not found.video.packets and "mov" in found.container.split(","):
         return ClipError("truncated: the file's index is missing or cut", where=source.path)
@@ -274,7 +274,7 @@ def no_frames(source: Source, found: Probe, log: str) -> ClipError:
 
 
 def _size(file: IO[bytes], first: int, encoding: Encoding) -> tuple[int, int]:
-    """(height, width) of the encoded frames, from the first of them."""
+    """Return (height, width) of the encoded frames, read from the first."""
     if encoding.codec == "video":
         video = probe(Path(file.name)).video
         return video.height, video.width
@@ -288,12 +288,12 @@ def _size(file: IO[bytes], first: int, encoding: Encoding) -> tuple[int, int]:
 
 
 def _item_sizes(sizes: list[int], file: IO[bytes], encoding: Encoding, path: Path) -> NDArray[np.int64]:
-    """(K,) bytes of each item."""
+    """Return the (K,) bytes of each item."""
     came, stated = file.seek(0, 2), sum(sizes)
     if encoding.codec == "video":
         return np.array([came], np.int64)
     if came != stated:
-        raise ClipError(f"decoder failed: {came} of {stated} bytes came", where=path)
+        raise ClipError(f"decoder failed: received {came} of {stated} bytes", where=path)
     return np.array(sizes, np.int64)
 
 
@@ -309,7 +309,7 @@ def _flow(
     encoding: Encoding,
     cancel: threading.Event | None,
 ) -> _Taken:
-    """The flow between successive grey `pictures`; from the only one of a clip to itself."""
+    """Compute the flow between successive grey `pictures`; a single picture gives the flow to itself."""
     pictures.seek(0)
     compute = flow_computer(method)
     sizes: list[int] = []
@@ -331,7 +331,7 @@ def _rate_of_frames(source: Source) -> float:
 
 
 def _part(seconds: float | None, source: Source) -> float | None:
-    """Length of the asked-for part of a file of `seconds`."""
+    """Return the length of the requested part of a file of `seconds`."""
     ends = [end for end in (seconds, source.stop) if end is not None and not math.isnan(end)]
     if not ends:
         return None
@@ -339,7 +339,7 @@ def _part(seconds: float | None, source: Source) -> float | None:
 
 
 def _short_part(source: Source, found: Probe, frames: int, end: float, fps: float) -> str | None:
-    """The fault of a part that ends before the asked-for end although the file's header promises more; None: none."""
+    """Return the fault of a part that ends early although the header promises more; None if complete."""
     promised = _part(found.video.seconds or found.seconds, source) or 0.0
     if promised - end <= slack(fps):
         return None

@@ -1,4 +1,4 @@
-"""How the frames of a clip are packed, and what comes of it."""
+"""Options for packing the frames of a clip, and the result."""
 
 from __future__ import annotations
 
@@ -17,38 +17,37 @@ from tdpn_core.validation import Count, Settings, settings_class
 
 @settings_class
 class Encoding(Settings):
-    """How frames are packed, and what is too large to be a clip."""
+    """How frames are packed, and limits on clip size."""
 
     section: ClassVar[str] = "encoding"
 
     short_side: Count = defaults.SHORT_SIDE
-    """Pixels of the shorter side. Pixels are taken as square, whatever the container says of their shape: that is how
-    the usual readers see a clip, and how models were trained."""
+    """Shorter side in pixels. Pixels are treated as square regardless of the container's aspect ratio, as common video
+    readers do, whose frames models were trained on."""
 
     enlarge: bool = False
-    """Scale a smaller frame up; else it is left as it is."""
+    """Scale smaller frames up; otherwise they keep their size."""
 
     quality: Annotated[int, Field(ge=2, le=31)] = defaults.JPEG_QUALITY
-    """ffmpeg's JPEG scale: 2 is best, 31 worst. In H.264 it stands for a constant rate factor of `quality` + 16."""
+    """ffmpeg's JPEG scale, from 2 (best) to 31 (worst). For H.264, the constant rate factor is `quality` + 16."""
 
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
-    """Frames a second to resample to; None: every frame as filmed."""
+    """Frames per second to resample to; None keeps every frame."""
 
     max_pixels: Count = defaults.MAX_PIXELS
-    """A larger picture is refused before memory is spent on it. The default takes 8K in both of its shapes."""
+    """Largest picture in pixels; larger ones are refused before decoding. The default fits both 8K formats."""
 
     max_frames: Count = defaults.MAX_FRAMES
-    """A longer clip is refused: 20 minutes at 30 frames a second."""
+    """Longest clip in frames; longer ones are refused. The default is 20 minutes at 30 frames per second."""
 
     codec: Literal["jpeg", "video"] = "jpeg"
-    """One JPEG a frame, or the clip as one small H.264 file, which has even sides: an odd last row or column is left
-    out."""
+    """One JPEG per frame, or one small H.264 file per clip, with even sides: an odd last row or column is dropped."""
 
     modality: Modality = "rgb"
-    """Colours, or optical flow as two grey JPEGs a frame."""
+    """RGB, or optical flow as two grey JPEGs per frame."""
 
     flow_method: Literal["auto", "tvl1", "dis"] = "auto"
-    """How flow is computed; auto: TV-L1 where OpenCV has it, else DIS."""
+    """Optical flow method; auto: TV-L1 if OpenCV has it, else DIS."""
 
     def __post_init__(self) -> None:
         if self.modality == "flow" and self.codec == "video":
@@ -60,35 +59,35 @@ ENCODING = Encoding()
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """The items of a clip that were written one after the other, K of them.
+    """The K items of a clip, written one after another.
 
-    Packed as JPEG, one item a frame; as video, one item; as flow, two items a frame, horizontal and vertical.
+    JPEG: one item per frame; video: one item; flow: two items per frame, horizontal and vertical.
     """
 
     sizes: NDArray[np.int64]
     """(K,) bytes of each item."""
 
     crc32: NDArray[np.uint32]
-    """(K,) of each item."""
+    """(K,) checksum of each item."""
 
     sha256: str
-    """Of all items, as they lie in the file."""
+    """SHA-256 of all items in file order."""
 
     frames: int
-    """Frames of the clip; of flow, pairs of successive frames."""
+    """Number of frames; for flow, number of pairs of successive frames."""
 
     times: NDArray[np.float64] | None
-    """(frames,) seconds from the first frame; None if they are even, at `fps`."""
+    """(frames,) seconds from the first frame; None if evenly spaced at `fps`."""
 
     fps: float
-    """Frames a second; of an uneven clip, the mean; 25 where nothing tells it."""
+    """Frames per second; the mean if uneven; 25 if unknown."""
 
     width: int
     height: int
-    """Size in pixels of the pictures, upright."""
+    """Upright picture size in pixels."""
 
     note: str | None
-    """What is worth knowing of a whole clip: which of several streams was taken, or ffmpeg's first complaint."""
+    """A note on a complete clip: which of several streams was used, or ffmpeg's first error line."""
 
     flow_method: Literal["tvl1", "dis"] | None = None
-    """How flow was computed; None of RGB."""
+    """Method that computed the flow; None for RGB."""

@@ -1,4 +1,4 @@
-"""Which ffmpeg: the one that the user names, else the one that imageio-ffmpeg carries."""
+"""Find the ffmpeg program: the one that the user names, else the one bundled with imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tdpn_core.errors import ClipError, ToolError
 from tdpn_core.video.subprocess_limits import Limits, run_child
 
 VARIABLE = "TDPN_FFMPEG"
-NEEDED = (6, 0)  # the first with -stats_enc_post, which tells each frame's size and time
-_HINT = f"name another with {VARIABLE}, or unset it to use the one of imageio-ffmpeg"
+NEEDED = (6, 0)  # the first with -stats_enc_post, which reports each frame's size and time
+_HINT = f"name another with {VARIABLE}, or unset it to use the one bundled with imageio-ffmpeg"
 
 
 @dataclass(frozen=True)
 class Program:
-    """An ffmpeg that was asked for its version."""
+    """An ffmpeg program of known version."""
 
     path: str
     version: str
 
 
 def find_ffmpeg(named: str | None = None) -> Program:
-    """The ffmpeg program: `named`, else of the environment variable TDPN_FFMPEG, else imageio-ffmpeg's.
+    """Return the ffmpeg program: `named`, else from the environment variable TDPN_FFMPEG, else imageio-ffmpeg's.
 
     Raises:
         ToolError: there is none, it does not run, or it is older than 6.0.
@@ -38,10 +38,10 @@ def find_ffmpeg(named: str | None = None) -> Program:
     if found is None:
         raise ToolError("is not an ffmpeg program", where=path, hint=_HINT)
     version = found[1]
-    numbers = re.match(r"n?(\d+)\.(\d+)", version)  # a build between two releases has none, and is taken as new
+    numbers = re.match(r"n?(\d+)\.(\d+)", version)  # development builds have none and count as new
     if numbers and (int(numbers[1]), int(numbers[2])) < NEEDED:
         needed = ".".join(map(str, NEEDED))
-        raise ToolError(f"is ffmpeg {version}, and {needed} or newer is needed", where=path, hint=_HINT)
+        raise ToolError(f"is ffmpeg {version}, but {needed} or newer is required", where=path, hint=_HINT)
     return Program(path, version)
 
 

@@ -1,4 +1,4 @@
-"""ffmpeg's command lines for one pass over a clip."""
+"""ffmpeg command lines for one pass over a clip."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from tdpn_core.video.subprocess_limits import SIDE_CHANNEL
 from tdpn_core.video.url import Address
 
 PICTURE = "V:0"
-"""The first video stream that is no cover picture: of what cannot be probed."""
+"""ffmpeg's first video stream that is not a cover picture, for inputs that cannot be probed."""
 
-_INPUT = "INPUT"  # stands for the file's name, which ffmpeg-python wants to be UTF-8
-_CRF_OFFSET = 16  # scale 2 becomes rate factor 18, which passes for lossless to the eye
-_GROUP = 8  # frames from one key frame to the next: any frame is reached by decoding 8 at most
-_NOMINAL_FPS = 30  # of the encoder's clock, which counts frames; their true times go to the side channel
+_INPUT = "INPUT"  # placeholder for the file name, which ffmpeg-python requires to be UTF-8
+_CRF_OFFSET = 16  # scale 2 becomes rate factor 18, visually lossless
+_GROUP = 8  # frames between key frames: reaching any frame takes at most 8 decoded frames
+_NOMINAL_FPS = 30  # the encoder's clock counts frames; true times go to the side channel
 
 # A line for each decoded frame, `frame:0 pts:1 pts_time:0.04`, written as it passes. Only this key is printed: the
 # frames of a file may carry others.
 _MARK = "tdpn"
 _KEY_LINE = f"{_MARK}=".encode()
-# Another spelling of the descriptor: two threads of ffmpeg would share, unlocked, a file of one name. `direct` writes
+# Another name of the descriptor: two threads of ffmpeg would share a file of one name without locking. `direct` writes
 # complete lines, so that they do not mix with those of the encoder.
 _STAMPS = (
     f"metadata=mode=add:key={_MARK}:value=1",
     f"metadata=mode=print:key={_MARK}:file='pipe\\:0{SIDE_CHANNEL}':direct=1",
 )
 
-# Encoders refuse stamps that repeat or step back, so theirs are the frames' numbers.
+# Encoders refuse time stamps that repeat or decrease, so theirs are frame numbers.
 _COUNT = (f"settb=1/{_NOMINAL_FPS}", "setpts=N")
 
 
 def open_video(encoding: Encoding, **options: Any) -> Any:
-    """An ffmpeg-python input for a foreign file: one thread, local files, containers only, a bounded picture.
+    """Return an ffmpeg-python input for an untrusted file: one thread, local files, containers only, bounded picture.
 
-    `compiled` puts the file's name in.
+    `compiled` inserts the file's name.
     """
     return ffmpeg.input(
         _INPUT,
-        threads=1,  # clips run side by side; and what one thread makes of a damaged clip is the same each time
+        threads=1,  # clips run in parallel; and one thread decodes a damaged clip deterministically
         protocol_whitelist="file,pipe",
         format_whitelist=CONTAINERS,
         max_pixels=encoding.max_pixels,
@@ -57,24 +57,24 @@ def open_video(encoding: Encoding, **options: Any) -> Any:
 
 
 def compiled(stream: Any, program: Program, path: Path) -> list[str]:
-    """An ffmpeg-python output stream as a command that reads `path`."""
+    """Compile an ffmpeg-python output stream to a command that reads `path`."""
     return _named(_compiled(stream, program), path)
 
 
 def video_command(
     path: Path, stream: int, program: Program, encoding: Encoding, start: float, stop: float, *, first: bool = False
 ) -> list[str]:
-    """Decode a stream of a file, or its part from `start` to `stop`, and encode its frames to standard output.
+    """Return the command that decodes a stream, or its part from `start` to `stop`, and encodes it to standard output.
 
-    Lines that `Reported` reads go to the side channel: one for each decoded frame and one for each encoded frame. With
-    `first`, only the first frame is taken, at whatever rate, and only its size is reported.
+    Lines that `Reported` parses go to the side channel: one per decoded frame and one per encoded frame. With `first`,
+    only the first frame is encoded, whatever the rate, and only its size is reported.
     """
     part = (None if math.isnan(start) else start, None if math.isnan(stop) else stop)
     return _named(_video_command(stream, program, encoding, *part, first), path)
 
 
 def pictures_command(program: Program, encoding: Encoding, fps: float, size: tuple[int, int] | None) -> list[str]:
-    """The same of pictures from standard input: raw RGB of `size` (height, width), or PNG files if that is None."""
+    """Return the same command for pictures from standard input: raw RGB of `size` (height, width), or PNG if None."""
     if size is None:
         source = ffmpeg.input("pipe:0", format="png_pipe", framerate=repr(fps), threads=1)
     else:
@@ -84,29 +84,29 @@ def pictures_command(program: Program, encoding: Encoding, fps: float, size: tup
 
 
 def address_command(address: Address, program: Program, encoding: Encoding, stop: float) -> list[str]:
-    """The same of an address, until second `stop` unless that is NaN; each frame is passed on at once."""
+    """Return the same command for an address, until second `stop` unless NaN; each frame is passed on at once."""
     source = ffmpeg.input(address.name, threads=1, max_pixels=encoding.max_pixels, **dict(address.options))
     trim = [] if math.isnan(stop) else [f"trim=end={stop:.6f}"]
     return list(_compiled(_output(source[PICTURE], [*trim, *_STAMPS], encoding, flush_packets=1), program))
 
 
 class Reported:
-    """What the side channel says: time stamps of decoded frames, sizes of encoded ones."""
+    """Parsed output of the side channel: time stamps of decoded frames, sizes of encoded ones."""
 
     def __init__(self) -> None:
         self.stamps: deque[int | None] = deque()
-        """Ticks; None: the container and the decoder give none."""
+        """In ticks; None if neither the container nor the decoder provides one."""
         self.sizes: deque[int] = deque()
-        """Bytes."""
+        """In bytes."""
         self.tick = Fraction(0)
-        """Seconds; known once a size is."""
+        """In seconds; known from the first encoded frame on."""
         self._rest = b""
 
     def add(self, data: bytes) -> None:
-        """Take what came; it may end inside of a line.
+        """Parse `data`, which may end within a line.
 
         Raises:
-            ValueError: no such lines.
+            ValueError: the lines have another format.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -129,7 +129,7 @@ def _video_command(
     index: int, program: Program, encoding: Encoding, start: float | None, stop: float | None, first: bool
 ) -> tuple[str, ...]:
     seek = {} if start is None else {"ss": f"{start:.6f}"}
-    # By a filter: ffmpeg's own -to counts from the first frame and takes one too many.
+    # With a filter: ffmpeg's own -to counts from the first frame and includes one too many.
     trim = [] if stop is None else [f"trim=end={stop - (start or 0):.6f}"]
     stream = open_video(encoding, **seek)[str(index)]
     if first:
@@ -138,7 +138,7 @@ def _video_command(
 
 
 def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) -> Any:
-    """Scaled and encoded frames on standard output."""
+    """Scale and encode frames to standard output."""
     if encoding.fps is not None:
         filters = [*filters, f"fps={encoding.fps!r}"]
     packed, options = _packing(encoding)
@@ -153,7 +153,7 @@ def _output(stream: Any, filters: list[str], encoding: Encoding, **more: Any) ->
         stats_enc_post_fmt="{size} {tbi}",
         **options,
         **more,
-        **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: no version of the encoder inside
+        **{"flags:v": "+bitexact", "frames:v": encoding.max_frames + 1},  # bitexact: omits the encoder's version
     )
 
 
@@ -164,22 +164,22 @@ def _scale(encoding: Encoding) -> str:
 
 
 def _packing(encoding: Encoding) -> tuple[str, dict[str, Any]]:
-    """The last filters and the encoder."""
-    if encoding.modality == "flow":  # grey pictures that need no other description than themselves
+    """Return the last filters and the encoder options."""
+    if encoding.modality == "flow":  # self-contained grey pictures
         return "out_range=full,format=gray", {"c:v": "pgm", "format": "image2pipe"}
-    if encoding.codec == "jpeg":  # BT.601 in full range is what a JPEG reader takes for granted
+    if encoding.codec == "jpeg":  # JPEG readers assume full-range BT.601
         colours = "out_color_matrix=bt601:out_range=full,format=yuvj420p"
         return colours, {"c:v": "mjpeg", "q:v": encoding.quality, "format": "image2pipe"}
     colours = "out_color_matrix=bt601:out_range=tv,format=yuv420p,setsar=1,crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0"
     group = f"keyint={_GROUP}:min-keyint={_GROUP}:scenecut=0:bframes=0:force-cfr=1"
     return colours, {
-        "target": "fd:",  # unlike a pipe, it can go back to write the index
+        "target": "fd:",  # seekable, unlike a pipe, to write the index at the end
         "fd": 1,
         "c:v": "libx264",
         "preset": "veryfast",
         "crf": encoding.quality + _CRF_OFFSET,
         "x264-params": group,
-        "bsf:v": "filter_units=remove_types=6",  # 6: a note about the encoder
+        "bsf:v": "filter_units=remove_types=6",  # 6: metadata about the encoder
         "map_metadata": -1,
         "fflags": "+bitexact",
         "format": "mp4",

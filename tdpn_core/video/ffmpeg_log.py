@@ -1,4 +1,4 @@
-"""ffmpeg's error lines, told by the level that it prints before each."""
+"""Extract ffmpeg's error lines by the log level that it prints before each."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _COMPLAINT = re.compile(r"^(?:\[[^\]]* @ \w+\] ?)*\[(?:error|fatal|panic)\] (.*)
 
 
 def complaints(log: str) -> list[str]:
-    """ffmpeg's error lines, without its prefixes, each once."""
+    """Return ffmpeg's distinct error lines without its prefixes."""
     return list(dict.fromkeys(line.strip() for line in _COMPLAINT.findall(log)))

@@ -1,7 +1,7 @@
-"""Clips that are stored as numbered pictures, JPEG or PNG, in a folder or in a tar archive.
+"""Clips stored as numbered JPEG or PNG pictures, in a folder or a tar archive.
 
-Pictures are read and checked one at a time. An archive is never unpacked: a table of where its members lie is made
-once and kept, since many clips may share an archive of gigabytes.
+Pictures are read and checked one at a time. Archives are not unpacked: a table of their members is built once and
+cached, since many clips may share an archive of several gigabytes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tdpn_core.frame_names import parts_of
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.source import Source
 
-_PICTURE_BYTES = 64 << 20  # a larger file is no frame
-_TABLES = 8  # archives whose tables are kept
+_PICTURE_BYTES = 64 << 20  # a larger file is not a frame
+_TABLES = 8  # archives whose tables are cached
 _BLOCK = 512  # of a tar archive
 _PNG = b"\x89PNG\r\n\x1a\n"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -42,7 +42,7 @@ Reader = Callable[[str], bytes | None]
 
 @dataclass(frozen=True)
 class Picture:
-    """One frame as it is stored."""
+    """One frame as stored."""
 
     number: int
     format: Format
@@ -52,16 +52,16 @@ class Picture:
 
 
 class Frames:
-    """The frames of a clip, while their folder or archive is open."""
+    """The frames of a clip while their folder or archive is open."""
 
     def __init__(self, source: Source, numbers: Sequence[int], read: Reader, note: str, max_pixels: int) -> None:
         self.source, self.numbers, self.read, self.note, self.max_pixels = source, numbers, read, note, max_pixels
 
     def __iter__(self) -> Iterator[Picture]:
-        """All of them in order, of one size and format.
+        """Yield all frames in order, of one size and format.
 
         Raises:
-            ClipError: one is missing, damaged, or unlike the first; its name is told.
+            ClipError: a frame is missing, damaged, or differs from the first; the message names it.
         """
         first: Picture | None = None
         for number in self.numbers:
@@ -73,7 +73,7 @@ class Frames:
             yield picture
 
     def picture(self, number: int) -> Picture:
-        """One frame, of which no more than the header was looked at."""
+        """Return one frame; only its header is checked."""
         content = self.read(self.source.pattern % number)
         if content is None:
             what = f"frame {number} of {self.numbers[0]}..{self.numbers[-1]} is missing{self.note}"
@@ -94,7 +94,7 @@ class Frames:
         return Picture(number, "png" if png else "jpeg", content, height, width)
 
     def check(self, picture: Picture) -> None:
-        """Decode a picture, in an eighth of its size where that does, strictly."""
+        """Decode a picture strictly, at an eighth of its size where that suffices."""
         if picture.format == "png":
             if not _png_is_whole(picture.content):
                 raise self._fault(picture.number, "is truncated or damaged")
@@ -105,7 +105,7 @@ class Frames:
             raise self._fault(picture.number, f"is truncated or damaged ({error})") from error
 
     def decode(self, picture: Picture) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB of a JPEG picture, decoded strictly."""
+        """Decode a JPEG picture strictly to (H, W, 3) RGB."""
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(picture.content, strict=True)
         except ValueError as error:
@@ -118,10 +118,10 @@ class Frames:
 
 @contextmanager
 def open_frames(source: Source, encoding: Encoding) -> Iterator[Frames]:
-    """The frames that `source.numbers` lists, or those from `source.first` to `source.last`.
+    """Open the frames that `source.numbers` lists, or those from `source.first` to `source.last`.
 
     Raises:
-        ClipError: there is no such folder or archive, it has no such frames, or too many.
+        ClipError: there is no such folder or archive, or it has no such frames or too many.
     """
     opened = _open_folder(source.path) if source.kind == "frames" else _open_tar(source.path)
     with opened as (names, read, note):
@@ -133,7 +133,7 @@ def open_frames(source: Source, encoding: Encoding) -> Iterator[Frames]:
         if first < 0 or last < 0:
             there = _numbers(names(), source.pattern)
             if not there:
-                raise ClipError(f"no frame is named like {source.pattern}{note}", where=source.path)
+                raise ClipError(f"no file matches {source.pattern}{note}", where=source.path)
             first, last = min(there) if first < 0 else first, max(there) if last < 0 else last
         if last < first:
             raise ClipError(f"no frames: the last, {last}, comes before the first, {first}", where=source.path)
@@ -147,7 +147,7 @@ def _check_count(frames: int, source: Source, encoding: Encoding) -> None:
 
 
 def _numbers(names: Iterator[str], pattern: str) -> list[int]:
-    """Numbers of the names that `pattern` makes."""
+    """Return the numbers in the names that match `pattern`."""
     head, tail = parts_of(pattern)
     shape = re.compile(rf"{re.escape(head)}(\d+){re.escape(tail)}")
     found = (shape.fullmatch(name) for name in names)
@@ -168,7 +168,7 @@ def _open_folder(path: Path) -> Iterator[tuple[Callable[[], Iterator[str]], Read
 
 
 def _read_file(path: Path) -> bytes | None:
-    """A regular file's content; None if there is none. Neither a pipe nor a device can hold us up."""
+    """Return a regular file's content; None if there is none. Opening does not block on pipes or devices."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -189,10 +189,10 @@ def _read_file(path: Path) -> bytes | None:
 
 @dataclass(frozen=True)
 class _Table:
-    """Where the regular files of an archive lie."""
+    """Positions of the regular files of an archive."""
 
     places: dict[str, tuple[int, int]]
-    """By base name: first byte and size; size -1 where two folders of the archive hold that name."""
+    """By base name: offset and size in bytes; size -1 if two folders of the archive contain that name."""
 
     fault: str
     """What is wrong with the archive's end; empty if nothing."""
@@ -231,7 +231,7 @@ def _open_tar(path: Path) -> Iterator[tuple[Callable[[], Iterator[str]], Reader,
 
 
 def _table(path: Path) -> _Table:
-    """The table of an archive: made by the first that asks, while others who ask wait for it."""
+    """Return the table of an archive; the first caller builds it while others wait."""
     try:
         state = path.stat()
     except OSError as error:
@@ -258,7 +258,7 @@ def _table(path: Path) -> _Table:
 
 def _read_table(path: Path) -> _Table:
     places: dict[str, tuple[int, int]] = {}
-    folders: dict[str, str] = {}  # of each base name; the names of folders are shared, so this is small
+    folders: dict[str, str] = {}  # by base name; folder names are shared strings, so this is small
     fault = ""
     try:
         with path.open("rb") as file:
@@ -287,7 +287,7 @@ def _read_table(path: Path) -> _Table:
 
 
 def _png_is_whole(content: bytes) -> bool:
-    """Whether every chunk is there and has its checksum."""
+    """Return whether every chunk is present and has its checksum."""
     at = len(_PNG)
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")

@@ -1,7 +1,7 @@
-"""Whether all of a video file was decoded: frames that came out, compared with the packets that the file holds.
+"""Check that all of a video file was decoded, by comparing decoded frames with the packets in the file.
 
-ffmpeg's exit status says little: a file cut in half ends with 0. Nor does the container's length: another stream may
-outlast the picture, and the first frame need not be at 0.
+ffmpeg's exit status is not sufficient: it is 0 for a file cut in half. Nor is the container's length: another stream
+may be longer than the video, and the first frame need not be at 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tdpn_core.video.probe import Probe
 
-_HEADED = frozenset(("mov", "matroska", "flv", "asf"))  # formats whose header states the length; others guess it
+_HEADED = frozenset(("mov", "matroska", "flv", "asf"))  # formats whose header contains the length; others estimate it
 
 
 _OPEN_ENDED = (0x18538067, 0x1F43B675)  # Matroska's Segment and Cluster
@@ -19,7 +19,7 @@ _OPEN_ENDED = (0x18538067, 0x1F43B675)  # Matroska's Segment and Cluster
 
 @dataclass(frozen=True)
 class Decoded:
-    """What one pass over a whole file gave."""
+    """Result of one pass over a complete file."""
 
     frames: int
     fps: float
@@ -28,19 +28,19 @@ class Decoded:
 
 
 def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
-    """What is missing of a file, in a few words; None: nothing.
+    """Describe what is missing from a file; None if it is complete.
 
     Args:
         path: the file.
-        probe: of it, scanned.
-        decoded: from all of it.
+        probe: scanned probe of the file.
+        decoded: result of decoding all of it.
     """
     video, count, promised = probe.video, decoded.frames, _avi_frames(path)
     formats = set(probe.container.split(","))
     if promised is not None and promised > count:
         return f"truncated: {count} of {promised} frames"
-    if "mov" in formats and video.tick >= 1 and video.frames > count:  # libav's stand-in for no clock
-        return "damaged: its header does not tell how long a second is"
+    if "mov" in formats and video.tick >= 1 and video.frames > count:  # libav's placeholder for a missing clock
+        return "damaged: its header does not contain the time base"
     if "mov" in formats and video.frames > video.packets:
         return f"truncated: {count} of {video.frames} frames"
     if formats & _HEADED and not ("mov" in formats and video.frames):
@@ -56,12 +56,12 @@ def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
 
 
 def is_cut(path: Path, probe: Probe) -> bool:
-    """Whether a scanned file ends inside of a packet, or of another part of its container."""
+    """Return whether a scanned file ends within a packet or another part of its container."""
     return probe.corrupt or ("matroska" in probe.container.split(",") and _matroska_is_cut(path))
 
 
 def missing_seconds(probe: Probe) -> float:
-    """Seconds by which the packets of a scanned file end before the length that its header states."""
+    """Return by how many seconds a scanned file's packets end before the length in its header."""
     if not set(probe.container.split(",")) & _HEADED:
         return 0.0
     if probe.video.seconds is not None:
@@ -70,15 +70,15 @@ def missing_seconds(probe: Probe) -> float:
 
 
 def slack(fps: float) -> float:
-    """Seconds by which headers and packets differ in complete files: rounding, encoder delay."""
+    """Return by how many seconds header and packets may differ in complete files (rounding, encoder delay)."""
     return max(4 / fps, 0.2)
 
 
 def _avi_frames(path: Path) -> int | None:
-    """Frames that a *cut* AVI file promises; None for a complete one and for any other file.
+    """Return the number of frames that a *cut* AVI file promises; None for a complete one and other formats.
 
-    libav guesses the length of an AVI file from its size, so that a cut one looks complete; but the RIFF header states
-    how long the file was (bytes 4 to 8) and how many frames it had (bytes 48 to 52).
+    libav estimates an AVI file's length from its size, so that a cut file looks complete; but the RIFF header contains
+    the original length (bytes 4 to 8) and the number of frames (bytes 48 to 52).
     """
     with path.open("rb") as source:
         head = source.read(52)
@@ -90,7 +90,7 @@ def _avi_frames(path: Path) -> int | None:
 
 
 def _matroska_is_cut(path: Path) -> bool:
-    """Whether an element of a Matroska or WebM file reaches beyond the file's end, which libav reads as its end."""
+    """Return whether a Matroska or WebM element extends beyond the file's end, which libav treats as its end."""
     length = path.stat().st_size
     with path.open("rb") as file:
         at = 0
@@ -109,7 +109,7 @@ def _matroska_is_cut(path: Path) -> bool:
 
 
 def _vint(data: bytes, *, keep_mark: bool) -> tuple[int | None, int]:
-    """A number of EBML's variable length and its bytes; None: all ones, "unknown". Of cut or invalid data, no bytes."""
+    """Return a variable-length EBML number (None: all ones, "unknown") and its bytes; no bytes for invalid data."""
     count = 9 - data[0].bit_length() if data else 0
     if not 1 <= count <= min(8, len(data)):
         return 0, 0

@@ -1,8 +1,8 @@
-"""Optical flow as two grey pictures a frame, as two-stream networks take it.
+"""Optical flow stored as two grey pictures per frame, as two-stream networks use it.
 
-Flow goes from a frame to the next, in pixels of the packed size: channel 0 is to the right, channel 1 downwards. It
-is clipped to ±20 pixels and mapped to bytes, `round((flow + 20) * 255 / 40)`, so that rest is 128; the inverse is
-`byte * 40 / 255 - 20`, within 0.08 pixels, and rest comes back as 0.08.
+Flow is the motion from a frame to the next, in pixels of the packed size: channel 0 to the right, channel 1 downwards.
+It is clipped to ±20 pixels and mapped to bytes, `round((flow + 20) * 255 / 40)`, so that zero motion is 128; the
+inverse is `byte * 40 / 255 - 20`, accurate to 0.08 pixels, and zero motion becomes 0.08.
 
 Sources: Simonyan and Zisserman, "Two-Stream Convolutional Networks for Action Recognition in Videos", 2014; the bound
 of 20 from Wang et al., "Temporal Segment Networks", 2016. TV-L1: Zach, Pock and Bischof, 2007. DIS: Kroeger et al.,
@@ -23,7 +23,7 @@ from tdpn_core.errors import ToolError
 from tdpn_core.video.encode_options import Encoding
 
 BOUND = 20.0
-"""Pixels; what moves faster is clipped."""
+"""Largest flow in pixels; larger values are clipped."""
 
 Method = Literal["tvl1", "dis"]
 Grey = NDArray[np.uint8]
@@ -36,10 +36,10 @@ _STEP = 255 / (2 * BOUND)
 
 
 def flow_method(encoding: Encoding) -> Method | None:
-    """The method that `encoding` comes to on this machine; None if it asks for no flow. Ask before the work starts.
+    """Return the flow method for `encoding` on this machine; None without flow. Call it before the work starts.
 
     Raises:
-        ToolError: OpenCV is not installed, or without the method that is asked for.
+        ToolError: OpenCV is not installed, or lacks the requested method.
     """
     if encoding.modality != "flow":
         return None
@@ -56,8 +56,8 @@ def flow_method(encoding: Encoding) -> Method | None:
 
 
 def flow_computer(method: Method) -> Compute:
-    """A function from two grey pictures (H, W) to the flow (H, W, 2) between them in pixels. One a thread."""
-    cv2: Any = import_module("cv2")  # whose type stubs do not know what its contributed modules have
+    """Return a function from two grey pictures (H, W) to the flow (H, W, 2) in pixels between them. One per thread."""
+    cv2: Any = import_module("cv2")  # its type stubs lack the contrib modules
 
     if method == "tvl1":
         computer = cv2.optflow.DualTVL1OpticalFlow_create()
@@ -72,30 +72,30 @@ def flow_computer(method: Method) -> Compute:
 
 
 def read_grey(pgm: bytes) -> Grey:
-    """The picture of a binary PGM file as ffmpeg writes it, of 8 bits and without remarks."""
+    """Return the picture of a binary PGM file as written by ffmpeg, 8 bits, without comments."""
     _, size, _, _ = pgm.split(b"\n", 3)
     width, height = map(int, size.split())
     return np.frombuffer(pgm[-width * height :], np.uint8).reshape(height, width)
 
 
 def flow_bytes(flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Flow in pixels as bytes, of any shape."""
+    """Convert flow in pixels, of any shape, to bytes."""
     values: NDArray[np.uint8] = np.rint((np.clip(flow, -BOUND, BOUND) + BOUND) * _STEP).astype(np.uint8)
     return values
 
 
 def flow_pixels(values: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The inverse of `flow_bytes`, but for what was clipped."""
+    """Invert `flow_bytes`, except for clipped values."""
     return values.astype(np.float32) / np.float32(_STEP) - np.float32(BOUND)
 
 
 def jpeg_quality(scale: int) -> int:
-    """The nearest quality of libjpeg, 1 to 100, to a step of ffmpeg's scale: 2 is 95, 31 is 23."""
+    """Return the libjpeg quality (1 to 100) nearest to a step of ffmpeg's scale: 2 is 95, 31 is 23."""
     return round(100 - 2.5 * scale)
 
 
 def encode_flow(flow: NDArray[np.float32], quality: int = 95) -> tuple[bytes, bytes]:
-    """Flow (H, W, 2) in pixels as two grey JPEG files, horizontal and vertical; `quality` from 1 to 100."""
+    """Encode flow (H, W, 2) in pixels as two grey JPEG files, horizontal and vertical; `quality` from 1 to 100."""
     values = flow_bytes(flow)
     horizontal, vertical = (np.ascontiguousarray(values[..., channel, None]) for channel in (0, 1))
     return (
@@ -105,10 +105,10 @@ def encode_flow(flow: NDArray[np.float32], quality: int = 95) -> tuple[bytes, by
 
 
 def decode_flow(items: Sequence[bytes]) -> NDArray[np.uint8]:
-    """The bytes (K, H, W, 2) of K frames from 2K items; `flow_pixels` makes pixels of them.
+    """Decode 2K items to bytes (K, H, W, 2) of K frames; `flow_pixels` converts them to pixels.
 
     Raises:
-        ValueError: an item is no whole JPEG file, they differ in size, or there are none or an odd number.
+        ValueError: an item is not a complete JPEG file, sizes differ, or there are none or an odd number.
     """
     planes = [simplejpeg.decode_jpeg(item, "GRAY")[..., 0] for item in items]
     return np.stack([np.stack(planes[0::2]), np.stack(planes[1::2])], axis=-1)

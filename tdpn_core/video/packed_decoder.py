@@ -1,7 +1,7 @@
-"""Chosen frames of a clip that was packed as video, from memory.
+"""Decode chosen frames of a clip that was packed as video, from memory.
 
-The file is our own and its checksum was compared, so that decord may decode it in this process; it was encoded so
-that decord's index is exact: no frame depends on a later one, and the clock is even.
+The file was written by tdpn and its checksum verified, so decord may decode it in this process; its encoding makes
+decord's index exact: no frame depends on a later one, and frames are evenly timed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ def decode_stored(data: bytes, frames: Sequence[int], height: int, width: int) -
     """Decode frames by number.
 
     Args:
-        data: the only item of a clip whose `Encoding.codec` is video.
+        data: the only item of a clip whose `Encoding.codec` is "video".
         frames: K numbers from 0, in any order, repeats allowed.
-        height: of the clip in pixels.
-        width: of the clip in pixels.
+        height: height of the clip in pixels.
+        width: width of the clip in pixels.
 
     Returns:
         (K, H, W, 3) RGB.
 
     Raises:
-        ClipError: `data` is no such file, or has no such frame.
+        ClipError: `data` is not such a file, or has no such frame.
     """
     import decord
 
@@ -41,7 +41,7 @@ def decode_stored(data: bytes, frames: Sequence[int], height: int, width: int) -
         pictures = np.stack([reader[number].asnumpy() for number in numbers.tolist()])
     except (decord.DECORDError, ValueError, IndexError) as error:
         raise ClipError(f"a packed clip cannot be decoded: {str(error).strip()[:120]}") from error
-    # Rows are padded to the decoder's alignment, which for narrow pictures shows as a fourth channel.
+    # Rows are padded to the decoder's alignment, which for narrow pictures appears as a fourth channel.
     rows = np.ascontiguousarray(pictures).reshape(len(numbers), height, -1)
     chosen: NDArray[np.uint8] = rows[:, :, : 3 * width].reshape(len(numbers), height, width, 3)[places]
     return chosen

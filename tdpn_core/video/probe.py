@@ -1,7 +1,7 @@
-"""What a video file holds, as libav reports it: streams, sizes, rates, lengths, packets.
+"""Read a video file's metadata with libav: streams, sizes, rates, lengths, packets.
 
-Foreign files are opened in a child process only, limited in memory, processor time and formats. Each thread has a
-child of its own, which serves one file after another and is started again when it died or was killed.
+Untrusted files are opened only in a child process limited in memory, processor time and formats. Each thread has its
+own child, which serves one file after another and is restarted when it has died or was killed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tdpn_core.video.subprocess_limits import ChildError, cpu_seconds
 
 _PROGRAM = Path(__file__).with_name("prober.py")
 _MEMORY = 4 << 30  # bytes of address space
-_CPU = 600  # seconds of processor time for one file: a scan of some hundred gigabytes
-_IDLE = 120.0  # seconds in which neither an answer comes nor processor time is used
+_CPU = 600  # seconds of processor time per file: a scan of several hundred gigabytes
+_IDLE = 120.0  # seconds without an answer or use of processor time
 _POLL = 5.0
 _ANSWER = 8 << 20  # bytes
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
@@ -40,7 +40,7 @@ _NO_INDEX = "truncated: the file's index is missing or cut"
 _REASONS = {
     "FileNotFoundError": "no such file",
     "PermissionError": "no permission to read it",
-    "ArgumentError": "not a video container that is read here",
+    "ArgumentError": "not a video: unsupported container format",
     "MemoryError": "its header asks for too much memory",
 }
 
@@ -51,96 +51,96 @@ class Stream:
 
     index: int
     kind: str
-    """video, audio, subtitle, data or attachment."""
+    """Video, audio, subtitle, data or attachment."""
 
     codec: str
     cover: bool
-    """A cover picture or thumbnails, no film."""
+    """Whether it is a cover picture or thumbnail."""
 
     default: bool
-    """The container marks it as the one to play."""
+    """Whether the container marks it as default."""
 
     tick: float
-    """Seconds of one step of its time stamps."""
+    """Time base in seconds."""
 
     seconds: float | None
-    """Length by the container's own account of this stream; None: not stated."""
+    """Length of this stream according to the container; None if not given."""
 
     frames: int
-    """By the container's index or header; 0: not stated."""
+    """Number of frames according to the index or header; 0 if not given."""
 
     width: int
     height: int
-    """In pixels, before any rotation."""
+    """In pixels, before rotation."""
 
     rates: tuple[Fraction, ...]
-    """Frames a second: the average, and the lowest that all time stamps fit."""
+    """Frames per second: the average, and the lowest rate that fits all time stamps."""
 
     packets: int
-    """Counted; 0 without a scan."""
+    """Number of packets; 0 without a scan."""
 
     shown: int
-    """Of them, those that an edit list does not hide."""
+    """Number of packets not hidden by an edit list."""
 
     corrupt: int
-    """Of them, those that end early."""
+    """Number of packets that end early."""
 
     end: float | None
-    """Seconds at which its last packet ends."""
+    """End of the last packet in seconds."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a container holds."""
+    """Metadata of a container."""
 
     container: str
     """ffmpeg's name of the format."""
 
     seconds: float | None
     start: float
-    """Seconds: length by the header, and the first time stamp of all streams."""
+    """In seconds: length according to the header, and first time stamp of all streams."""
 
     streams: tuple[Stream, ...]
     scanned: bool
-    """All packets were read, so `packets`, `shown`, `corrupt` and `end` of the streams are known."""
+    """Whether all packets were read, so that `packets`, `shown`, `corrupt` and `end` of the streams are known."""
 
     fault: str
-    """The error at which reading the packets broke off; empty: none."""
+    """Error that ended reading the packets; empty if none."""
 
     video: Stream
-    """The stream to take: see `main_stream`."""
+    """Stream to decode: see `main_stream`."""
 
     note: str | None
-    """Which stream was taken, where there are several."""
+    """Which of several streams was chosen."""
 
     @property
     def end(self) -> float:
-        """Seconds at which the last packet of any stream ends."""
+        """End of the last packet of any stream, in seconds."""
         return max((stream.end for stream in self.streams if stream.end is not None), default=0.0)
 
     @property
     def corrupt(self) -> bool:
-        """Some packet ends early, or reading broke off: the file is cut or damaged."""
+        """Whether a packet ends early or reading failed: the file is cut or damaged."""
         return bool(self.fault) or any(stream.corrupt for stream in self.streams)
 
     @property
     def expected_frames(self) -> int:
-        """Frames of the video stream: counted, else stated, else length times rate; 0: unknown."""
+        """Frames of the video stream: counted, else from the header, else length times rate; 0 if unknown."""
         seconds = self.video.seconds or self.seconds or 0.0
         rate = float(self.video.rates[0]) if self.video.rates else 0.0
         return self.video.shown or self.video.frames or round(seconds * rate)
 
 
 def probe(path: Path, *, scan: bool = False, max_pixels: int | None = None) -> Probe:
-    """Read a file's header; with `scan`, also every packet, which costs about as much as copying the file.
+    """Read a file's header; with `scan`, also every packet, which takes about as long as copying the file.
 
     Args:
         path: a regular file.
         scan: count packets.
-        max_pixels: a larger picture is refused; None: the default of `Encoding`.
+        max_pixels: larger pictures are refused; None: the default of `Encoding`.
 
     Raises:
-        ChildError: the reader died, hung, or used too much memory or processor time.
+        ChildError: the reader died, hung, or exceeded its memory or processor time.
         ClipError: not a readable video.
         ClipRefused: the picture is too large.
     """
@@ -161,10 +161,10 @@ def probe(path: Path, *, scan: bool = False, max_pixels: int | None = None) -> P
 
 
 def main_stream(streams: tuple[Stream, ...]) -> tuple[Stream | None, str | None]:
-    """The video stream to take, and a note where there was a choice.
+    """Return the video stream to decode, and a note if there was a choice.
 
-    Cover pictures are no choice, nor are streams of one packet where another has more. Of the others: the one marked
-    as default, then the largest picture, then the first.
+    Cover pictures are skipped, as are streams of one packet if another has more. Of the rest: the one marked as
+    default, then the largest picture, then the first.
     """
     films = [stream for stream in streams if stream.kind == "video" and not stream.cover]
     moving = [stream for stream in films if stream.packets > 1] or films
@@ -178,7 +178,7 @@ def main_stream(streams: tuple[Stream, ...]) -> tuple[Stream | None, str | None]
 
 
 def _probe(answer: dict[str, Any], path: Path) -> Probe:
-    """The answer of a child that a file may have misled, checked."""
+    """Validate the answer of a child, which an untrusted file may have influenced."""
     try:
         streams = tuple(_stream(found) for found in answer["streams"])
         video, note = main_stream(streams)
@@ -218,7 +218,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _clock(text: str) -> float | None:
-    """Seconds of Matroska's tag `00:00:02.400000000`."""
+    """Parse Matroska's tag `00:00:02.400000000` to seconds."""
     parts = text.split(":")
     try:
         hours, minutes, seconds = map(float, parts)
@@ -228,7 +228,7 @@ def _clock(text: str) -> float | None:
 
 
 def _reason(error: str, path: Path) -> str:
-    """Why a file cannot be opened, in a few words."""
+    """Describe why a file cannot be opened."""
     if error in _REASONS:
         return _REASONS[error]
     if error.startswith("cannot"):
@@ -240,7 +240,7 @@ def _reason(error: str, path: Path) -> str:
 
 
 class _Reader:
-    """A child that reads containers, one at a time."""
+    """A child process that reads containers, one at a time."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-P", str(_PROGRAM)]
@@ -268,10 +268,10 @@ class _Reader:
         return self._end.alive and self.owner == os.getpid() and self.process.poll() is None
 
     def ask(self, request: dict[str, Any], path: Path) -> dict[str, Any]:
-        """The answer to a request; whatever goes wrong ends the child.
+        """Return the answer to a request; any error ends the child.
 
         Raises:
-            ChildError: none came.
+            ChildError: there was no answer.
         """
         assert self.process.stdin is not None
         try:
@@ -289,7 +289,7 @@ class _Reader:
             raise
 
     def _grant(self) -> None:
-        """Processor time for one more file."""
+        """Grant processor time for one more file."""
         used = cpu_seconds(self.process.pid)
         if used is None or not hasattr(resource, "prlimit"):
             return
@@ -317,7 +317,7 @@ class _Reader:
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    """End a child; a fork of its owner only closes what it inherited."""
+    """End a child; a forked copy of its owner only closes inherited descriptors."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with suppress(OSError):
@@ -331,7 +331,7 @@ _here = threading.local()
 
 
 def _reader() -> _Reader:
-    """This thread's child."""
+    """Return this thread's child."""
     reader: _Reader | None = getattr(_here, "reader", None)
     if reader is None or not reader.usable:
         reader = _here.reader = _Reader()

@@ -1,7 +1,7 @@
-"""Program of the child process behind `tdpn_core.video.probe`: reads containers with PyAV and decodes nothing.
+"""Program of the child process of `tdpn_core.video.probe`: reads containers with PyAV without decoding.
 
-One JSON object a line comes in on standard input (`path`, `formats`, `max_pixels`, `scan`), one goes out on standard
-output. It imports nothing of tdpn, so that it starts fast, and is run by its path.
+It reads one JSON object per line from standard input (`path`, `formats`, `max_pixels`, `scan`) and writes one to
+standard output. It imports nothing from tdpn, so that it starts fast, and is run by its path.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import av
 from av.stream import Disposition
 
 _PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
-_PEEK = 10_000  # packets read at most to see which of several video streams moves
+_PEEK = 10_000  # largest number of packets read to find which of several video streams moves
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             answer = probe(**json.loads(line))
-        except av.error.FFmpegError as error:  # what libav says about the file
+        except av.error.FFmpegError as error:  # an error of libav about the file
             answer = {"error": type(error).__name__}
         except Exception as error:
             answer = {"error": f"cannot be read ({type(error).__name__})"}
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def probe(path: str, formats: str, max_pixels: int, scan: bool) -> dict[str, Any]:
-    """What a container holds; with `scan`, also what all its packets amount to."""
+    """Return a container's metadata; with `scan`, also counts over all its packets."""
     options = {"format_whitelist": formats, "protocol_whitelist": "file", "max_pixels": str(max_pixels)}
     with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
         streams = [_stream(stream) for stream in container.streams]
@@ -72,11 +72,11 @@ def _stream(stream: Any) -> dict[str, Any]:
 
 
 def _count(container: Any, streams: list[dict[str, Any]], until: list[int]) -> str:
-    """Count packets into `streams`: all, or until each of the streams in `until` has two. Returns why it broke off."""
+    """Count packets into `streams`: all, or until each stream in `until` has two. Returns the error that ended it."""
     try:
         for number, packet in enumerate(container.demux()):
             if packet.size == 0 and packet.dts is None and packet.pts is None:
-                continue  # the mark of a stream's end
+                continue  # end-of-stream marker
             if packet.stream_index >= len(streams):
                 continue  # a stream that began later
             found = streams[packet.stream_index]

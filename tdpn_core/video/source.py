@@ -1,4 +1,4 @@
-"""Where a clip comes from: a video file, or numbered pictures in a folder or an archive."""
+"""Source of a clip: a video file, or numbered pictures in a folder or an archive."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from tdpn_core.frame_names import parts_of
 
 @dataclass(frozen=True)
 class Source:
-    """A clip as a data set stores it."""
+    """A clip as stored in a data set."""
 
     path: Path
-    """A video file, a folder with the frames, or a tar archive with them."""
+    """Video file, folder of frames, or tar archive of frames."""
 
     kind: Literal["video", "frames", "tar"] = "video"
 
     pattern: str = ""
-    """Name of the frames with their number in the manner of printf: `%05d.jpg`, `frame_%010d.jpg`."""
+    """printf-style name of the frames: `%05d.jpg`, `frame_%010d.jpg`."""
 
     first: int = -1
-    """Number of the first frame, as in its name; -1: the first there is."""
+    """Number of the first frame, as in its name; -1 for the first that exists."""
 
     last: int = -1
-    """Number of the last frame, inclusive; -1: the last there is."""
+    """Number of the last frame, inclusive, as in its name; -1 for the last that exists."""
 
     numbers: tuple[int, ...] = ()
-    """Exactly these frames by number, in this order; empty: every one from `first` to `last`."""
+    """Numbers of the frames, in this order; empty for all from `first` to `last`."""
 
     fps: float = math.nan
-    """Frames a second of numbered frames, where it is known."""
+    """Frames per second of numbered frames, if known."""
 
     start: float = math.nan
-    """First second of the part of a video to take, to the container's clock; NaN: from its start."""
+    """Start of the clip in the video, in seconds on the container's clock; NaN for the video's start."""
 
     stop: float = math.nan
-    """End of the part, exclusive; NaN: to its end."""
+    """End of the clip, exclusive; NaN for the video's end."""
 
     def __post_init__(self) -> None:
         if self.kind != "video":
@@ -46,5 +46,5 @@ class Source:
 
     @property
     def whole(self) -> bool:
-        """All of the video is wanted."""
+        """Whether the clip is the entire video."""
         return math.isnan(self.start) and math.isnan(self.stop)

@@ -1,6 +1,6 @@
-"""The frames of a video while they are decoded, each as the JPEGs that preparation would store: one, or two of flow.
+"""Stream the frames of a video while it is decoded, each as the JPEGs that `prep` stores: one, or two for flow.
 
-For videos too long to be kept, or without an end. Memory holds what is asked for, whatever the length.
+For videos that are too long to store or have no end. Memory use does not depend on the length.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ _ENDLESS = 2**31 - 2
 
 
 class StreamedFrame(NamedTuple):
-    """One frame, or the optical flow from one to the next."""
+    """One frame, or the optical flow from one frame to the next."""
 
     items: tuple[bytes, ...]
-    """JPEG files: one of colours, or two grey ones, of the flow's u and v."""
+    """JPEG files: one in colour, or two grey ones with the flow's u and v."""
 
     seconds: float
-    """Since the video's start."""
+    """Seconds since the video's start."""
 
 
 def stream_video(
     source: Source, program: Program, encoding: Encoding, limits: Limits = LIMITS
 ) -> Iterator[StreamedFrame]:
-    """Every frame of a video file, or of a part of it. Times count from the part's start.
+    """Yield every frame of a video file, or of a part of it. Times are relative to the start of the part.
 
     Args:
         source: the file or its part.
         program: ffmpeg.
         encoding: how frames are packed; its `max_frames` is not applied.
-        limits: of the decoder.
+        limits: limits of the decoder.
 
     Raises:
-        ClipError: it cannot be decoded; at the end, when it turns out not to be whole.
-        ToolError: optical flow is asked for, and OpenCV is not installed.
+        ClipError: it cannot be decoded; raised at the end if the video is incomplete.
+        ToolError: optical flow is requested, but OpenCV is not installed.
     """
     return _packed(_of_file(source, program, encoding, limits), encoding)
 
@@ -76,7 +76,7 @@ def _of_file(source: Source, program: Program, encoding: Encoding, limits: Limit
 
     frames = frames_of(first=False)
     yield from frames
-    if frames.count == 0 and frames.decoded:  # shorter than one frame at the rate that was asked for
+    if frames.count == 0 and frames.decoded:  # shorter than one frame at the requested rate
         yield from frames_of(first=True)
         return
     log, status = frames.finished.log, frames.finished.status
@@ -97,20 +97,20 @@ def stream_address(
     stop: float = math.nan,
     limits: FetchLimits = FOR_VIDEOS,
 ) -> Iterator[StreamedFrame]:
-    """Every frame that comes from an address, until second `stop`.
+    """Yield every frame received from an address, until second `stop`.
 
     Args:
-        address: of a playlist or a live stream.
+        address: address of a playlist or a live stream.
         program: ffmpeg.
         encoding: how frames are packed; its `max_frames` is not applied.
-        stop: seconds from the stream's start; NaN: to its end.
-        limits: `idle` is the longest wait for a frame. `total` is the longest wait for all frames of a playlist, and
-            how much longer than `stop` seconds a live stream is waited for; one without `stop` is followed to its end.
-            Time in which nobody asks for frames does not count.
+        stop: seconds from the stream's start; NaN for its end.
+        limits: `idle` is the longest wait for a frame. `total` is the longest wait for all frames of a playlist,
+            and for a live stream the allowance beyond `stop` seconds; a live stream without `stop` is followed to its
+            end. Time in which the caller requests no frames does not count.
 
     Raises:
-        ClipError: it cannot be opened, breaks off, or exceeds a limit; then with the frames that came.
-        ToolError: optical flow is asked for, and OpenCV is not installed.
+        ClipError: it cannot be opened, breaks off, or exceeds a limit; the message says how many frames were received.
+        ToolError: optical flow is requested, but OpenCV is not installed.
     """
     return _packed(_of_address(address, program, encoding, stop, limits), encoding)
 
@@ -131,14 +131,14 @@ def _of_address(
         what = f"no frame for {limits.idle:g} s, after {frames.received()}"
         raise ClipError(what, where=address.name, hint=longer("idle")) from error
     except OverdueError as error:
-        what = f"not at its end after {total:g} s: {frames.received()} received"
+        what = f"did not end within {total:g} s: {frames.received()} received"
         raise ClipError(what, where=address.name, hint=longer("total")) from error
     if frames.count == 0 or frames.finished.status != 0 or lost(frames.finished.log):
         raise ClipError(why_not(frames.finished.log), where=address.name)
 
 
 def _packed(pictures: Iterator[_Picture], encoding: Encoding) -> Iterator[StreamedFrame]:
-    """Pictures as they are stored; of flow, of each pair of successive ones, or of the only one to itself."""
+    """Encode pictures as stored; for flow, of each pair of successive pictures, or of a single one to itself."""
     method = flow_method(encoding)
     if method is None:
         return (StreamedFrame((picture.content,), picture.seconds) for picture in pictures)
@@ -159,14 +159,14 @@ def _flow(pictures: Iterator[_Picture], compute: Compute, quality: int) -> Itera
 
 
 class _Picture(NamedTuple):
-    """What the decoder gave: a JPEG file, or of flow a PGM."""
+    """Output of the decoder: a JPEG file, or a PGM file for flow."""
 
     content: bytes
     seconds: float
 
 
 class _Frames:
-    """A running decoder's pictures, cut by the sizes that come beside them."""
+    """The pictures of a running decoder, split by the sizes on the side channel."""
 
     def __init__(
         self,
@@ -181,13 +181,13 @@ class _Frames:
         self._command, self._where, self._limits, self._total = command, where, limits, total
         self._rate, self._resampled = rate, resampled
         self.count, self.decoded = 0, 0
-        """Frames so far: handed on, and decoded."""
+        """Frames so far: returned and decoded."""
         self.finished = Finished(0, b"", b"", "")
         """Set at the end."""
         self._last = math.nan
 
     def received(self) -> str:
-        """How much has been handed on."""
+        """Describe how much was returned so far."""
         return f"{self.count} frames, {self._last:.1f} s" if self.count else "0 frames"
 
     def __iter__(self) -> Iterator[_Picture]:
@@ -209,7 +209,7 @@ class _Frames:
                         self.decoded += len(reported.stamps) - before
                 while reported.sizes and len(pixels) >= reported.sizes[0]:
                     if not (reported.stamps or ended or (self._resampled and self.count)):
-                        break  # its stamp is still to come
+                        break  # its time stamp has not arrived yet
                     stamp = reported.stamps.popleft() if reported.stamps else None
                     self._last = self._after(self._last, reported.seconds(stamp))
                     size = reported.sizes.popleft()
@@ -225,7 +225,7 @@ class _Frames:
             raise ClipError("decoder failed: its last frame is not complete", where=self._where)
 
     def _after(self, last: float, stamp: float) -> float:
-        """The time of the frame after `last`: its own stamp, unless it is missing, repeated or steps back."""
+        """Return the time of the frame after `last`: its own stamp, unless it is missing, repeated or decreasing."""
         if math.isnan(last):
             first = 0.0 if math.isnan(stamp) else stamp
             return round(first * self._rate) / self._rate if self._resampled else first
@@ -233,7 +233,7 @@ class _Frames:
 
 
 def _as_pictures(encoding: Encoding) -> Encoding:
-    """The same pictures, as JPEG; those of packed video would need the whole file and are stored at the best quality.
+    """Return the encoding as JPEG; packed video would need the complete file, and uses the best quality here.
 
     The length is not bounded.
     """

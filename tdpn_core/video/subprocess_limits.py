@@ -1,6 +1,6 @@
-"""A child process for one clip: limited in time, memory and output, and killed with everything it started.
+"""Run a child process for one clip, limited in time, memory and output, and kill it with all its descendants.
 
-Decoders crash, hang and flood on damaged files, some deaf to SIGTERM; only a process of its own contains that.
+Decoders crash, hang and flood on damaged files, and some ignore SIGTERM; only a separate process contains that.
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ from tdpn_core.errors import ClipError, Stopped, TdpnError, ToolError
 from tdpn_core.video.temp_file import disk_full
 
 SIDE_CHANNEL = "{side}"
-"""Within an argument: becomes the number of a descriptor to write to. `run_child` keeps in memory what is written there
-and reads it at the end, so that a decoder which reports every frame does not wake this process for each."""
+"""Placeholder in an argument for the number of a descriptor to write to. `run_child` keeps its output in memory and
+reads it at the end, so that a decoder that reports every frame does not wake this process each time."""
 
-_LOG_BYTES = 32 * 1024  # kept of the log's head, and again of its tail
+_LOG_BYTES = 32 * 1024  # of the log's head, and of its tail
 _READ_BYTES = 1 << 20
-_POLL_SECONDS = 0.25  # how soon a cancelled run notices
-_DAYS = 30 * 86400.0  # of processor time, for a stream that may run on
-_CPU_FACTOR = 4  # times `seconds`, where no limit of processor time is given
+_POLL_SECONDS = 0.25  # interval of checks for cancellation
+_DAYS = 30 * 86400.0  # of processor time, for an endless stream
+_CPU_FACTOR = 4  # times `seconds`, if no limit of processor time is given
 _BUSY = 0.01  # share of a processor below which a child counts as idle
-_ALMOST = 0.75  # share of the limit: the kernel counts ticks for it, and time for what it reports
+_ALMOST = 0.75  # share of the limit: the kernel enforces it in ticks but reports exact time
 
 
 class ChildError(ClipError):
-    """The child died or passed a limit: the clip's fault perhaps, perhaps the machine's. It may do better next time."""
+    """The child died or exceeded a limit, because of the clip or of the machine. A retry may succeed."""
 
 
 class SilentError(ChildError):
-    """Nothing came for longer than the limit."""
+    """No output for longer than the limit."""
 
 
 class OverdueError(ChildError):
-    """The child was waited for longer than the limit in total."""
+    """The child took longer than the total limit."""
 
 
 class TooSlowError(ChildError):
-    """The child used up its processor time: it would do so again."""
+    """The child used up its processor time; a retry would fail again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one child may use before it is killed."""
+    """Resource limits of a child, which is killed when it exceeds them."""
 
     seconds: float = 120.0
-    """Of wall-clock time without progress: nothing comes out, and hardly any processor time is used."""
+    """Seconds of wall-clock time without progress: no output, and hardly any processor time used."""
 
     cpu_seconds: float | None = None
-    """Of processor time, which does not depend on what else the machine does; None: four times `seconds`. For a clip,
-    None means an amount that grows with its length and picture size."""
+    """Seconds of processor time, independent of the machine's load. None: four times `seconds`; for a clip, an amount
+    that grows with its length and picture size."""
 
     output_bytes: int = 1 << 30
-    """Of standard output kept in memory, together with the side channel."""
+    """Bytes of standard output kept in memory, including the side channel."""
 
     file_bytes: int = 8 << 30
-    """Of standard output that goes into a file."""
+    """Bytes of standard output written to a file."""
 
     memory_bytes: int = 8 << 30
-    """Of address space, where the system can limit it."""
+    """Bytes of address space, if the system can limit it."""
 
 
 LIMITS = Limits()
@@ -79,19 +79,19 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Finished:
-    """What a child left behind."""
+    """Result of a child process."""
 
     status: int
     """Exit status."""
 
     output: bytes
-    """Standard output; empty where it went into a file."""
+    """Standard output; empty if written to a file."""
 
     side: bytes
-    """What came through the side channel."""
+    """Output of the side channel."""
 
     log: str
-    """Standard error; of a long one, head and tail."""
+    """Standard error; head and tail if long."""
 
 
 def run_child(
@@ -103,25 +103,24 @@ def run_child(
     feed: Iterable[bytes | memoryview] | None = None,
     cancel: threading.Event | None = None,
 ) -> Finished:
-    """Run `command` to its end.
+    """Run `command` until it ends.
 
-    Args:
-        command: program and arguments, seen by no shell. `SIDE_CHANNEL` in them asks for one more descriptor.
-        limits: beyond which the child's whole process group is killed.
-        where: the clip it works on, for messages.
-        output: an open file that the child writes its standard output to; without it, the output comes back.
-        feed: what it reads from standard input, taken as it reads; without it, standard input is empty.
-        cancel: set it, and the child is killed within a fraction of a second.
+    command: program and arguments, run without a shell. `SIDE_CHANNEL` in them requests one more descriptor.
+    limits: limits; the child's process group is killed when it exceeds one.
+        where: the clip, for messages.
+        output: open file for the child's standard output; if None, the output is returned.
+        feed: data for standard input, read on demand; if None, standard input is empty.
+        cancel: if set, the child is killed within a fraction of a second.
 
     Raises:
-        ChildError: a limit was passed, or the child died of a signal.
-        Stopped: cancelled.
-        TdpnError: `output` may grow no further, since this process was given a limit for that.
+        ChildError: a limit was exceeded, or a signal killed the child.
+        Stopped: `cancel` was set.
+        TdpnError: `output` may not grow further because of this process's own file size limit.
         ToolError: the program cannot be started.
     """
     with ExitStack() as stack:
         side: IO[bytes] = stack.enter_context(os.fdopen(os.memfd_create("side"), "rb", buffering=0))
-        # Of two threads that write here, neither may overwrite what the other wrote.
+        # Of two threads that write here, neither may overwrite the other's data.
         fcntl.fcntl(side.fileno(), fcntl.F_SETFL, fcntl.fcntl(side.fileno(), fcntl.F_GETFL) | os.O_APPEND)
         arguments = [part.replace(SIDE_CHANNEL, str(side.fileno())) for part in command]
         process = _start(arguments, side, output, feed is not None)
@@ -142,22 +141,22 @@ def run_child(
 def stream_child(
     command: Sequence[str], limits: Limits, *, where: Path | str, total: float = math.inf
 ) -> Generator[tuple[str, bytes], None, Finished]:
-    """Run `command` and hand on what it writes while it runs; it waits while nobody asks for more.
+    """Run `command` and yield its output while it runs; the child waits while the caller requests nothing.
 
     Args:
-        command: as `run_child` takes it.
-        limits: `seconds` is how long nothing but the log may come; output is not limited.
-        where: the clip it works on, for messages.
-        total: seconds that may be spent waiting for the child, not counting those in which nobody asks for more.
+        command: as in `run_child`.
+        limits: `seconds` is the longest time without output other than the log; output is not limited.
+        where: the clip, for messages.
+        total: longest wait for the child in seconds, not counting time in which the caller requests nothing.
 
     Yields:
-        ("output" or "side", bytes) as they come. The log and the exit status are returned at the end; closing the
+        ("output" or "side", bytes) as they arrive. The return value has the log and the exit status; closing the
         generator ends the child.
 
     Raises:
-        SilentError: nothing came for too long.
+        SilentError: no output for too long.
         OverdueError: `total` was exceeded.
-        ChildError: the child died of a signal.
+        ChildError: a signal killed the child.
         ToolError: the program cannot be started.
     """
     with ExitStack() as stack:
@@ -197,7 +196,7 @@ class _Log:
 
 
 class _Streams:
-    """A running child's pipes and side channel, and what came through them."""
+    """A running child's pipes and side channel, with the data received."""
 
     def __init__(
         self,
@@ -214,7 +213,7 @@ class _Streams:
         self.output_file = output
         self.output, self.side, self.log = bytearray(), side, _Log()
         self.stdin, self.feed, self.pending = process.stdin, iter(feed or ()), memoryview(b"")
-        self.taken = 0  # bytes of the feed
+        self.taken = 0  # bytes of the feed written so far
         self.selector = selectors.DefaultSelector()
         pipes = [(process.stdout, "output"), (process.stderr, "log"), (side if live else None, "side")]
         for pipe, name in pipes:
@@ -226,7 +225,7 @@ class _Streams:
             self.selector.register(self.stdin, selectors.EVENT_WRITE)
 
     def drain(self, cancel: threading.Event | None) -> None:
-        """Read until every pipe has ended."""
+        """Read until all pipes are closed."""
         watch = _Progress(self.pid, self.limits.seconds, self.where)
         while self.selector.get_map():
             watch.check(self._moved())
@@ -242,18 +241,18 @@ class _Streams:
             self._bound()
 
     def _moved(self) -> int:
-        """A number that grows with whatever the child writes or takes."""
+        """A number that grows with everything the child writes or reads."""
         files = [file for file in (self.side, self.output_file) if file is not None]
         return self.taken + len(self.output) + sum(os.fstat(file.fileno()).st_size for file in files)
 
     def reported(self) -> bytes:
-        """All that came through the side channel."""
+        """Everything received on the side channel."""
         self._bound()
         self.side.seek(0)
         return self.side.read()
 
     def pass_on(self, total: float) -> Iterator[tuple[str, bytes]]:
-        """What comes through the pipes but the log, as it comes."""
+        """Yield data from the pipes, except the log, as it arrives."""
         silent = waited = 0.0
         while self.selector.get_map():
             began = time.monotonic()
@@ -264,18 +263,18 @@ class _Streams:
                 data = os.read(key.fd, _READ_BYTES)
                 if not data:
                     self.selector.unregister(key.fileobj)
-                elif key.data == "log":  # complaints are no progress
+                elif key.data == "log":  # error messages are not progress
                     self.log += data
                 else:
                     silent = 0.0
                     yield key.data, data
             if silent >= self.limits.seconds:
-                raise SilentError(f"nothing came for {self.limits.seconds:g} s", where=self.where)
+                raise SilentError(f"no output for {self.limits.seconds:g} s", where=self.where)
             if waited >= total:
-                raise OverdueError(f"not at its end after {total:g} s", where=self.where)
+                raise OverdueError(f"did not end within {total:g} s", where=self.where)
 
     def _give(self) -> None:
-        """Write what the child takes; at the end of the feed, or of a child that wants no more, close its input."""
+        """Write to the child's input; close it at the end of the feed or when the child closes its end."""
         assert self.stdin is not None
         try:
             while not self.pending:
@@ -326,39 +325,39 @@ def _start(
 
 
 def _restrict(pid: int, limits: Limits, file_bytes: int) -> None:
-    """Limit a child that already runs: no code of ours may run between fork and exec of a threaded process."""
+    """Limit a running child: no code may run between fork and exec in a threaded process."""
     if not hasattr(resource, "prlimit"):
         return
     seconds = math.ceil(limits.cpu_seconds or limits.seconds * _CPU_FACTOR)
     file_bytes = min(file_bytes, _own_file_limit())
-    with suppress(OSError):  # it has ended already, or a lower hard limit stands
+    with suppress(OSError):  # it has already ended, or a lower hard limit applies
         resource.prlimit(pid, resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-        # The soft limit's signal is one that ffmpeg catches to end early with what it has: the hard one ends it first.
+        # ffmpeg catches the soft limit's signal and ends early with partial output; the hard limit kills it first.
         resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def _own_file_limit() -> int:
-    """Bytes that a file of this process may have."""
+    """Return the largest file size, in bytes, that this process may write."""
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     return soft if soft != resource.RLIM_INFINITY else 1 << 62
 
 
 def _overgrown(output: IO[bytes], limits: Limits, where: Path) -> TdpnError:
-    """The error of a child that was not let write on: by `limits`, or already by the limit of this process."""
+    """Return the error for a child that hit a file size limit: that of `limits`, or that of this process."""
     if os.fstat(output.fileno()).st_size < limits.file_bytes:
         return disk_full(Path(output.name))
     return ChildError(f"decoder wrote more than {limits.file_bytes / 1e6:.0f} MB", where=where)
 
 
 def _died(status: int, where: Path | str) -> ChildError:
-    """The error of a child that a signal ended."""
+    """Return the error for a child killed by a signal."""
     return ChildError(f"decoder crashed ({signal.Signals(-status).name})", where=where)
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Processor time that a process has used, also of one that has ended and was not waited for; None: unknown."""
+    """Return the processor time used by a process, also by a zombie; None if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -367,17 +366,17 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 class _Progress:
-    """Notices a child that neither writes nor computes."""
+    """Detects a child that neither writes nor computes."""
 
     def __init__(self, pid: int, seconds: float, where: Path | str) -> None:
         self._pid, self._seconds, self._where = pid, seconds, where
         self._since, self._moved, self._used = time.monotonic(), -1, 0.0
 
     def check(self, moved: int) -> None:
-        """Called now and then with a number that grows with what the child writes.
+        """Check progress; `moved` is a number that grows with the child's output.
 
         Raises:
-            ChildError: nothing has happened for too long.
+            ChildError: there was no progress for too long.
         """
         now = time.monotonic()
         if moved != self._moved:
@@ -394,14 +393,14 @@ def _idle(seconds: float, where: Path | str) -> ChildError:
 
 
 def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -> int:
-    """The exit status of a child that has closed its pipes, so that it ends within moments.
+    """Return the exit status of a child that has closed its pipes and should end within moments.
 
     Raises:
         ChildError: it does not end.
-        TooSlowError: it was ended for the processor time that it used.
+        TooSlowError: it was killed for the processor time that it used.
     """
     seconds = limits.seconds
-    if hasattr(os, "pidfd_open"):  # wakes at the exit, where Popen.wait looks again after ever longer naps
+    if hasattr(os, "pidfd_open"):  # wakes at the exit; Popen.wait polls at growing intervals
         watch = os.pidfd_open(process.pid)
         try:
             poll = select.poll()
@@ -423,7 +422,7 @@ def _wait(process: subprocess.Popen[bytes], limits: Limits, where: Path | str) -
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # what the child started may outlive it
+        os.killpg(process.pid, signal.SIGKILL)  # descendants of the child may outlive it
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:

@@ -1,4 +1,4 @@
-"""The file that a clip's items are written to, one after the other, on their way into a shard."""
+"""The file that a clip's items are written to, one after another, before they are moved into a shard."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FULL_LOG = re.compile(r"No space left on device|Disk quota exceeded|File too la
 
 @contextmanager
 def scratch_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for writing and reading; on any exception it is removed.
+    """Open `path` for writing and reading; remove it on any exception.
 
     Raises:
-        TdpnError: the disk is full, or the file cannot be written. Not the clip's fault, so no `ClipError`.
+        TdpnError: the disk is full, or the file cannot be written. Not `ClipError`, since the clip is not at fault.
     """
     try:
         with path.open("w+b", buffering=_CHUNK) as file:
@@ -43,23 +43,23 @@ def scratch_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def disk_full(path: Path) -> TdpnError:
-    """The error of a clip for which there is no room."""
+    """Return the error for a clip that does not fit on the disk."""
     free = shutil.disk_usage(path.parent).free
     hint = "free some space, or choose another folder"
     return TdpnError(f"disk full writing a clip, {free / 1e6:.0f} MB free", where=path, hint=hint)
 
 
 def tells_full_disk(log: str) -> bool:
-    """Whether ffmpeg's log says that it could not write for want of room."""
+    """Return whether ffmpeg's log reports a full disk."""
     return _FULL_LOG.search(log) is not None
 
 
 def checksums(file: IO[bytes], sizes: NDArray[np.int64]) -> tuple[NDArray[np.uint32], str]:
-    """(K,) CRC-32 of each item and the sha256 of all, in one pass.
+    """Return the (K,) CRC-32 of each item and the SHA-256 of all, in one pass.
 
     Args:
-        file: the items one after the other, from its start.
-        sizes: (K,) bytes of each.
+        file: the items, one after another from its start.
+        sizes: (K,) bytes of each item.
     """
     file.seek(0)
     whole = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Time stamps of decoded frames: repaired where a container repeats them or steps back, and the rate they show."""
+"""Repair time stamps of decoded frames that repeat or decrease, and derive the frame rate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 _USUAL = tuple(Fraction(rate) for rate in (30, 25, 24, 60, 50, 15, 10, 12, 20, 120, 240)) + tuple(
     Fraction(rate * 1000, 1001) for rate in (30, 24, 60, 120)
 )
-_UNKNOWN = 25.0  # frames a second where nothing shows a rate
+_UNKNOWN = 25.0  # frames per second if no rate can be derived
 
 
 def repaired(times: NDArray[np.float64], rate: float | None = None) -> NDArray[np.float64]:
-    """Time stamps that increase from frame to frame.
+    """Return time stamps that increase from frame to frame.
 
-    The longest increasing subsequence is taken as right; the others, and missing ones, are put evenly between their
-    neighbours, and before the first or after the last at the usual distance.
+    The longest increasing subsequence is kept; other and missing stamps are interpolated between their neighbours, and
+    extrapolated at the usual distance before the first and after the last.
 
     Args:
-        times: (K,) seconds in the order of decoding for display; NaN: missing.
-        rate: frames a second where fewer than two stamps are usable.
+        times: (K,) seconds in display order; NaN if missing.
+        rate: frames per second, used if fewer than two stamps are valid.
     """
     if len(times) < 2 or bool((np.diff(times) > 0).all()):
         return np.nan_to_num(times, nan=0.0)
@@ -40,7 +40,7 @@ def repaired(times: NDArray[np.float64], rate: float | None = None) -> NDArray[n
 
 
 def _increasing(times: NDArray[np.float64]) -> list[int]:
-    """Indices of the longest strictly increasing subsequence, without NaN."""
+    """Return the indices of the longest strictly increasing subsequence, ignoring NaN."""
     ends: list[float] = []  # the smallest last value of a subsequence of each length
     places: list[int] = []
     previous = [-1] * len(times)
@@ -49,7 +49,7 @@ def _increasing(times: NDArray[np.float64]) -> list[int]:
             continue
         at = bisect_left(ends, value)
         if ends[at : at + 1] == [value]:
-            continue  # of equal stamps, the first is right
+            continue  # of equal stamps, the first is kept
         previous[index] = places[at - 1] if at else -1
         ends[at : at + 1] = [value]
         places[at : at + 1] = [index]
@@ -61,15 +61,15 @@ def _increasing(times: NDArray[np.float64]) -> list[int]:
 
 
 def frame_rate(times: NDArray[np.float64], stated: Sequence[Fraction] = (), tick: float = 0.0) -> tuple[bool, float]:
-    """Whether frames are evenly spaced, and their rate.
+    """Return whether frames are evenly spaced, and their rate.
 
-    A rate that the container states, or a usual one, is taken where all stamps agree with it to one tick; otherwise the
-    measured rate. A quarter of a frame off the even grid still counts as even; more is a variable rate.
+    The container's rate, or a common one, is used if all stamps agree with it to one tick; otherwise the measured rate.
+    Deviations up to a quarter of a frame from an even grid count as even; more is a variable rate.
 
     Args:
         times: (K,) increasing seconds.
         stated: rates in the container, best first.
-        tick: seconds of one step of the container's clock.
+        tick: time base of the container in seconds.
     """
     if len(times) < 2 or times[-1] <= times[0]:
         return True, float(stated[0]) if stated else _UNKNOWN

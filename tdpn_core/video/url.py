@@ -1,6 +1,6 @@
-"""Videos that are no files: what ffmpeg opens over the network or from a camera, because a user asked for it.
+"""Video addresses that ffmpeg opens over the network, and cameras, at a user's request.
 
-Local files are never opened this way: a stream from the network may not lead ffmpeg to a file of this machine.
+Local files are never opened this way: a network stream must not redirect ffmpeg to a file of this machine.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ Kind = Literal["file", "playlist", "live"]
 
 _SCHEMES: dict[str, Kind] = {"http": "file", "https": "file", "rtsp": "live", "rtsps": "live"}
 _FORMATS = f"{CONTAINERS},hls,rtsp,rtp,mpjpeg"
-_PROTOCOLS = "http,https,tcp,tls,crypto,udp,rtp,srtp,httpproxy"  # nothing of this machine: no file, pipe or fd
+_PROTOCOLS = "http,https,tcp,tls,crypto,udp,rtp,srtp,httpproxy"  # no local resources: no file, pipe or fd
 
 
 @dataclass(frozen=True)
 class Address:
-    """What to give ffmpeg as its input."""
+    """An input for ffmpeg."""
 
     name: str
     kind: Kind
-    """A file is downloaded, a playlist of parts is read at our pace, a live stream at its own."""
+    """A file is downloaded, a playlist is read at our pace, a live stream at its own."""
 
     options: tuple[tuple[str, Any], ...]
-    """ffmpeg's options before the input."""
+    """ffmpeg options before the input."""
 
 
 def network_address(url: str) -> Address:
-    """An address that a user named, of the kind that its text suggests; `url_download.inspected` asks the server.
+    """Return the address of a URL, with the kind guessed from its text; `url_kind.inspected` asks the server.
 
     Raises:
         UsageError: its scheme is not http, https or rtsp.
@@ -42,7 +42,7 @@ def network_address(url: str) -> Address:
     scheme = url.partition("://")[0].lower()
     if scheme not in _SCHEMES:
         known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise UsageError(f"addresses of {scheme}:// are not opened", where=url, hint=f"name a file, or one of {known}")
+        raise UsageError(f"{scheme}:// addresses are not supported", where=url, hint=f"name a file, or one of {known}")
     options: tuple[tuple[str, Any], ...] = (("protocol_whitelist", _PROTOCOLS), ("format_whitelist", _FORMATS))
     if scheme.startswith("rtsp"):
         options += (("rtsp_transport", "tcp"),)
@@ -51,18 +51,20 @@ def network_address(url: str) -> Address:
 
 
 def camera(device: int | str) -> Address:
-    """A webcam by number, or by its device.
+    """Return the address of a webcam, by number or device path.
 
     Raises:
-        UsageError: this system's cameras cannot be read.
+        UsageError: cameras are not supported on this system.
     """
     number = str(device)
     system = platform.system()
     if system == "Linux":
         path = f"/dev/video{number}" if number.isdecimal() else number
         if not re.fullmatch(r"/dev/[\w/.-]+", path):
-            raise UsageError(f"{device!r} is no camera", where="--webcam", hint="give a number, or a path below /dev")
+            raise UsageError(
+                f"{device!r} is not a camera", where="--webcam", hint="give a number, or a path below /dev"
+            )
         return Address(path, "live", (("f", "v4l2"), ("protocol_whitelist", "file")))
     if system == "Darwin":
         return Address(f"{number}:none", "live", (("f", "avfoundation"), ("framerate", 30)))
-    raise UsageError(f"webcams are not read on {system}", where="--webcam")
+    raise UsageError(f"webcams are not supported on {system}", where="--webcam")

@@ -1,4 +1,4 @@
-"""A video behind an address, brought here as it is, so that it is read like any file; and why that failed."""
+"""Download a video from an address, to be read like any file; describe errors of streams."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tdpn_core.video.ffmpeg_log import complaints
 from tdpn_core.video.url import Address
 
 _REASONS = (
-    (re.compile(r"HTTP error (\d{3})|Server returned (4\w\w|5\w\w)"), "the server answers {0}"),
-    (re.compile(r"Connection refused"), "the server refuses the connection"),
+    (re.compile(r"HTTP error (\d{3})|Server returned (4\w\w|5\w\w)"), "the server answered {0}"),
+    (re.compile(r"Connection refused"), "the server refused the connection"),
     (re.compile(r"Failed to resolve hostname|Name or service not known"), "there is no such server"),
     (re.compile(r"timed out|Connection reset"), "the connection was lost"),
-    (re.compile(r"[Pp]rotocol '?(\w+)'? not on whitelist"), "leads to {0}:, which is not followed"),
-    (re.compile(r"not on whitelist|not in allowed|Invalid data found"), "not a video that is read here"),
+    (re.compile(r"[Pp]rotocol '?(\w+)'? not on whitelist"), "redirects to {0}:, which is not followed"),
+    (re.compile(r"not on whitelist|not in allowed|Invalid data found"), "not a supported video"),
     (re.compile(r"matches no streams"), "no video stream"),
     (re.compile(r"/dev/\S+: (No such file|Permission denied|Device or resource busy)"), "the camera: {0}"),
 )
@@ -29,10 +29,10 @@ _REASONS = (
 
 @contextmanager
 def fetched(address: Address, limits: FetchLimits = FOR_VIDEOS, progress: Progress = SILENT) -> Iterator[Path]:
-    """The file behind an http address, in a temporary folder that is removed afterwards.
+    """Yield the file behind an http address, in a temporary folder that is removed afterwards.
 
     Raises:
-        ClipError: it cannot be downloaded, or not within `limits`; then with the bytes that were received.
+        ClipError: it cannot be downloaded, or not within `limits`; the message contains the bytes received.
     """
     from tdpn_core.download.http import fetch  # local files do not need it
 
@@ -46,7 +46,7 @@ def fetched(address: Address, limits: FetchLimits = FOR_VIDEOS, progress: Progre
 
 
 def not_fetched(address: Address, error: TdpnError) -> ClipError:
-    """A download's error as the clip's. Its own hint names the temporary folder."""
+    """Convert a download error to a clip error without its hint, which names the temporary folder."""
     from tdpn_core.download.http import FetchLimitError
 
     hint = longer(error.limit) if isinstance(error, FetchLimitError) else None
@@ -54,14 +54,14 @@ def not_fetched(address: Address, error: TdpnError) -> ClipError:
 
 
 def lost(log: str) -> bool:
-    """Whether a connection broke off before the end."""
+    """Return whether a connection broke off early."""
     return re.search(r"Stream ends prematurely|Error during demuxing|error reading|timed out", log) is not None
 
 
 def why_not(log: str) -> str:
-    """Why an address could not be read, in a few words."""
+    """Describe why an address could not be read."""
     for pattern, reason in _REASONS:
         if match := pattern.search(log):
             return reason.format(*(group for group in match.groups() if group))
     lines = complaints(log)
-    return f"cannot be read ({lines[0][:120]})" if lines else "nothing came from it"
+    return f"cannot be read ({lines[0][:120]})" if lines else "no data received"

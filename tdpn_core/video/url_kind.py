@@ -1,4 +1,4 @@
-"""Tell what is behind an http address before it is read: a file, a playlist that has an end, or a live stream."""
+"""Determine what is behind an http address before reading it: a file, a finite playlist, or a live stream."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LONGEST_PLAYLIST = 16 << 20  # bytes
 
 
 def inspected(address: Address, limits: FetchLimits = FOR_VIDEOS) -> Address:
-    """The same address with the kind that the server's answer shows; rtsp and cameras are live without a request.
+    """Return the address with the kind that the server's answer shows; rtsp and cameras are live without a request.
 
-    An answer of known length is a file. A playlist with `#EXT-X-ENDLIST` is one that has an end; without it, and in an
-    answer of unknown length, the stream is live.
+    An answer of known length is a file. A playlist with `#EXT-X-ENDLIST` is finite; a playlist without it and an
+    answer of unknown length are live.
 
     Raises:
         ClipError: the server refuses, cannot be reached, or does not answer within the limits.
@@ -42,12 +42,12 @@ def inspected(address: Address, limits: FetchLimits = FOR_VIDEOS) -> Address:
 
 
 def _is_playlist(found: Peeked) -> bool:
-    """As ffmpeg decides it."""
+    """Detect a playlist as ffmpeg does."""
     return "mpegurl" in found.content_type or PurePosixPath(urlsplit(found.url).path).suffix in (".m3u8", ".m3u")
 
 
 def _has_end(playlist: Peeked, limits: FetchLimits) -> bool:
-    """Whether the playlist, or the first of those that it names, is complete; so is what is no playlist."""
+    """Return whether the playlist, or the first one that it names, is complete; True if it is not a playlist."""
     from tdpn_core.download.http import peek
 
     lines = playlist.body.decode(errors="replace").splitlines()
@@ -58,7 +58,7 @@ def _has_end(playlist: Peeked, limits: FetchLimits) -> bool:
         try:
             url = urljoin(playlist.url, variant)
             found = peek(url, limits=limits, wants_body=lambda _: True, most=_LONGEST_PLAYLIST)
-        except TdpnError:  # ffmpeg may take another one, or says why not
+        except TdpnError:  # ffmpeg may choose another one, or reports the error
             return True
         lines = found.body.decode(errors="replace").splitlines()
     return any(line.startswith("#EXT-X-ENDLIST") for line in lines)

@@ -1,4 +1,4 @@
-"""Videos that are written for people: pictures laid over a video, or pictures alone, as H.264 in MP4."""
+"""Write videos for viewing: strips below a video, or pictures alone, as H.264 in MP4."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OUTPUT: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "p
 
 
 def shown_size(path: Path, program: Program) -> tuple[int, int]:
-    """(height, width) of a video file as it is shown.
+    """Return (height, width) of a video file as displayed.
 
     Raises:
         ClipError: it cannot be read.
@@ -42,7 +42,7 @@ def shown_size(path: Path, program: Program) -> tuple[int, int]:
 
 
 def video_seconds(path: Path) -> float | None:
-    """Length of a video file as its header has it; None where it has none.
+    """Return the length of a video file according to its header; None if it has none.
 
     Raises:
         ClipError: it cannot be read.
@@ -54,13 +54,13 @@ def video_seconds(path: Path) -> float | None:
 def overlay_file(
     source: Source, strips: Iterable[bytes], height: int, rate: float, out: Path, program: Program
 ) -> None:
-    """Put strips under a video file, or a part of it; its pictures, their times and its sound stay as they are.
+    """Add strips below a video file, or a part of it; its pictures, their times and its sound are unchanged.
 
     Args:
         source: a video file.
-        strips: PNG files, one after the other, of the video's width; without an end, for the video ends with them.
-        height: of a strip in pixels, even.
-        rate: strips a second.
+        strips: PNG files, one after another, of the video's width; may be endless, since the video's end stops them.
+        height: height of a strip in pixels, even.
+        rate: strips per second.
         out: the MP4 file to write, atomically.
         program: ffmpeg.
     """
@@ -76,7 +76,7 @@ def overlay_file(
 def overlay_pictures(
     items: Path, fps: float, strips: Iterable[bytes], height: int, rate: float, out: Path, program: Program
 ) -> None:
-    """The same under a file of JPEGs, one after the other."""
+    """Add strips below a file of consecutive JPEGs, as `overlay_file` does."""
     video = ffmpeg.input(f"file:{items}", format="mjpeg", framerate=repr(fps), threads=1)
     output = ffmpeg.output(_laid(video, height, rate), "fd:", fd=1, **_OUTPUT)
     _run(_plain(output, program), strips, out, items)
@@ -85,10 +85,10 @@ def overlay_pictures(
 def write_pictures(
     pictures: Iterable[bytes], size: tuple[int, int], fps: float, out: Path, program: Program, *, where: Path
 ) -> None:
-    """RGB pictures of `size` (height, width), both even, as a video.
+    """Write RGB pictures of `size` (height, width), both even, as a video.
 
     Raises:
-        ClipError: whatever `pictures` raises; no file is left then.
+        ClipError: any error of `pictures`; the file is then removed.
     """
     shape = {"pixel_format": "rgb24", "video_size": (size[1], size[0])}
     video = ffmpeg.input("pipe:0", format="rawvideo", framerate=repr(fps), **shape)
@@ -118,4 +118,4 @@ def _checked(command: list[str], feed: Iterable[bytes], file: IO[bytes], where: 
         raise disk_full(Path(file.name))
     if finished.status != 0 or file.seek(0, 2) == 0:
         lines = complaints(finished.log)
-        raise ClipError(f"cannot be drawn on ({lines[0][:160] if lines else 'no frames'})", where=where)
+        raise ClipError(f"cannot be annotated ({lines[0][:160] if lines else 'no frames'})", where=where)

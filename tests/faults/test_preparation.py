@@ -162,7 +162,7 @@ LIES = {  # what is patched: (file, patch, frames or the reason of refusal)
     "mp4 without length": ("plain.mp4", lambda c: _durations(c, 0), 60),
     "mp4 of a tick": ("plain.mp4", lambda c: _durations(c, 1), 60),
     "mp4 of centuries": ("plain.mp4", lambda c: _durations(c, 0xFFFFFFFF), 60),
-    "mp4 without a clock": ("plain.mp4", lambda c: _put(c, b"mdhd", 12, _number(0)), "does not tell how long a second"),
+    "mp4 without a clock": ("plain.mp4", lambda c: _put(c, b"mdhd", 12, _number(0)), "does not contain the time base"),
     "mp4 without a movie clock": ("plain.mp4", lambda c: _put(c, b"mvhd", 12, _number(0)), 60),
     "mp4 whose frames take no time": ("plain.mp4", lambda c: _put(c, b"stts", 12, _number(0)), "have the same time"),
     "mp4 of fewer frames": ("plain.mp4", lambda c: _put(c, b"stsz", 8, _number(20)), "truncated: 20 of 60 frames"),

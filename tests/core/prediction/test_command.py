@@ -103,7 +103,7 @@ def test_slow_servers_and_endless_playlists_are_given_up_with_the_option_to_rais
     ("words", "code", "message"),
     [
         (["predict"], 2, "nothing to predict"),
-        (["predict", "ftp://h/a.mp4"], 2, "addresses of ftp:// are not opened"),
+        (["predict", "ftp://h/a.mp4"], 2, "ftp:// addresses are not supported"),
         (["predict", "clips", "--overlay", "o.mp4"], 2, "o.mp4: one file for 3 clips"),
         (["predict", "clips/0.mp4", "--csv", "clips"], 2, "clips: is a folder"),
         (["predict", "clips/0.mp4", "--window", "0"], 2, "--window must be a positive number of seconds, not 0"),

@@ -104,7 +104,7 @@ def test_addresses_are_opened_without_access_to_files(url: str, kind: str) -> No
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "concat://a|b", "ftp://h/a.mp4", "data://x"])
 def test_other_addresses_are_refused(url: str) -> None:
-    with pytest.raises(UsageError, match=r"are not opened; name a file, or one of http://, https://, rtsp://"):
+    with pytest.raises(UsageError, match=r"are not supported; name a file, or one of http://, https://, rtsp://"):
         find_inputs([url])
 
 
@@ -113,12 +113,12 @@ def test_cameras_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.address is not None
     assert (found.name, found.address.name, found.address.kind) == ("webcam 0", "/dev/video0", "live")
     assert find_inputs([], webcam="/dev/v4l/by-id/x")[0].address is not None
-    with pytest.raises(UsageError, match="'/etc/passwd' is no camera; give a number"):
+    with pytest.raises(UsageError, match="'/etc/passwd' is not a camera; give a number"):
         find_inputs([], webcam="/etc/passwd")
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     assert ("f", "avfoundation") in find_inputs([], webcam=1)[0].address.options  # type: ignore[union-attr]
     monkeypatch.setattr("platform.system", lambda: "Plan9")
-    with pytest.raises(UsageError, match="--webcam: webcams are not read on Plan9"):
+    with pytest.raises(UsageError, match="--webcam: webcams are not supported on Plan9"):
         find_inputs([], webcam=0)
 
 

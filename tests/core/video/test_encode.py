@@ -181,7 +181,7 @@ def test_a_part_is_cut_by_time_exactly(name, start, stop, render, encode):
         (b"", "an empty file"),
         (b"hello, this is no video\n" * 50, "not a video"),
         (bytes(range(256)) * 40, "not a video"),
-        (b"ffconcat version 1.0\nfile 'secret.mp4'\n", "not a video container"),
+        (b"ffconcat version 1.0\nfile 'secret.mp4'\n", "not a video: unsupported container format"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:9/x.ts\n", "not a video"),
         (simplejpeg.encode_jpeg(np.zeros((48, 64, 3), np.uint8)), "not a video"),
     ],

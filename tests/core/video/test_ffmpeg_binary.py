@@ -22,7 +22,7 @@ def test_the_bundled_program_is_found_and_new_enough(monkeypatch):
 
 @pytest.mark.parametrize("version", ["3.4.8", "n5.1.9-static"])
 def test_an_old_program_is_refused_with_the_version_that_is_needed(shim, version):
-    with pytest.raises(ToolError, match=rf"is ffmpeg {version}, and 6\.0 or newer is needed.*TDPN_FFMPEG"):
+    with pytest.raises(ToolError, match=rf"is ffmpeg {version}, but 6\.0 or newer is required.*TDPN_FFMPEG"):
         find_ffmpeg(shim(f"ffmpeg version {version} Copyright"))
 
 

@@ -147,5 +147,5 @@ def test_encode_uses_up_its_processor_time_and_names_the_option(render, program,
 def test_probe_playlist_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_text("ffconcat version 1.0\nfile 'x.mp4'\n")
-    with pytest.raises(ClipError, match="not a video container that is read here"):
+    with pytest.raises(ClipError, match="not a video: unsupported container format"):
         probe(path)

@@ -69,7 +69,7 @@ def test_the_frames_of_a_cut_video_come_before_its_error(render, program, tmp_pa
     [
         ("x.mp4", b"not a video", "not a video"),
         ("x.avi", b"#EXTM3U\n/etc/passwd\n", "not a video"),
-        ("x.mp4", b"ffconcat version 1.0\nfile '/etc/passwd'\n", "not a video container that is read here"),
+        ("x.mp4", b"ffconcat version 1.0\nfile '/etc/passwd'\n", "not a video: unsupported container format"),
     ],
 )
 def test_what_is_no_video_is_refused(name, content, message, program, tmp_path):
@@ -98,19 +98,19 @@ def test_a_stream_that_is_left_ends_its_child(program):
 
 
 def test_a_silent_child_is_given_up():
-    with pytest.raises(SilentError, match=r"somewhere: nothing came for 0.2 s"):
+    with pytest.raises(SilentError, match=r"somewhere: no output for 0.2 s"):
         list(stream_child(["sleep", "20"], Limits(seconds=0.2), where="somewhere"))
 
 
 def test_a_child_that_only_complains_is_given_up():
     command = ["sh", "-c", "while echo again >&2; do sleep 0.02; done"]
-    with pytest.raises(SilentError, match=r"nothing came for 0.2 s"):
+    with pytest.raises(SilentError, match=r"no output for 0.2 s"):
         list(stream_child(command, Limits(seconds=0.2), where="somewhere"))
 
 
 def test_a_child_that_writes_a_little_is_given_up_at_the_total_limit():
     command = ["sh", "-c", "while echo again; do sleep 0.02; done"]
-    with pytest.raises(OverdueError, match=r"not at its end after 0.3 s"):
+    with pytest.raises(OverdueError, match=r"did not end within 0.3 s"):
         list(stream_child(command, Limits(seconds=5), where="somewhere", total=0.3))
 
 
@@ -159,14 +159,14 @@ def test_a_playlist_with_an_end_whose_parts_drip_is_given_up_at_the_total_limit(
     with serve() as web:
         web.files, web.drip, web.piece, web.dripping = parts, 0.02, 8, ".ts"
         _, error = _played(f"{web.url}/all.m3u8", program, FetchLimits(idle=5, total=1))
-    assert re.search(r"not at its end after 1 s: \d+ frames.* received; wait longer with --fetch-timeout$", error)
+    assert re.search(r"did not end within 1 s: \d+ frames.* received; wait longer with --fetch-timeout$", error)
 
 
 def test_a_live_stream_that_stops_late_is_given_up_where_an_end_is_asked_for(parts, program):
     with serve() as web:
         web.files, web.tells_length, web.drip, web.piece = parts, False, 0.02, 8
         _, error = _played(f"{web.url}/0.ts", program, FetchLimits(idle=5, total=0.5), stop=0.7)
-    assert re.search(r"/0.ts: not at its end after 1.2 s: .* received; wait longer with --fetch-timeout$", error)
+    assert re.search(r"/0.ts: did not end within 1.2 s: .* received; wait longer with --fetch-timeout$", error)
 
 
 def test_a_server_that_never_ends_is_followed_to_the_second_that_is_asked_for(program):
