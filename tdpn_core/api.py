@@ -63,7 +63,7 @@ def evaluate(
         path of the report.
 
     Raises:
-        CheckpointError, ScoresError: damaged, or of other classes or clips than what it is measured on or fused with.
+        CheckpointError, ScoresError: a file is damaged, or has other classes or clips than the data or the other files.
         UsageError: the split is empty, or the arguments contradict one another.
         DatasetError: a list of `annotations` is missing or faulty.
         ShardError, ClipError: a clip cannot be read, and missing ones are not allowed.

@@ -1,1 +1,1 @@
-"""How good a model is: scores over views, metrics of scores."""
+"""Evaluate models: scores over views, metrics of scores, reports."""

@@ -1,7 +1,7 @@
-"""Named arrays and a JSON header in one safetensors file, under one digest.
+"""Named arrays and a JSON header in one safetensors file with a digest.
 
-A safetensors file is a length, a JSON table of types, shapes and places, and the bytes. Its reader checks that the
-table covers the file exactly, so a damaged file cannot make it loop or allocate more than the file holds.
+A safetensors file is a length, a JSON table of types, shapes and offsets, and the data. Its reader checks that the
+table covers the file exactly, so a damaged file cannot cause an endless loop or allocate more memory than its size.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from tdpn_core.files import atomic_path, disk_error
 
 Arrays = dict[str, npt.NDArray[Any]]
 ENTRY = "tdpn_scores"
-"""Name of the one entry of a file's metadata: what the arrays are, and the digest."""
+"""Key of the only metadata entry: the kind of arrays, and the digest."""
 
 _HEADER = "header"
-_START = 64  # bytes of a file in which the entry's name is found, unless the file is damaged there
+_START = 64  # bytes of a file that contain the entry's name, unless damaged
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_DAMAGED = "score the checkpoint again; this file was changed or cut after it was written"
+_DAMAGED = "score the checkpoint again; this file was changed or truncated after it was written"
 
 
 def write_arrays(path: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:
-    """Write `header` and `arrays` (numbers, of any shape) to `path` atomically; `kind` says what they are.
+    """Write `header` and `arrays` (numbers, any shape) to `path` atomically; `kind` names their content.
 
     Raises:
         TdpnError: the disk is full or the folder cannot be written.
     """
-    text = json.dumps(header, allow_nan=False).encode()  # ASCII: names of files may be bytes that are no text
+    text = json.dumps(header, allow_nan=False).encode()  # ASCII: file names may be bytes that are not valid text
     parts = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     parts[_HEADER] = np.frombuffer(text, np.uint8)  # as an array, since safetensors' own header has 100 MB at most
     with atomic_path(path) as temporary:
@@ -50,13 +50,13 @@ def write_arrays(path: Path, kind: str, header: Mapping[str, Any], arrays: Array
 
 
 def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
-    """The header and arrays of a file, verified.
+    """Read and verify the header and arrays of a file.
 
     Raises:
-        ScoresError: missing, damaged, of another kind or format.
+        ScoresError: the file is missing, damaged, or of another kind or format.
     """
     if not path.is_file():
-        raise ScoresError("no such file of scores", where=path)
+        raise ScoresError("no such score file", where=path)
     if is_hdf5(path):
         what = "an HDF5 file; scores are safetensors files now, and HDF5 is not opened"
         raise ScoresError(what, where=path, hint="score the checkpoint again")
@@ -75,12 +75,12 @@ def read_arrays(path: Path, kind: str) -> tuple[dict[str, Any], Arrays]:
 
 
 def is_arrays(path: Path) -> bool:
-    """Whether `path` is a file that `write_arrays` made, by its first bytes; damage is not looked for."""
+    """Return whether `path` was written by `write_arrays`, by its first bytes; damage is not detected."""
     return f'"{ENTRY}"'.encode() in _first_bytes(path)
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether `path` is an HDF5 file, by its first bytes."""
+    """Return whether `path` is an HDF5 file, by its first bytes."""
     return _first_bytes(path).startswith(_HDF5)
 
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's outputs mean what a data set's labels mean: scored otherwise, a number would be wrong."""
+"""Match a checkpoint's classes with a data set's labels, so that scores are compared with the right class."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tdpn_core.errors import CheckpointError, ShardError
 from tdpn_core.shards.manifest import Manifest
 
 Columns = dict[str, npt.NDArray[np.int64]]
-"""For each head, the column of the scores that each class of the data has."""
+"""For each head, the column of the scores for each class of the data."""
 
-_OTHER_HINT = "prepare the data as the checkpoint's was, or take the difference with --allow-mismatch"
+_OTHER_HINT = "prepare the data like the checkpoint's, or accept the difference with --allow-mismatch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Matched:
 
     columns: Columns
     classes: dict[str, list[str]]
-    """Of each head, those of the data first: labels are numbers of these."""
+    """For each head, classes with those of the data first: labels are indices into these."""
 
     subsets: dict[str, tuple[int, int]]
-    """Of each head whose classes the data has only a part of: how many, and how many the checkpoint has."""
+    """For each head of which the data has only some classes: their number, and the checkpoint's."""
 
 
 def match_classes(
@@ -39,13 +39,13 @@ def match_classes(
     owner: str,
     only_shared: bool = False,
 ) -> Matched:
-    """A checkpoint's classes `known` and the classes `wanted` of data, which may be a part of them, by name.
+    """Match a checkpoint's classes `known` with the data's classes `wanted`, possibly a subset, by name.
 
-    The checkpoint's other classes come behind those of the data: a clip may be taken for one of them, as it may in
-    use. With `only_shared` they are left out, which is an easier task.
+    The checkpoint's other classes follow those of the data and can be predicted, as in use. With `only_shared` they are
+    left out, which is an easier task.
 
     Raises:
-        CheckpointError: the data has a class that the checkpoint does not have, or a name stands for two.
+        CheckpointError: the data has a class that the checkpoint lacks, or a name occurs twice.
     """
     _same_heads(known, wanted, where, owner)
     classes, subsets = {}, {}
@@ -65,35 +65,35 @@ def match_classes(
 def class_columns(
     known: Mapping[str, Sequence[str]], wanted: Mapping[str, Sequence[str]], *, where: str | Path, owner: str
 ) -> Columns:
-    """The order in which columns of classes `known` are columns of classes `wanted`, by name.
+    """Return, for each head, the column in `known` of each class in `wanted`, matched by name.
 
     Raises:
-        CheckpointError: they are other classes, or names that stand for two. `where` has the known ones, `owner` the
-            wanted.
+        CheckpointError: the classes differ, or a name occurs twice. `where` names the source of `known`, `owner`
+            that of `wanted`.
     """
     _same_heads(known, wanted, where, owner)
     return {head: _columns(head, list(known[head]), list(wanted[head]), where, owner) for head in known}
 
 
 def reordered(columns: Columns) -> list[str]:
-    """The heads whose classes are in another order, those that are left out aside."""
+    """Return the heads whose classes are in another order, ignoring omitted classes."""
     return [head for head, order in columns.items() if (np.diff(order) < 0).any()]
 
 
 def check_data(data: DataConfig, manifest: Manifest, folder: Path, *, where: Path) -> None:
-    """Compare the data that a run was trained on with what is in `folder` now, by content.
+    """Check by digest that the data in `folder` is the data that a run was trained on.
 
     Raises:
-        ShardError: it is other data.
+        ShardError: it is different data.
     """
     if data.digest and data.digest != manifest.digest:
         what = f"{folder} holds other data than this run was trained on (digest {manifest.digest[:12]}, not "
-        hint = f"--data {folder} scores it all the same, and the report says so"
-        raise ShardError(f"{what}{data.digest[:12]}); it was prepared again since", where=where, hint=hint)
+        hint = f"--data {folder} scores it anyway; the report mentions it"
+        raise ShardError(f"{what}{data.digest[:12]}); it has been prepared again", where=where, hint=hint)
 
 
 def check_frames(data: DataConfig, manifest: Manifest, *, where: Path) -> None:
-    """Compare how the frames were made that were trained on and that are to be scored.
+    """Check that the frames to score were prepared like the training frames.
 
     Raises:
         CheckpointError: size, frame rate or modality differ; the message has both values.
@@ -111,13 +111,13 @@ def _same_heads(
 ) -> None:
     if list(known) != list(wanted):
         heads = f"trained on {_list(known)}, but {owner} has {_list(wanted)}"
-        raise CheckpointError(heads, where=where, hint="evaluate on data of the checkpoint's own kind")
+        raise CheckpointError(heads, where=where, hint="evaluate on data with the checkpoint's heads")
 
 
 def _columns(
     head: str, known: list[str], wanted: list[str], where: str | Path, owner: str, *, part: bool = False
 ) -> npt.NDArray[np.int64]:
-    """The column of each of `wanted`; with `part`, these are some of the known ones."""
+    """Return the column of each of `wanted`; with `part`, these may be a subset of `known`."""
     if known == wanted:
         return np.arange(len(known))
     place = {name: column for column, name in enumerate(known)}
@@ -134,7 +134,7 @@ def _difference(head: str, known: list[str], wanted: list[str]) -> str:
     lacking, unknown = sorted(set(known) - set(wanted)), sorted(set(wanted) - set(known))
     some = [f"{lacking[0]!r} is only in the checkpoint"] if lacking else []
     some += [f"{unknown[0]!r} is only in the data"] if unknown else []
-    return f"{len(known)} and {len(wanted)} {head} classes, {', '.join(some) or 'one name stands for several'}"
+    return f"{len(known)} and {len(wanted)} {head} classes, {', '.join(some) or 'one name is used for several'}"
 
 
 def _list(heads: Mapping[str, Sequence[str]]) -> str:

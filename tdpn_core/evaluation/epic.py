@@ -1,7 +1,7 @@
-"""EPIC-KITCHENS' own metric: verb, noun and action, over all clips, unseen participants and tail classes.
+"""Official EPIC-KITCHENS metrics: verb, noun and action, on all clips, unseen participants and tail classes.
 
-An action is a pair of a verb and a noun. Its score is the product of their probabilities, over the 100 likeliest
-verbs and the 100 likeliest nouns of a clip (Damen et al., "Rescaling Egocentric Vision", 2022).
+An action is a pair of verb and noun. Its score is the product of their probabilities, over the 100 most likely verbs
+and the 100 most likely nouns of a clip (Damen et al., "Rescaling Egocentric Vision", 2022).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tdpn_core.evaluation.metrics import Interval, label_ranks, share_interval
 
 TASKS = ("verb", "noun", "action")
 BEST = 100
-"""Verbs and nouns that take part, and actions that are ranked."""
+"""Number of verbs and nouns combined, and of actions ranked."""
 
 Subsets = Mapping[str, Mapping[str, Sequence[str]] | Mapping[str, Sequence[int]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpicRow:
-    """One task over one part of the clips."""
+    """Results of one task on one subset of the clips."""
 
     part: str
-    """`all`, `unseen` (participants without a training clip) or `tail` (rare classes)."""
+    """`all`, `unseen` (participants without training clips) or `tail` (rare classes)."""
 
     task: str
     clips: int
@@ -37,13 +37,13 @@ class EpicRow:
 
 
 def has_subset_lists(dataset: str) -> bool:
-    """Whether the data set's owner lists its unseen participants and tail classes."""
+    """Return whether the data set comes with lists of unseen participants and tail classes."""
     spec = DATASETS.get(dataset)
     return spec is not None and spec.has_subset_lists
 
 
 def is_epic(heads: Sequence[str]) -> bool:
-    """Whether a network with these heads is one of verbs and nouns."""
+    """Return whether a network with these heads predicts verbs and nouns."""
     return set(heads) == {"verb", "noun"}
 
 
@@ -54,10 +54,10 @@ def measure_epic(
     subsets: Subsets,
     split: str,
 ) -> list[EpicRow]:
-    """The rows of the official table, over the clips that have both labels; parts without clips have none.
+    """Compute the rows of the official table on the clips with both labels; subsets without clips have no row.
 
-    Of equal scores the lower class ranks first, of equal actions the lower verb, then the lower noun. A clip counts for
-    the tail of verbs or nouns by its own class, and for that of actions if either is in the tail.
+    Ties are resolved for the lower class, for actions the lower verb, then the lower noun. A clip is in the tail of
+    verbs or nouns by its own class, and in that of actions if either is in the tail.
     """
     known = (labels["verb"] >= 0) & (labels["noun"] >= 0)
     verb, noun = labels["verb"][known], labels["noun"][known]
@@ -83,7 +83,7 @@ def action_ranks(
     verb: npt.NDArray[np.int64],
     noun: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Rank (clips,) of each clip's action from 0; `BEST` for one that is not among the best.
+    """Return the rank (clips,) of each clip's action, starting at 0; `BEST` if it is not ranked.
 
     Args:
         verbs: probabilities (clips, verbs).
@@ -104,7 +104,7 @@ def action_ranks(
 
 
 def _best(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """The likeliest `BEST` classes in the order of their labels, which decides between equal products."""
+    """Return the `BEST` most likely classes in label order, which resolves ties between products."""
     best: npt.NDArray[np.int64] = np.sort(np.argsort(-probabilities, kind="stable")[:BEST])
     return best
 
@@ -116,7 +116,7 @@ def _parts(
     subsets: Subsets,
     split: str,
 ) -> dict[str, dict[str, npt.NDArray[np.bool_]]]:
-    """For each part and task, which clips are in it."""
+    """Return which clips belong to each subset and task."""
     parts = {"all": dict.fromkeys(TASKS, np.ones(len(ids), bool))}
     unseen = subsets.get("unseen", {})
     if split in unseen:

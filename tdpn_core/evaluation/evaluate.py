@@ -1,4 +1,4 @@
-"""From checkpoints and files of scores to metrics: scored, matched, fused and measured."""
+"""Evaluate checkpoints and score files: score, match, fuse and measure."""
 
 from __future__ import annotations
 
@@ -34,48 +34,48 @@ class Comparison:
     """Several models on the same clips."""
 
     evaluations: list[Evaluation]
-    """Of each, over all clips that it scored."""
+    """Evaluation of each, on all clips that it scored."""
 
     paired: list[dict[str, Paired]]
-    """By head, each but the first compared with the first on the clips that all scored."""
+    """For each head, every model after the first compared with the first, on the clips scored by all."""
 
     folder: Path
-    """Where the comparison is written; each evaluation has a folder of its own."""
+    """Folder of the comparison's report; each evaluation has its own folder."""
 
     @property
     def report(self) -> Path:
-        """The comparison as Markdown, where `tdpn_core.compare` writes it."""
+        """Markdown file that `tdpn_core.compare` writes."""
         return self.folder / "comparison.md"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What scores are worth."""
+    """Metrics of scores."""
 
     scores: Scores
     folder: Path
-    """Where the report belongs."""
+    """Folder of the report."""
 
     seconds: float
     heads: dict[str, Metrics]
-    """Of each head, over its labelled clips; no head where there are none."""
+    """Metrics by head, over its labelled clips; heads without labels are absent."""
 
     epic: list[EpicRow] = dataclasses.field(default_factory=list)
-    """The rows of EPIC-KITCHENS' own table."""
+    """Rows of EPIC-KITCHENS' own table."""
 
     @cached_property
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
-        """For each head, (clips, classes), in the order of `ids`."""
+        """Probabilities (clips, classes) by head, in the order of `ids`."""
         return self.scores.probabilities()
 
     @property
     def report(self) -> Path:
-        """The report as Markdown, where `tdpn_core.evaluate` writes it; `report.html` is in the same folder."""
+        """Markdown report that `tdpn_core.evaluate` writes; `report.html` is in the same folder."""
         return self.folder / "report.md"
 
     @property
     def config(self) -> RunConfig:
-        """The configuration of the run that made the (first) checkpoint."""
+        """Configuration of the run that produced the (first) checkpoint."""
         return from_dict(RunConfig, self.scores.origin.settings)
 
     @property
@@ -85,22 +85,22 @@ class Evaluation:
 
     @property
     def labels(self) -> dict[str, npt.NDArray[np.int64]]:
-        """For each head, (clips,); -1: not labelled."""
+        """Labels (clips,) by head; -1 for unlabelled."""
         return self.scores.labels
 
     @property
     def clips(self) -> int:
-        """How many are scored."""
+        """Number of scored clips."""
         return len(self.scores.ids)
 
     @property
     def split(self) -> str:
-        """Which clips."""
+        """Name of the split."""
         return self.scores.origin.split
 
     @property
     def views(self) -> str:
-        """By which protocol."""
+        """Views per clip."""
         return self.scores.origin.views
 
 
@@ -116,7 +116,7 @@ def evaluate(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """What the checkpoint or the file of scores at `path` is worth; see `evaluate_files`."""
+    """Evaluate the checkpoint or score file at `path`; see `evaluate_files`."""
     options = ScoreOptions(data=data, split=split, views=views, workers=workers)
     return evaluate_files([path], runtime=runtime, options=options, topk=topk, out=out, progress=progress)
 
@@ -133,30 +133,29 @@ def evaluate_files(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Score the checkpoints among `paths`, read the files of scores, fuse what is more than one, and measure.
+    """Score the checkpoints in `paths`, read the score files, fuse them if there are several, and measure.
 
-    A run's folder stands for its `best.pt`, and no path for the newest one under `runs/`.
+    A run's folder refers to its `best.pt`; without paths, the newest one under `runs/` is used.
 
     Args:
-        paths: checkpoints and files of scores, in any mixture.
-        runtime: where checkpoints are scored; None will do for files of scores.
+        paths: checkpoints and score files, in any combination.
+        runtime: device and processes for checkpoints; may be None for score files.
         options: how checkpoints are scored.
-        topk: each k is cut to the number of classes.
-        weights: of each path in a fusion; equal ones unless given.
-        search_on: where weights are searched for: `half`, a split that checkpoints are scored on, or one file of
-            scores a path.
-        annotations: folder of EPIC-KITCHENS-100's lists of unseen participants and tail classes, to be taken instead
-            of those that the data was packed with.
-        out: folder of what is left; default: beside the first path.
-        progress: who listens.
+        topk: values of k; each is limited to the number of classes.
+        weights: weight of each path in a fusion; default: equal.
+        search_on: where to search for weights: `half`, a split to score checkpoints on, or one score file per path.
+        annotations: folder of EPIC-KITCHENS-100's lists of unseen participants and tail classes, used instead of those
+            packed with the data.
+        out: folder of the report; default: next to the first path.
+        progress: receives messages and progress.
 
     Raises:
-        CheckpointError, ScoresError: damaged, or of other classes or clips than what it is measured on or fused with.
-        UsageError: the split is empty, or weights are searched for on the clips that are reported, or lists are given
-            for other data than EPIC-KITCHENS-100.
+        CheckpointError, ScoresError: a file is damaged, or has other classes or clips than the data or the other files.
+        UsageError: the split is empty, weights would be searched for on the reported clips, or `annotations` are given
+            for data other than EPIC-KITCHENS-100.
         DatasetError: a list is missing or faulty.
-        ShardError, ClipError: a clip cannot be read; there is no result without it, unless missing ones are allowed.
-        Stopped: SIGINT or SIGTERM came; what was scored is saved.
+        ShardError, ClipError: a clip cannot be read and missing clips are not allowed; there is no result.
+        Stopped: received SIGINT or SIGTERM; the scores so far are saved.
     """
     _check_topk(topk)
     paths = find_inputs(paths)
@@ -190,11 +189,11 @@ def compare_files(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
-    """Score each of `paths` as `evaluate_files` does with one, and compare all with the first on the same clips.
+    """Score each of `paths` as `evaluate_files` does, and compare all with the first on the same clips.
 
     Raises:
         UsageError: `topk` has a number below 1.
-        TdpnError: see `evaluate_files`; models of other classes, or scores of other clips, are not compared.
+        TdpnError: see `evaluate_files`; also if models have other classes, or scores other clips.
     """
     _check_topk(topk)
     paths = find_inputs(paths)
@@ -221,7 +220,7 @@ def compare_files(
 def measure_scores(
     scores: Scores, *, folder: Path, topk: tuple[int, ...] = defaults.TOP_K, seconds: float = 0.0
 ) -> Evaluation:
-    """All metrics of `scores`, over the clips that have labels."""
+    """Compute all metrics of `scores` on the labelled clips."""
     probabilities = scores.probabilities()
     heads = {}
     for head, values in probabilities.items():
@@ -238,22 +237,22 @@ def measure_scores(
 
 def _check_topk(topk: tuple[int, ...]) -> None:
     if min(topk, default=0) < 1:
-        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+        raise UsageError(f"--topk must be numbers of at least 1, not {list(topk)}")
 
 
 def _lists(annotations: Path) -> Mapping[str, Path]:
-    from tdpn_core.datasets.epic import find_lists  # pandas, which few evaluations need
+    from tdpn_core.datasets.epic import find_lists  # imports pandas, which few evaluations need
 
     return find_lists(annotations)
 
 
 def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scores:
-    """`scores`, of which what the `lists` say is measured apart."""
+    """Return `scores` with the subsets of `lists`, which are also measured separately."""
     from tdpn_core.datasets.epic import read_subsets
 
     origin = scores.origin
     if not has_subset_lists(origin.dataset) or not is_epic(list(scores.classes)):
-        what = f"these lists are of EPIC-KITCHENS-100, the scores of {origin.dataset}"
+        what = f"these lists belong to EPIC-KITCHENS-100, but the scores to {origin.dataset}"
         raise UsageError(what, where="--annotations")
     subsets = read_subsets(lists, origin.split, scores.ids, scores.classes, where=annotations)
     return dataclasses.replace(scores, origin=dataclasses.replace(origin, subsets=subsets))
@@ -266,7 +265,7 @@ def _fused(
     options: ScoreOptions,
     progress: Progress,
 ) -> Scores:
-    """The fused scores of all files, on the clips to report."""
+    """Return the fused scores of all files on the reported clips."""
     aligned = align(job.scores(options.split), allow_missing=options.allow_missing, progress=progress)
     if search_on is None:
         return fuse(aligned, weights or [1.0] * len(aligned))
@@ -281,7 +280,7 @@ def _fused(
         _must_be_apart(searched, aligned)
         where = f"the {searched[0].origin.split} split, {len(searched[0].ids)} clips"
     found = search_weights(searched)
-    note = f"weights searched for on {where}: {', '.join(f'{weight:g}' for weight in found)}"
+    note = f"weights found on {where}: {', '.join(f'{weight:g}' for weight in found)}"
     progress.say(note)
     fused = fuse(aligned, found)
     return dataclasses.replace(fused, origin=dataclasses.replace(fused.origin, notes=[note]))
@@ -289,12 +288,12 @@ def _fused(
 
 def _check_call(paths: Sequence[Path], weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
     if len(paths) == 1 and (weights is not None or search_on is not None):
-        raise UsageError("one file has nothing to be fused with", where="--fuse", hint="name two or more")
+        raise UsageError("fusion needs at least two files", where="--fuse", hint="name two or more")
     if weights is not None:
         check_weights(weights, len(paths))
     if isinstance(search_on, str) and search_on != defaults.SEARCH_ON and any(is_scores(path) for path in paths):
-        what = f"files of scores cannot be scored on the {search_on} split"
-        hint = f"name one file of scores of that split for each, or use {defaults.SEARCH_ON}"
+        what = f"score files cannot be scored on the {search_on} split"
+        hint = f"give one score file of that split for each, or use {defaults.SEARCH_ON}"
         raise UsageError(what, where="--search-on", hint=hint)
     if search_on is not None and not isinstance(search_on, str) and len(search_on) != len(paths):
         raise UsageError(f"{len(search_on)} files for {len(paths)} to fuse", where="--search-on")
@@ -307,14 +306,14 @@ def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> No
     """
     both = set(searched[0].ids) & set(reported[0].ids)
     if both:
-        what = f"weights would be searched for on {len(both)} of the clips that are reported, for example {min(both)!r}"
+        what = f"weights would be searched for on {len(both)} of the reported clips, for example {min(both)!r}"
         raise UsageError(what, where="--search-on", hint=f"name another split, or use {defaults.SEARCH_ON}")
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """`paths`, where a run's folder stands for its `best.pt` and an evaluation's for its scores.
+    """Resolve `paths`: a run's folder to its `best.pt`, and an evaluation's folder to its scores.
 
-    No path stands for the newest `best.pt` under `runs/`.
+    Without paths, return the newest `best.pt` under `runs/`.
 
     Raises:
         CheckpointError: there is none.
@@ -325,7 +324,7 @@ def find_inputs(paths: Sequence[Path]) -> list[Path]:
 
 
 class Inputs:
-    """The files that were named."""
+    """The input files."""
 
     def __init__(
         self,
@@ -343,11 +342,11 @@ class Inputs:
         self._kept: list[tuple[Path, Scores]] = []
 
     def scores(self, split: str | None) -> list[Scores]:
-        """Of each: read, or scored on `split`."""
+        """Return the scores of each file: read from it, or computed on `split`."""
         return [self._read(path) if is_scores(path) else self._score(path, split) for path in self.paths]
 
     def forget(self) -> None:
-        """Remove what was kept of single checkpoints, so that an interrupted fusion would not score them again."""
+        """Remove the stored scores of single checkpoints, which let an interrupted fusion resume."""
         from tdpn_core.evaluation.score_checkpoint import forget
 
         for path, scores in self._kept:
@@ -355,7 +354,7 @@ class Inputs:
             forget(path, scores, self._runtime)
 
     def folders_of(self, scores: Sequence[Scores]) -> list[Path]:
-        """Where the report of each file goes, given the scores of each: beside it, or below `out`."""
+        """Return the report folder of each file, given its scores: next to it, or below `out`."""
         pairs = list(zip(self.paths, scores, strict=True))
         if self._out is None:
             return [
@@ -374,11 +373,13 @@ class Inputs:
         ):
             if asked is not None and asked != has:
                 hint = "score its checkpoint with these options"
-                raise UsageError(f"its scores are of {what} {has}, not {asked}", where=path, hint=hint)
+                raise UsageError(f"its scores have {what} {has}, not {asked}", where=path, hint=hint)
         return scores
 
     def _score(self, path: Path, split: str | None) -> Scores:
-        from tdpn_core.evaluation.score_checkpoint import score_checkpoint  # torch, which files of scores do not need
+        from tdpn_core.evaluation.score_checkpoint import (
+            score_checkpoint,
+        )  # imports torch, which score files do not need
 
         assert self._runtime is not None
         options = dataclasses.replace(self._options, split=split)

@@ -1,4 +1,4 @@
-"""One score out of several networks': weighted means of their probabilities, clips matched by id, classes by name.
+"""Fuse scores of several networks: weighted means of probabilities, clips matched by id, classes by name.
 
 This is the late fusion of two-stream networks (Simonyan and Zisserman, 2014).
 """
@@ -26,13 +26,13 @@ Probabilities = dict[str, npt.NDArray[np.float64]]
 
 
 def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Progress = SILENT) -> list[Scores]:
-    """`parts` with the clips, in number and order, and the classes of the first.
+    """Return `parts` with the clips, in their order, and the classes of the first.
 
     Clips that one of them lacks are an error; with `allow_missing` they are left out everywhere.
 
     Raises:
-        ScoresError: they were made of other clips, of another split, or carry other labels.
-        CheckpointError: they have other classes.
+        ScoresError: the clips, splits or labels differ.
+        CheckpointError: the classes differ.
     """
     first = parts[0]
     common = set(first.ids).intersection(*(part.ids for part in parts))
@@ -41,8 +41,8 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
     for part in parts:
         lacking = [name for other in parts for name in other.ids if name not in set(part.ids)]
         if lacking and not allow_missing:
-            what = f"lacks {len(lacking)} clips that the other scores have, for example {lacking[0]!r}"
-            hint = "score the same clips with all, or use --allow-missing to fuse those that all have"
+            what = f"lacks {len(lacking)} clips of the other scores, for example {lacking[0]!r}"
+            hint = "score the same clips with all, or use --allow-missing to fuse the clips that all have"
             raise ScoresError(what, where=part.origin.checkpoint, hint=hint)
     ids = [name for name in first.ids if name in common]
     aligned = [_in_order(part, ids, first, progress) for part in parts]
@@ -50,18 +50,18 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
         for head, labels in aligned[0].labels.items():
             wrong = np.flatnonzero(labels != part.labels[head])
             if len(wrong):
-                what = f"{head} label of {len(wrong)} clips is another than in {first.origin.checkpoint}"
+                what = f"{head} label of {len(wrong)} clips differs from {first.origin.checkpoint}"
                 raise ScoresError(f"{what}, for example {ids[wrong[0]]!r}", where=part.origin.checkpoint)
     return aligned
 
 
 def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
-    """Aligned `parts` as one: probabilities are averaged over the views of each, then over the parts by `weights`.
+    """Fuse aligned `parts`: average probabilities over the views of each, then over the parts with `weights`.
 
     The result has one view, whose logits are the logarithms of the fused probabilities.
 
     Raises:
-        UsageError: not one weight a part, a negative one, or all zero.
+        UsageError: wrong number of weights, a negative one, or all zero.
     """
     shares = check_weights(weights, len(parts))
     mixed = mix([part.probabilities() for part in parts], shares)
@@ -84,7 +84,7 @@ def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
 
 
 def mix(parts: Sequence[Probabilities], weights: Sequence[float]) -> Probabilities:
-    """The mean of probabilities (clips, classes) of each head, by `weights` that sum to one."""
+    """Return the mean of probabilities (clips, classes) by head, with `weights` that sum to one."""
     return {
         head: sum((weight * part[head] for weight, part in zip(weights, parts, strict=True)), np.zeros_like(first))
         for head, first in parts[0].items()
@@ -92,32 +92,32 @@ def mix(parts: Sequence[Probabilities], weights: Sequence[float]) -> Probabiliti
 
 
 def check_weights(weights: Sequence[float], parts: int) -> list[float]:
-    """`weights` scaled to sum to one.
+    """Return `weights` scaled to sum to one.
 
     Raises:
-        UsageError: not one weight a part, a negative one, or all zero.
+        UsageError: wrong number of weights, a negative one, or all zero.
     """
     if len(weights) != parts:
-        raise UsageError(f"{len(weights)} weights for {parts} files of scores", where="--fuse")
+        raise UsageError(f"{len(weights)} weights for {parts} score files", where="--fuse")
     if not all(0 <= weight < float("inf") for weight in weights) or sum(weights) == 0:
-        raise UsageError(f"weights are numbers from 0 on, not all zero, not {list(weights)}", where="--fuse")
+        raise UsageError(f"weights must be at least 0 and not all zero, not {list(weights)}", where="--fuse")
     return [weight / sum(weights) for weight in weights]
 
 
 def _in_order(part: Scores, ids: list[str], first: Scores, progress: Progress) -> Scores:
-    """`part` with the clips `ids` and the classes of `first`."""
+    """Return `part` with the clips `ids` and the classes of `first`."""
     if part.origin.split != first.origin.split:
         what = f"scores of the {part.origin.split} split, the others are of {first.origin.split}"
         raise ScoresError(what, where=part.origin.checkpoint)
     owner = first.origin.checkpoint
     columns = class_columns(part.classes, first.classes, where=part.origin.checkpoint, owner=owner)
     for head in reordered(columns):
-        progress.say(f"{part.origin.checkpoint}: {head} classes stand in another order; matched by name")
+        progress.say(f"{part.origin.checkpoint}: {head} classes are in another order; matched by name")
     row = {name: number for number, name in enumerate(part.ids)}
     rows = np.array([row[name] for name in ids])
     labels = {}
     for head, values in part.labels.items():
-        new_label = np.append(np.argsort(columns[head]), -1)  # the last one is for -1, no label
+        new_label = np.append(np.argsort(columns[head]), -1)  # the last entry is for -1, unlabelled
         labels[head] = new_label[values[rows]]
     return dataclasses.replace(
         part,
@@ -129,7 +129,7 @@ def _in_order(part: Scores, ids: list[str], first: Scores, progress: Progress) -
 
 
 def _names(parts: Sequence[Scores]) -> list[str]:
-    """Each part's checkpoint, numbered where two have the same."""
+    """Return each part's checkpoint, numbered if a name occurs twice."""
     names: list[str] = []
     for part in parts:
         name, number = part.origin.checkpoint, 1
@@ -149,16 +149,16 @@ def _coverage(parts: Sequence[Coverage], scored: int) -> Coverage:
 
 
 _STEPS = {2: 20, 3: 10, 4: 6}
-"""Steps from 0 to 1 of each weight, by the number of parts; more parts have `_FEW`."""
+"""Steps from 0 to 1 of each weight, by the number of parts; `_FEW` for more parts."""
 
 _FEW = 4
-_HALF = 1  # ends the path of a derived generator: which half a clip is in
+_HALF = 1  # ends the random generator's path for splitting clips in halves
 
 
 def search_weights(parts: Sequence[Scores]) -> list[float]:
-    """The weights (they sum to one) of aligned `parts` with the highest top-1, the mean over heads, on a lattice.
+    """Search a grid for the weights (summing to one) of aligned `parts` with the highest top-1, the mean over heads.
 
-    Of equal top-1, the higher mean log-likelihood; then the weights nearest to equal ones.
+    Ties are resolved by the higher mean log-likelihood, then by closeness to equal weights.
 
     Raises:
         UsageError: no clip has a label.
@@ -173,27 +173,27 @@ def search_weights(parts: Sequence[Scores]) -> list[float]:
         mixed = mix(probabilities, weights)
         hits = [float((label_ranks(values, labels[head]) == 0).mean()) for head, values in mixed.items()]
         sure = [_log_likelihood(values, labels[head]) for head, values in mixed.items()]
-        likelihood = round(float(np.mean(sure)), 9)  # rounding of sums is no preference
+        likelihood = round(float(np.mean(sure)), 9)  # ignore rounding errors of the sums
         return float(np.mean(hits)), likelihood, -max(abs(weight - 1 / len(parts)) for weight in weights)
 
     return max(_lattice(len(parts)), key=worth)
 
 
 def split_in_half(scores: Scores) -> tuple[Scores, Scores]:
-    """Two halves of the clips, drawn once for all by their number: one to search on, the other to report.
+    """Split the clips into two fixed halves by their number: one to search on, the other to report.
 
     Raises:
-        UsageError: there is one clip only.
+        UsageError: there is only one clip.
     """
     count = len(scores.ids)
     if count < 2:
-        raise UsageError("one clip cannot be halved", where="--search-on")
+        raise UsageError("a single clip cannot be split in halves", where="--search-on")
     order = derive(0, count, _HALF).permutation(count)
     return take(scores, np.sort(order[: count // 2])), take(scores, np.sort(order[count // 2 :]))
 
 
 def take(scores: Scores, rows: npt.NDArray[np.int64]) -> Scores:
-    """The clips of some rows."""
+    """Return the clips of the given rows."""
     return dataclasses.replace(
         scores,
         ids=[scores.ids[row] for row in rows.tolist()],
@@ -203,7 +203,7 @@ def take(scores: Scores, rows: npt.NDArray[np.int64]) -> Scores:
 
 
 def _lattice(parts: int) -> Iterator[list[float]]:
-    """Weights that sum to one."""
+    """Yield weights that sum to one."""
     steps = _STEPS.get(parts, _FEW)
     for head in itertools.product(range(steps + 1), repeat=parts - 1):
         if sum(head) <= steps:

@@ -1,7 +1,7 @@
-"""What a network says of clips: of each view a score for every class, views of several clips at a time.
+"""Score clips with a network: logits for every class and view, several clips per batch.
 
-Clips are cut into batches once for all, by their number and that of their views. A batch is scored as it is or not at
-all, by whichever process and after however many interruptions: so a clip's scores are the same to the last bit.
+Clips are assigned to batches once, by their number and that of their views. A batch is scored completely or not at
+all, by any process and after any interruption, so that a clip's scores are always bit-identical.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Probabilities = dict[str, npt.NDArray[np.float64]]
 """For each head, an array (clips, classes) whose rows sum to one."""
 
 VIEWS_AT_ONCE = {"cpu": 8, "cuda": 32}
-"""Views that go through the network together, by kind of device: bounds memory, whatever the protocol."""
+"""Views per forward pass, by kind of device: bounds memory for any number of views per clip."""
 
 
 class ScoredClips(NamedTuple):
@@ -43,10 +43,10 @@ class ScoredClips(NamedTuple):
     """(n,) numbers in the source."""
 
     logits: dict[str, npt.NDArray[np.floating]]
-    """For each head (n, views, classes); no heads where there are no clips."""
+    """By head, (n, views, classes); no heads if there are no clips."""
 
     missing: dict[int, str]
-    """Clips that could not be read, and why."""
+    """Unreadable clips, and the reasons."""
 
 
 class _Unread(NamedTuple):
@@ -67,13 +67,13 @@ def score_split(
     world: int = 1,
     progress: Progress = SILENT,
 ) -> Probabilities:
-    """Mean probabilities over the views of each clip, in the order of `clips`; each is scored exactly once.
+    """Return the mean probabilities over the views of each clip, in the order of `clips`; each is scored once.
 
-    The model is put into eval mode and back. Of `world` processes the one of number `rank` scores every `world`-th
-    batch from its own number on; rows of the others' clips are NaN.
+    The model is switched to eval mode and back. With `world` processes, process `rank` scores every `world`-th batch,
+    starting at batch `rank`; rows of other clips are NaN.
 
     Raises:
-        ShardError, ClipError: a clip cannot be read; its name is in the message, and no score is given.
+        ShardError, ClipError: a clip cannot be read; the message names it, and there are no scores.
     """
     dataset = ViewClips(clips, config.model, replace(config.sampling, views=views))
     heads = config.model.num_classes
@@ -91,7 +91,7 @@ def score_split(
 
 
 def batch_clips(clips: int, views: str, views_at_once: int = VIEWS_AT_ONCE["cpu"]) -> list[list[int]]:
-    """The numbers of `clips` clips, cut so that a batch has `views_at_once` views, or one clip if that has more."""
+    """Assign `clips` clips to batches of `views_at_once` views each, or of one clip if that has more views."""
     times, crops = parse_views(views)
     size = max(1, views_at_once // (times * crops))
     return [list(range(start, min(start + size, clips))) for start in range(0, clips, size)]
@@ -107,14 +107,14 @@ def score_clips(
     tolerant: bool = False,
     precision: Asked = "auto",
 ) -> Iterator[ScoredClips]:
-    """Score `batches` of clips, one after the other. The model is put into eval mode and back.
+    """Score `batches` of clips one after another. The model is switched to eval mode and back.
 
-    With `tolerant`, a clip that cannot be read is among the missing; else it is an error. `precision` is that of the
-    run: a GPU scores under autocast unless it is float32.
+    With `tolerant`, unreadable clips are reported as missing instead of raising. `precision` is that of the run: a GPU
+    uses autocast unless it is float32.
 
     Raises:
-        ShardError, ClipError: a clip cannot be read; its name is in the message.
-        TdpnError: a score is not finite; the clip's name is in the message.
+        ShardError, ClipError: a clip cannot be read; the message names it.
+        TdpnError: a score is not finite; the message names the clip.
     """
     if not batches:
         return
@@ -139,9 +139,9 @@ def view_logits(
     views_at_once: int = VIEWS_AT_ONCE["cpu"],
     precision: Asked = "auto",
 ) -> dict[str, Tensor]:
-    """Scores of each view by head: float32 (V, classes) on the CPU, from uint8 views (V, 3, T, H, W) of any clips.
+    """Return logits of each view by head, float32 (V, classes) on the CPU, from uint8 views (V, 3, T, H, W).
 
-    The model must be in eval mode. A GPU computes under autocast unless `precision` is float32.
+    The model must be in eval mode. A GPU uses autocast unless `precision` is float32.
     """
     device = next(model.parameters()).device
     autocast = scoring_precision(precision, device).autocast
@@ -159,7 +159,7 @@ def view_logits(
 def view_probabilities(
     model: Network, views: Tensor, sampling: SamplingConfig, precision: Asked = "auto"
 ) -> dict[str, Tensor]:
-    """Softmax of `view_logits`: float64 (V, classes) on the CPU."""
+    """Return the softmax of `view_logits`: float64 (V, classes) on the CPU."""
     logits = view_logits(model, views, sampling, precision=precision)
     return {head: values.double().softmax(dim=1) for head, values in logits.items()}
 
@@ -167,7 +167,7 @@ def view_probabilities(
 def _by_shape(
     clips: list[Tensor], model: Network, sampling: SamplingConfig, views_at_once: int, precision: Asked
 ) -> dict[str, npt.NDArray[np.floating]]:
-    """Scores (n, views, classes) of clips (views, 3, T, H, W), those of one size together."""
+    """Return scores (n, views, classes) of clips (views, 3, T, H, W), processing those of one size together."""
     rows: dict[str, dict[int, npt.NDArray[np.floating]]] = {}
     for shape in dict.fromkeys(clip.shape for clip in clips):
         same = [number for number, clip in enumerate(clips) if clip.shape == shape]
@@ -181,7 +181,7 @@ def _check_finite(logits: Mapping[str, npt.NDArray[np.floating]], ids: Sequence[
     for head, values in logits.items():
         broken = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
         if len(broken):
-            hint = "the weights or the clip's pixels are broken"
+            hint = "the weights or the clip's pixels are invalid"
             raise TdpnError(f"the network's {head} scores are not finite", where=ids[int(broken[0])], hint=hint)
 
 
@@ -196,7 +196,7 @@ def _evaluating(model: Network) -> Iterator[None]:
 
 
 class _Reader(Dataset["Sample | _Unread"]):
-    """`ViewClips` that hands over why a clip cannot be read, where that is to be tolerated."""
+    """`ViewClips` that returns the reason for an unreadable clip if `tolerant`."""
 
     def __init__(self, dataset: ViewClips, tolerant: bool) -> None:
         self._dataset = dataset

@@ -1,4 +1,4 @@
-"""Metrics of scores: top-k, mean class accuracy, calibration, confusion, a row for each class."""
+"""Metrics of scores: top-k, mean class accuracy, calibration, confusion, results by class."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ Labels = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
-    """One class's row."""
+    """Results for one class."""
 
     name: str
     clips: int
-    """Clips of this class."""
+    """Number of clips of this class."""
 
     accuracy: float | None
-    """Share of its clips that were recognised (recall); None without clips."""
+    """Share of its clips predicted as this class (recall); None without clips."""
 
     precision: float | None
-    """Share of the clips predicted as this class that are; None where it was never predicted."""
+    """Share of the clips predicted as this class that belong to it; None if never predicted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What a model's scores on labelled clips are worth. Every share lies in [0, 1]."""
+    """Metrics on labelled clips. Shares are in [0, 1]."""
 
     clips: int
-    """Clips that were scored: the denominator of everything here."""
+    """Number of scored clips, the denominator of all shares."""
 
     top: dict[int, float]
-    """For each k, the share of clips whose class is among the k of highest score."""
+    """For each k, the share of clips whose class has one of the k highest scores."""
 
     mean_class_accuracy: float
-    """Mean of the classes' accuracies, over those that have clips."""
+    """Mean of the classes' accuracies, over classes with clips."""
 
     top_intervals: dict[int, Interval]
     """95 % bootstrap interval of each top-k."""
@@ -57,7 +57,7 @@ class Metrics:
     """Clips of each class (rows) predicted as each class (columns), shape (classes, classes)."""
 
     classes: tuple[ClassMetrics, ...]
-    """In the order of the labels."""
+    """In label order."""
 
 
 def measure(
@@ -65,13 +65,13 @@ def measure(
 ) -> Metrics:
     """Compare probabilities `scores` (clips, classes) with `labels` (clips,).
 
-    Each k is cut to the number of classes. Of equal scores the class of the lower label ranks first, so that a
-    constant score earns what always guessing the first class earns (scikit-learn's top-k ranks the last one first).
+    Each k is limited to the number of classes. Ties are resolved for the lower label, so that constant scores give the
+    same result as always predicting the first class (scikit-learn's top-k ranks the last one first).
 
     Raises:
-        UsageError: no clip, or a k below 1.
-        DatasetError: a label that is no class, or as many scores as there are not classes.
-        TdpnError: a score that is not finite. Each names the clip.
+        UsageError: there are no clips, or a k is below 1.
+        DatasetError: a label is not a class, or the number of scores differs from the number of classes.
+        TdpnError: a score is not finite. All messages name the clip.
     """
     _check(scores, labels, ids, classes, topk)
     confusion = _confusion(labels, scores.argmax(axis=1), len(classes))
@@ -90,12 +90,12 @@ def measure(
 
 
 def top_k(scores: Scores, labels: Labels, k: int) -> float:
-    """Share of the clips whose class is among the `k` of highest score; the lower label wins a tie."""
+    """Return the share of clips whose class has one of the `k` highest scores; ties go to the lower label."""
     return float((label_ranks(scores, labels) < k).mean())
 
 
 def label_ranks(scores: Scores, labels: Labels) -> Labels:
-    """How many classes rank before each clip's own, (clips,), from scores (clips, classes)."""
+    """Return the number of classes that rank before each clip's own, (clips,), from scores (clips, classes)."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     lower = np.arange(scores.shape[1]) < labels[:, None]
     ranks: Labels = ((scores > own) | ((scores == own) & lower)).sum(axis=1)
@@ -103,10 +103,10 @@ def label_ranks(scores: Scores, labels: Labels) -> Labels:
 
 
 def _confusion(labels: Labels, predicted: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
-    from sklearn.metrics import confusion_matrix  # a second that only an evaluation needs to wait
+    from sklearn.metrics import confusion_matrix  # takes a second, needed only for evaluation
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "A single label was found", UserWarning)  # the classes are given all the same
+        warnings.filterwarnings("ignore", "A single label was found", UserWarning)  # the classes are given explicitly
         return np.asarray(confusion_matrix(labels, predicted, labels=np.arange(classes)), dtype=np.int64)
 
 
@@ -118,13 +118,15 @@ def _row(name: str, label: int, confusion: npt.NDArray[np.int64]) -> ClassMetric
 
 def _check(scores: Scores, labels: Labels, ids: Sequence[str], classes: Sequence[str], topk: Sequence[int]) -> None:
     if min(topk, default=0) < 1:
-        raise UsageError(f"--topk must be numbers from 1 on, not {list(topk)}")
+        raise UsageError(f"--topk must be numbers of at least 1, not {list(topk)}")
     if len(labels) == 0:
-        raise UsageError("there is no labelled clip to measure on")
+        raise UsageError("there are no labelled clips to measure on")
     assert len(scores) == len(labels) == len(ids)
     if scores.shape[1] != len(classes):
-        what = f"{scores.shape[1]} scores a clip, but {len(classes)} classes"
-        raise DatasetError(what, where=ids[0], hint="the scores are another data set's, or its classes have changed")
+        what = f"{scores.shape[1]} scores per clip, but {len(classes)} classes"
+        raise DatasetError(
+            what, where=ids[0], hint="the scores belong to another data set, or its classes have changed"
+        )
     wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
         what = f"label {labels[wrong[0]]} is not among the {len(classes)} classes"
@@ -132,16 +134,16 @@ def _check(scores: Scores, labels: Labels, ids: Sequence[str], classes: Sequence
     broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(broken):
         what = f"{len(broken)} of {len(scores)} clips have a score that is not finite, this one first"
-        raise TdpnError(what, where=ids[broken[0]], hint="the weights or the clip's pixels are broken")
+        raise TdpnError(what, where=ids[broken[0]], hint="the weights or the clip's pixels are invalid")
 
 
 BINS = 15
-"""Of equal width, as in Guo et al., "On Calibration of Modern Neural Networks", 2017."""
+"""Number of bins of equal width, as in Guo et al., "On Calibration of Modern Neural Networks", 2017."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """The clips whose highest probability lies in (`low`, `high`]."""
+    """The clips whose highest probability is in (`low`, `high`]."""
 
     low: float
     high: float
@@ -150,22 +152,22 @@ class Bin:
     """Mean of their highest probabilities."""
 
     accuracy: float
-    """Share of them that were recognised."""
+    """Share of correct predictions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy go together."""
+    """Relation between confidence and accuracy."""
 
     error: float
-    """Mean over the clips of |confidence - accuracy| of their bin."""
+    """Expected calibration error: mean over the clips of |confidence - accuracy| of their bin."""
 
     bins: tuple[Bin, ...]
-    """Those that have clips, from low confidence to high."""
+    """Bins with clips, by increasing confidence."""
 
 
 def calibrate(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Calibration:
-    """Compare the highest probability of each clip, of (clips, classes), with whether it was right."""
+    """Compare the highest probability of each clip, from (clips, classes), with its correctness."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, BINS + 1)
@@ -186,18 +188,18 @@ Interval = tuple[float, float]
 
 
 def share_interval(hits: int, clips: int, *, seed: int = 0) -> Interval:
-    """Of the share of `clips` that were hit.
+    """Return the bootstrap interval of a share of `hits` in `clips`.
 
-    Clips drawn again with replacement have as many hits as a binomial draw: no clip needs to be drawn.
+    Resampling clips with replacement is equivalent to a binomial draw of the hits.
     """
     return _percentiles(derive(seed, clips).binomial(clips, hits / clips, RESAMPLES) / clips)
 
 
 def mean_class_interval(hits: npt.NDArray[np.int64], clips: npt.NDArray[np.int64], *, seed: int = 0) -> Interval:
-    """Of the mean over the classes of the share of their clips that were hit.
+    """Return the bootstrap interval of the mean over classes of the share of hits.
 
-    `hits` and `clips` are counts of each class. Clips are drawn from all, so that a rare class may have few of them,
-    or none: then it does not count, as in the metric itself.
+    `hits` and `clips` are counts per class. Clips are resampled over all classes, so that a rare class may get few
+    clips or none; without clips it is ignored, as in the metric itself.
     """
     total = int(clips.sum())
     counts = np.concatenate([hits, clips - hits])

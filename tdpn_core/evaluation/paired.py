@@ -1,4 +1,4 @@
-"""Two models on the same clips: the difference of their top-1 and whether it could be chance."""
+"""Compare two models on the same clips: difference of their top-1 and its significance."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tdpn_core.evaluation.score_file import Scores
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paired:
-    """One model compared with another on the labelled clips that both scored."""
+    """Comparison of a model with another on the labelled clips scored by both."""
 
     clips: int
     difference: float
     """Top-1 minus that of the other, in [-1, 1]."""
 
     gained: int
-    """Clips that only this one recognises."""
+    """Number of clips that only this model recognises."""
 
     lost: int
-    """Clips that only the other one recognises."""
+    """Number of clips that only the other model recognises."""
 
     p_value: float
-    """Of `sign_flip_test`."""
+    """Result of `sign_flip_test`."""
 
 
 def compare_scores(first: Scores, second: Scores) -> dict[str, Paired]:
-    """`second` compared with `first` for each head with labels; both are aligned (`fusion.align`)."""
+    """Compare `second` with `first` for each labelled head; both are aligned (`fusion.align`)."""
     one, two = first.probabilities(), second.probabilities()
     found = {}
     for head, labels in first.labels.items():
@@ -48,13 +48,13 @@ def compare_scores(first: Scores, second: Scores) -> dict[str, Paired]:
 
 
 def sign_flip_test(gains: npt.NDArray[np.int64]) -> float:
-    """Two-sided p-value of the exact paired permutation test on `gains` (clips,), whole numbers.
+    """Return the two-sided p-value of the exact paired permutation test on `gains` (clips,), integers.
 
-    A clip's gain is how often it is recognised in a row minus how often in the first, over seeds and heads. If the two
-    rows were alike, every clip's gain were as likely to have the other sign: the p-value is the share of all 2^clips
-    sign patterns whose sum is as far from 0 as that observed. The clip is the unit, not (clip, seed): a clip that is
-    hard is hard for every seed. With one seed this is McNemar's exact test. What it cannot tell is how other seeds
-    would have come out: for that look at the deviation over seeds.
+    A clip's gain is how often it is recognised in one row minus how often in the first, over seeds and heads. If the
+    rows were equivalent, every gain would have either sign with equal probability: the p-value is the share of all
+    2^clips sign patterns whose sum is at least as far from 0 as the observed one. The unit is the clip, not (clip,
+    seed), since a hard clip is hard for every seed. With one seed this is McNemar's exact test. It does not measure
+    the variation over seeds; see the standard deviation over seeds for that.
     """
     sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
     distribution = np.ones(1)  # of the sum, over -reach .. reach

@@ -1,4 +1,4 @@
-"""Score a split with a checkpoint: resumed where it was interrupted, shared among processes, into one file."""
+"""Score a split with a checkpoint into one file, with resume after interruption and several processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tdpn_core.weights.open_checkpoint import open_checkpoint
 from tdpn_core.weights.safe_load import read_weights
 
 _PARTIAL = "partial"
-_UNREADABLE = "tdpn data --verify tells all that is damaged; --allow-missing leaves such clips out and counts them"
+_UNREADABLE = "tdpn data --verify lists all damaged clips; --allow-missing skips and counts them"
 
 
 def score_checkpoint(
@@ -51,17 +51,17 @@ def score_checkpoint(
     keep: bool = False,
     progress: Progress = SILENT,
 ) -> Scores:
-    """Score every clip of a split once, and leave `scores.safetensors` in `folder` (default: beside the checkpoint).
+    """Score every clip of a split, and write `scores.safetensors` to `folder` (default: next to the checkpoint).
 
-    What an interrupted run of the same settings has scored is taken over: the file is then the same to the last bit.
-    With `keep`, this is so for a run that came to its end, too, until `forget` is called.
+    Scores of an interrupted run with the same settings are reused, with bit-identical results. With `keep`, those of a
+    finished run are also kept for reuse until `forget` is called.
 
     Raises:
-        CheckpointError: damaged, or trained on other classes or otherwise prepared frames than the data has.
+        CheckpointError: it is damaged, or was trained on other classes or differently prepared frames than the data.
         UsageError: the split is empty.
-        ShardError, ClipError: a clip cannot be read.
-        InUseError: another process scores into the same folder.
-        Stopped: SIGINT or SIGTERM came; what was scored is saved.
+        ShardError, ClipError: a clip cannot be read and missing clips are not allowed.
+        InUseError: another process is scoring into the same folder.
+        Stopped: received SIGINT or SIGTERM; the scores so far are saved.
     """
     foreign = path.is_file() and not is_checkpoint(path)
     data = _prepared(path, options.data) if foreign else None
@@ -76,7 +76,7 @@ def score_checkpoint(
 
 
 def _validated(checkpoint: Checkpoint) -> dict[str, float]:
-    """What the run's own validation found at the end of the epoch that these weights are of."""
+    """Return the run's own validation result for these weights."""
     row = checkpoint.state.history[-1] if checkpoint.state.history else {}
     top1 = row.get("val_top1", math.nan)
     return (
@@ -87,25 +87,25 @@ def _validated(checkpoint: Checkpoint) -> dict[str, float]:
 
 
 def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
-    """Remove what `score_checkpoint` kept of the checkpoint at `path`, for which it gave `scores`."""
+    """Remove the scores that `score_checkpoint` kept for the checkpoint at `path`, given its result."""
     runtime.barrier()
     if runtime.is_main:
         folder = default_folder(path, scores.origin.split, scores.origin.views)
-        with suppress(InUseError), _claimed(folder):  # another evaluation that began since removes its own
+        with suppress(InUseError), _claimed(folder):  # a later evaluation removes its own
             PartialScores(folder / _PARTIAL, "").remove()
 
 
 def _prepared(path: Path, data: Path | None) -> Path:
-    """The prepared data to score another project's file on."""
+    """Return the prepared data on which to score another project's file."""
     try:
         return find_prepared(data)
     except UsageError:
-        read_weights(path)  # that it is no checkpoint at all is to be told first
+        read_weights(path)  # report first if it is not a checkpoint at all
         raise
 
 
 def weights_digest(checkpoint: Checkpoint) -> str:
-    """sha256 of a checkpoint's weights."""
+    """Return the SHA-256 of a checkpoint's weights."""
     hasher = hashlib.sha256()
     for name in sorted(checkpoint.weights):
         value = checkpoint.weights[name].detach().cpu().contiguous()
@@ -115,7 +115,7 @@ def weights_digest(checkpoint: Checkpoint) -> str:
 
 
 def _claimed(folder: Path) -> AbstractContextManager[bool]:
-    """The claim on an evaluation's folder."""
+    """Claim an evaluation's folder."""
     return claimed(folder, "evaluating", hint="wait until it has finished, or choose another --out")
 
 
@@ -135,8 +135,8 @@ class _Job:
         self.split = options.split or SPLIT
         self.data = options.data or Path(self.config.data.path)
         if options.data is None and not (self.data / MANIFEST).is_file():
-            what = f"the data that it was trained on is not in {self.data}"
-            raise ShardError(what, where=path, hint="name the folder of prepared data with --data")
+            what = f"its training data is not in {self.data}"
+            raise ShardError(what, where=path, hint="give the folder of prepared data with --data")
         self.clips = ClipStore(self.data, self.split)
         if len(self.clips) == 0:
             raise UsageError(f"the split {self.split!r} has no clips", where=self.data, hint="choose another --split")
@@ -157,10 +157,10 @@ class _Job:
         self.partial = PartialScores(self.folder / _PARTIAL, self._fingerprint())
 
     def claim(self) -> AbstractContextManager[object]:
-        """Held by the main process while partial scores are written and removed.
+        """Claim the folder in the main process while partial scores are written and removed.
 
         Raises:
-            InUseError: another evaluation works in the folder.
+            InUseError: another evaluation uses the folder.
         """
         return _claimed(self.folder) if self.runtime.is_main else nullcontext()
 
@@ -170,7 +170,7 @@ class _Job:
                 progress.say(f"{head}: the data has its classes in another order than the checkpoint; matched by name")
 
     def run(self, progress: Progress, stop: StopRequest) -> None:
-        """Score what is not scored yet and is this process's part."""
+        """Score this process's share of the remaining clips."""
         if self.runtime.is_main:
             self.partial.open()
         done = set(self.partial.load().clips)
@@ -199,7 +199,7 @@ class _Job:
                 if stop:
                     self._leave(stop)
         except (ClipError, ShardError) as error:
-            if stop:  # the signal that asks us to stop may have ended the loader's workers, too
+            if stop:  # the same signal may have ended the loader's workers
                 self._leave(stop)
             raise type(error)(error.what, where=error.where, hint=_UNREADABLE) from error
         finally:
@@ -207,7 +207,7 @@ class _Job:
             progress.end()
 
     def finish(self, *, keep: bool = False) -> Scores:
-        """All that all processes have scored, in one file; the parts are removed unless they are to be kept."""
+        """Join the scores of all processes in one file; remove the partial files unless `keep`."""
         self.runtime.barrier()
         scores = self._scores(self.partial.load())
         self.runtime.barrier()
@@ -223,7 +223,7 @@ class _Job:
         assert sorted([*scored.clips, *scored.missing]) == list(range(len(store)))
         if not scored.clips:
             first, reason = next(iter(missing.items()))
-            raise ClipError(f"no clip could be read, this one first: {reason}", where=first)
+            raise ClipError(f"no clip could be read; the first: {reason}", where=first)
         left_out = manifest.left_out.get(self.split, 0)
         coverage = Coverage(
             listed=manifest.listed.get(self.split),
@@ -259,7 +259,7 @@ class _Job:
         )
 
     def _fingerprint(self) -> str:
-        """Of everything that decides a score: parts of another evaluation are not taken for parts of this one."""
+        """Fingerprint of everything that affects scores, so that partial scores of other evaluations are not reused."""
         parts = [
             self.weights,
             to_dict(self.config),
@@ -276,7 +276,7 @@ class _Job:
         raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
             f"saved the scores of {len(self.partial.load().clips)} of {len(self.clips)} clips",
             where=self.partial.folder,
-            hint="run the same command again to go on",
+            hint="run the same command again to continue",
         )
 
 
@@ -285,7 +285,7 @@ _SAVE_EVERY_SECONDS = 20.0
 
 
 class PartialScores:
-    """The clips that runs of one `fingerprint` have scored, kept in `folder`."""
+    """The clips scored by runs with one `fingerprint`, stored in `folder`."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder
@@ -294,17 +294,17 @@ class PartialScores:
         self._saved_at = time.monotonic()
 
     def open(self) -> None:
-        """Make the folder: that it cannot be made is to be told before anything is scored.
+        """Create the folder, so that a failure is reported before scoring.
 
         Raises:
-            TdpnError: it cannot be made.
+            TdpnError: it cannot be created.
         """
         make_folder(self.folder)
 
     def load(self) -> ScoredClips:
-        """Everything that is there and whole; files of other runs, and damaged ones, are passed over.
+        """Load all intact partial scores; files of other runs and damaged files are ignored.
 
-        A clip that two runs scored is there once, and one that could be read in the end is not missing.
+        A clip scored twice is included once; a clip that was read eventually is not missing.
         """
         clips: dict[int, dict[str, np.ndarray]] = {}
         missing: dict[int, str] = {}
@@ -324,13 +324,13 @@ class PartialScores:
         return ScoredClips(order, logits, {clip: missing[clip] for clip in missing if clip not in clips})
 
     def add(self, scored: ScoredClips) -> None:
-        """Keep `scored`; it is on disk within `_SAVE_EVERY_SECONDS`, or after `save`."""
+        """Add `scored`; it is written within `_SAVE_EVERY_SECONDS`, or on `save`."""
         self._waiting.append(scored)
         if time.monotonic() - self._saved_at > _SAVE_EVERY_SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write what waits."""
+        """Write pending scores."""
         if self._waiting:
             scored = join(self._waiting)
             header = {"fingerprint": self._fingerprint, "missing": scored.missing}
@@ -340,7 +340,7 @@ class PartialScores:
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """All of it, also what other runs left: only when no other process works here."""
+        """Remove all partial scores, also of other runs; only if no other process uses the folder."""
         for path in self.folder.glob("*.safetensors"):
             path.unlink(missing_ok=True)
         if self.folder.is_dir():
@@ -349,7 +349,7 @@ class PartialScores:
 
 
 def join(parts: list[ScoredClips]) -> ScoredClips:
-    """Several as one."""
+    """Concatenate several parts."""
     heads = next((part.logits for part in parts if part.logits), {})
     missing: dict[int, str] = {}
     for part in parts:

@@ -1,6 +1,6 @@
-"""Scores in one safetensors file: the scores of every view of every clip, and everything that metrics need.
+"""Scores of every view of every clip in one safetensors file, with everything that metrics need.
 
-Nothing in it is code, and a digest over all of it is checked before it is believed.
+The file contains no code, and its digest is verified before use.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ _CLIPS_AT_ONCE = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How many clips of a split there are at each stage, each one a part of the one before."""
+    """Number of clips of a split at each stage; each is a subset of the previous one."""
 
     __pydantic_config__ = _STRICT
 
     listed: int | None = None
-    """Clips that the data set's own annotations list; None where they do not list the split."""
+    """Clips in the data set's annotations; None if they do not list the split."""
 
     on_disk: int
-    """Clips whose file was there when the data was prepared."""
+    """Clips whose file existed when the data was prepared."""
 
     decoded: int
-    """Those that could be decoded then."""
+    """Clips that were decoded then."""
 
     scored: int
-    """Those that have scores."""
+    """Clips with scores."""
 
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Why each clip that was decoded then has no scores now, by id."""
+    """Reason for each decoded clip without scores, by id."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """How many of the scored clips a run was trained on."""
+    """Number of scored clips that a run was trained on."""
 
     __pydantic_config__ = _STRICT
 
     clips: int
-    """By name or by content."""
+    """Matching by name or by content."""
 
     by_id: int
     by_content: int
-    """Those whose stored pixels are the same to the last bit, under any name."""
+    """Matching by bit-identical stored pixels, under any name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,74 +69,74 @@ class Origin:
     __pydantic_config__ = _STRICT
 
     checkpoint: str
-    """The file; of fused scores, the files and their weights."""
+    """Checkpoint file; for fused scores, the files and their weights."""
 
     weights: str
-    """sha256 of the weights; of fused scores, of those of all."""
+    """SHA-256 of the weights; for fused scores, of all weights."""
 
     model: str
-    """Family and depth of the network, in words."""
+    """Family and depth of the network, as text."""
 
     dataset: str
     data: str
     """Folder of the prepared data."""
 
     data_digest: str
-    """Of its manifest: the same digest, the same clips to the last bit."""
+    """Digest of its manifest: equal digests mean bit-identical clips."""
 
     split: str
     views: str
     coverage: Coverage
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = dataclasses.field(default_factory=dict)
-    """What the data set's own protocol scores apart (`Manifest.subsets`)."""
+    """Subsets that the data set's protocol measures separately (`Manifest.subsets`)."""
 
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """The run's configuration as plain values; of fused scores, that of the first."""
+    """The run's configuration as plain values; for fused scores, that of the first."""
 
     fused: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Weight of each file that was fused."""
+    """Weight of each fused file."""
 
     trained_on: str = ""
-    """Digest of the data that the network was trained on; empty where it is not known."""
+    """Digest of the training data; empty if unknown."""
 
     training: Overlap | None = None
-    """How many of the scored clips the network was trained on; None where it is not known."""
+    """Number of scored clips that the network was trained on; None if unknown."""
 
     parts: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    """Of each head whose classes the data has only a part of: how many, and how many the checkpoint has."""
+    """For each head of which the data has only some classes: their number, and the checkpoint's."""
 
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     """The run's own validation of these weights: `epoch` and `top1`."""
 
     notes: list[str] = dataclasses.field(default_factory=list)
-    """What a reader of the numbers should know."""
+    """Caveats for readers of the metrics."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Scores of the clips of a split: N clips, V views of each, C classes by head."""
+    """Scores of the clips of a split: N clips, V views each, C classes by head."""
 
     ids: list[str]
-    """(N,) names of the clips, each once."""
+    """(N,) unique names of the clips."""
 
     classes: dict[str, list[str]]
-    """Names of each head's classes, in the order of the labels."""
+    """Class names by head, in label order."""
 
     labels: dict[str, Labels]
-    """(N,) of each head; -1: not labelled."""
+    """(N,) by head; -1 for unlabelled."""
 
     logits: dict[str, Logits]
-    """(N, V, C) of each head, before the softmax."""
+    """(N, V, C) by head, before the softmax."""
 
     origin: Origin
 
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
-        """(N, C) of each head: softmax of each view, then the mean over the views (the field's protocol)."""
+        """Return (N, C) by head: softmax of each view, then the mean over the views (the usual protocol)."""
         return {head: mean_probabilities(self.logits[head]) for head in self.classes}
 
 
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:
-    """Probabilities over the last axis, in double precision."""
+    """Return probabilities over the last axis, in double precision."""
     values = logits.astype(np.float64)
     values -= values.max(axis=-1, keepdims=True)
     np.exp(values, out=values)
@@ -145,7 +145,7 @@ def softmax(logits: Logits) -> npt.NDArray[np.float64]:
 
 
 def mean_probabilities(logits: Logits) -> npt.NDArray[np.float64]:
-    """(N, V, C) as (N, C), some clips at a time, since double precision of all views is gigabytes."""
+    """Reduce (N, V, C) to (N, C) in chunks, since double precision of all views takes gigabytes."""
     result = np.empty((logits.shape[0], logits.shape[2]))
     for start in range(0, len(logits), _CLIPS_AT_ONCE):
         part = slice(start, start + _CLIPS_AT_ONCE)
@@ -154,7 +154,7 @@ def mean_probabilities(logits: Logits) -> npt.NDArray[np.float64]:
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Write `scores` to `path` atomically. Equal scores make equal files, to the last byte.
+    """Write `scores` to `path` atomically. Equal scores give byte-identical files.
 
     Raises:
         TdpnError: the disk is full or the folder cannot be written.
@@ -168,10 +168,10 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read and verify a file of scores.
+    """Read and verify a score file.
 
     Raises:
-        ScoresError: missing, damaged, of another program or a later schema.
+        ScoresError: it is missing, damaged, written by another program or of a later schema.
     """
     header, arrays = read_arrays(path, KIND)
     if header.get("schema") != SCHEMA:
@@ -187,15 +187,15 @@ def read_scores(path: Path) -> Scores:
             origin=from_dict(Origin, header["origin"]),
         )
     except (KeyError, ConfigError) as error:
-        raise ScoresError(f"not a file of scores ({error})", where=path) from error
+        raise ScoresError(f"not a score file ({error})", where=path) from error
     _check(scores, path)
     return scores
 
 
 def is_scores(path: Path) -> bool:
-    """Whether `path` is to be read as a file of scores and not as a checkpoint, by its first bytes or its name.
+    """Return whether to read `path` as a score file and not as a checkpoint, by its first bytes or its name.
 
-    An HDF5 file is one, too: `read_scores` says that scores are no longer kept in that format.
+    True for HDF5 files: `read_scores` reports that this format is no longer supported.
     """
     return is_arrays(path) or is_hdf5(path) or (path.name == SCORES and path.is_file())
 
@@ -203,7 +203,7 @@ def is_scores(path: Path) -> bool:
 def _check(scores: Scores, path: Path) -> None:
     count = len(scores.ids)
     if len(set(scores.ids)) != count:
-        raise ScoresError("names a clip twice", where=path)
+        raise ScoresError("contains a clip twice", where=path)
     for head, names in scores.classes.items():
         labels, logits = scores.labels[head].shape, scores.logits[head].shape
         if labels != (count,) or logits[::2] != (count, len(names)):

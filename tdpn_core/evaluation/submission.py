@@ -1,4 +1,4 @@
-"""What the EPIC-KITCHENS-100 action recognition challenge takes: its JSON in a zip, checked before it is written."""
+"""Write EPIC-KITCHENS-100 action recognition submissions: validated JSON in a zip."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tdpn_core.files import write_bytes
 
 VERBS, NOUNS = 97, 300
 MEMBER = "test.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip's oldest date: equal scores make equal files
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date of zip files, so that equal scores give equal files
 
 Level = Annotated[int, Field(ge=0, le=5)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Segment(BaseModel):
-    """Scores of one segment by class number as text; the challenge makes the actions from them."""
+    """Scores of one segment by class number as text; the challenge derives the action scores."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     verb: dict[str, Score]
@@ -34,7 +34,7 @@ class Segment(BaseModel):
     def _every_class_once(self) -> Segment:
         for name, scores, count in (("verb", self.verb, VERBS), ("noun", self.noun, NOUNS)):
             if set(scores) != {str(label) for label in range(count)}:
-                raise ValueError(f"{name} must have the {count} classes 0 to {count - 1}, not {len(scores)} others")
+                raise ValueError(f"{name} must have the {count} classes 0 to {count - 1}, but has {len(scores)} others")
         return self
 
 
@@ -48,25 +48,25 @@ class Submission(BaseModel):
     """Supervision level of the pre-training: 0 none, 1 public images, 2 public images and videos, ..., 5 private."""
 
     sls_tl: Level
-    """Of the training labels: 0 none, ..., 3 start and stop of each action, ..."""
+    """Supervision level of the training labels: 0 none, ..., 3 start and stop of each action, ..."""
 
     sls_td: Level
-    """Of the training data: 0 none, ..., 3 the training split, 4 with validation, 5 with more."""
+    """Supervision level of the training data: 0 none, ..., 3 the training split, 4 with validation, 5 with more."""
 
     results: Annotated[dict[str, Segment], Field(min_length=1)]
 
 
 def write_submission(path: Path, scores: Scores, levels: tuple[int, ...]) -> None:
-    """Write the logarithms of the mean probabilities, whose softmax they are again, as a submission.
+    """Write a submission with the logarithms of the mean probabilities.
 
     Args:
-        path: of the zip.
-        scores: of EPIC-KITCHENS-100, of all clips of a split.
-        levels: of supervision: pre-training, training labels, training data, each 0 to 5.
+        path: path of the zip.
+        scores: scores of EPIC-KITCHENS-100 for all clips of a split.
+        levels: supervision levels for pre-training, training labels and training data, each 0 to 5.
 
     Raises:
-        UsageError: not a zip, not EPIC's heads, or levels that are none.
-        ScoresError: clips are missing, or what would be written does not fit the challenge's schema.
+        UsageError: the path is not a zip, the heads are not EPIC's, or the levels are invalid.
+        ScoresError: clips are missing, or the content violates the challenge's schema.
     """
     check_submission_path(path)
     if set(scores.classes) != {"verb", "noun"}:
@@ -77,7 +77,7 @@ def write_submission(path: Path, scores: Scores, levels: tuple[int, ...]) -> Non
     coverage = scores.origin.coverage
     lacking = max(coverage.on_disk, coverage.listed or 0) - coverage.scored
     if lacking:
-        what = f"{lacking} clips have no scores, and the challenge wants all"
+        what = f"{lacking} clips have no scores, but the challenge requires all"
         hint = "prepare and score them all" if len(coverage.missing) < lacking else "score them without --allow-missing"
         raise ScoresError(what, where=path, hint=hint)
     logs = {head: np.log(np.maximum(values, 1e-30)) for head, values in scores.probabilities().items()}
@@ -101,7 +101,7 @@ def write_submission(path: Path, scores: Scores, levels: tuple[int, ...]) -> Non
 def check_submission_path(path: Path) -> None:
     """
     Raises:
-        UsageError: it is no zip's.
+        UsageError: it is not a .zip file.
     """
     if path.suffix != ".zip":
         raise UsageError("a submission is a .zip file", where=path)

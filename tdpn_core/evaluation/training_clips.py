@@ -1,7 +1,7 @@
-"""Which clips a run was trained on, noted in its folder: a score on those clips measures memory.
+"""Record of a run's training clips in its folder, to detect them in evaluations: scores on them measure memorisation.
 
-The note has 16 bytes a clip, half of the digest of its name and half of that of its pixels, so that a clip that was
-renamed, or is in the other split after the data was prepared with another seed, is recognised.
+It has 16 bytes per clip, half of the digest of its name and half of that of its pixels, so that a clip is recognised
+after it was renamed or moved to the other split by preparing the data with another seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tdpn_core.evaluation.score_file import Overlap
 from tdpn_core.shards import ClipStore, load_manifest
 
 TRAINED = "training-clips.safetensors"
-"""Name of the note in a run's folder."""
+"""File name in a run's folder."""
 
 _KIND = "training clips"
 _SCHEMA = 1
@@ -28,7 +28,7 @@ Keys = npt.NDArray[np.uint64]
 
 
 def write_training_clips(folder: Path, clips: ClipStore) -> None:
-    """Note in the run's `folder` that it is trained on `clips`.
+    """Record in the run's `folder` that it is trained on `clips`.
 
     Raises:
         TdpnError: the folder cannot be written.
@@ -38,9 +38,9 @@ def write_training_clips(folder: Path, clips: ClipStore) -> None:
 
 
 def overlap(data: DataConfig, run: Path, store: ClipStore, rows: npt.NDArray[np.int64]) -> Overlap | None:
-    """How many of the clips `rows` of `store` the run in the folder `run`, on `data`, was trained on.
+    """Return how many of the clips `rows` of `store` the run in the folder `run`, on `data`, was trained on.
 
-    Read from the run's note, else from the data that it was trained on if that is still there; None if neither is.
+    Uses the run's record, else its training data if it still exists; None if neither does.
     """
     known = _noted(data, run) or _of_data(data)
     if known is None:
@@ -79,5 +79,5 @@ def _id_keys(ids: list[str]) -> Keys:
 
 
 def _keys(digests: list[str]) -> Keys:
-    """The first 16 of the hexadecimal digits of each."""
+    """Return the first 16 hexadecimal digits of each digest as integers."""
     return np.array([int(digest[:16], 16) for digest in digests], dtype=np.uint64)

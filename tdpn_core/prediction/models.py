@@ -76,7 +76,7 @@ def open_model(
         path: the file; its content tells what it is.
         device: of a checkpoint's network; exported files run on the CPU.
         classes: names of the classes of another project's checkpoint.
-        ema: averaged or raw weights of another project's checkpoint; None: those that the project evaluates.
+        ema: averaged or raw weights of another project's checkpoint; None uses those that the project evaluates.
         trusted: the user vouches for a .pt2 file.
 
     Raises:

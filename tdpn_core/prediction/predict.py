@@ -48,7 +48,7 @@ class PredictOptions:
     """Test views; None: the checkpoint's own for a whole clip, 1x1 for each window of a timeline."""
 
     classes: Path | None = None
-    """Names of the classes of another project's checkpoint, where it has none."""
+    """File with the class names of another project's checkpoint that contains none."""
 
     ema: bool | None = None
     """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""

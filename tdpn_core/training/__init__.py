@@ -1,1 +1,1 @@
-"""Training: what is run, the loop, its schedule and objective, and what it leaves for people."""
+"""Training: configuration of a run, the loop, schedule and objective, logging."""

@@ -1,4 +1,4 @@
-"""Which states of a run are kept: `last.pt`, and those that were it before, `last-1.pt`, `last-2.pt` and so on."""
+"""Training checkpoints of a run: `last.pt` and its predecessors `last-1.pt`, `last-2.pt` and so on."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tdpn_core.weights.transfer import start_from, transfer
 
 
 def save_last(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
-    """Write `last.pt`; what it was becomes `last-1.pt`, and so on, `keep` files in all. There is one at every moment.
+    """Write `last.pt`; rename its predecessors to `last-1.pt` and so on, `keep` files in all. One always exists.
 
     Raises:
-        TdpnError: the disk is full or the folder cannot be written; all that was there still is.
+        TdpnError: the disk is full or the folder cannot be written; existing checkpoints are unchanged.
     """
     last = folder / LAST
     try:
@@ -45,10 +45,10 @@ def save_last(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
 
 
 def newest_good(folder: Path, say: Callable[[str], None]) -> Path:
-    """The newest state in `folder` that is whole; `say` hears what is wrong with newer ones.
+    """Return the newest intact checkpoint in `folder`; report faults of newer ones to `say`.
 
     Raises:
-        CheckpointError: there is none; what is wrong with the newest.
+        CheckpointError: there is none; the message has the fault of the newest.
     """
     faults: list[CheckpointError] = []
     for path in states(folder):
@@ -58,15 +58,15 @@ def newest_good(folder: Path, say: Callable[[str], None]) -> Path:
             faults.append(error)
             continue
         for fault in faults:
-            say(f"warning: {fault.where}: {fault.what}; going on from {path.name}, which is older")
+            say(f"warning: {fault.where}: {fault.what}; resuming from the older {path.name}")
         return path
     if faults:
         raise faults[0]
-    raise CheckpointError("no state of a run here", where=folder, hint="start it without --resume")
+    raise CheckpointError("no training checkpoint here", where=folder, hint="start it without --resume")
 
 
 def states(folder: Path) -> list[Path]:
-    """The files that may hold a state of the run in `folder`, newest first."""
+    """Return the files that may hold a training checkpoint of the run in `folder`, newest first."""
     older = [path for path in folder.glob("last-*.pt") if path.stem.partition("-")[2].isdecimal()]
     older.sort(key=lambda path: int(path.stem.partition("-")[2]))
     return [path for path in (folder / LAST, *older) if path.exists()]
@@ -77,8 +77,8 @@ def _name(folder: Path, number: int) -> Path:
 
 
 def _second_name(path: Path, name: Path) -> None:
-    """Let `name` be the file at `path`, too; a copy where the file system knows no links."""
-    if name.exists() and name.samefile(path):  # after a kill between this and the save; renaming would do nothing
+    """Link `name` to the file at `path`; copy it if the file system has no links."""
+    if name.exists() and name.samefile(path):  # after a kill between this and the save; a rename would do nothing
         return
     temporary = name.with_name(f"{TEMPORARY_PREFIX}{name.name}")
     temporary.unlink(missing_ok=True)
@@ -92,29 +92,29 @@ def _second_name(path: Path, name: Path) -> None:
 
 
 FREE = ("train.compile", "train.checkpointing", "data.path", "data.absolute")
-"""May change on the way: a machine without a compiler goes on with a compiled run, one that is short of memory saves
-some, and data is moved. Compiled or not, results differ in their last digits."""
+"""Settings that may change on resuming: compilation (the machine may lack a compiler), activation checkpointing (it may
+have less memory) and the data's path. With and without compilation, results differ in their last digits."""
 
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
-    """The settings that make two runs of `one` and `other`, with both values where they are short."""
+    """Return the settings in which `one` and `other` differ, with both values if they are short."""
     found = []
     for section in dataclasses.fields(RunConfig):
         mine, yours = getattr(one, section.name), getattr(other, section.name)
         if not dataclasses.is_dataclass(mine):
             found += [(section.name, mine, yours)]
             continue
-        other_family = section.name == "model" and one.model.name != other.model.name  # which has fields of its own
+        other_family = section.name == "model" and one.model.name != other.model.name  # with different fields
         for field in [field for field in dataclasses.fields(mine) if not other_family or field.name == "name"]:
             found.append((f"{section.name}.{field.name}", getattr(mine, field.name), getattr(yours, field.name)))
     return [_named(name, mine, yours) for name, mine, yours in found if mine != yours and name not in FREE]
 
 
 def on_data(stored: RunConfig, data: DataConfig, run: Path) -> RunConfig:
-    """`stored`, the settings of the run in `run`, on its own data at another place.
+    """Return `stored`, the settings of the run in `run`, for its own data at another path.
 
     Raises:
-        ConfigError: it is other data.
+        ConfigError: it is different data.
     """
     if data.digest != stored.data.digest:
         same = data.classes_digest == stored.data.classes_digest
@@ -122,7 +122,7 @@ def on_data(stored: RunConfig, data: DataConfig, run: Path) -> RunConfig:
         raise ConfigError(
             f"the run to resume was trained on other data ({other})",
             where=run,
-            hint=f"leave --data out to go on with {stored.data.path}, or begin a new run with --init from this one",
+            hint=f"omit --data to continue with {stored.data.path}, or start a new run with --init from this one",
         )
     return replace(stored, data=replace(stored.data, path=data.path, absolute=data.absolute))
 
@@ -141,15 +141,15 @@ IMAGENET = Path("imagenet")
 
 
 def initialise(model: Network, path: Path, manifest: Manifest | None = None, *, ema: bool | None = None) -> Report:
-    """Fill `model` from `path` with what fits; gives the account, to be shown.
+    """Fill `model` with the matching weights of `path`; returns a report to show.
 
-    `path` is a checkpoint of any of our networks, one of another project (`tdpn_core.weights`), or `IMAGENET`. Rows of
-    its classifiers are taken by the names of classes, of which `manifest` has the model's; without it none are. `ema`
-    chooses between raw and averaged weights of another project's file, as in `read_weights`.
+    `path` is a tdpn checkpoint of any network, one of another project (`tdpn_core.weights`), or `IMAGENET`. Classifier
+    rows are copied by class name, using `manifest` for the model's names; without it, none are copied. `ema` chooses
+    between raw and averaged weights of another project's file, as in `read_weights`.
 
     Raises:
-        CheckpointError: unreadable, of an unknown project, of another depth, or nothing in it fits.
-        UsageError: `ema` for a checkpoint of ours.
+        CheckpointError: the file is unreadable, of an unknown project or another depth, or nothing in it fits.
+        UsageError: `ema` for a tdpn checkpoint.
     """
     if path == IMAGENET and not path.exists():
         return start_from(model, import_weights(imagenet(model.config.arch), ema=ema))

@@ -1,4 +1,4 @@
-"""Looking at what a run will have: its clips, its device, the weights it starts from."""
+"""Facts that a recipe depends on: the training clips, the device, the initial weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES_LOOKED_AT = 500
 
 
 def look(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
-    """The facts of a run on the training clips `clips` that starts from the weights of the file `init`.
+    """Return the facts of a run on the training clips `clips`, initialised from the file `init`.
 
     `arch` is the depth that the user asked for, of which ImageNet's weights are. A file that cannot be read as weights
     tells nothing here: who loads it says so.
@@ -42,7 +42,7 @@ def look(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: st
 
 
 def _memory(runtime: Runtime) -> float:
-    """GiB of all GPUs that train together: each computes its part of a batch."""
+    """Return the memory in GiB of all GPUs that train together, since each computes its part of a batch."""
     if runtime.device_type == "cpu":
         return 0.0
     return float(torch.cuda.get_device_properties(runtime.device).total_memory) * runtime.world / 2**30

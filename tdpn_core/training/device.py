@@ -1,4 +1,4 @@
-"""What training asks of a device: batches copied ahead, activations computed again, memory that runs out, compiling."""
+"""Device handling in training: prefetching batches, activation checkpointing, out-of-memory errors, compilation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tdpn_core.training.loss import label_counts
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """`batches` in their order, clips and labels on `device`; indices and visits stay on the CPU.
+    """Yield `batches` in order with clips and labels on `device`; indices and visits stay on the CPU.
 
-    From page-locked memory to a GPU the next batch travels while the one that is given out is computed with.
+    From page-locked memory to a GPU, the next batch is copied during the computation with the current one.
     """
     if device.type != "cuda":
         yield from batches
@@ -30,7 +30,7 @@ def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]
 
 
 def ahead(batches: Iterator[Batch], side: SideStream) -> Iterator[Batch]:
-    """`batches`, of which `side` begins to copy the next before it hands one out."""
+    """Yield `batches`; `side` starts copying the next one before the current one is yielded."""
     coming = side.begin(first) if (first := next(batches, None)) is not None else None
     while coming is not None:
         copy = coming
@@ -39,15 +39,15 @@ def ahead(batches: Iterator[Batch], side: SideStream) -> Iterator[Batch]:
 
 
 class SideStream:
-    """Copies to one GPU beside its computation. Written by CUDA's documentation, and not run on a GPU so far."""
+    """Copies to a GPU in parallel with its computation. Follows CUDA's documentation; not tested on a GPU yet."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
 
     def begin(self, batch: Batch) -> tuple[Batch, torch.cuda.Event]:
-        """Begin to copy `batch`, which is in page-locked memory; gives the copy, and what tells that it is there."""
-        counts = label_counts(batch.labels)  # once they are on the device, to count them is to wait for it
+        """Start to copy `batch` from page-locked memory; returns the copy, and an event that signals its completion."""
+        counts = label_counts(batch.labels)  # counted here, since counting on the device would wait for it
         with torch.cuda.stream(self._stream):
             clips = batch.clips.to(self._device, non_blocking=True)
             labels = {head: values.to(self._device, non_blocking=True) for head, values in batch.labels.items()}
@@ -56,26 +56,26 @@ class SideStream:
         return batch._replace(clips=clips, labels=labels, counts=counts), copied
 
     def end(self, copy: tuple[Batch, torch.cuda.Event]) -> Batch:
-        """Let the computation that follows wait for the copy on the device; the CPU does not wait."""
+        """Make later computation on the device wait for the copy, without blocking the CPU."""
         batch, copied = copy
         computing = torch.cuda.current_stream(self._device)
         computing.wait_event(copied)
         for tensor in (batch.clips, *batch.labels.values()):
-            tensor.record_stream(computing)  # else its memory could be given to the next copy while it is computed with
+            tensor.record_stream(computing)  # otherwise its memory could be reused by the next copy while in use
         return batch
 
 
 def recompute_activations(model: nn.Module) -> None:
-    """Let the residual blocks and the neck's branches of `model` keep their inputs only.
+    """Enable activation checkpointing for the residual blocks and the neck's branches of `model`.
 
-    Gradients, dropout masks and the statistics of batch normalisation are bit for bit those of the plain network.
+    Gradients, dropout masks and batch normalisation statistics are bit-identical to those of the plain network.
     """
     for segment in segments(model):
         segment.forward = partial(_recomputed, segment, segment.forward)
 
 
 def segments(model: nn.Module) -> list[nn.Module]:
-    """Each block of each residual stage, and of a pyramid each level's modulation and each flow's fusion."""
+    """Return each block of each residual stage, and each level's modulation and each flow's fusion of a pyramid."""
     found: list[nn.Module] = []
     for name, module in model.named_modules():
         if re.search(r"(^|\.)layer\d$", name) or re.search(r"(^|\.)pyramid\.(spatial|fusion)$", name):
@@ -95,7 +95,7 @@ def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], Abstrac
 
 @contextmanager
 def _without_statistics(segment: nn.Module) -> Iterator[None]:
-    """Batch normalisation inside counts what it sees into copies of its statistics: it has seen it before."""
+    """Redirect batch normalisation statistics to copies during recomputation, since they were updated before."""
     norms = [module for module in segment.modules() if isinstance(module, _BatchNorm)]
     kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]
     for norm, buffers in zip(norms, kept, strict=True):
@@ -110,7 +110,7 @@ def _without_statistics(segment: nn.Module) -> Iterator[None]:
 
 
 def largest_that_fits(run: Callable[[int], None], size: int) -> int:
-    """The first of size/2, size/4, ... clips for which `run` works; 0 if even one is too many, or too few."""
+    """Return the first of size/2, size/4, ... clips for which `run` fits in memory; 0 if there is none."""
     while size := size // 2:
         if _fits(run, size):
             return size
@@ -120,9 +120,9 @@ def largest_that_fits(run: Callable[[int], None], size: int) -> int:
 def out_of_memory(
     clips: tuple[int, ...], fitting: int, *, batch_size: int, accumulate: int, device: str
 ) -> TrainingError:
-    """What to say of a part of a batch of the shape `clips` (N, C, T, H, W) of which `fitting` would have fitted.
+    """Return the out-of-memory error for part of a batch of shape `clips` (N, C, T, H, W); `fitting` clips would fit.
 
-    `batch_size` and `accumulate` are the run's.
+    `batch_size` and `accumulate` are the run's settings.
     """
     count, shape = clips[0], "x".join(map(str, clips[1:]))
     what = f"{device} ran out of memory with {count} clips of {shape} at a time"
@@ -133,7 +133,7 @@ def out_of_memory(
     smaller = max(1, batch_size * fitting // count)
     hint = (
         f"{fitting} fit: --accumulate {parts} computes the same batch of {batch_size} in parts that fit, "
-        f"--batch-size {smaller} trains with a smaller one; --set train.checkpointing=true saves memory, too"
+        f"--batch-size {smaller} trains with a smaller one; --set train.checkpointing=true also saves memory"
     )
     return TrainingError(what, hint=hint)
 
@@ -153,16 +153,16 @@ def _fits(run: Callable[[int], None], size: int) -> bool:
 
 
 def too_few(error: ValueError) -> bool:
-    """Whether `error` is batch normalisation's over a single value, as one clip of a small network gives it."""
+    """Return whether `error` is batch normalisation's error about a single value per channel."""
     return "more than 1 value per channel" in str(error)
 
 
 def compiler_fault(error: RuntimeError) -> DeviceError | None:
-    """What to tell of an error of `torch.compile`; None if it is none."""
-    from torch._dynamo.exc import TorchDynamoException  # seconds, but where a network was compiled it is there
+    """Return the error to report for a failure of `torch.compile`; None for other errors."""
+    from torch._dynamo.exc import TorchDynamoException  # slow import, but already loaded if a network was compiled
 
     if not isinstance(error, TorchDynamoException):
         return None
     first = next(line for line in str(error).splitlines() if line.strip())
-    hint = "it needs a C++ compiler such as g++, and Triton on a GPU; --no-compile trains without it, resumed runs too"
+    hint = "it needs a C++ compiler such as g++, and Triton on a GPU; --no-compile trains without it, also on --resume"
     return DeviceError(f"the network cannot be compiled here ({first.strip()})", where="--compile", hint=hint)

@@ -1,4 +1,4 @@
-"""From what a user asked for to a run: data found, recipe chosen, settings adjusted, folder named, training begun."""
+"""Start or resume a run from the user's options: find the data, choose the recipe, apply overrides, train."""
 
 from __future__ import annotations
 
@@ -48,47 +48,47 @@ def train(
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Train a network on a prepared data set: start a run, or continue one. What `tdpn train` does.
+    """Train a network on a prepared data set; start or resume a run. Implements `tdpn train`.
 
-    Where a launcher such as torchrun started this process among others, they train together; restarted by it, they
-    continue.
+    If a launcher such as torchrun started this process as one of several, they train together; after a restart by the
+    launcher they resume.
 
     Args:
-        data: folder of the prepared data set; None: the only one under `data/`.
-        out: folder of the run; None: a new one under `runs/`, or with `resume` the newest there.
-        recipe: name of the preset; None: by data set and device.
-        config_file: `config.json` of a run, whose settings take the place of a recipe.
-        gpus: GPUs of this process, 0 for the CPU; None: one where there is one.
-        workers: processes that read clips; None: by machine.
+        data: folder of the prepared data set; default: the only one under `data/`.
+        out: folder of the run; default: a new one under `runs/`, or with `resume` the newest there.
+        recipe: name of the recipe; None chooses by data set and device.
+        config_file: `config.json` of a run, whose settings are used instead of a recipe.
+        gpus: number of GPUs of this process, 0 for the CPU; None uses one if available.
+        workers: number of processes that read clips; None chooses by machine.
         resume: continue the run in `out`, or that of the checkpoint at this path. A resumed run keeps its settings.
-        init: weights to start from, a checkpoint of ours or of another project, or `imagenet`.
-        ema: averaged or raw weights of another project's checkpoint; None: those that the project evaluates.
+        init: initial weights: a checkpoint of tdpn or another project, or `imagenet`.
+        ema: averaged or raw weights of another project's checkpoint; None uses those that the project evaluates.
         keep: checkpoints to keep.
-        timeout: seconds without progress after which hung processes are ended.
-        track: `wandb` and `mlflow` also follow the run.
+        timeout: seconds without progress after which processes count as hung and are ended.
+        track: names of additional trackers, `wandb` and `mlflow`.
         overrides: changes to the settings of the recipe.
-        progress: gets a line about what is trained, and a bar of the steps.
+        progress: receives a line about what is trained, and a progress bar.
 
     Returns:
         The folder, the best checkpoint and the history of the run.
 
     Raises:
-        UsageError: no or several prepared data sets, an unknown recipe, GPUs that are not there, `out` holds a run,
+        UsageError: no or several prepared data sets, an unknown recipe, unavailable GPUs, `out` contains a run,
             `ema` without `init`.
-        InUseError: another process trains in that folder at this moment.
-        ConfigError: a setting that its field does not allow, or one that a resumed run does not have.
-        Stopped: SIGINT or SIGTERM came; the run is saved and can be resumed.
+        InUseError: another process is training in that folder.
+        ConfigError: an invalid setting, or one that differs from the resumed run's.
+        Stopped: received SIGINT or SIGTERM; the run is saved and can be resumed.
         TrainingError, DistributedError: see `trainer.train`.
     """
     if overrides.model is not None:
-        find_family(overrides.model)  # a mistyped name is the first thing to say
+        find_family(overrides.model)  # report a mistyped name first
     if ema is not None and init is None:
-        what = "chooses among the weights of the file of --init, and none is given"
-        raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or leave it out")
+        what = "chooses among the weights in the file given with --init, which is missing"
+        raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
     with joined(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
         progress = progress if runtime.is_main else SILENT
         with stop_before_training():
-            if again := runtime.highest(restarts()):  # torch's launchers count those of their own machine
+            if again := runtime.highest(restarts()):  # torch's launchers count restarts per machine
                 out, resume = _restarted(runtime, again, out, resume, progress)
             checkpoint = None
             if resume:
@@ -129,16 +129,16 @@ def train(
 
 
 _Claim = AbstractContextManager[tuple[Path, bool]]
-"""A claim on a folder: which one it is, and whether the claim is certain."""
+"""A claim on a folder: its path, and whether the claim is reliable."""
 
 
 def _claim(runtime: Runtime, stack: ExitStack, choose: Callable[[], _Claim], progress: Progress) -> Path:
-    """The run's folder, which rank 0 chooses and holds the claim on until `stack` closes."""
+    """Return the run's folder, chosen by rank 0, which holds the claim on it until `stack` closes."""
     chosen = ""
     if runtime.is_main:
         folder, certain = stack.enter_context(choose())
         if not certain:
-            progress.say(f"warning: {folder}: no locks on this file system, so nothing keeps a second run out of it")
+            progress.say(f"warning: {folder}: no locks on this file system, so a second run there is not prevented")
         chosen = str(folder)
     return Path(runtime.from_main(chosen))
 
@@ -150,7 +150,7 @@ def _named(folder: Path, *, new: bool) -> Iterator[tuple[Path, bool]]:
 
 
 def _run_to_resume(out: Path | None, resume: bool | Path) -> Path:
-    """The folder of the run that is to be continued."""
+    """Return the folder of the run to resume."""
     if out is not None:
         return out
     return resume.parent if isinstance(resume, Path) else newest_checkpoint(name=LAST).parent
@@ -159,21 +159,21 @@ def _run_to_resume(out: Path | None, resume: bool | Path) -> Path:
 def _restarted(
     runtime: Runtime, again: int, out: Path | None, resume: bool | Path, progress: Progress
 ) -> tuple[Path | None, bool | Path]:
-    """Where a run that was begun before lies, and whether it left anything to go on from."""
+    """Return the folder of a restarted run, and whether it left a checkpoint to resume from."""
     noted = next((Path(folder) for folder in runtime.gather(str(remembered() or "")) if folder), None)
     folder = out or noted
     if folder is None:
-        what = "this run was restarted, but not where it lies"
-        raise UsageError(what, where="--out", hint="name its folder, so that a restart finds it")
+        what = "this run was restarted, but its folder is unknown"
+        raise UsageError(what, where="--out", hint="give its folder, so that a restart finds it")
     left = bool(runtime.from_main(bool(states(folder))))
     why = why_restarted()
     reason = f" ({why})" if why else ""
-    progress.say(f"restart {again}{reason}: {'going on' if left else 'starting over'} in {folder}")
+    progress.say(f"restart {again}{reason}: {'resuming' if left else 'starting from scratch'} in {folder}")
     return folder, left or resume
 
 
 def _to_resume(runtime: Runtime, folder: Path, resume: bool | Path, progress: Progress) -> Path:
-    """The checkpoint to go on from: that of rank 0 for all."""
+    """Return the checkpoint to resume from; rank 0 chooses it for all."""
     if isinstance(resume, Path):
         return resume
     found = ""
@@ -184,7 +184,7 @@ def _to_resume(runtime: Runtime, folder: Path, resume: bool | Path, progress: Pr
 
 def _must_be_found_again(out: Path | None) -> None:
     if out is None and VARIABLE not in os.environ and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
-        what = "a run that torchrun may restart needs a folder of its own choice"
+        what = "a run that torchrun may restart needs an explicit folder"
         raise UsageError(what, where="--out", hint="add --out, or torchrun --max-restarts 0")
 
 
@@ -197,10 +197,10 @@ def plan(
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> RunConfig:
-    """The settings of a run on the prepared data in `folder`, by its recipe and the user's `overrides`.
+    """Return the settings of a run on the prepared data in `folder`, from its recipe and the user's `overrides`.
 
-    `progress` hears what the recipe chose by the data and why, and what followed the overrides. Data that is packed
-    as optical flow makes a network over flow. Pixels are normalised as those were that the weights of `init` know.
+    `progress` receives what the recipe derived from the data and why, and the consequences of overrides. Data packed as
+    optical flow requires a network for flow. Normalisation follows the weights in `init`.
 
     Raises:
         UsageError, ConfigError: see `recipes.configure`.
@@ -218,18 +218,18 @@ def plan(
 def again_as(
     path: Path, data: Path | None, *, recipe: str | None = None, overrides: TrainOverrides = NO_OVERRIDES
 ) -> RunConfig:
-    """The settings in `path`, the `config.json` of a run, with the user's `overrides`; on `data`, else on its own.
+    """Return the settings in `path`, a run's `config.json`, with the user's `overrides`; on `data`, else its own.
 
     Raises:
-        UsageError: a recipe was asked for, too, or there is no such file or data.
-        ConfigError: the file is no configuration, or the data is packed for another modality.
+        UsageError: a recipe was also requested, or there is no such file or data.
+        ConfigError: the file is not a configuration, or the data has another modality.
     """
     if recipe is not None:
-        raise UsageError("a recipe and the settings of a run", where="--config", hint="leave out --recipe or --config")
+        raise UsageError("cannot be combined with a recipe", where="--config", hint="leave out --recipe or --config")
     try:
         stored = from_dict(RunConfig, json.loads(path.read_text()))
     except OSError as error:
-        hint = "name the config.json in the folder of a run"
+        hint = "give the config.json in the folder of a run"
         raise UsageError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
     except ValueError as error:
         raise ConfigError(f"is not JSON: {error}", where=path) from error
@@ -237,13 +237,13 @@ def again_as(
     packed = own.encoding.get("modality", "rgb")
     if packed != stored.model.modality:
         what = f"its network is for {stored.model.modality}, but the data is packed as {packed}"
-        raise ConfigError(what, where=path, hint="give --data that is packed alike")
+        raise ConfigError(what, where=path, hint="give --data of the same modality")
     model = replace(stored.model, num_classes=recipes.class_counts(own))
     return recipes.adjust(replace(stored, model=model, data=own), overrides)
 
 
 def data_config(folder: Path) -> DataConfig:
-    """What a run remembers of its data."""
+    """Return what a run stores about its data."""
     manifest = load_manifest(folder)
     return DataConfig(
         path=str(folder),
@@ -260,7 +260,7 @@ def data_config(folder: Path) -> DataConfig:
 
 
 def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
-    """What is about to be trained, in one line."""
+    """Describe the run in one line."""
     model, sampling, train = config.model, config.sampling, config.train
     frames = f"{model.num_frames}x{sampling.interval}" if sampling.mode == "dense" else f"{model.num_frames} segments"
     rate = describe_rate(train)
@@ -279,6 +279,6 @@ def _stored(last: Path, data: Path | None, overrides: TrainOverrides) -> RunConf
         raise ConfigError(
             f"the run to resume has another {', '.join(differing)}",
             where=last.parent,
-            hint=f"leave these options out to continue it, or start a new run; --init {last} begins with its weights",
+            hint=f"omit these options to continue it, or start a new run; --init {last} starts from its weights",
         )
     return asked

@@ -1,4 +1,4 @@
-"""What a run leaves for people: settings, metrics an epoch and on the way, in files and trackers, and how it ended."""
+"""Logs of a run: settings, metrics per epoch and step, status, in files and trackers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from tdpn_core.progress import SILENT, Progress, duration
 from tdpn_core.training.trackers import TensorBoardTracker, Tracker, find_tracker
 
 STEPS = 20
-"""Every so many steps its numbers are written down, too."""
+"""Steps between two logged values."""
 
 _TRACKING = "tracking.json"
 
 
 class Record:
-    """A run's folder, and the trackers that follow it. Nothing is written before `running`.
+    """A run's folder and its trackers. Nothing is written before `running`.
 
-    None of this is needed to go on: what fails on the way is said once, and no run of days ends by it.
+    Logs are not needed to resume: a failure to write them is reported once and does not end the run.
     """
 
     def __init__(
         self, folder: Path, config: RunConfig, *, track: Sequence[str] = (), progress: Progress = SILENT
     ) -> None:
-        """`track` names trackers; a resumed run goes on with those that it had.
+        """`track` names trackers; a resumed run continues with those it had.
 
         Raises:
-            UsageError: a tracker that is not there or not installed.
+            UsageError: a tracker is unknown or not installed.
         """
         self.folder = folder
         self._config = config
@@ -51,7 +51,7 @@ class Record:
 
     @contextmanager
     def running(self, state: TrainingState) -> Iterator[None]:
-        """The run goes on from `state`; `status.json` tells, in the end too, how it stands.
+        """Log the run from `state` on; `status.json` contains its status, including how it ended.
 
         Raises:
             TdpnError: the folder cannot be written.
@@ -78,12 +78,12 @@ class Record:
                 self._summarise()
 
     def step(self, state: TrainingState, values: Mapping[str, float]) -> None:
-        """One more step is done; `values` are its numbers by name."""
+        """Log a step; `values` are its numbers by name."""
         if state.step % STEPS == 0:
             self._log({f"step/{name}": value for name, value in values.items()}, state.step)
 
     def epoch(self, state: TrainingState) -> None:
-        """One more epoch is finished: `metrics.csv` becomes the history, and its last row goes to the curves."""
+        """Log a finished epoch: write the history to `metrics.csv`, and its last row to the trackers."""
         self._state = state
         self._write("metrics.csv", lambda path: write_text(path, metrics_table(state.history).to_csv(index=False)))
         row = {name: value for name, value in state.history[-1].items() if name not in ("epoch", "step")}
@@ -106,28 +106,28 @@ class Record:
             self._write(_TRACKING, lambda path: write_json(path, known))
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
-        """Call with every tracker. One that fails is left out from then on."""
+        """Call all trackers; remove those that fail."""
         for name, tracker in list(self._trackers.items()):
             try:
                 call(tracker)
             except Exception as error:
                 del self._trackers[name]
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self._progress.say(f"{name} does not follow this run any more: {first}")
+                self._progress.say(f"{name} is no longer updated: {first}")
 
     def _write(self, name: str, write: Callable[[Path], None]) -> bool:
-        """Let `write` make the file `name`; whether it did. It is tried again the next time."""
+        """Create the file `name` with `write`; returns whether it succeeded. It is retried the next time."""
         try:
             write(self.folder / name)
         except TdpnError as error:
             if name not in self._faulty:
                 self._faulty.add(name)
-                self._progress.say(f"warning: {error.where}: {error.what}; the run goes on")
+                self._progress.say(f"warning: {error.where}: {error.what}; the run continues")
             return False
         return True
 
     def _summarise(self) -> None:
-        from tdpn_core.training.summary import CURVES, SUMMARY, write_summary  # matplotlib, half a second
+        from tdpn_core.training.summary import CURVES, SUMMARY, write_summary  # matplotlib takes half a second
 
         if self._write(SUMMARY, lambda path: write_summary(path.parent, self._config, self._state)):
             self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
@@ -146,7 +146,7 @@ class Record:
 
 
 class NoRecord(Record):
-    """In a process that is not the one that writes: nothing is left."""
+    """Used by processes of other ranks: writes nothing."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         self.folder = folder
@@ -164,12 +164,12 @@ class NoRecord(Record):
 
 
 def metrics_table(history: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """One row an epoch; `epoch` and `step` are whole numbers, also in a history that a checkpoint brought back."""
+    """Return one row per epoch; `epoch` and `step` are integers, also in a history restored from a checkpoint."""
     return pd.DataFrame(history).astype({"epoch": int, "step": int})
 
 
 def _known(folder: Path) -> dict[str, str]:
-    """The ids that trackers gave the run that lies in `folder`."""
+    """Return the ids that trackers gave the run in `folder`."""
     file = folder / _TRACKING
     if not file.is_file():
         return {}
@@ -178,14 +178,14 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 SLOW = 0.1
-"""Share of the time spent waiting for data from which advice is given."""
+"""Share of time spent waiting for data above which advice is given."""
 
 _SURE_SECONDS, _SURE_STEPS = 30.0, 10
-"""Of an epoch, before waiting is judged: its first batches always wait for the workers."""
+"""Time and steps of an epoch before waiting is judged: the first batches always wait for the workers."""
 
 
 def shown(state: TrainingState, *, lr: float, steps: int, device: torch.device) -> dict[str, str]:
-    """The fields of a run that stands at `state`, of `steps` in all; a narrow terminal shows the first of them."""
+    """Return the progress fields of a run at `state`, of `steps` in all; narrow terminals show the first of them."""
     running = state.running
     clips, seconds = running["clips"], running["seconds"]
     left = (steps - state.step) * seconds / max(1, state.batch)
@@ -201,7 +201,7 @@ def shown(state: TrainingState, *, lr: float, steps: int, device: torch.device) 
 
 
 def advice(running: dict[str, float], batches: int, *, workers: int, cores: int) -> str | None:
-    """What to do about slow data, once a run has waited for it long enough to be sure; None: nothing."""
+    """Return advice on slow data loading once the waiting time is reliable; None otherwise."""
     seconds = running["seconds"]
     if seconds < _SURE_SECONDS or batches < _SURE_STEPS or running["waiting"] < SLOW * seconds:
         return None
@@ -212,7 +212,7 @@ def advice(running: dict[str, float], batches: int, *, workers: int, cores: int)
 
 
 def memory(device: torch.device) -> float:
-    """The most memory that was used at a time so far, in GiB: on the GPU, or of this process."""
+    """Return the peak memory in GiB: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,4 +1,4 @@
-"""The objective: cross entropy, averaged over the heads, plus the auxiliary head's share."""
+"""Training objective: cross entropy averaged over the heads, plus the weighted auxiliary loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tdpn_core.sampling.mixup import Mix
 
 
 def label_counts(labels: Mapping[str, Tensor]) -> dict[str, int]:
-    """The clips with a label, by head: what the mean loss of a batch is a mean over."""
+    """Return the number of labelled clips by head, over which the mean loss of a batch is taken."""
     return {head: int((values >= 0).sum()) for head, values in labels.items()}
 
 
@@ -24,10 +24,10 @@ def mean_cross_entropy(
     counts: Mapping[str, float] | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Mean over heads of the cross entropy of (N, classes) logits against (N,) labels.
+    """Return the mean over heads of the cross entropy of (N, classes) logits and (N,) labels.
 
-    Label -1 is left out; a head without any other adds 0. Of a part of a batch, the sum over its clips is divided by
-    the `counts` of the whole batch, so that the parts add up to the batch's mean.
+    Label -1 is ignored; a head without labels contributes 0. For part of a batch, the sum over its clips is divided by
+    `counts` of the complete batch, so that the parts add up to the batch's mean.
     """
     losses = []
     for head, values in logits.items():
@@ -43,9 +43,9 @@ def plain_loss(
     mix: Mix | None = None,
     counts: Mapping[str, float] | None = None,
 ) -> Tensor:
-    """What validation measures too: the cross entropy alone, without label smoothing and auxiliary head, a scalar.
+    """Return the cross entropy without label smoothing and auxiliary loss, as measured in validation; a scalar.
 
-    Of clips joined by `mix` it is against both labels, weighted by their shares.
+    For clips mixed by `mix`, it is computed with both labels, weighted by their shares.
     """
     loss = mean_cross_entropy(logits, labels, counts=counts)
     if mix is None:
@@ -64,10 +64,10 @@ def objective(
     counts: Mapping[str, float] | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy + `weight` x auxiliary cross entropy (TPN's loss), a scalar.
+    """Return cross entropy + `weight` x auxiliary cross entropy (TPN's loss), a scalar.
 
-    Of clips joined by `mix` it is the loss against their own labels and that against their partners', weighted by
-    their shares. `counts` and `smoothing` are those of `mean_cross_entropy`.
+    For clips mixed by `mix`, it is the loss with their own labels and that with their partners', weighted by their
+    shares. `counts` and `smoothing` are those of `mean_cross_entropy`.
     """
     loss = mean_cross_entropy(logits, labels, counts=counts, smoothing=smoothing)
     if auxiliary:
@@ -80,6 +80,6 @@ def objective(
 
 
 def guessing_loss(classes: Mapping[str, int], *, weight: float, auxiliary: bool) -> float:
-    """The objective of a network that finds all classes equally likely: the natural scale of a loss."""
+    """Return the objective of a uniform prediction over the classes, the natural scale of the loss."""
     entropy = sum(math.log(max(2, count)) for count in classes.values()) / len(classes)
     return entropy * (1 + weight) if auxiliary else entropy

@@ -1,4 +1,4 @@
-"""The optimiser, and its state as named tensors: a checkpoint must not depend on the order of parameters."""
+"""The optimiser, with its state as named tensors, so that checkpoints do not depend on parameter order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tdpn_core.model.base import Network
 
 
 def create_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser that `config` names, over all parameters alike; on a GPU one kernel steps them all."""
+    """Create the optimiser that `config` names, for all parameters; on a GPU, with a fused kernel."""
     every = list(parameters)
     fused = all(parameter.is_cuda for parameter in every)
     if config.optimiser == "adamw":
@@ -33,7 +33,7 @@ def create_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) ->
 
 
 def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Every buffer of every parameter that has taken a step, by `<buffer>.<parameter>`."""
+    """Return the optimiser's buffers by `<buffer>.<parameter>`, for every parameter that has been updated."""
     return {
         f"{buffer}.{name}": value
         for name, parameter in parameters.items()
@@ -44,7 +44,7 @@ def optimiser_tensors(optimiser: Optimizer, parameters: Mapping[str, nn.Paramete
 def restore_optimiser(
     optimiser: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimiser_tensors` gave, on each parameter's device; step counters only where needed there."""
+    """Restore the result of `optimiser_tensors` on each parameter's device; step counters only if needed there."""
     fused = optimiser.defaults["fused"]
     for key, value in tensors.items():
         buffer, _, name = key.partition(".")
@@ -53,10 +53,10 @@ def restore_optimiser(
 
 
 def learning_rate(config: TrainConfig, epochs: float, *, drops: int = 0) -> float:
-    """The rate after `epochs` epochs (a fraction inside an epoch).
+    """Return the learning rate after `epochs` epochs, which may be fractional.
 
-    `drops` counts the divisions that the plateau schedule has made. `step` divides by 10 at each milestone, `cosine`
-    falls to zero over `config.epochs` (SGDR's half period), and all rise linearly over `warmup_epochs` first.
+    `drops` is the number of reductions by the plateau schedule. `step` divides by 10 at each milestone, `cosine` falls
+    to zero over `config.epochs` (half a period of SGDR); all schedules rise linearly over `warmup_epochs` first.
     """
     warmup = min(1.0, epochs / config.warmup_epochs) if config.warmup_epochs > 0 else 1.0
     match config.schedule:
@@ -71,12 +71,12 @@ def learning_rate(config: TrainConfig, epochs: float, *, drops: int = 0) -> floa
 
 
 def is_over(config: TrainConfig, state: TrainingState) -> bool:
-    """Whether no epoch is left: all are done, or `stop_after` of them went by without a better result."""
+    """Return whether training is over: all epochs are done, or `stop_after` epochs brought no improvement."""
     return state.epoch >= config.epochs or bool(config.stop_after and _stale(state) >= config.stop_after)
 
 
 def _stale(state: TrainingState) -> int:
-    """Epochs since the best one: of the highest validation top-1 (ties: the lower loss)."""
+    """Return the epochs since the best one, with the highest validation top-1 (ties: lower loss)."""
     best = (-1.0, -math.inf)
     stale = 0
     for row in state.history:
@@ -87,18 +87,18 @@ def _stale(state: TrainingState) -> int:
 
 
 class WeightAverage:
-    """An exponential moving average of a network: parameters and the statistics of its batch normalisation."""
+    """Exponential moving average of a network's parameters and batch normalisation statistics."""
 
     def __init__(self, model: Network, decay: float) -> None:
-        """It begins as a copy of `model`."""
+        """Start as a copy of `model`."""
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move towards `model` after step number `step`.
+        """Update the average with `model` after step `step`.
 
-        The decay rises as (1 + step) / (10 + step) to its value: the first steps, far from anything good, fade fast.
+        The decay rises as (1 + step) / (10 + step) to its configured value, so that early steps are forgotten quickly.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
         own, fresh = self.model.state_dict(), model.state_dict()
@@ -110,7 +110,7 @@ class WeightAverage:
 
 
 def frozen_stages(model: Network, last: str) -> list[nn.Module]:
-    """The modules of the backbone up to the stage named `last`; none of them with `none`."""
+    """Return the backbone's modules up to the stage named `last`; empty for `none`."""
     if last == "none":
         return []
     stages = model.backbone.stages()
@@ -119,6 +119,6 @@ def frozen_stages(model: Network, last: str) -> list[nn.Module]:
 
 
 def freeze(modules: list[nn.Module]) -> None:
-    """No gradient for `modules`, and no new statistics: to be called again whenever the model was put into training."""
+    """Disable gradients and statistics updates of `modules`; call again after every `model.train()`."""
     for module in modules:
         module.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""What a run leaves at its end for people: its curves as a picture, and one page about it."""
+"""Final summary of a run: its curves as an image, and one HTML page."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _LOSSES = (
 
 
 def write_summary(folder: Path, config: RunConfig, state: TrainingState) -> None:
-    """`curves.png` and `summary.html` of a run with at least one finished epoch."""
+    """Write `curves.png` and `summary.html` of a run with at least one finished epoch."""
     write_bytes(folder / CURVES, curves(state.history))
     write_text(folder / SUMMARY, page(folder.name, config, state))
 
 
 def best_row(history: list[Row]) -> Row:
-    """The epoch that `best.pt` holds."""
+    """Return the row of the epoch stored in `best.pt`."""
     return max(history, key=lambda row: (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"])))
 
 
 def chance(config: RunConfig) -> float:
-    """The mean over heads of the top-1 of a guess among all classes."""
+    """Return the mean over heads of the top-1 of a random guess."""
     counts = config.model.num_classes.values()
     return sum(1 / count for count in counts) / len(counts)
 
 
 def curves(history: list[Row]) -> bytes:
-    """Cross-entropy, top-1 and rate over the epochs, as PNG."""
+    """Plot cross entropy, top-1 and learning rate over the epochs, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -64,7 +64,7 @@ def curves(history: list[Row]) -> bytes:
 
 
 def page(name: str, config: RunConfig, state: TrainingState) -> str:
-    """The page: what came out, how it went, with which settings."""
+    """Return the page: results, curves, settings."""
     history, best = state.history, best_row(state.history)
     validated = "val_top1" in best
     top1 = best["val_top1"] if validated else best["top1"]
@@ -105,14 +105,12 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
 def _caution(config: RunConfig, *, validated: bool) -> str:
     heads = list(config.model.num_classes)
     mean = f" Accuracies are the mean over {' and '.join(heads)}." if len(heads) > 1 else ""
-    averaged = " Validated were the averaged weights." if config.train.ema else ""
+    averaged = " The averaged weights were validated." if config.train.ema else ""
     if not validated:
-        return (
-            "No validation clip has a label: the accuracy is that of the training clips, as they were augmented." + mean
-        )
+        return "No validation clip has a label: the accuracy is measured on the augmented training clips." + mean
     return (
-        "The best epoch was chosen on the same validation clips that its accuracy is of, one centre view each: it is a "
-        f"little too good, the more so the fewer they are.{averaged}{mean}"
+        "The best epoch was chosen on the same validation clips as its accuracy, with one centre view each: it is "
+        f"slightly optimistic, more so with fewer clips.{averaged}{mean}"
     )
 
 

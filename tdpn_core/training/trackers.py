@@ -1,4 +1,4 @@
-"""Where else a run's numbers go: TensorBoard, Weights & Biases and MLflow, each behind the same three calls."""
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow, with one interface."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ PROJECT = "tdpn"
 
 
 class Tracker(Protocol):
-    """One service that follows a run. What it needs to be told comes from its own environment variables."""
+    """A service that tracks a run. It is configured by its own environment variables."""
 
     def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str | None:
-        """A run that is named like `folder`, or the one of the id `known` again; gives its id if it needs one."""
+        """Start a run named like `folder`, or resume the one with id `known`; returns its id if it needs one."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name, as they are after optimiser step `step`."""
+        """Log numbers by name, as of optimiser step `step`."""
 
     def end(self, ending: str) -> None:
-        """How the run ended: `finished`, `stopped` or `failed`."""
+        """Finish the run as `finished`, `stopped` or `failed`."""
 
 
 class TensorBoardTracker:
-    """TensorBoard's event files, in the run's folder. Every run has them.
+    """TensorBoard's event files in the run's folder, written for every run.
 
-    They are written here and now: the thread of TensorBoard's own writer would print what goes wrong.
+    They are written synchronously: the thread of TensorBoard's own writer would print its errors.
     """
 
     def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> None:
-        """One more file of events; TensorBoard joins those of a folder."""
+        """Start another event file; TensorBoard joins those of a folder."""
         began = time.time_ns()
         self._path = folder / "tensorboard" / f"events.out.tfevents.{began // 10**9}.{began}.{os.getpid()}"
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,27 +41,27 @@ class TensorBoardTracker:
         self._write(file_version="brain.Event:2")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """A point of each curve."""
+        """Log a point of each curve."""
         points = [{"tag": name, "simple_value": value} for name, value in values.items()]
         self._write(step=step, summary={"value": points})
 
     def end(self, ending: str) -> None:
-        """Nothing is left to write."""
+        """Do nothing; everything is written."""
 
     def _write(self, **fields: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-        with self._path.open("r+b") as file:  # a file that was removed is not created again
+        with self._path.open("r+b") as file:  # does not recreate a removed file
             file.seek(0, os.SEEK_END)
             RecordWriter(file).write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 class WandbTracker:
-    """Weights & Biases; its files lie in the run's folder, also with `WANDB_MODE=offline`."""
+    """Weights & Biases; its files are in the run's folder, also with `WANDB_MODE=offline`."""
 
     def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
-        """Start or go on."""
+        """Start or resume the run."""
         import wandb
 
         self._run = wandb.init(
@@ -70,11 +70,11 @@ class WandbTracker:
         return str(self._run.id)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """A point of each curve."""
+        """Log a point of each curve."""
         self._run.log(dict(values), step=step)
 
     def end(self, ending: str) -> None:
-        """Send what is left."""
+        """Send pending data."""
         self._run.finish(exit_code=int(ending == "failed"))
 
 
@@ -82,7 +82,7 @@ class MlflowTracker:
     """MLflow, at `MLFLOW_TRACKING_URI`, in the experiment `MLFLOW_EXPERIMENT_NAME` or else `tdpn`."""
 
     def begin(self, folder: Path, settings: dict[str, Any], known: str | None) -> str:
-        """Start or go on."""
+        """Start or resume the run."""
         import mlflow
 
         self._client = mlflow.MlflowClient()
@@ -97,12 +97,12 @@ class MlflowTracker:
         return self._id
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """A point of each curve."""
+        """Log a point of each curve."""
         for name, value in values.items():
             self._client.log_metric(self._id, name, value, step=step)
 
     def end(self, ending: str) -> None:
-        """Mark how it ended."""
+        """Set the final status."""
         self._client.set_terminated(self._id, {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[ending])
 
 
@@ -110,14 +110,14 @@ TRACKERS: dict[str, tuple[type[Tracker], str]] = {
     "wandb": (WandbTracker, "wandb"),
     "mlflow": (MlflowTracker, "mlflow"),
 }
-"""Those that a user may ask for, by name: the class, and the module that it needs."""
+"""Optional trackers by name: the class, and the module that it needs."""
 
 
 def find_tracker(name: str) -> Tracker:
-    """The tracker of that name.
+    """Return the tracker of that name.
 
     Raises:
-        UsageError: there is none, or what it needs is not installed.
+        UsageError: there is none, or its module is not installed.
     """
     from importlib.util import find_spec
 
@@ -130,7 +130,7 @@ def find_tracker(name: str) -> Tracker:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with names such as `train.lr`."""
+    """Flatten nested mappings, with names such as `train.lr`."""
     flattened: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:

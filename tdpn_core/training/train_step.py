@@ -44,42 +44,42 @@ from tdpn_core.training.optim import (
 )
 
 _INITIAL, _STEP = 0, 1
-"""First element of a derived seed's path: what the draw is for."""
+"""First element of a derived seed's path: the purpose of the random numbers."""
 
 _MIX = 2
-"""Last element of the path of a step's mix, which no other path of that length ends with."""
+"""Last element of the seed's path for a step's mixup, not used by other paths of that length."""
 
 _RANK = 3
-"""Precedes the rank in the path of a step's draws, where that is not 0."""
+"""Precedes the rank in the seed's path for ranks other than 0."""
 
 _RAW = "raw."
 _SCALE, _GROWTH = "scaler.scale", "scaler.growth_tracker"
 
 
 class Outcome(NamedTuple):
-    """What one step saw."""
+    """Results of one step."""
 
     objective: float
-    """What the step lowers: the batch's mean loss, with label smoothing and the auxiliary head's share."""
+    """The minimised loss: the batch mean, with label smoothing and auxiliary loss."""
 
     loss: float
-    """The batch's mean cross entropy alone, which validation measures, too."""
+    """The batch's mean cross entropy alone, comparable to validation."""
 
     correct: float
-    """Clips that were right, the mean over heads; of mixed clips the share of the class that was right."""
+    """Number of correct clips, averaged over heads; for mixed clips, the share of the predicted class."""
 
     clips: int
-    """Clips of the batch. This and the other numbers are of all processes together."""
+    """Number of clips in the batch. All numbers are sums or means over all processes."""
 
     norm: float
-    """Of the gradient, before it was cut. Not finite where fp16 overflowed: that step changed no weight."""
+    """Gradient norm before clipping. Not finite if fp16 overflowed; that step changes no weights."""
 
 
 class Learner:
-    """A network and everything that a step changes: its weights, their average, the optimiser, the loss's scale."""
+    """A network and all state that a step changes: weights, their average, the optimiser, the loss scale."""
 
     def __init__(self, config: RunConfig, ids: Sequence[str], runtime: Runtime) -> None:
-        """A fresh network on the device of `runtime`; `ids` name the training clips in messages."""
+        """Create an untrained network on the device of `runtime`; `ids` name the training clips in messages."""
         self.config = config
         self.ids = ids
         self.runtime = runtime
@@ -104,18 +104,18 @@ class Learner:
         self.highest_loss = settings.max_loss_ratio * guess or math.inf
 
     def step(self, batch: Batch, *, number: int, lr: float) -> Outcome:
-        """Step `number` of the run, at the learning rate `lr`.
+        """Run step `number` at the learning rate `lr`.
 
         Raises:
-            TrainingError: loss or gradient is not finite, the loss exploded, the device is out of memory, or there are
-                too few clips for batch normalisation. The weights are as before the step, but the batch normalisation's
-                running statistics are not: nothing may be saved after it.
-            DeviceError: the network is to be compiled, and cannot be here.
+            TrainingError: the loss or gradient is not finite, the loss exploded, the device is out of memory, or
+                there are too few clips for batch normalisation. The weights are unchanged, but the running statistics
+                are not: the state must not be saved afterwards.
+            DeviceError: compilation was requested, but is not possible here.
         """
         try:
             return self._step(batch, number, lr)
         except torch.OutOfMemoryError:
-            pass  # what the step held is free only once the exception is gone
+            pass  # memory of the step is freed only after the exception
         except RuntimeError as error:
             fault = compiler_fault(error) if self.config.train.compile else None
             if fault is None:
@@ -124,7 +124,7 @@ class Learner:
         except ValueError as error:
             if not too_few(error):
                 raise
-            what = "batch normalisation needs more than one value a channel, and a clip at a time gives it one"
+            what = "batch normalisation needs more than one value per channel, but one clip at a time gives one"
             hint = "use a larger --batch-size, fewer processes, a smaller --accumulate, or a larger --size"
             raise TrainingError(what, hint=hint) from error
         raise self._out_of_memory(batch)
@@ -134,7 +134,7 @@ class Learner:
         return self.eval_model.state_dict()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What else a step changes, for a checkpoint: optimiser, loss scale, the weights where they are averaged."""
+        """Return other tensors for a checkpoint: optimiser, loss scale, and the raw weights if an average is kept."""
         tensors = optimiser_tensors(self.optimiser, self.trainable)
         if self.average is not None:
             tensors |= {_RAW + name: value for name, value in self.model.state_dict().items()}
@@ -144,10 +144,10 @@ class Learner:
         return tensors
 
     def load_state_dict(self, weights: dict[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Continue from what `weights` and `state_dict` gave.
+        """Continue from the results of `weights` and `state_dict`.
 
         Raises:
-            CheckpointError: they are another network's.
+            CheckpointError: they belong to another network.
         """
         raw = {name.removeprefix(_RAW): value for name, value in state.items() if name.startswith(_RAW)}
         load_weights(self.eval_model, weights)
@@ -161,13 +161,13 @@ class Learner:
         restore_optimiser(self.optimiser, self.trainable, own)
 
     def start_from_model(self) -> None:
-        """Take note that `model` was filled with other weights: the average starts again."""
+        """Restart the average after `model` was filled with other weights."""
         if self.average is not None:
             load_weights(self.average.model, self.model.state_dict())
 
     @property
     def eval_model(self) -> Network:
-        """The network that is validated and kept: the average where there is one."""
+        """The network that is validated and stored: the average if there is one."""
         return self.model if self.average is None else self.average.model
 
     @property
@@ -177,7 +177,7 @@ class Learner:
     def _step(self, batch: Batch, number: int, lr: float) -> Outcome:
         settings, scaler = self.config.train, self.precision.scaler
         path = self._path(number)
-        torch.manual_seed(derive_seed(settings.seed, *path))  # dropout's draws depend on step and process alone
+        torch.manual_seed(derive_seed(settings.seed, *path))  # dropout depends only on step and process
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self._clear()
@@ -189,7 +189,7 @@ class Learner:
         results.append(self._learn(last, counts, mixing))
         scaler.unscale_(self.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(self.trainable.values(), settings.clip_norm)
-        # the one time that a step waits for the device
+        # the only synchronisation with the device
         lowered, plain, correct, norm = torch.cat([torch.stack(results).sum(0), norm[None]]).tolist()
         outcome = self._outcome(lowered, plain, correct, len(batch.indices), norm)
         run_in_lockstep(self.runtime, StopRequest(), lambda: self._check(lowered, outcome, batch, number))
@@ -200,7 +200,7 @@ class Learner:
         return outcome
 
     def _learn(self, part: Batch, counts: Mapping[str, float], mixing: np.random.Generator) -> Tensor:
-        """Add the gradient of `part`, whose losses are means over `counts`; gives objective, loss and hits, (3,)."""
+        """Add the gradient of `part`, with losses averaged over `counts`; returns objective, loss and hits, (3,)."""
         settings, sampling = self.config.train, self.config.sampling
         # in the loop they are there
         labels = {head: values.to(self.device, non_blocking=True) for head, values in part.labels.items()}
@@ -223,7 +223,7 @@ class Learner:
             )
         with torch.no_grad():
             plain = plain_loss(output.logits, labels, mix=mix, counts=counts)
-        self.runtime.mark()  # who hangs in the forward pass has not come here
+        self.runtime.mark()  # not reached by a process that hangs in the forward pass
         self.precision.scaler.scale(loss).backward()
         correct = _correct(output.logits, labels)
         if mix is not None:
@@ -231,12 +231,12 @@ class Learner:
         return torch.stack([loss.detach(), plain.to(loss.dtype), correct])
 
     def _path(self, number: int) -> tuple[int, ...]:
-        """Of the random draws of a step: rank 0 has those of a process that is alone, the others have their own."""
+        """Return the seed path of a step: rank 0 has that of a single process, other ranks their own."""
         rank = self.runtime.rank
         return (_STEP, number, _RANK, rank) if rank else (_STEP, number)
 
     def _counts(self, batch: Batch) -> dict[str, float]:
-        """By head, what losses are means over, so that the mean over the processes is the mean over all clips."""
+        """Return by head what losses are divided by, so that the mean over processes is the mean over all clips."""
         counts = label_counts(batch.labels) if batch.counts is None else batch.counts
         sums = self.runtime.sums([float(count) for count in counts.values()])
         return dict(zip(counts, (value / self.runtime.world for value in sums), strict=True))
@@ -247,7 +247,7 @@ class Learner:
         return Outcome(lowered / world, plain / world, correct, int(total), norm)
 
     def _check(self, loss: float, outcome: Outcome, batch: Batch, number: int) -> None:
-        """Nothing, or the error of this process; `loss` is its own objective."""
+        """Return None, or the error of this process; `loss` is its own objective."""
         fault = ""
         if not (math.isfinite(loss) and (math.isfinite(outcome.norm) or self.precision.may_overflow())):
             fault = f"loss {loss:.3g} and gradient norm {outcome.norm:.3g} are not finite"
@@ -258,11 +258,11 @@ class Learner:
             raise TrainingError(
                 f"{fault} at step {number}",
                 where=f"clips {names}",
-                hint="lower --lr, or look at these clips; the last checkpoint is from before this step",
+                hint="lower --lr, or check these clips; the last checkpoint precedes this step",
             )
 
     def _clear(self) -> None:
-        """Ready for a step: no gradient yet, everything in training but what is frozen."""
+        """Prepare a step: clear gradients and set training mode, except for frozen modules."""
         self.optimiser.zero_grad()
         self.model.train()
         freeze(self.frozen)
@@ -287,7 +287,7 @@ class Learner:
 
 
 def _parts(batch: Batch, count: int) -> Iterator[Batch]:
-    """`batch` in `count` parts, even or one clip apart: as many in each process, of however many clips."""
+    """Split `batch` into `count` parts whose sizes differ by at most one, for any number of clips."""
     total = len(batch.indices)
     count = min(count, total)
     for number in range(count):

@@ -1,4 +1,4 @@
-"""The training loop. Reading order: `train` guards a run, `Trainer.run` is its epochs; one step is in `step.py`."""
+"""The training loop: `train` sets up a run, `Trainer.run` iterates epochs; a single step is in `train_step.py`."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from tdpn_core.training.optim import is_over, learning_rate
 from tdpn_core.training.train_step import Learner, Outcome
 
 _SAVE_EVERY_SECONDS = 600
-"""Within a long epoch, so that a killed run loses ten minutes at most."""
+"""Interval of checkpoints within an epoch: a killed run loses ten minutes at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a finished run left."""
+    """Result of a finished run."""
 
     folder: Path
     best: Path
-    """The checkpoint of the highest validation top-1 (ties: the lower loss)."""
+    """Checkpoint with the highest validation top-1 (ties: lower loss)."""
 
     state: TrainingState
 
@@ -63,26 +63,26 @@ def train(
     track: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Train `config` into `folder`: checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
+    """Train `config` in `folder`: writes checkpoints, `config.json`, `metrics.csv`, `status.json`, TensorBoard events.
 
-    With `resume` the run in `folder` continues exactly where its newest whole checkpoint stands, or the one named: on
-    a CPU its weights end bit-identical to those of a run that never stopped. `init` starts from the weights of another
-    file, and `ema` chooses among its averaged and raw ones. The `keep` newest states are kept, and the trackers named
-    in `track` follow. Several processes train together; the one of rank 0 writes.
+    `resume` continues the run in `folder` exactly from its newest intact checkpoint, or from the one given: on a CPU,
+    the final weights are bit-identical to those of an uninterrupted run. `init` gives initial weights, and `ema`
+    chooses among its averaged and raw ones. The `keep` newest checkpoints are stored; `track` names trackers. Several
+    processes train together, and rank 0 writes.
 
     Raises:
-        Stopped: a signal of `stop.SIGNALS` came to one of the processes; the state is saved.
-        TrainingError: the loss is not finite; nothing was saved after the last good step.
+        Stopped: one of the processes received a signal of `signals.SIGNALS`; the run is saved.
+        TrainingError: the loss is not finite; nothing is saved after the last good step.
         ShardError: the data is damaged; the message names shard and clip.
-        CheckpointError: there is no whole checkpoint to resume from, or the one named is damaged.
-        DistributedError: another process was lost, hangs, or ended by an error of its own.
+        CheckpointError: there is no intact checkpoint to resume from, or the given one is damaged.
+        DistributedError: another process was lost, hung, or ended with an error.
     """
     data = Path(config.data.path)
     with stop_requests(tell=runtime.is_main) as stop:
         clips = ClipStore(data, "train")
         validation = _validation(data, clips, progress)
         if clips.manifest.digest != config.data.digest:
-            raise ConfigError("the prepared data changed since this run began", where=data, hint="start a new run")
+            raise ConfigError("the prepared data has changed since this run began", where=data, hint="start a new run")
         for note in _peculiarities(clips, config):
             progress.say(note)
         record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
@@ -95,7 +95,7 @@ def train(
             trainer.learner.start_from_model()
         _preflight(runtime, config, trainer.state)
         if is_over(config.train, trainer.state):
-            progress.say(f"{folder} is finished: {trainer.state.epoch} epochs; nothing is left to train")
+            progress.say(f"{folder} is finished: {trainer.state.epoch} epochs, no more training")
         with record.running(trainer.state):  # the folder is written to from here on
             if runtime.is_main:
                 write_training_clips(folder, clips)
@@ -104,41 +104,41 @@ def train(
 
 
 def _validation(data: Path, clips: ClipStore, progress: Progress) -> ClipStore | None:
-    """The clips to validate on; None where there are none, or none has a label."""
+    """Return the validation clips; None if there are none, or none has a label."""
     if "val" not in clips.manifest.clips():
         return None
     validation = ClipStore(data, "val")
     if any((labels >= 0).any() for labels in validation.labels.values()):
         return validation
-    progress.say("note: no validation clip has a label: the run is judged by its training clips")
+    progress.say("note: no validation clip has a label: the run is evaluated on its training clips")
     return None
 
 
 def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
-    """What a user may not know of the data.
+    """Yield notes on properties of the data that the user may not expect.
 
     Raises:
-        DatasetError: there is nothing to learn: a head has a single class, or no clip a label.
+        DatasetError: there is nothing to learn: a head has a single class, or no clip has a label.
     """
     if not any((labels >= 0).any() for labels in clips.labels.values()):
         hint = "prepare it with annotations that have labels"
         raise DatasetError("no training clip has a label", where=config.data.path, hint=hint)
     for head, names in clips.classes.items():
         if len(names) < 2:
-            what = f"{head} has the single class {names[0]!r}: there is nothing to tell apart"
+            what = f"{head} has the single class {names[0]!r}: there is nothing to distinguish"
             raise DatasetError(what, where=config.data.path, hint="prepare data of at least two classes")
         absent = [name for label, name in enumerate(names) if not (clips.labels[head] == label).any()]
         if absent:
             first = ", ".join(repr(name) for name in absent[:3]) + (", ..." if len(absent) > 3 else "")
-            yield f"note: {len(absent)} of {len(names)} {head} classes have no clip to train on: {first}"
+            yield f"note: {len(absent)} of {len(names)} {head} classes have no training clips: {first}"
     if len(clips.classes) > 1:
         yield f"note: every top-1 of this run is the mean over {' and '.join(clips.classes)}"
     if config.train.batch_size > len(clips):
-        yield f"note: a batch of {config.train.batch_size} clips is more than the {len(clips)} there are: it takes all"
+        yield f"note: a batch of {config.train.batch_size} clips exceeds the {len(clips)} training clips: it has all"
 
 
 def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> None:
-    """Before anything hangs: all processes train the same, from the same state."""
+    """Check early that all processes train the same settings from the same state."""
     settings = {
         f"{section}.{field}": value
         for section, values in to_dict(config).items()
@@ -150,9 +150,9 @@ def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> Non
 
 
 class Trainer:
-    """A model in training: everything that changes from step to step is in `learner` and `state`.
+    """A model in training; all state that changes from step to step is in `learner` and `state`.
 
-    Of several processes each has one. They take their parts of the same batches, and come to each place in lockstep
+    Each of several processes has one. They process their parts of the same batches, and come to each place in lockstep
     where one of them may want to leave.
     """
 
@@ -169,11 +169,11 @@ class Trainer:
         record: Record,
         stop: StopRequest,
     ) -> None:
-        # what is trained
+        # model
         self.config = config
         self.learner = Learner(config, clips.ids, runtime)
         self.state = TrainingState()
-        # on what
+        # data
         self.validation = validation
         self.workers = workers
         dataset = TrainingClips(clips, config.model, config.sampling, seed=config.train.seed)
@@ -187,7 +187,7 @@ class Trainer:
             balanced=config.train.balanced,
             pin=runtime.device_type == "cuda",
         )
-        # with and for whom
+        # environment
         self.runtime = runtime
         self.record = record
         self.stop = stop
@@ -196,18 +196,18 @@ class Trainer:
         self.advised = False
 
     def run(self, progress: Progress) -> None:
-        """The epochs that are left."""
+        """Run the remaining epochs."""
         try:
             while not is_over(self.config.train, self.state):
                 self.train_epoch(progress)
                 progress.say(_describe(self.finish_epoch(), self.config.train.epochs))
                 if is_over(self.config.train, self.state) and self.state.epoch < self.config.train.epochs:
-                    progress.say(f"no better result for {self.config.train.stop_after} epochs: stopping early")
+                    progress.say(f"no improvement for {self.config.train.stop_after} epochs: stopping early")
         except StopAgreed as request:
             self._leave(request)
 
     def train_epoch(self, progress: Progress) -> None:
-        """The batches of this epoch that are left."""
+        """Run the remaining batches of this epoch."""
         progress.begin(f"epoch {self.state.epoch + 1}/{self.config.train.epochs}", len(self.loader))
         progress.advance(self.state.batch)
         batches = on_device(self.loader.epoch(self.state.epoch, start=self.state.batch), self.runtime.device)
@@ -228,7 +228,7 @@ class Trainer:
             progress.end()
 
     def finish_epoch(self) -> dict[str, float]:
-        """Validate, add a row to the history, save; gives the row."""
+        """Validate, add a row to the history, and save; returns the row."""
         state, running = self.state, self.state.running
         row = {
             "epoch": state.epoch + 1,
@@ -262,9 +262,9 @@ class Trainer:
         return row
 
     def validate(self, clips: ClipStore) -> dict[str, float]:
-        """Loss and top-k over the labelled ones of `clips`, one centre view each; the mean over heads."""
+        """Return loss and top-k over the labelled `clips`, one centre view each; means over heads."""
         failpoint("train.validate")
-        self.runtime.broadcast(self.learner.eval_model.buffers())  # batch statistics are those of rank 0
+        self.runtime.broadcast(self.learner.eval_model.buffers())  # batch statistics of rank 0
         own = run_in_lockstep(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
         probabilities = {head: self.runtime.merge(values, ~np.isnan(values[:, 0])) for head, values in own.items()}
         rows = []
@@ -280,27 +280,27 @@ class Trainer:
         return {"val_loss": loss, "val_top1": top1, "val_top5": top5}
 
     def save_last(self) -> None:
-        """Write the state that a resumed run goes on from, if it is not written yet."""
+        """Write the checkpoint that a resumed run continues from, unless it is up to date."""
         if self.runtime.is_main and self.saved != self.state:
             save_last(self.record.folder, self._checkpoint(), keep=self.keep)
         self.saved, self.saved_at = self.state, time.monotonic()
 
     def resume_from(self, path: Path, progress: Progress = SILENT) -> None:
-        """Continue from a checkpoint of this very run.
+        """Continue from a checkpoint of this run.
 
         Raises:
             ConfigError: it was written with other settings.
         """
         checkpoint = load_checkpoint(path)
         if not checkpoint.resumable:
-            what = "holds weights alone, without the optimiser's state"
+            what = "contains only weights, without the optimiser's state"
             hint = f"resume from {LAST} next to it, or start a new run from its weights: --init {path}"
             raise CheckpointError(what, where=path, hint=hint)
         if differing := differences(checkpoint.config, self.config):
             raise ConfigError(f"written with another {', '.join(differing)} than this run's", where=path)
         if checkpoint.world != self.runtime.world:
             progress.say(
-                f"{checkpoint.world} processes trained so far, {self.runtime.world} go on: the batches stay the same, "
+                f"{checkpoint.world} processes trained so far, {self.runtime.world} continue: batches are the same, "
                 "dropout and each process's batch statistics do not"
             )
         self.learner.load_state_dict(checkpoint.weights, checkpoint.optimiser)
@@ -338,7 +338,7 @@ class Trainer:
         return self.learner.step(batch, number=state.step, lr=self._rate(state.batch))
 
     def _count(self, outcome: Outcome, seconds: float, waiting: float) -> None:
-        """One more batch is done."""
+        """Update the state after a batch."""
         state = self.state
         losses = (outcome.loss * outcome.clips, outcome.objective * outcome.clips)
         sums = (*losses, outcome.correct, outcome.clips, seconds, waiting)
@@ -346,7 +346,7 @@ class Trainer:
         self.state = replace(state, batch=state.batch + 1, step=state.step + 1, running=running)
 
     def _show(self, outcome: Outcome, progress: Progress) -> None:
-        """The batch that was just counted, to whoever looks on."""
+        """Show the batch that was just counted."""
         state, rate = self.state, self._rate(self.state.batch - 1)
         steps = self.config.train.epochs * len(self.loader)
         progress.advance(1, **shown(state, lr=rate, steps=steps, device=self.runtime.device))
@@ -359,7 +359,7 @@ class Trainer:
                 progress.say(line)
 
     def _leave(self, request: StopAgreed) -> NoReturn:
-        """Save, and end the run as it was asked to."""
+        """Save, and end the run as requested."""
         self.save_last()
         raise (Interrupted if request.interrupted else Stopped)(
             f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
@@ -368,7 +368,7 @@ class Trainer:
         )
 
     def _rate(self, batch: int) -> float:
-        """The learning rate of a batch of the epoch under way: the schedule's at the middle of its step."""
+        """Return the learning rate of a batch of the current epoch: the schedule's at the middle of its step."""
         epochs = self.state.epoch + (batch + 0.5) / len(self.loader)
         return learning_rate(self.config.train, epochs, drops=self.state.drops)
 
@@ -380,13 +380,13 @@ class Trainer:
 
 
 class _Alive(Silent):
-    """Shows, in the long time of a validation, that this process works."""
+    """Signals that this process is alive during a long validation."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     def advance(self, steps: int = 1, **fields: str) -> None:
-        """Some clips are scored."""
+        """Report that clips were scored."""
         self._runtime.alive()
 
 

@@ -75,7 +75,7 @@ def test_scores_are_measured_again_and_fused_without_a_network(workplace: Path) 
     assert json.loads(fused.stdout)["heads"]["action"]["top1"] == first["heads"]["action"]["top1"], fused.stderr
     searched = tdpn("eval", scores, scores, "--fuse", "search", cwd=workplace)
     assert f"fused: 0.5 x {best} + 0.5 x {best} (2)" in searched.stderr
-    assert "weights searched for on the other half of the val split, 4 clips: 0.5, 0.5" in searched.stderr
+    assert "weights found on the other half of the val split, 4 clips: 0.5, 0.5" in searched.stderr
     assert "4 clips scored of 9 on disk" in searched.stderr
     assert "report  runs/folder-tdpn-r18/eval-val-1x1/eval-fused-val/report.html" in searched.stdout
 
@@ -165,7 +165,7 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
         (["eval", "none.pt"], 1, "none.pt: no such checkpoint"),
         (["eval", "none.pt", "--topk", "a"], 2, "--topk: 'a' is not a list of integers"),
         (["eval", "a.pt", "b.pt", "--fuse", "x"], 2, "--fuse: 'x' is neither a list of weights nor equal nor search"),
-        (["eval", "a.pt", "--fuse", "1"], 2, "--fuse: one file has nothing to be fused with; name two or more"),
+        (["eval", "a.pt", "--fuse", "1"], 2, "--fuse: fusion needs at least two files; name two or more"),
         (["eval", "a.pt", "--sls", "2,3"], 2, "--sls: '2,3' is not three levels from 0 to 5"),
         (["predict", "clip.mp4"], 1, "no best.pt of a run under runs/; `tdpn train` writes one there"),
         (["ablate", "--set", "flow"], 2, "--set: 'flow' is not NAME=VALUE"),

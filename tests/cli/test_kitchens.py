@@ -40,7 +40,7 @@ def kitchens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = " ".join(prepared.split())
         assert "note 2 val segments are of videos that are not on disk (for example 'P18_07')" in said
         trained = tdpn("train", "--epochs", 2, *TINY, "--set", "sampling.short_side=36")
-        assert "94 of 97 verb classes have no clip to train on" in trained
+        assert "94 of 97 verb classes have no training clips" in trained
         assert "note: every top-1 of this run is the mean over verb and noun" in trained
         assert f"next  tdpn eval {BEST}" in trained
         page = Path(BEST).with_name("summary.html").read_text()
@@ -81,7 +81,7 @@ def test_the_report_begins_with_the_challenges_table_and_shows_only_classes_that
     met = {row["true"] for row in rows} | {row["predicted"] for row in rows}
     table = text.partition("## noun")[2].partition("### Classes")[2].partition("###")[0]
     assert {line.split(" | ")[0] for line in table.splitlines() if "noun-" in line} == {f"| {name}" for name in met}
-    assert f"{NOUNS - len(met)} more classes have no clip here, and no clip was taken for them." in text
+    assert f"{NOUNS - len(met)} more classes have no clips here and were never predicted." in text
 
 
 def test_a_submission_is_a_zip_that_fits_the_challenge(kitchens: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_submission_is_a_zip_that_fits_the_challenge(kitchens: Path) -> None:
 
 
 def test_a_submission_of_fewer_clips_than_are_listed_is_refused_and_the_scores_stay(kitchens: Path) -> None:
-    with pytest.raises(ScoresError, match=r"2 clips have no scores, and the challenge wants all.*prepare and score"):
+    with pytest.raises(ScoresError, match=r"2 clips have no scores, but the challenge requires all.*prepare and score"):
         tdpn("eval", BEST, "--submission", "val.zip", "--out", "few")
     assert not Path("val.zip").exists()
     assert Path("few/scores.safetensors").exists()
@@ -137,7 +137,7 @@ def bare(kitchens: Path) -> Path:
         tdpn("prep", "epic100", "--root", "bare", "--short-side", 48, "--out", "packed")
         said = tdpn("eval", BEST, "--data", "packed", "--out", "bare-scores")
     assert load_manifest(kitchens / "packed").subsets == {}
-    assert "note: unseen participants and tail classes are not scored apart: the data was packed without" in said
+    assert "note: unseen participants and tail classes are not measured separately: the data was packed without" in said
     assert "with --annotations" in (kitchens / "bare-scores" / "report.md").read_text()
     return kitchens / "bare-scores" / "scores.safetensors"
 
@@ -145,7 +145,7 @@ def bare(kitchens: Path) -> Path:
 def test_lists_that_were_not_packed_are_taken_from_a_folder(bare: Path) -> None:
     write_lists(Path("lists"))
     shown = tdpn("eval", bare, "--annotations", "lists", "--out", "apart")
-    assert "not scored apart" not in shown
+    assert "not measured separately" not in shown
     packed = json.loads(tdpn("eval", BEST, "--json", "--out", "whole").partition("note:")[0])
     assert json.loads(Path("apart/results.json").read_text())["epic"] == packed["epic"]
 
@@ -178,5 +178,7 @@ def test_a_folder_with_some_of_the_lists_and_data_of_another_kind_are_refused(ba
         tdpn("eval", bare, "--annotations", tmp_path / "some")
     scores = read_scores(bare)
     write_scores(tmp_path / "other.safetensors", replace(scores, origin=replace(scores.origin, dataset="epic55")))
-    with pytest.raises(UsageError, match="--annotations: these lists are of EPIC-KITCHENS-100, the scores of epic55"):
+    with pytest.raises(
+        UsageError, match="--annotations: these lists belong to EPIC-KITCHENS-100, but the scores to epic55"
+    ):
         tdpn("eval", tmp_path / "other.safetensors", "--annotations", tmp_path / "some")

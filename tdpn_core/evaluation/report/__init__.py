@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves: a page to look at, results for programs, tables for a spreadsheet."""
+"""Report files of an evaluation: a page for viewing, results for programs, tables for spreadsheets."""
 
 from tdpn_core.evaluation.report.compared import comparison_rows, write_comparison
 from tdpn_core.evaluation.report.text import markdown, summary

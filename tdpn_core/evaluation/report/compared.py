@@ -1,4 +1,4 @@
-"""Several models compared on the same clips, as a table and as plain values."""
+"""Comparison of several models on the same clips, as a table and as plain values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tdpn_core.evaluation.report.text import markdown_table, summary
 from tdpn_core.files import write_json, write_text
 
 EXPLANATION = (
-    "p: two-sided exact paired permutation test over the clips (McNemar's): how often chance alone would give a "
-    "difference as large. It does not measure how other random seeds would come out."
+    "p: two-sided exact paired permutation test over the clips (McNemar's): probability of a difference at least this "
+    "large by chance. It does not measure the variation over random seeds."
 )
 
 
 def write_comparison(comparison: Comparison) -> Path:
-    """Write `comparison.md` and `comparison.json` into the comparison's folder. Gives the path of the former."""
+    """Write `comparison.md` and `comparison.json` to the comparison's folder; returns the path of the former."""
     write_json(comparison.folder / "comparison.json", compared(comparison))
     name = comparison.evaluations[0].scores.origin
     parts = [f"# {len(comparison.evaluations)} models on {name.dataset}, {name.split} split"]
@@ -28,7 +28,7 @@ def write_comparison(comparison: Comparison) -> Path:
 
 
 def compared(comparison: Comparison) -> dict[str, Any]:
-    """Each model's result and the differences from the first, as plain values."""
+    """Return each model's result and the differences from the first, as plain values."""
     differences = [
         {"checkpoint": other.scores.origin.checkpoint}
         | {head: dataclasses.asdict(paired) for head, paired in heads.items()}
@@ -42,7 +42,7 @@ def compared(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparison_rows(comparison: Comparison) -> list[Row]:
-    """A heading, and a row for each model and head."""
+    """Return a heading, and a row per model and head."""
     rows: list[Row] = []
     heads = list(comparison.evaluations[0].heads)
     for head in heads:

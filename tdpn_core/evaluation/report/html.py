@@ -1,4 +1,4 @@
-"""The report as a page: numbers, classes, confusions, clips that went wrong, training curves, settings."""
+"""HTML report: metrics, classes, confusions, misclassified clips, training curves, settings."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ from tdpn_core.html_report.components import (
 )
 
 _EXTREMES = 10
-"""Classes in each of the tables of the best and the worst."""
+"""Classes in each of the tables of best and worst."""
 
 _WRONG = 8
-"""Confident errors that are shown, of each head."""
+"""Confident errors shown per head."""
 
 _PAIRS = 6
-"""Classes of which a right and a wrong clip are shown, of each head."""
+"""Classes per head for which a right and a wrong clip are shown."""
 
 CONFIDENT = 0.5
-"""Probability from which an error is a confident one: above all other classes together."""
+"""Probability from which an error counts as confident: more than all other classes together."""
 
 
 def html(evaluation: Evaluation) -> str:
-    """The whole page, with everything in it."""
+    """Return the complete, self-contained page."""
     origin = evaluation.scores.origin
     sections = [Section("Result", _result(evaluation))]
     films = Films(Path(origin.data), evaluation.split)
@@ -84,13 +84,13 @@ def _result(evaluation: Evaluation) -> list[Markup]:
     blocks = [warning(f"{line}.") for line in cautions(evaluation)]
     blocks += [note(line) for line in evaluation.scores.origin.notes]
     if not evaluation.heads:
-        return [*blocks, text("No clip has a label: there are scores, and nothing to measure them by.")]
+        return [*blocks, text("No clip has a label, so there are scores but no metrics.")]
     if is_partial(evaluation):
         blocks.append(warning(covered(evaluation)))
     if evaluation.epic:
         top, *rows = epic_rows(evaluation)
         cells: list[list[Cell]] = [[*row[:2], int(row[2]), *row[3:]] for row in rows]
-        blocks.append(table("EPIC-KITCHENS' own table: an action is a verb and a noun", top, cells))
+        blocks.append(table("EPIC-KITCHENS' official metrics: an action is a verb and a noun", top, cells))
         blocks += [note(line) for line in filter(None, [unscored_subsets(evaluation)])]
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
@@ -113,7 +113,7 @@ def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
             f"{prefix}mean class accuracy", f"{metrics.mean_class_accuracy:.1%}", _interval(metrics.mean_class_interval)
         ),
         Tile(f"{prefix}calibration error", f"{metrics.calibration.error:.1%}", "expected, 15 bins"),
-        Tile(f"{prefix}largest class", f"{guess:.1%}", "what always guessing it earns"),
+        Tile(f"{prefix}largest class", f"{guess:.1%}", "accuracy of always predicting it"),
         Tile(f"{prefix}labelled clips", f"{metrics.clips:,}"),
     ]
 
@@ -147,24 +147,23 @@ def _confusion(metrics: Metrics) -> list[Markup]:
     numbers = metrics.confusion[np.ix_(met, met)]
     names = [row.name for row in met_classes(metrics)]
     caption = (
-        "Each row is a class, each column what its clips were predicted as; the stronger the colour, the larger the "
-        "share of the row"
+        "Each row is a class, each column a predicted class; the stronger the colour, the larger the share of the row"
     )
     blocks = [matrix_chart(caption, shares, names, verb="taken for", counts=numbers)] if len(names) > 1 else []
     top, *rows = confused_rows(metrics)
     if rows:
         cells: list[list[Cell]] = [[true, guess, int(count)] for true, guess, count in rows]
         return [grid([*blocks, table("Most confused pairs", top, cells)])]
-    return [*blocks, note("No clip was taken for another class.")]
+    return [*blocks, note("No clip was predicted as another class.")]
 
 
 def _wrong(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
-    """The clips that were predicted as another class with the highest probability, of `CONFIDENT` at least."""
+    """Return the errors with the highest probability, at least `CONFIDENT`."""
     probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
     guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero((labels >= 0) & (guess != labels))
     if not len(wrong):
-        return [note("No clip was taken for another class.")]
+        return [note("No clip was predicted as another class.")]
     confident = wrong[sure[wrong] >= CONFIDENT]
     blocks = []
     if few := len(wrong) - len(confident):
@@ -174,7 +173,7 @@ def _wrong(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
 
 
 def _pairs(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
-    """Of the classes of lowest accuracy that have both, a recognised clip next to one that was not recognised."""
+    """Return a right next to a wrong clip, for the classes of lowest accuracy that have both."""
     probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
     guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     rows = [(row.accuracy, label) for label, row in enumerate(evaluation.heads[head].classes) if row.accuracy]
@@ -188,7 +187,7 @@ def _pairs(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
 
 
 def _shown(evaluation: Evaluation, head: str, chosen: list[int], films: Films, caption: str) -> list[Markup]:
-    """Some clips as films with their predictions, or as a table where they cannot be shown."""
+    """Return clips as videos with their predictions, or as a table if they cannot be shown."""
     probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
     guess, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     names = evaluation.scores.classes[head]
@@ -219,13 +218,11 @@ def _calibration(metrics: Metrics) -> Markup:
         "measured": [(one.confidence, one.accuracy) for one in bins],
         "perfect": [(0.0, 0.0), (1.0, 1.0)],
     }
-    return line_chart(
-        "How often clips are right, by how sure the network is", series, x="confidence", y="", percent=True
-    )
+    return line_chart("Accuracy by predicted probability", series, x="confidence", y="", percent=True)
 
 
 def _training(path: Path) -> list[Markup]:
-    """The curves of the run that made the checkpoint, if its `metrics.csv` lies beside it."""
+    """Return the training curves of the checkpoint's run, if `metrics.csv` is next to the checkpoint."""
     if not path.is_file():
         return []
     try:
@@ -277,7 +274,7 @@ def _settings(evaluation: Evaluation) -> list[Markup]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as `train.lr` and their values."""
+    """Flatten nested settings to names such as `train.lr` and values."""
     rows: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Small films of prepared clips, to be put into a page."""
+"""Small videos of prepared clips to embed in a page."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 from tdpn_core.video.subprocess_limits import Limits, run_child
 
 SIDE = 128
-"""Pixels of a film's shorter side, at most."""
+"""Largest shorter side of a preview in pixels."""
 
 FRAMES = 48
-"""Frames of a film, at most; of a longer clip, so many evenly spaced ones over its whole time."""
+"""Largest number of frames of a preview; of longer clips, evenly spaced frames."""
 
 MOST_BYTES = 150_000
-"""A film that is larger is encoded again, coarser."""
+"""Larger previews are encoded again at a lower quality."""
 
 _LIMITS = Limits(seconds=60.0, output_bytes=64 << 20)
 _COARSER = (30, 38, 46)
 
 
 class Films:
-    """Films of the clips of a split by name, each made once."""
+    """Previews of the clips of a split by name, each encoded once."""
 
     def __init__(self, data: Path, split: str) -> None:
         self._data, self._split = data, split
@@ -39,7 +39,7 @@ class Films:
         """See `preview`.
 
         Raises:
-            ShardError: the data or the clip is no longer there, or damaged.
+            ShardError: the data or the clip is missing or damaged.
             ClipError: the clip cannot be read or encoded.
         """
         if name not in self._made:
@@ -56,10 +56,10 @@ class Films:
 
 
 def preview(store: ClipStore, clip: int, program: Program) -> bytes:
-    """A clip as H.264 in MP4, at its own speed.
+    """Encode a clip as H.264 in MP4, at its original speed.
 
     Raises:
-        ClipError: it cannot be read or encoded, or not into `MOST_BYTES`.
+        ClipError: it cannot be read or encoded, or not within `MOST_BYTES`.
         ShardError: the shard is missing or damaged.
     """
     count = int(store.counts[clip])
@@ -74,7 +74,7 @@ def preview(store: ClipStore, clip: int, program: Program) -> bytes:
 
 
 def _coloured(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(K, H, W, 3) of pictures as they are; of optical flow (K, H, W, 2), both directions as green and blue."""
+    """Return (K, H, W, 3): RGB frames unchanged; for optical flow (K, H, W, 2), both directions as green and blue."""
     if frames.shape[-1] == 3:
         return frames
     return np.concatenate([np.full_like(frames[..., :1], 128), frames], axis=-1)

@@ -1,4 +1,4 @@
-"""What a network's own source reports on the same clips, beside what was measured here."""
+"""Compare results with those published for the same network and clips."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Row = tuple[str, ...]
 
 
 def published_rows(evaluation: Evaluation) -> dict[str, list[Row]]:
-    """For each title, a table with its head: ours, then the published ones of this family and depth on this split.
+    """Return tables by title: our result, then published ones of this family and depth on this split.
 
-    Nothing where nothing was published, for fused scores, for a network of another width, or a part of the classes.
+    Empty if nothing was published, for fused scores, another width, or a subset of the classes.
     """
     origin = evaluation.scores.origin
     model: Mapping[str, Any] = origin.settings.get("model", {})
     classes = {head: len(names) for head, names in evaluation.scores.classes.items()}
     spec = DATASETS.get(origin.dataset)
-    if spec is None or spec.num_classes != classes:  # a part of the classes is another, easier task
+    if spec is None or spec.num_classes != classes:  # a subset of the classes is an easier task
         return {}
     if origin.split == "train" or origin.fused or model.get("width", 1) != 1:
         return {}
@@ -41,7 +41,7 @@ def published_rows(evaluation: Evaluation) -> dict[str, list[Row]]:
         if rows:
             top = (f"{metrics.top[k]:.1%}" if k in metrics.top else "–" for k in defaults.TOP_K)
             ours = ("this checkpoint", f"{model['num_frames']} frames, {origin.views} views", *top)
-            title = f"Beside what was published of {origin.model} on {data}"
+            title = f"Compared with published results of {origin.model} on {data}"
             tables[title] = [("source", "clip", "top-1", "top-5"), ours, *rows]
     return tables
 

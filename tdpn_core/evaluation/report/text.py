@@ -1,4 +1,4 @@
-"""The report as Markdown, and as plain values."""
+"""The report as Markdown and as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tdpn_core.evaluation.report.published import Row, published_rows
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The result as plain values, for `--json`."""
+    """Return the result as plain values, for `--json`."""
     origin = evaluation.scores.origin
     coverage = origin.coverage
     return {
@@ -43,7 +43,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     origin = evaluation.scores.origin
     parts = [
         f"# {title(evaluation)}",
@@ -55,7 +55,7 @@ def markdown(evaluation: Evaluation) -> str:
         *(f"**Note:** {line}." for line in cautions(evaluation)),
     ]
     if not evaluation.heads:
-        parts.append("No clip has a label: there are scores, and nothing to measure them by.")
+        parts.append("No clip has a label, so there are scores but no metrics.")
     if evaluation.epic:
         parts += [
             "## EPIC-KITCHENS",
@@ -74,13 +74,13 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def title(evaluation: Evaluation) -> str:
-    """What was evaluated on what."""
+    """Return the title: model, data set and split."""
     origin = evaluation.scores.origin
     return f"{origin.model} on {origin.dataset}, {origin.split} split"
 
 
 def covered(evaluation: Evaluation) -> str:
-    """How many clips the numbers are of, and how many they are not of."""
+    """Describe how many clips the metrics include, and how many are missing."""
     coverage = evaluation.scores.origin.coverage
     absent = 0 if coverage.listed is None else coverage.listed - coverage.on_disk
     left = coverage.on_disk - coverage.decoded
@@ -94,7 +94,7 @@ def covered(evaluation: Evaluation) -> str:
         parts.append(f"{len(coverage.missing)} could not be read now")
     aside = coverage.decoded - coverage.scored - len(coverage.missing)
     if aside:
-        parts.append(f"{aside} {'was' if aside == 1 else 'were'} set aside")
+        parts.append(f"{aside} {'was' if aside == 1 else 'were'} left out")
     unlabelled = max(int((labels < 0).sum()) for labels in evaluation.labels.values())
     if unlabelled and evaluation.heads:
         parts.append(f"{unlabelled} of the scored have no label")
@@ -102,7 +102,7 @@ def covered(evaluation: Evaluation) -> str:
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
-    """What makes the numbers other than a run's own result: other data, clips that it was trained on, other classes."""
+    """Return caveats of the metrics: other data, training clips among the scored ones, other classes."""
     origin = evaluation.scores.origin
     lines = []
     if origin.trained_on and origin.trained_on != origin.data_digest:
@@ -113,7 +113,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
             f"{known.by_id} by name, {known.by_content} by content"
         )
     elif known is None and origin.trained_on and origin.trained_on != origin.data_digest:
-        lines.append("which clips the checkpoint was trained on is not known, so some of these may be among them")
+        lines.append("the training clips of this checkpoint are unknown, so some of these clips may be among them")
     for head, (present, count) in origin.parts.items():
         among = f"predictions are over all {count}"
         if len(evaluation.scores.classes[head]) == present:
@@ -123,7 +123,7 @@ def cautions(evaluation: Evaluation) -> list[str]:
 
 
 def validated(evaluation: Evaluation) -> str | None:
-    """The run's own validation of these weights, and why it may differ; None where there is none to compare with."""
+    """Describe the run's own validation of these weights, and why it may differ; None if there is none."""
     origin = evaluation.scores.origin
     if not origin.validation or origin.split != "val" or not evaluation.heads:
         return None
@@ -135,26 +135,26 @@ def validated(evaluation: Evaluation) -> str | None:
 
 
 def is_partial(evaluation: Evaluation) -> bool:
-    """Whether there are clips of the split that the numbers are not of."""
+    """Return whether the split has clips that are not included in the metrics."""
     coverage = evaluation.scores.origin.coverage
     return coverage.scored < (coverage.on_disk if coverage.listed is None else coverage.listed)
 
 
 def unscored_subsets(evaluation: Evaluation) -> str | None:
-    """What EPIC-KITCHENS-100's table lacks, and how to have it; None where it lacks nothing."""
+    """Describe what EPIC-KITCHENS-100's table lacks, and how to get it; None if it is complete."""
     origin = evaluation.scores.origin
     lists = {"unseen participants": ("unseen", origin.split), "tail classes": ("tail", "verb")}
     lacking = [name for name, (part, key) in lists.items() if key not in origin.subsets.get(part, {})]
     if not evaluation.epic or not has_subset_lists(origin.dataset) or origin.split == "train" or not lacking:
         return None
     return (
-        f"{' and '.join(lacking)} are not scored apart: the data was packed without their lists; "
-        "name the folder of these with --annotations"
+        f"{' and '.join(lacking)} are not measured separately: the data was packed without their lists; "
+        "give the folder of these lists with --annotations"
     )
 
 
 def headline(metrics: Metrics) -> list[Row]:
-    """The numbers of a head, with their 95 % intervals."""
+    """Return the metrics of a head with 95 % intervals."""
     rows = [
         (f"top-{k}", f"{value:.2%}", _interval(metrics.top_intervals[k])) for k, value in sorted(metrics.top.items())
     ]
@@ -169,7 +169,7 @@ def headline(metrics: Metrics) -> list[Row]:
 
 
 def epic_rows(evaluation: Evaluation) -> list[Row]:
-    """EPIC-KITCHENS' table."""
+    """Return EPIC-KITCHENS' table."""
     rows = [
         (row.part, row.task, str(row.clips), f"{row.top1:.2%}", _interval(row.top1_interval), f"{row.top5:.2%}")
         for row in evaluation.epic
@@ -178,7 +178,7 @@ def epic_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def class_rows(metrics: Metrics) -> list[Row]:
-    """A row a class that was met."""
+    """Return a row for each class that occurs."""
 
     def share(value: float | None) -> str:
         return "–" if value is None else f"{value:.1%}"
@@ -188,18 +188,18 @@ def class_rows(metrics: Metrics) -> list[Row]:
 
 
 def met_classes(metrics: Metrics) -> list[ClassMetrics]:
-    """The classes that have clips, or that a clip was taken for."""
+    """Return the classes that have clips or were predicted."""
     return [row for row in metrics.classes if row.clips or row.precision is not None]
 
 
 def unmet(metrics: Metrics) -> str | None:
-    """How many classes have neither; None where all have."""
+    """Describe how many classes do not occur; None if all do."""
     count = len(metrics.classes) - len(met_classes(metrics))
-    return f"{count} more classes have no clip here, and no clip was taken for them." if count else None
+    return f"{count} more classes have no clips here and were never predicted." if count else None
 
 
 def confused_rows(metrics: Metrics, most: int = 10) -> list[Row]:
-    """The pairs of classes that are taken for each other most often."""
+    """Return the most frequently confused pairs of classes."""
     errors = metrics.confusion.copy()
     np.fill_diagonal(errors, 0)
     names = [row.name for row in metrics.classes]
@@ -230,7 +230,7 @@ def _interval(interval: tuple[float, float]) -> str:
 
 
 def markdown_table(rows: list[Row]) -> str:
-    """A heading and rows as a Markdown table."""
+    """Format a heading and rows as a Markdown table."""
     head, *body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (head, rule, *body))

@@ -1,4 +1,4 @@
-"""Which files an evaluation leaves."""
+"""Write the files of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tdpn_core.files import write_json, write_text
 def write_report(evaluation: Evaluation, folder: Path | None = None) -> Path:
     """Write `report.html`, `report.md`, `results.json`, and `predictions-*.csv` and `confusion-*.csv` for each head.
 
-    Gives the path of `report.md`.
+    The default folder is the evaluation's own.
 
-    The folder is the evaluation's own unless given.
+    Returns:
+        Path of `report.md`.
     """
     target = folder or evaluation.folder
     for head, probabilities in evaluation.probabilities.items():

@@ -69,7 +69,7 @@ def test_two_machines_train_as_one_and_restart_together(
     assert all("waiting for 2 machines at 10.97.0.1:29400" in stderr for _, stderr in outputs)
     assert sum("best validation top-1" in stdout for stdout, _ in outputs) == 1
     said = "".join(stderr for _, stderr in outputs)
-    assert f"going on in {tmp_path / 'run'}" in said
+    assert f"resuming in {tmp_path / 'run'}" in said
     assert same_weights(tmp_path / "run", undisturbed)
 
 

@@ -42,7 +42,7 @@ def test_a_process_that_dies_is_started_anew_and_the_run_ends_with_the_same_weig
     result = train(prepared, tmp_path / "run", "--processes", 2, TDPN_FAILPOINT="train.step#5@1:kill")
     assert result.returncode == 0, result.stderr
     assert (
-        result.stderr.count(f"restart 1 (rank 1 exited without reporting an error): going on in {tmp_path / 'run'}")
+        result.stderr.count(f"restart 1 (rank 1 exited without reporting an error): resuming in {tmp_path / 'run'}")
         == 1
     )
     assert same_weights(tmp_path / "run", undisturbed)
@@ -126,5 +126,5 @@ def test_another_number_of_processes_goes_on_and_says_what_changes(
     assert train(prepared, tmp_path / "run", **stop).returncode == 3
     result = train(prepared, tmp_path / "run", "--processes", 2, "--resume")
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("1 processes trained so far, 2 go on: the batches stay the same") == 1
+    assert result.stderr.count("1 processes trained so far, 2 continue: batches are the same") == 1
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 6

@@ -186,7 +186,7 @@ def test_data_that_has_moved_is_found_by_option(
     checkpoint: Path, prepared: Path, config: RunConfig, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "best.pt", checkpoint, replace(config, data=replace(config.data, path="gone", absolute="")))
-    with pytest.raises(ShardError, match=r"best\.pt: the data that it was trained on is not in gone; .*with --data"):
+    with pytest.raises(ShardError, match=r"best\.pt: its training data is not in gone; .*with --data"):
         evaluate(path, runtime=CPU, workers=0)
     assert evaluate(path, runtime=CPU, data=prepared, workers=0).clips == 8
 
@@ -218,7 +218,7 @@ def test_data_of_which_no_clip_can_be_read_is_an_error_even_then(
         raise ShardError("damaged", where=f"shard of {clip}")
 
     monkeypatch.setattr(ClipStore, "decode", fail)
-    with pytest.raises(TdpnError, match="no clip could be read, this one first: shard of 0: damaged"):
+    with pytest.raises(TdpnError, match="no clip could be read; the first: shard of 0: damaged"):
         evaluate_files([checkpoint], runtime=CPU, options=TOLERANT, out=tmp_path)
 
 
@@ -267,7 +267,7 @@ assert "torch" not in sys.modules
 def test_clips_without_labels_are_scored_and_not_measured(tmp_path: Path) -> None:
     result = measure_scores(make_scores([[0.0, 1.0], [2.0, 0.0]], [-1, -1]), folder=tmp_path)
     assert result.heads == {}
-    assert "there are scores, and nothing to measure them by" in write_report(result).read_text()
+    assert "so there are scores but no metrics" in write_report(result).read_text()
     assert (tmp_path / "predictions-action.csv").read_text().splitlines()[1].startswith("clip-0,,action 1,0.73")
 
 
@@ -335,7 +335,7 @@ def test_weights_searched_for_on_the_training_split_are_those_of_its_scores_and_
     assert [scores.origin.split for scores in trained] == ["train", "train"]
     weights = search_weights(trained)
     (note,) = fused.scores.origin.notes
-    assert note == f"weights searched for on the train split, 24 clips: {weights[0]:g}, {weights[1]:g}"
+    assert note == f"weights found on the train split, 24 clips: {weights[0]:g}, {weights[1]:g}"
     own = [read_scores(path.parent / "eval-val-1x1" / "scores.safetensors").probabilities()["action"] for path in pair]
     assert fused.clips == 8
     assert np.allclose(fused.probabilities["action"], weights[0] * own[0] + weights[1] * own[1])
@@ -352,9 +352,9 @@ def test_checkpoints_beside_one_another_have_folders_of_their_own(checkpoint: Pa
     [
         (
             {"views": "10x3"},
-            r"safetensors: its scores are of views 1x1, not 10x3; score its checkpoint with these",
+            r"safetensors: its scores have views 1x1, not 10x3; score its checkpoint with these",
         ),
-        ({"split": "train"}, r"scores\.safetensors: its scores are of split val, not train"),
+        ({"split": "train"}, r"scores\.safetensors: its scores have split val, not train"),
     ],
 )
 def test_scores_are_not_taken_for_others_that_were_asked_for(

@@ -64,13 +64,13 @@ def test_an_unlabelled_clip_stays_one_when_classes_are_matched() -> None:
         (
             make_scores(log([[0.5, 0.5]]), [0], ids=["x"]),
             ScoresError,
-            "lacks 1 clips that the other scores have, for example 'y'",
+            "lacks 1 clips of the other scores, for example 'y'",
         ),
         (make_scores(log([[0.5, 0.5]]), [0], ids=["z"]), ScoresError, "no clip has scores in all files"),
         (
             replace(B, labels={"action": np.array([0, 0])}),
             ScoresError,
-            "action label of 1 clips is another than in",
+            "action label of 1 clips differs from",
         ),
         (replace(B, classes={"action": ["p", "q"]}), CheckpointError, "other classes than a.pt has"),
         (
@@ -96,7 +96,12 @@ def test_clips_that_one_lacks_are_left_out_everywhere_where_that_is_allowed() ->
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [([1], "1 weights for 2 files"), ([0, 0], "not all zero"), ([1, -1], "from 0 on"), ([1, float("nan")], "from 0")],
+    [
+        ([1], "1 weights for 2 files"),
+        ([0, 0], "not all zero"),
+        ([1, -1], "at least 0"),
+        ([1, float("nan")], "at least 0"),
+    ],
 )
 def test_weights_that_are_none_are_refused(weights: list[float], message: str) -> None:
     with pytest.raises(UsageError, match=f"--fuse: .*{message}"):
@@ -171,7 +176,7 @@ def test_a_search_on_one_half_reports_the_other_and_says_so(files: dict[str, lis
     result = evaluate_files(files["val"], runtime=None, search_on="half", out=tmp_path / "out")
     assert result.clips == 30
     (note,) = read_scores(tmp_path / "out" / "scores.safetensors").origin.notes
-    assert note.startswith("weights searched for on the other half of the val split, 30 clips: ")
+    assert note.startswith("weights found on the other half of the val split, 30 clips: ")
     halves = [split_in_half(read_scores(path)) for path in files["val"]]
     assert result.ids == halves[0][1].ids
     found = search_weights([first for first, _ in halves])
@@ -183,7 +188,7 @@ def test_a_search_on_one_half_reports_the_other_and_says_so(files: dict[str, lis
 def test_a_search_on_files_of_another_split_reports_all(files: dict[str, list[Path]]) -> None:
     result = evaluate_files(files["val"], runtime=None, search_on=files["train"])
     assert result.clips == 60
-    assert result.scores.origin.notes[0].startswith("weights searched for on the train split, 60 clips: ")
+    assert result.scores.origin.notes[0].startswith("weights found on the train split, 60 clips: ")
 
 
 @pytest.mark.parametrize(
@@ -191,10 +196,10 @@ def test_a_search_on_files_of_another_split_reports_all(files: dict[str, list[Pa
     [
         (
             lambda files: {"search_on": files["val"]},
-            "searched for on 60 of the clips that are reported, for example 'val-0'",
+            "searched for on 60 of the reported clips, for example 'val-0'",
         ),
         (lambda files: {"search_on": files["train"][:1]}, "--search-on: 1 files for 2 to fuse"),
-        (lambda files: {"search_on": "train"}, "files of scores cannot be scored on the train split"),
+        (lambda files: {"search_on": "train"}, "score files cannot be scored on the train split"),
         (lambda files: {"weights": [1, 2, 3]}, "3 weights for 2 files"),
     ],
 )
@@ -204,5 +209,5 @@ def test_a_search_where_none_may_be_is_refused(files: dict[str, list[Path]], cal
 
 
 def test_one_file_has_nothing_to_be_fused_with(files: dict[str, list[Path]]) -> None:
-    with pytest.raises(UsageError, match="--fuse: one file has nothing to be fused with"):
+    with pytest.raises(UsageError, match="--fuse: fusion needs at least two files"):
         evaluate_files(files["val"][:1], runtime=None, weights=[1])

@@ -98,7 +98,7 @@ def test_a_label_that_is_no_class_is_an_error_with_the_clips_name(label):
 
 
 def test_scores_of_another_number_of_classes_are_an_error():
-    with pytest.raises(DatasetError, match="3 scores a clip, but 2 classes"):
+    with pytest.raises(DatasetError, match="3 scores per clip, but 2 classes"):
         measure(np.zeros((1, 3)), np.array([0]), ids=["a"], classes=["x", "y"])
 
 
@@ -109,5 +109,5 @@ def test_nothing_to_measure_is_an_error():
 
 @pytest.mark.parametrize("topk", [(), (0,), (1, -5)])
 def test_a_k_below_one_is_an_error(topk):
-    with pytest.raises(UsageError, match="--topk must be numbers from 1 on"):
+    with pytest.raises(UsageError, match="--topk must be numbers of at least 1"):
         measured([[1, 0]], [0], topk=topk)

@@ -36,7 +36,7 @@ def moved(config: RunConfig, checkpoint: Path, prepared: Path, tmp_path: Path) -
 
 def test_eval_of_other_data_at_the_same_path_is_refused_with_the_way_to_score_it(moved: tuple[Path, Path]) -> None:
     run, data = moved
-    message = rf"holds other data than this run was trained on \(digest .*; --data {data} scores it all the same"
+    message = rf"holds other data than this run was trained on \(digest .*; --data {data} scores it anyway"
     with pytest.raises(ShardError, match=message):
         evaluate(run, runtime=CPU, workers=0)
 

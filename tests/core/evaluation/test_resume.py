@@ -122,7 +122,7 @@ def test_a_request_to_stop_saves_and_says_how_to_go_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(score, "score_clips", lambda *args, **kwargs: stopping(*args, **kwargs))
-        with pytest.raises(Stopped, match=r"saved the scores of 4 of 8 clips; run the same command again to go on"):
+        with pytest.raises(Stopped, match=r"saved the scores of 4 of 8 clips; run the same command again to continue"):
             score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
     score.score_checkpoint(checkpoint, runtime=CPU, options=OPTIONS, folder=tmp_path)
     assert (tmp_path / "scores.safetensors").read_bytes() == whole

@@ -98,7 +98,7 @@ def test_scores_of_the_hdf5_format_are_refused_without_being_opened(name: str, h
 def test_scores_of_a_pipe_are_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "scores.safetensors")
     assert not is_scores(tmp_path / "scores.safetensors")
-    with pytest.raises(ScoresError, match="no such file of scores"):
+    with pytest.raises(ScoresError, match="no such score file"):
         read_scores(tmp_path / "scores.safetensors")
 
 
@@ -111,16 +111,16 @@ def test_another_file_another_schema_and_no_file_are_distinguished(tmp_path: Pat
     with pytest.raises(ScoresError, match="scores of schema 99, this version reads 2; use the tdpn version that wrote"):
         read_scores(tmp_path / "new.safetensors")
     files.write_arrays(tmp_path / "bare.safetensors", "scores", {"schema": 2}, {"labels/a": np.array([1])})
-    with pytest.raises(ScoresError, match=r"not a file of scores \('classes'\)"):
+    with pytest.raises(ScoresError, match=r"not a score file \('classes'\)"):
         read_scores(tmp_path / "bare.safetensors")
-    with pytest.raises(ScoresError, match="no such file of scores"):
+    with pytest.raises(ScoresError, match="no such score file"):
         read_scores(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ids": ["a", "b", "a", "d", "e"]}, "names a clip twice"),
+        ({"ids": ["a", "b", "a", "d", "e"]}, "contains a clip twice"),
         ({"ids": ["a"]}, r"labels \(5,\) and scores \(5, 3, \d\) do not fit 1 clips"),
         ({"classes": {"verb": ["x"], "noun": ["y", "z"]}}, "do not fit 5 clips of 1 classes"),
     ],

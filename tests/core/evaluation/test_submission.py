@@ -57,7 +57,7 @@ def test_a_submission_holds_every_score_of_every_clip(tmp_path: Path) -> None:
             epic(coverage=Coverage(on_disk=3, decoded=3, scored=2, missing={"P01_101_2": "damaged"})),
             (2, 3, 3),
             ScoresError,
-            "1 clips have no scores, and the challenge wants all",
+            "1 clips have no scores, but the challenge requires all",
         ),
     ],
 )

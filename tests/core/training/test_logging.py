@@ -107,7 +107,7 @@ def test_a_tracker_that_fails_is_left_out_and_the_run_goes_on(tmp_path: Path) ->
     with record.running(TrainingState()):
         record.epoch(STATE)
         record.epoch(STATE)
-    assert listener.lines[0] == "failing does not follow this run any more: no route to host"
+    assert listener.lines[0] == "failing is no longer updated: no route to host"
     assert len(listener.lines) == 2  # the other one is the summary's
     assert Fake.heard.count("finished") == 1
 
@@ -125,7 +125,7 @@ def test_a_folder_of_curves_that_vanishes_is_said_once_and_the_run_goes_on(tmp_p
             record.epoch(STATE)
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
     assert len(listener.lines) == 2, listener.lines
-    assert re.match(r"tensorboard does not follow this run any more: .*(No such file|Not a dir)", listener.lines[0])
+    assert re.match(r"tensorboard is no longer updated: .*(No such file|Not a dir)", listener.lines[0])
 
 
 def test_what_cannot_be_written_for_people_is_said_once_and_tried_again(tmp_path: Path) -> None:
@@ -143,7 +143,9 @@ def test_what_cannot_be_written_for_people_is_said_once_and_tried_again(tmp_path
     first, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert first.startswith("epoch,step,")
     assert [row.split(",")[0] for row in rows] == [str(number + 1) for number in range(len(rows))], "whole numbers"
-    assert listener.lines == [f"warning: {path}: cannot write: Is a directory; the run goes on" for path in in_the_way]
+    assert listener.lines == [
+        f"warning: {path}: cannot write: Is a directory; the run continues" for path in in_the_way
+    ]
 
 
 def test_a_failing_end_of_the_record_does_not_hide_why_a_run_failed(tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ def test_the_page_says_what_came_out_against_chance_and_on_which_clips(tmp_path:
         assert shown in text
     assert "averaged weights" not in text
     averaged = replace(CONFIG, train=replace(CONFIG.train, ema=0.9))
-    assert "Validated were the averaged weights." in page("x", averaged, STATE)
+    assert "The averaged weights were validated." in page("x", averaged, STATE)
     unvalidated = replace(STATE, history=[{"epoch": 1.0, "loss": 1.0, "top1": 0.5, "lr": 0.1}])
     assert "No validation clip has a label" in page("x", CONFIG, unvalidated)
 

@@ -178,10 +178,10 @@ def test_a_damaged_newest_state_is_said_and_the_one_before_is_used(
         heard = Heard()
         assert newest_good(tmp_path / "run", heard.say) == tmp_path / "run" / "last-1.pt"
         assert "last.pt: " in heard.lines[0]
-        assert "going on from last-1.pt, which is older" in heard.lines[0]
+        assert "resuming from the older last-1.pt" in heard.lines[0]
     heard = Heard()
     train(out=tmp_path / "run", resume=True, workers=0, progress=heard)
-    assert any("going on from last-1.pt" in line for line in heard.lines)
+    assert any("resuming from the older last-1.pt" in line for line in heard.lines)
     assert same(tmp_path / "run", undisturbed)
     (tmp_path / "run" / "last.pt").write_bytes(content[:1000])
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
@@ -197,7 +197,7 @@ def test_a_named_state_is_continued_and_a_finished_run_says_so(tmp_path: Path, u
     assert same(tmp_path / "run", undisturbed)
     heard = Heard()
     train(out=tmp_path / "run", resume=True, workers=0, progress=heard)
-    assert f"{tmp_path / 'run'} is finished: 2 epochs; nothing is left to train" in heard.lines
+    assert f"{tmp_path / 'run'} is finished: 2 epochs, no more training" in heard.lines
 
 
 def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
@@ -238,7 +238,7 @@ def test_data_may_move_on_the_way_but_other_data_is_refused(
         (other, "other clips of the same classes"),
         (replace(other, classes_digest="0", classes={"action": ["a", "b"]}), "8 action classes, not 2 action"),
     ):
-        with pytest.raises(ConfigError, match=rf"trained on other data \({message} ?[a-z]*\); leave --data out"):
+        with pytest.raises(ConfigError, match=rf"trained on other data \({message} ?[a-z]*\); omit --data"):
             on_data(stored, data, tmp_path / "run")
 
 
@@ -265,9 +265,9 @@ def test_a_requeued_job_goes_on_by_the_same_command(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     heard = Heard()
     train(**words, out=tmp_path / "run", progress=heard)
-    assert heard.lines[0] == f"restart 1: going on in {tmp_path / 'run'}"
+    assert heard.lines[0] == f"restart 1: resuming in {tmp_path / 'run'}"
     assert same(tmp_path / "run", undisturbed)
-    with pytest.raises(UsageError, match="--out: this run was restarted, but not where it lies"):
+    with pytest.raises(UsageError, match="--out: this run was restarted, but its folder is unknown"):
         train(**words)
 
 
@@ -343,10 +343,10 @@ def test_classes_without_clips_and_batches_larger_than_the_data_are_noted(
     large = replace(config, train=replace(config.train, batch_size=64))
     with pytest.raises(Stopped):
         run(large, tmp_path / "run", progress=heard)
-    assert "note: 1 of 9 action classes have no clip to train on: 'never seen'" in heard.lines
-    assert "note: a batch of 64 clips is more than the 24 there are: it takes all" in heard.lines
+    assert "note: 1 of 9 action classes have no training clips: 'never seen'" in heard.lines
+    assert "note: a batch of 64 clips exceeds the 24 training clips: it has all" in heard.lines
     classes["action"] = ["only"]
-    with pytest.raises(DatasetError, match="action has the single class 'only': there is nothing to tell apart"):
+    with pytest.raises(DatasetError, match="action has the single class 'only': there is nothing to distinguish"):
         run(config, tmp_path / "single")
 
 

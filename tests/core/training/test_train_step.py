@@ -296,7 +296,9 @@ def test_a_single_value_to_normalise_is_no_size_that_fits_and_no_bug(
     tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = _learner(_config(tiny))
-    with pytest.raises(TrainingError, match=r"normalisation needs more than one value a channel.* larger --batch-size"):
+    with pytest.raises(
+        TrainingError, match=r"normalisation needs more than one value per channel.* larger --batch-size"
+    ):
         learner.step(_batch(1), number=0, lr=0.05)
     learn: Callable[..., Tensor] = learner._learn
 

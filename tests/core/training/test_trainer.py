@@ -194,7 +194,7 @@ def test_a_run_that_gets_no_better_ends_early_and_is_finished(config: RunConfig,
     stale = replace(config, train=still, sampling=replace(config.sampling, flip=0.0))
     result = _train(stale, tmp_path / "run", progress=listener)
     assert result.state.epoch < 9
-    assert "no better result for 1 epochs: stopping early" in listener.lines
+    assert "no improvement for 1 epochs: stopping early" in listener.lines
     listener.lines.clear()
     assert _train(stale, tmp_path / "run", resume=True, progress=listener).state == result.state
     assert any("is finished" in line for line in listener.lines)
@@ -221,7 +221,7 @@ def test_resuming_with_other_settings_is_refused(config: RunConfig, tmp_path: Pa
 
 def test_data_that_changed_since_the_run_began_is_refused(config: RunConfig, tmp_path: Path) -> None:
     other = replace(config, data=replace(config.data, digest="0" * 64))
-    with pytest.raises(ConfigError, match="prepared data changed"):
+    with pytest.raises(ConfigError, match="prepared data has changed"):
         _train(other, tmp_path / "run")
 
 

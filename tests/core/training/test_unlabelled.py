@@ -52,7 +52,7 @@ def test_without_labels_for_validation_a_run_is_judged_by_its_training_clips_and
     without_labels("val", monkeypatch)
     heard = Lines()
     result = train(config, tmp_path / "run", runtime=CPU, workers=0, progress=heard)
-    assert "note: no validation clip has a label: the run is judged by its training clips" in heard.lines
+    assert "note: no validation clip has a label: the run is evaluated on its training clips" in heard.lines
     (row,) = result.state.history
     assert "val_top1" not in row
     assert result.state.best_top1 == row["top1"]

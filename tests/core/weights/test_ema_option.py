@@ -115,5 +115,5 @@ def test_ema_option_for_a_checkpoint_of_tdpn_is_refused(name, both, videos, prep
 
 
 def test_ema_option_without_init_is_refused(prepared, tmp_path):
-    with pytest.raises(UsageError, match=r"--ema/--no-ema: chooses among the weights of the file of --init"):
+    with pytest.raises(UsageError, match=r"--ema/--no-ema: chooses among the weights in the file given with --init"):
         tdpn("train", "--data", prepared, "--out", tmp_path / "run", "--ema")
