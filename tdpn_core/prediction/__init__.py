@@ -1,4 +1,4 @@
-"""Naming what happens in videos that nobody prepared."""
+"""Predict classes of videos that were not prepared."""
 
 from tdpn_core.prediction.predict import PredictOptions
 from tdpn_core.prediction.results import NetworkInfo, Prediction, Segment

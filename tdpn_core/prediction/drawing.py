@@ -1,4 +1,4 @@
-"""Labels, bars and scales, drawn as strips above and below a picture."""
+"""Draw labels, bars and scales as strips above and below a picture."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PAPER, _INK, _BAR, _SECOND = (12, 14, 18), (255, 255, 255), (64, 150, 255), (17
 
 
 def caption_height(width: int, rows: int) -> int:
-    """Pixels, even, of a strip of that many rows for a picture of that width."""
+    """Return the height in pixels, even, of a strip with `rows` rows for a picture of `width`."""
     return (rows * _row(width) + _row(width) // 2) // 2 * 2
 
 
 def draw_caption(width: int, rows: int, ranking: Ranking) -> Image:
-    """The likeliest classes with a bar for each, as RGB; empty where nothing is named."""
+    """Draw the most likely classes with a bar each, as RGB; an empty ranking gives an empty strip."""
     from PIL import Image, ImageDraw
 
     height = caption_height(width, rows)
@@ -58,7 +58,7 @@ def draw_caption(width: int, rows: int, ranking: Ranking) -> Image:
 
 
 def draw_title(width: int, height: int, text: str) -> Image:
-    """One line of text on dark ground, (height x width) RGB."""
+    """Draw a line of text on a dark background, (height x width) RGB."""
     from PIL import Image, ImageDraw
 
     strip = Image.new("RGB", (width, height), _PAPER)
@@ -68,7 +68,7 @@ def draw_title(width: int, height: int, text: str) -> Image:
 
 
 def draw_scale(width: int, height: int, colours: npt.NDArray[np.floating], low: str, high: str) -> Image:
-    """A scale of colours (K, 3), lowest first, between the names of its ends, (height x width) RGB."""
+    """Draw a scale of colours (K, 3), lowest first, with labels at its ends, (height x width) RGB."""
     from PIL import Image, ImageDraw
 
     strip = Image.new("RGB", (width, height), _PAPER)
@@ -86,14 +86,14 @@ def draw_scale(width: int, height: int, colours: npt.NDArray[np.floating], low: 
 
 
 def png(strip: Image) -> bytes:
-    """A strip as the bytes of a PNG file."""
+    """Encode a strip as PNG."""
     content = io.BytesIO()
     strip.save(content, "PNG", compress_level=1)
     return content.getvalue()
 
 
 def fitted(text: str, font: FreeTypeFont, width: float) -> str:
-    """`text`, cut with an ellipsis to `width` pixels."""
+    """Return `text`, truncated with an ellipsis to `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:
@@ -102,7 +102,7 @@ def fitted(text: str, font: FreeTypeFont, width: float) -> str:
 
 
 def merged(rankings: Sequence[Ranking]) -> Ranking:
-    """What to draw of several heads: of verb, noun and action the actions, else the only head."""
+    """Return the ranking to draw from several heads: actions for verb, noun and action, else the only head."""
     return rankings[-1] if rankings else []
 
 
@@ -119,13 +119,13 @@ def _font(size: int) -> FreeTypeFont:
 
 
 RATE = 5.0
-"""Strips a second: a label changes within 0.2 s of its time."""
+"""Strips per second: a label changes within 0.2 s of its time."""
 
 _ROWS = 3
 
 
 def overlay_video(prediction: Prediction, source: Source, out: Path, program: Program) -> None:
-    """Write a video file with a prediction under its picture, which keeps its size, and with its sound.
+    """Write a video file with a prediction below its picture, which keeps its size and sound.
 
     Raises:
         ClipError: the file cannot be read.
@@ -135,14 +135,14 @@ def overlay_video(prediction: Prediction, source: Source, out: Path, program: Pr
 
 
 def overlay_clip(prediction: Prediction, clip: FileClip, out: Path, program: Program) -> None:
-    """Write numbered pictures with a prediction under them, at the size of the network's data."""
+    """Write numbered pictures with a prediction below them, at the size of the network's data."""
     width = clip.clip.width
     height = caption_height(width, _ROWS)
     overlay_pictures(clip.items, clip.clip.fps, _strips(prediction, width), height, RATE, out, program)
 
 
 def _strips(prediction: Prediction, width: int) -> Iterator[bytes]:
-    """A strip for each fifth of a second, without end."""
+    """Yield a strip for each fifth of a second, endlessly."""
     if prediction.segments is None:
         yield from repeat(_strip(width, merged(list(prediction.heads.values()))))
         return

@@ -1,4 +1,4 @@
-"""`--explain`: where and when the network looked, and what its difference modules saw, beside one another."""
+"""`--explain`: class activation maps and responses of the difference modules, side by side."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from tdpn_core.video.writer import write_pictures
 
 @dataclass(frozen=True)
 class Heat:
-    """Maps (T, S, S) of a clip, each value at least 0."""
+    """Maps (T, S, S) of a clip, with values of at least 0."""
 
     activation: Tensor
-    """Of the likeliest class, mean of the heads, at most 1."""
+    """Class activation map of the most likely class, mean over the heads, at most 1."""
 
     motion: dict[str, Tensor]
-    """By kind of difference module, `global` and `local`: its part of what leaves it, in [0, 1], mean of its levels."""
+    """By kind of difference module, `global` and `local`: its share of the output, in [0, 1], mean over levels."""
 
     scores: dict[str, Tensor]
-    """Probabilities (classes,) of each head, float64."""
+    """Probabilities (classes,) by head, float64."""
 
 
 @torch.inference_mode()
 def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
-    """The maps of one view (C, F, S, S) uint8."""
+    """Compute the maps of one view (C, F, S, S) uint8."""
     device = next(network.parameters()).device
     with _watching(network) as seen:
         features = network.feature_maps(normalise(view[None].to(device), sampling)).top
@@ -66,13 +66,13 @@ def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
 
 
 def _activation(features: Tensor, weight: Tensor) -> Tensor:
-    """What speaks for a class at each place (T', H', W') of features (C, T', H', W'), its largest value 1."""
+    """Return the evidence for a class at each position (T', H', W') of features (C, T', H', W'), with maximum 1."""
     evidence = torch.einsum("cthw,c->thw", features, weight).clamp_min(0)
     return evidence / evidence.max().clamp_min(1e-12)
 
 
 def _spread(values: Tensor, steps: int, size: tuple[int, int]) -> Tensor:
-    """(T', H', W') at every sampled frame and pixel, (T, S, S) on the CPU."""
+    """Upsample (T', H', W') to every sampled frame and pixel, (T, S, S) on the CPU."""
     times = torch.arange(steps, device=values.device) * values.shape[0] // steps
     grown = F.interpolate(values[times][:, None].float(), size, mode="bilinear", align_corners=False)
     return grown[:, 0].cpu()
@@ -80,7 +80,7 @@ def _spread(values: Tensor, steps: int, size: tuple[int, int]) -> Tensor:
 
 @dataclass
 class _MotionParts:
-    """Parts (T, H', W') of what left difference modules that they had put in, by kind, one a level."""
+    """Shares (T, H', W') of the difference modules in their outputs, by kind, one per level."""
 
     parts: dict[str, list[Tensor]] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class _MotionParts:
 
 @contextmanager
 def _watching(network: Network) -> Iterator[_MotionParts]:
-    """Note what the difference modules do, where there are some."""
+    """Record the contributions of the network's difference modules, if it has any."""
     seen = _MotionParts()
     hooks = []
     for module in network.modules():
@@ -115,11 +115,11 @@ def _watching(network: Network) -> Iterator[_MotionParts]:
             hook.remove()
 
 
-_SMALLEST = 224  # pixels of a panel's side; smaller networks are shown enlarged
+_SMALLEST = 224  # side of a panel in pixels; smaller inputs are enlarged
 _TITLE = 26
 _ROWS = 3
-_FEWEST, _MOST = 20.0, 240.0  # pictures a second of the film
-_LONGEST_GAP = 300.0  # seconds; times that jump by more are broken
+_FEWEST, _MOST = 20.0, 240.0  # frames per second of the output
+_LONGEST_GAP = 300.0  # seconds; larger jumps in time are invalid
 _FAINTEST = 0.05  # a response below this never fills the scale
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
 _COLOURS = np.stack([np.interp(np.arange(256), np.linspace(0, 255, 5), _STOPS[:, c]) for c in range(3)], 1)
@@ -130,7 +130,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 class _Seen(NamedTuple):
-    """A window and what the network made of it."""
+    """A window and the network's result."""
 
     window: Window
     heat: Heat
@@ -141,34 +141,34 @@ class _Seen(NamedTuple):
 def explain(
     frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, out: Path, program: Program, *, name: str
 ) -> None:
-    """Write a video of panels, each of what the network saw (its centre crop): the class-activation map of the
-    likeliest class, and the responses of the global and the local difference modules where the network has them. A
-    title above each panel names it, a scale below it says what its colours mean.
+    """Write a video of panels for the network's input (its centre crop): the class activation map of the most likely
+    class, and the responses of the global and local difference modules if the network has them. Each panel has a
+    title, and a scale for its colours.
 
-    Windows slide over the frames; each frame is shown by the window whose middle is nearest, and from its own time on,
-    however uneven the times are. Responses are scaled by the largest so far.
+    Windows slide over the frames; each frame is shown with the window whose centre is nearest, from its own time on,
+    even if times are uneven. Responses are scaled by the largest so far.
 
     Raises:
-        ClipError: the frames cannot be read; no file is left then.
-        UsageError: the model is an exported file, which cannot be looked into.
+        ClipError: the frames cannot be read; the output is then removed.
+        UsageError: the model is an exported file, which cannot be explained.
     """
     config = replace(scorer.config, sampling=replace(scorer.config.sampling, views="1x1"))
     scorer = replace(scorer, config=config)
     painter = _Painter(config, panels(scorer))
     shown = painter.pictures(_seen(frames, windowing, scorer, name))
-    first = next(shown)  # tells that there are frames, before a file is begun
+    first = next(shown)  # fails before the file is created if there are no frames
     film = paced(chain([first], shown), painter.fps, painter.each)
     write_pictures(film, painter.size, painter.fps, out, program, where=Path(name))
 
 
 def paced(pictures: Iterable[tuple[float, bytes]], fps: float, last: int = 1) -> Iterator[bytes]:
-    """Pictures, each given with the second that it is shown from, as those of an even film: repeated or left out.
+    """Convert pictures, each with its start time in seconds, to a constant frame rate by repeating or dropping them.
 
-    The first is shown from the start, the last one `last` times; no gap is longer than `_LONGEST_GAP`.
+    The first is shown from the start, the last one `last` times; gaps are limited to `_LONGEST_GAP`.
     """
     shown: bytes | None = None
     begin = 0
-    lag = 0  # pictures that gaps were cut by
+    lag = 0  # frames by which gaps were shortened
     for seconds, picture in pictures:
         if shown is not None:
             place = round(seconds * fps) - lag
@@ -183,13 +183,13 @@ def paced(pictures: Iterable[tuple[float, bytes]], fps: float, last: int = 1) ->
 
 
 def film_rate(fps: float) -> tuple[float, int]:
-    """Pictures a second of a film of frames that come at `fps`, and how many each is: more, the closer to its time."""
+    """Return the output frame rate for frames at `fps`, and the repetitions of each, for accurate timing."""
     each = max(1, math.ceil(_FEWEST / fps - 0.1))  # 0.1: a measured rate is not exact
     return min(fps * each, _MOST), each
 
 
 def panels(scorer: Scorer) -> list[str]:
-    """The kinds of difference modules that the network has."""
+    """Return the kinds of difference modules that the network has."""
     network = scorer.config.model
     if not isinstance(network, DifferenceConfig) or not hasattr(scorer.model.inside(), "temporal_difference"):
         return []
@@ -206,7 +206,7 @@ def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer,
 
 
 class _Painter:
-    """Draws frames with their heat."""
+    """Draws frames with their maps."""
 
     def __init__(self, config: RunConfig, kinds: list[str]) -> None:
         side = config.model.input_size
@@ -221,7 +221,7 @@ class _Painter:
         self.title = np.concatenate([np.asarray(draw_title(self.side, _TITLE, text)) for text in titles], 1)
 
     def pictures(self, seen: Iterator[_Seen]) -> Iterator[tuple[float, bytes]]:
-        """Every frame once, in order: its second, and its picture as raw RGB."""
+        """Yield every frame once, in order: its time in seconds and its picture as raw RGB."""
         last: _Seen | None = None
         start = -np.inf
         for one in seen:
@@ -236,7 +236,7 @@ class _Painter:
             yield from self._share(last, start, np.inf)
 
     def _share(self, seen: _Seen, start: float, end: float) -> Iterator[tuple[float, bytes]]:
-        """The frames of a window from `start` to `end`."""
+        """Yield the frames of a window from `start` to `end`."""
         for kind in self.kinds:
             self.largest[kind] = max(self.largest[kind], float(seen.heat.motion[kind].max()))
         scores = {head: values.numpy() for head, values in seen.heat.scores.items()}
@@ -250,7 +250,7 @@ class _Painter:
                 yield frame.seconds, picture.tobytes()
 
     def _legend(self) -> Picture:
-        """Below each panel what its colours mean: evidence for the class, or the share of motion."""
+        """Draw the colour scale below each panel: evidence for the class, or share of motion."""
         ends = [("no evidence", "most"), *(("motion 0%", f"{self.largest[kind]:.0%}") for kind in self.kinds)]
         return np.concatenate([np.asarray(draw_scale(self.side, _TITLE, _COLOURS, *pair)) for pair in ends], 1)
 
@@ -267,7 +267,7 @@ class _Painter:
 
 
 def _heated(picture: npt.NDArray[np.float32], heat: npt.NDArray[np.float32]) -> Picture:
-    """A picture (H, W, 3) under its heat (H, W): the hotter, the less of it shows."""
+    """Overlay a picture (H, W, 3) with its map (H, W), more opaque at higher values."""
     heat = heat.clip(0, 1)
     share = 0.25 + 0.5 * heat[..., None]
     colour = _COLOURS[(heat * 255).round().astype(np.int64)]

@@ -1,6 +1,6 @@
-"""Files that `tdpn export` wrote, to be run: ONNX by onnxruntime, .pt2 by torch. Both on the CPU.
+"""Run files written by `tdpn export`: ONNX with onnxruntime, .pt2 with torch, both on the CPU.
 
-That a file is one of ours, the description inside tells.
+Embedded metadata identifies files of tdpn.
 """
 
 from __future__ import annotations
@@ -25,44 +25,45 @@ from tdpn_core.model.base import Network
 from tdpn_core.weights.file_formats import Format, archive_entry
 
 KEY = "tdpn"
-"""Name of the entry that holds the description as JSON: of an ONNX file's metadata, of a .pt2 file's extra files."""
+"""Entry that holds the metadata as JSON: in an ONNX file's metadata, or a .pt2 file's extra files."""
 
 INPUT = "frames"
 EXTRA = "pip install 'tdpn[export]'"
 
 Probabilities = dict[str, npt.NDArray[np.floating]]
-"""For each head (N, classes)."""
+"""Probabilities (N, classes) by head."""
 
 Runner = Callable[[npt.NDArray[np.uint8]], Probabilities]
-"""An exported file: frames (N, F, H, W, C) to probabilities."""
+"""An exported file as a function: frames (N, F, H, W, C) to probabilities."""
 
-_AT_ONCE = 8  # views that go through a file together
+_AT_ONCE = 8  # views per call
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported file in the place of the network that it was made of."""
+    """An exported file, used like the network that it was exported from."""
 
     run: Runner
     config: RunConfig
-    """Of the checkpoint behind it: labels and sampling are those, but that a view is the middle of a frame."""
+    """Settings of its checkpoint: labels and sampling are the same, except that views are centre crops."""
 
     path: Path
     epoch: int | None = None
+    """Number of training epochs of its checkpoint; None if the file does not contain it."""
+
     averaged: bool | None = None
-    """An exported file has one set of weights."""
-    """Epochs that the checkpoint behind it was trained for; None where the file does not say."""
+    """Always None: an exported file has one set of weights."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
-        """Of each head float64 (V, classes), from uint8 views (V, C, F, S, S).
+        """Return float64 (V, classes) by head, from uint8 views (V, C, F, S, S).
 
         Raises:
-            UsageError: views of another size than the file is for.
+            UsageError: the views have another size than the file supports.
         """
         side = self.config.model.input_size
         if tuple(views.shape[3:]) != (side, side):
-            what = f"takes pictures of {side} x {side} pixels only, not of {views.shape[4]} x {views.shape[3]}"
-            raise UsageError(what, where=self.path, hint="--views 1x1, or 10x1 and the like, cut out the middle")
+            what = f"takes only pictures of {side} x {side} pixels, not {views.shape[4]} x {views.shape[3]}"
+            raise UsageError(what, where=self.path, hint="use centre crops, such as --views 1x1 or 10x1")
         frames = views.permute(0, 2, 3, 4, 1)
         parts = [self.run(part.contiguous().numpy()) for part in frames.split(_AT_ONCE)]
         return {head: torch.from_numpy(np.concatenate([part[head] for part in parts])).double() for head in parts[0]}
@@ -70,19 +71,19 @@ class ExportedModel:
     def inside(self) -> Network:
         """
         Raises:
-            UsageError: always; an exported file gives answers and nothing else.
+            UsageError: always; an exported file only returns probabilities.
         """
-        hint = "give the checkpoint that it was made of"
-        raise UsageError("an exported file does not show what it looks at", where=self.path, hint=hint)
+        hint = "give the checkpoint that it was exported from"
+        raise UsageError("an exported file cannot be explained", where=self.path, hint=hint)
 
 
 def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> ExportedModel:
-    """Make an exported file ready to run.
+    """Open an exported file for running.
 
     Raises:
-        CheckpointError: damaged, not one of ours, or of another version.
+        CheckpointError: it is damaged, not written by tdpn, or of another version.
         ToolError: onnxruntime is not installed.
-        UsageError: a .pt2 file that nobody vouches for.
+        UsageError: a .pt2 file that is not `trusted`.
     """
     if kind == "onnx":
         session = open_session(path)
@@ -91,20 +92,20 @@ def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> Exporte
         return ExportedModel(session_runner(session), config, path, epoch)
     config, epoch = _described((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
     if not trusted:
-        what = "torch's format of .pt2 files can make it run code while it reads them"
+        what = "reading a .pt2 file can run code that it contains"
         raise UsageError(what, where=path, hint="add --trust if you made this file, or export to ONNX")
     return ExportedModel(run_program(path, tuple(config.model.num_classes)), config, path, epoch)
 
 
 def open_session(path: Path) -> Any:
-    """An onnxruntime session on the CPU, of as many threads as torch has.
+    """Create an onnxruntime session on the CPU with torch's number of threads.
 
     Raises:
-        CheckpointError: damaged.
+        CheckpointError: the file is damaged.
         ToolError: onnxruntime is not installed.
     """
     if find_spec("onnxruntime") is None:
-        raise ToolError("ONNX files are run by onnxruntime, which is not installed", hint=EXTRA)
+        raise ToolError("ONNX files need onnxruntime, which is not installed", hint=EXTRA)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -115,7 +116,7 @@ def open_session(path: Path) -> Any:
 
 
 def session_runner(session: Any) -> Runner:
-    """A session as a function of frames."""
+    """Return a session as a function of frames."""
     heads = [output.name for output in session.get_outputs()]
 
     def run(frames: npt.NDArray[np.uint8]) -> Probabilities:
@@ -125,13 +126,13 @@ def session_runner(session: Any) -> Runner:
 
 
 def run_program(path: Path, heads: tuple[str, ...]) -> Runner:
-    """A .pt2 file as a function of frames. Torch trusts what it reads.
+    """Return a .pt2 file as a function of frames. Torch trusts its content.
 
     Raises:
-        CheckpointError: damaged.
+        CheckpointError: the file is damaged.
     """
     with warnings.catch_warnings(), _readable(path, ".pt2 file"):
-        warnings.simplefilter("ignore")  # torch's of its own deprecations
+        warnings.simplefilter("ignore")  # deprecation warnings of torch itself
         module = torch.export.load(path).module()
 
     def run(frames: npt.NDArray[np.uint8]) -> Probabilities:
@@ -146,29 +147,29 @@ def run_program(path: Path, heads: tuple[str, ...]) -> Runner:
 def _readable(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # readers of either format fail in any way on a damaged file
+    except Exception as error:  # damaged files cause any kind of error in the readers
         lines = str(error).strip().splitlines()
         what = f"not a readable {kind} ({lines[0][:160] if lines else type(error).__name__})"
-        raise CheckpointError(what, where=path, hint="the file is damaged or cut: export it again") from error
+        raise CheckpointError(what, where=path, hint="the file is damaged or truncated: export it again") from error
 
 
 def _described(described: str | None, path: Path) -> tuple[RunConfig, int | None]:
-    """The settings and the epoch that a file's description holds."""
+    """Return the settings and the epoch in a file's metadata."""
     if not described:
-        what = "tells neither labels nor sampling: not a file of tdpn export"
+        what = "lacks metadata with labels and sampling: not written by tdpn export"
         raise CheckpointError(what, where=path, hint="export a checkpoint with tdpn export")
     try:
         values = json.loads(described)
         epoch = values.get("epoch")
         return _of_one_size(from_dict(RunConfig, values["config"])), epoch if isinstance(epoch, int) else None
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
-        fault = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its description is damaged"
-        hint = "export the checkpoint again, with this version"
-        raise CheckpointError(f"made by another version, or changed ({fault})", where=path, hint=hint) from error
+        fault = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its metadata is damaged"
+        hint = "export the checkpoint again with this version"
+        raise CheckpointError(f"written by another version, or changed ({fault})", where=path, hint=hint) from error
 
 
 def _of_one_size(config: RunConfig) -> RunConfig:
-    """With as many views in time, but each of the size that a file takes: crops to the sides have another."""
+    """Return the settings with as many views in time, but only centre crops, the size that a file supports."""
     times, _ = parse_views(config.sampling.views)
     return replace(config, sampling=replace(config.sampling, views=f"{times}x1"))
 
@@ -181,4 +182,4 @@ def _check_graph(session: Any, config: RunConfig, path: Path) -> None:
     heads = [each.name for each in session.get_outputs()]
     if found != [wanted] or heads != list(model.num_classes):
         what = f"its graph takes {found[0][0]} {found[0][1]}" if found else "its graph takes nothing"
-        raise CheckpointError(f"{what}, which is not what its description says", where=path)
+        raise CheckpointError(f"{what}, which differs from its metadata", where=path)

@@ -1,7 +1,7 @@
-"""One file in the place of a prepared data set: its frames go through preparation's own encoder.
+"""Read a single file like a prepared clip: its frames pass through the encoder of `prep`.
 
-So a network sees the same pixels to the last bit whether a clip comes from a shard or from the file behind it, and a
-file that preparation would leave out is refused here for the same reason.
+The network gets bit-identical pixels from a shard and from the file behind it, and a file that `prep` would skip is
+refused here for the same reason.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tdpn_core.video.stream import StreamedFrame
 from tdpn_core.video.subprocess_limits import Limits
 
 LIMITS = Limits(seconds=600.0)
-"""Of the decoder of a clip that is read at once."""
+"""Limits of the decoder of a clip that is read at once."""
 
 
 class FileClip:
-    """An encoded clip in a scratch file, as a `ClipSource` of one clip without a label."""
+    """An encoded clip in a scratch file, as a `ClipSource` with one unlabelled clip."""
 
     def __init__(self, name: str, items: Path, clip: EncodedClip, packing: Packing, data: DataConfig) -> None:
         self.items = items
-        """The file with the items one after the other; as JPEG, a stream that ffmpeg reads as `mjpeg`."""
+        """File with the consecutive items; for JPEG, a stream that ffmpeg reads as `mjpeg`."""
         self.clip = clip
         self.packing: Packing = packing
         self.ids = [name]
@@ -49,32 +49,32 @@ class FileClip:
         return 1
 
     def size(self, clip: int) -> tuple[int, int]:
-        """Height and width of the frames that `decode` gives."""
+        """Return height and width of the decoded frames."""
         return self.clip.height, self.clip.width
 
     def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
+        """Return the given frames, (K, H, W, 3) RGB or (K, H, W, 2) flow, decoded exactly as by a store."""
         return decode_frames(self.packing, self.read, frames, *self.size(clip), self.ids[0])
 
     @property
     def times(self) -> npt.NDArray[np.float64]:
-        """(K,) seconds of the frames from the first one."""
+        """Return the (K,) seconds of the frames from the first one."""
         even: npt.NDArray[np.float64] = np.arange(self.clip.frames) / self.clip.fps
         return even if self.clip.times is None else self.clip.times
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Length in seconds."""
         return float(self.times[-1]) + 1 / self.clip.fps
 
     def frames(self) -> Iterator[StreamedFrame]:
-        """The frames of a clip that was packed as JPEG, or as flow, one after the other."""
+        """Yield the frames of a clip packed as JPEG or as flow."""
         each = 2 if self.packing == "flow" else 1
         for number, seconds in enumerate(self.times.tolist()):
             yield StreamedFrame(tuple(self.read(range(each * number, each * (number + 1)))), seconds)
 
     def read(self, items: Sequence[int]) -> list[bytes]:
-        """The bytes of some items, numbered from 0."""
+        """Return the bytes of the given items, numbered from 0."""
         with self.items.open("rb", buffering=0) as file:
             return [
                 os.pread(file.fileno(), int(self.clip.sizes[item]), int(self._ends[item] - self.clip.sizes[item]))
@@ -83,7 +83,7 @@ class FileClip:
 
 
 def encoding_of(data: DataConfig, max_pixels: int | None = None) -> Encoding:
-    """How the frames of the data that a network was trained on were made; `max_pixels` replaces its limit."""
+    """Return the encoding of a network's training data; `max_pixels` replaces its limit."""
     encoding = from_dict(Encoding, {**data.encoding, "short_side": data.short_side})
     return encoding if max_pixels is None else replace(encoding, max_pixels=max_pixels)
 
@@ -98,10 +98,10 @@ def open_clip(
     limits: Limits = LIMITS,
     max_pixels: int | None = None,
 ) -> Iterator[FileClip]:
-    """Encode a file, or a part of it, as `data` was encoded; the scratch file is gone afterwards. `name` is the user's.
+    """Encode a file, or a part of it, like `data`; the scratch file is removed afterwards. `name` is for messages.
 
     Raises:
-        ClipError: it cannot be decoded, is not whole, or is larger or longer than preparation allows.
+        ClipError: it cannot be decoded, is incomplete, or is larger or longer than `prep` allows.
     """
     encoding = encoding_of(data, max_pixels)
     packing: Packing = "flow" if encoding.modality == "flow" else encoding.codec

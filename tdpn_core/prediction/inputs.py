@@ -1,4 +1,4 @@
-"""What a user may name: files, folders, numbered pictures, addresses, a webcam. Each becomes inputs, one a clip."""
+"""Resolve the inputs that a user names: files, folders, numbered pictures, addresses, a webcam; one per clip."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PICTURE = re.compile(r"(.*?)\d+(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One clip to be named: a source, an address, or the reason why there is neither."""
+    """A clip to predict: a source, an address, or an error."""
 
     name: str
-    """As the user knows it."""
+    """Name as given by the user."""
 
     source: Source | None = None
     address: Address | None = None
@@ -40,23 +40,23 @@ def find_inputs(
     start: float | None = None,
     stop: float | None = None,
 ) -> list[Input]:
-    """The clips that `words` name, in their order; a folder gives every clip below it, sorted.
+    """Return the clips that `words` refer to, in order; a folder gives every clip below it, sorted.
 
     Args:
         words: files, folders, `frames/%05d.jpg`, `clips/*.mp4`, `https://…`, `rtsp://…`. Successive numbered pictures
-            of one folder, as a shell makes of `frames/*.jpg`, are one clip of exactly these.
-        webcam: number or device of a camera, taken as well.
-        fps: of numbered pictures; 25 unless given.
-        start: first second of the part of a video file to look at.
-        stop: its end, exclusive.
+            in a folder, as a shell expands `frames/*.jpg`, form one clip of exactly these.
+        webcam: number or device of a camera, as an additional input.
+        fps: frames per second of numbered pictures; default 25.
+        start: start of the part of a video file to use, in seconds.
+        stop: end of the part, exclusive, in seconds.
 
     Raises:
-        UsageError: nothing is named, an address is of a kind that is not opened, or a part ends before it starts.
+        UsageError: there is no input, an address has an unsupported scheme, or a part ends before it starts.
     """
     if start is not None and start < 0:
         raise UsageError(f"--start must not be negative, not {start:g}")
     if stop is not None and stop <= (start or 0):
-        raise UsageError(f"--stop {stop:g} does not lie after --start {start or 0:g}")
+        raise UsageError(f"--stop {stop:g} is not after --start {start or 0:g}")
     inputs = [Input(name=f"webcam {webcam}", address=camera(webcam))] if webcam is not None else []
     for series, group in groupby(map(str, words), _series):
         names = list(group)
@@ -67,14 +67,14 @@ def find_inputs(
 
 
 def _series(word: str) -> tuple[Path, str, str] | None:
-    """Folder, head and suffix of a numbered picture; None of anything else."""
+    """Return folder, stem and suffix of a numbered picture; None for anything else."""
     path = Path(word)
     match = None if _ADDRESS.match(word) else _PICTURE.fullmatch(path.name)
     return (path.parent, match[1], match[2]) if match else None
 
 
 def _of(word: str) -> Iterator[Input]:
-    """The inputs that one word stands for."""
+    """Yield the inputs of one word."""
     path = Path(word)
     if _ADDRESS.match(word):
         yield Input(name=word, address=network_address(word))
@@ -92,7 +92,7 @@ def _of(word: str) -> Iterator[Input]:
 
 def _file(path: Path) -> Input:
     if not path.is_file():
-        what = "not a regular file" if path.exists() else "a link to what is not there"
+        what = "not a regular file" if path.exists() else "a broken link"
         return Input(name=str(path), error=ClipError(what, where=path))
     if _PICTURE.fullmatch(path.name):
         what = "a single picture, not a clip"
@@ -104,7 +104,7 @@ def _globbed(pattern: str) -> Iterator[Input]:
     anchor, parts = Path(pattern).anchor, Path(pattern).parts
     found = sorted(Path(anchor or ".").glob(str(Path(*parts[1:] if anchor else parts))))
     if not found:
-        yield Input(name=pattern, error=ClipError("nothing is named like this", where=pattern))
+        yield Input(name=pattern, error=ClipError("no file matches this pattern", where=pattern))
     for series, group in groupby(map(str, found), _series):
         names = list(group)
         if series and len(names) > 1:
@@ -114,7 +114,7 @@ def _globbed(pattern: str) -> Iterator[Input]:
 
 
 def _pictures(names: list[str]) -> Input:
-    """Exactly these numbered pictures of one folder as one clip, by ascending number."""
+    """Return the given numbered pictures of one folder as one clip, in ascending order."""
     folder = Path(names[0]).parent
     try:
         pattern, numbers = pattern_of([Path(name).name for name in names])
@@ -124,7 +124,7 @@ def _pictures(names: list[str]) -> Input:
 
 
 def _below(folder: Path) -> Iterator[Input]:
-    """Every video and every folder of numbered pictures in a folder, or the folder itself if it holds pictures."""
+    """Yield every video and every folder of numbered pictures in a folder, or the folder itself if it has pictures."""
     from tdpn_core.datasets.media_index import PictureNames, picture_pattern
     from tdpn_core.datasets.scan import scan
 

@@ -1,4 +1,4 @@
-"""What scores clips, whatever it is: a network, or a file that was exported from one."""
+"""Common interface for scoring clips with a network or an exported file."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from tdpn_core.weights.open_checkpoint import check_own, open_checkpoint
 
 
 class Model(Protocol):
-    """What prediction asks of a network in whatever form."""
+    """What prediction requires of a model."""
 
     @property
     def config(self) -> RunConfig:
-        """Classes, sampling, and how the frames of its data were made."""
+        """Settings: classes, sampling, and the encoding of its training data."""
 
     @property
     def epoch(self) -> int | None:
-        """Epochs that it was trained for; None where the file does not say."""
+        """Number of training epochs; None if the file does not contain it."""
 
     @property
     def averaged(self) -> bool | None:
-        """Of a file with raw and averaged (EMA) weights: whether these are the averaged ones; else None."""
+        """For files with raw and averaged (EMA) weights: whether the averaged ones are used; else None."""
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
-        """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
+        """Return float64 (V, classes) by head on the CPU, from uint8 views (V, C, T, H, W)."""
 
     def inside(self) -> Network:
-        """The network, to be looked into.
+        """Return the network, to inspect its layers.
 
         Raises:
-            UsageError: this form does not show it.
+            UsageError: this kind of model does not provide it.
         """
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network in eval mode, with the settings that its clips are sampled by."""
+    """A network in eval mode, with its sampling settings."""
 
     network: Network
     config: RunConfig
@@ -54,11 +54,11 @@ class TrainedModel:
     averaged: bool | None = None
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
-        """Of each head float64 (V, classes) on the CPU, from uint8 views (V, C, T, H, W) of any clips."""
+        """Return float64 (V, classes) by head on the CPU, from uint8 views (V, C, T, H, W)."""
         return view_probabilities(self.network, views, self.config.sampling, self.config.train.precision)
 
     def inside(self) -> Network:
-        """The network."""
+        """Return the network."""
         return self.network
 
 
@@ -70,25 +70,25 @@ def open_model(
     ema: bool | None = None,
     trusted: bool = False,
 ) -> Model:
-    """A checkpoint, ours or another project's, or an exported file, ready to score clips.
+    """Open a checkpoint, of tdpn or another project, or an exported file, for scoring clips.
 
     Args:
-        path: the file; its content tells what it is.
-        device: of a checkpoint's network; exported files run on the CPU.
-        classes: names of the classes of another project's checkpoint.
-        ema: averaged or raw weights of another project's checkpoint; None uses those that the project evaluates.
-        trusted: the user vouches for a .pt2 file.
+        path: the file; its format is detected from its content.
+        device: device of a checkpoint's network; exported files run on the CPU.
+        classes: file with the class names of another project's checkpoint.
+        ema: averaged or raw weights of another project's checkpoint; None: those that the project evaluates.
+        trusted: the user trusts a .pt2 file, which can run code.
 
     Raises:
-        CheckpointError: missing, damaged, or of no known kind.
+        CheckpointError: the file is missing, damaged, or of an unknown kind.
         ToolError: the package that runs it is not installed.
-        UsageError: `classes` or `ema` for a file that knows its own, or a .pt2 file that nobody vouches for.
+        UsageError: `classes` or `ema` for a file that contains its own, or a .pt2 file that is not `trusted`.
     """
     kind = exported_format(path)
     if kind is None:
         loaded = open_checkpoint(path, classes=classes, ema=ema)
         return TrainedModel(loaded.build(device), loaded.config, loaded.state.epoch or None, loaded.averaged)
     if classes is not None:
-        raise UsageError("an exported file knows its own classes", where="--classes")
+        raise UsageError("an exported file contains its own classes", where="--classes")
     check_own(ema)
     return open_exported(path, kind, trusted=trusted)

@@ -1,4 +1,4 @@
-"""Name what happens in videos that nobody prepared."""
+"""Predict classes of videos that were not prepared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tdpn_core.video.url_kind import inspected
 from tdpn_core.video.writer import video_seconds
 from tdpn_core.weights.resolve import find_weights
 
-_ONE_VIEW = "1x1"  # of a window, unless more are asked for: windows overlap already
+_ONE_VIEW = "1x1"  # views per window by default: windows overlap already
 _WEIGHTS: dict[bool | None, Literal["averaged", "raw"] | None] = {True: "averaged", False: "raw", None: None}
 
 
@@ -42,10 +42,10 @@ def _tell_nobody(name: str, segment: Segment) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """What is asked of clips, and which parts of them are looked at."""
+    """Options of a prediction."""
 
     views: str | None = None
-    """Test views; None: the checkpoint's own for a whole clip, 1x1 for each window of a timeline."""
+    """Test views; None: the checkpoint's own for an entire clip, 1x1 for each window of a timeline."""
 
     classes: Path | None = None
     """File with the class names of another project's checkpoint that contains none."""
@@ -54,51 +54,51 @@ class PredictOptions:
     """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
 
     trusted: bool = False
-    """The user vouches for a .pt2 file, which can make torch run code."""
+    """The user trusts a .pt2 file, which can run code."""
 
     topk: int = defaults.PREDICTED_CLASSES
-    """Classes to name."""
+    """Number of classes to return."""
 
     timeline: Windowing | None = None
-    """Answers in time instead of one for each clip. Live streams always get a timeline."""
+    """Predictions over time instead of one per clip. Live streams always get a timeline."""
 
     threshold: float = defaults.THRESHOLD
-    """Moments whose likeliest class has a lower probability are left out of timelines."""
+    """Windows whose most likely class has a lower probability are left out of timelines."""
 
     smooth: float | None = None
-    """Seconds over which the probabilities of a timeline's windows are averaged; None: the length of a window; 0: they
-    are not. Live streams are never smoothed."""
+    """Seconds over which the probabilities of a timeline's windows are averaged; None: the length of a window; 0: no
+    averaging. Live streams are never smoothed."""
 
     min_length: float = defaults.MIN_LENGTH
-    """Seconds of a timeline's shortest segment: shorter ones go to the neighbour that fits better."""
+    """Seconds of a timeline's shortest segment; shorter ones are merged into the neighbour that fits better."""
 
     webcam: int | str | None = None
-    """A camera, as one more clip."""
+    """Camera, as an additional clip."""
 
     fps: float | None = None
-    """Frames a second of numbered pictures."""
+    """Frames per second of numbered pictures."""
 
     start: float | None = None
     stop: float | None = None
-    """The part of a video to look at, in seconds."""
+    """Part of a video to use, in seconds."""
 
     overlay: Path | None = None
-    """MP4 file, or folder for several clips, of the videos with what was named drawn in."""
+    """MP4 file, or folder for several clips, for the videos with the predictions drawn in."""
 
     explain: Path | None = None
-    """The same for what the network looked at."""
+    """MP4 file or folder for videos of the class activation maps and difference modules."""
 
     force: bool = False
-    """Replace files that are there."""
+    """Overwrite existing files."""
 
     fetch_limits: FetchLimits = FOR_VIDEOS
-    """How long servers and live streams may take."""
+    """Timeouts for servers and live streams."""
 
     clip_timeout: float | None = None
-    """Seconds of processor time for the decoder of a file; None: grows with length and picture size."""
+    """Seconds of processor time for decoding a file; None: grows with length and picture size."""
 
     max_pixels: int | None = None
-    """A larger picture is refused; None: the limit of the network's data."""
+    """Larger pictures are refused; None: the limit of the network's data."""
 
     def __post_init__(self) -> None:
         if self.topk < 1:
@@ -124,25 +124,25 @@ def predict(
     tell: Callable[[str, Segment], None] = _tell_nobody,
     progress: Progress = SILENT,
 ) -> Iterator[Prediction]:
-    """The likeliest classes of each clip, one clip at a time, in order. A clip that fails does not stop the rest.
+    """Predict the most likely classes of each clip, in order. A clip that fails does not stop the rest.
 
-    Frames are made as those of the checkpoint's data were, and sampling, sizes and views are the checkpoint's own
-    unless given, so that a clip is scored here as it is by an evaluation.
+    Frames are prepared like the checkpoint's training data, and sampling, sizes and views are the checkpoint's own by
+    default, so that scores are those of an evaluation.
 
     Args:
-        words: as `find_inputs` takes them.
-        checkpoint: or an exported file, a run's folder or a run's name; None is the newest best checkpoint under
+        words: inputs, see `find_inputs`.
+        checkpoint: a checkpoint, exported file, run's folder or run's name; None uses the newest best checkpoint under
             `runs/`.
         runtime: the device.
-        options: what is asked.
-        tell: called with the clip's name and each segment of a timeline as soon as it is known.
-        progress: gets a line about the network that answers, and a bar of the seconds of each timeline.
+        options: see `PredictOptions`.
+        tell: called with the clip's name and each segment of a timeline as soon as it is final.
+        progress: receives a line about the network, and a progress bar over the seconds of each timeline.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
-        KeyboardInterrupt: Ctrl-C within a timeline, once its segments so far, the last one included, were given.
+        CheckpointError: there is no checkpoint, or it is damaged.
+        KeyboardInterrupt: Ctrl-C during a timeline, after the segments so far, including the last, were passed on.
         ToolError: the package that runs it is not installed.
-        UsageError: nothing is named, or what cannot be opened, or what this network cannot do.
+        UsageError: there are no inputs, one cannot be opened, or the network does not support an option.
     """
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
     overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
@@ -150,7 +150,7 @@ def predict(
     path = find_weights(checkpoint) if checkpoint is not None else newest_checkpoint()
     model = open_model(path, device=runtime.device, classes=options.classes, ema=options.ema, trusted=options.trusted)
     if options.explain is not None:
-        _can_be_explained(model, path)  # before anything is computed
+        _can_be_explained(model, path)  # fail before computing anything
     predictor = Predictor(Scorer(model, model.config), path, find_ffmpeg(), options, tell, progress)
     said: NetworkInfo | None = None
     for named, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
@@ -169,7 +169,7 @@ def predict(
 
 
 def _inspected(found: Input, limits: FetchLimits) -> Input:
-    """An input whose address has the kind that its server shows, or the error that says why it shows none."""
+    """Return an input whose address has the kind that its server reports, or an error."""
     if found.address is None:
         return found
     try:
@@ -179,25 +179,25 @@ def _inspected(found: Input, limits: FetchLimits) -> Input:
 
 
 class _InterruptedError(ClipError):
-    """Ctrl-C came before the end of a clip."""
+    """Ctrl-C was pressed before the end of a clip."""
 
 
 def _can_be_explained(model: Model, path: Path) -> None:
     """
     Raises:
-        UsageError: the network cannot be looked into, or what it sees is no picture.
+        UsageError: the network cannot be inspected, or its input is not a picture.
     """
     if model.inside().config.modality == "flow":
-        raise UsageError("optical flow is no picture to draw on", where=path, hint="--explain a network over colours")
+        raise UsageError("optical flow cannot be drawn on", where=path, hint="use --explain with an RGB network")
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network that is ready, and what is asked of it."""
+    """A network ready for prediction, with options."""
 
     scorer: Scorer
     path: Path
-    """The file of the network."""
+    """File of the network."""
 
     program: Program
     options: PredictOptions
@@ -205,7 +205,7 @@ class Predictor:
     progress: Progress = SILENT
 
     def network(self, found: Input) -> NetworkInfo:
-        """Which network answers for an input, with which views."""
+        """Describe the network and the views used for an input."""
         data = self.scorer.config.data
         scorer = self._of_windows() if self._in_time(found) else self._with_views(self.options.views)
         return NetworkInfo(
@@ -218,7 +218,7 @@ class Predictor:
         )
 
     def predict(self, found: Input, overlay: Path | None = None, explanation: Path | None = None) -> Prediction:
-        """What happens in one clip, or the error that says why that cannot be told; and videos of it."""
+        """Predict one clip, or return the error; optionally draw videos of it."""
         prediction = Prediction(name=found.name, error=found.error)
         try:
             if found.error is None:
@@ -231,7 +231,7 @@ class Predictor:
         return replace(prediction, network=self.network(found) if found.error is None else None)
 
     def _in_time(self, found: Input) -> bool:
-        """Whether an input gets a timeline: asked for, or of a stream."""
+        """Return whether an input gets a timeline: if requested, or for a stream."""
         streamed = found.address is not None and found.address.kind != "file"
         return streamed or self.options.timeline is not None
 
@@ -248,7 +248,7 @@ class Predictor:
                 views = scorer.views(clip)
                 seconds = clip.seconds
         except ClipTooLong as error:
-            hint = "add --timeline, or take a part of it with --start and --stop"
+            hint = "add --timeline, or select a part with --start and --stop"
             raise ClipTooLong(error.what, where=found.name, hint=hint) from error
         (scores,) = scorer.scores([views], found.name)
         return Prediction(name=found.name, heads=self._ranked(scores), seconds=seconds)
@@ -258,7 +258,7 @@ class Predictor:
             return
         from tdpn_core.prediction import (
             drawing,
-            explain,  # Pillow and fonts, which others need not wait for
+            explain,  # imports Pillow and fonts
         )
 
         if overlay is not None and source.kind == "video":
@@ -293,7 +293,7 @@ class Predictor:
 
     @contextmanager
     def _bar(self, found: Input) -> Iterator[None]:
-        """A bar over the seconds of a file; a stream has no known end, and none of a listener that ignores it."""
+        """Show a progress bar over the seconds of a file; streams have no known end."""
         source = found.source
         if self.progress is SILENT or source is None or source.kind != "video":
             yield
@@ -310,7 +310,7 @@ class Predictor:
             self.progress.end()
 
     def _stretches(self, answers: Iterator[Answer], live: bool) -> Iterator[Stretch]:
-        """Joined where neighbours agree; of a live stream each window at once, since nobody knows how it goes on."""
+        """Join neighbouring windows that agree; for a live stream, yield each window at once."""
         threshold = self.options.threshold
         if not live:
             return lengthen(merge(cells(smooth(answers, self.options.smooth)), threshold), self.options.min_length)
@@ -328,7 +328,7 @@ class Predictor:
 
     @contextmanager
     def _local(self, found: Input) -> Iterator[Input]:
-        """An input with its source on this disk, unless it is a stream."""
+        """Yield an input with its source on disk, unless it is a stream."""
         if found.address is None or found.address.kind != "file":
             yield found
             return
@@ -337,14 +337,14 @@ class Predictor:
             yield Input(name=found.name, source=part)
 
     def _clip(self, source: Source, name: str) -> AbstractContextManager[FileClip]:
-        """All of a clip in a scratch file."""
+        """Open all of a clip in a scratch file."""
         asked, data = self.options, self.scorer.config.data
         limits = _limits(CLIP_LIMITS, asked.clip_timeout)
         return open_clip(source, data, self.program, name=name, limits=limits, max_pixels=asked.max_pixels)
 
     @contextmanager
     def _streamed(self, found: Input) -> Iterator[Iterator[StreamedFrame]]:
-        """A clip frame by frame."""
+        """Open a clip frame by frame."""
         asked = self.options
         encoding = encoding_of(self.scorer.config.data, asked.max_pixels)
         if found.source is None:
@@ -359,7 +359,7 @@ class Predictor:
 
 
 class _Seen:
-    """What the windows of a clip say together."""
+    """Summary over the windows of a clip."""
 
     def __init__(self, progress: Progress = SILENT) -> None:
         self.windows = 0
@@ -369,7 +369,7 @@ class _Seen:
         self._stopped: ClipError | KeyboardInterrupt | None = None
 
     def watch(self, answers: Iterator[Answer]) -> Iterator[Answer]:
-        """Pass answers on and keep their sum. An error and Ctrl-C end them: what grows of them is complete then."""
+        """Yield answers and accumulate them. An error or Ctrl-C ends them after completing the current segment."""
         try:
             for answer in answers:
                 self._add(answer)
@@ -387,7 +387,7 @@ class _Seen:
     def end_well(self, name: str) -> None:
         """
         Raises:
-            ClipError: what ended the answers early.
+            ClipError: the error that ended the answers early.
         """
         if isinstance(self._stopped, KeyboardInterrupt):
             raise _InterruptedError("interrupted", where=name)
@@ -395,12 +395,12 @@ class _Seen:
             raise self._stopped
 
     def mean(self) -> Scores:
-        """Of all windows."""
+        """Mean over all windows."""
         return {head: values / self.windows for head, values in self._sums.items()}
 
 
 def _limits(limits: Limits, clip_timeout: float | None) -> Limits:
-    """Of a file's decoder, with the time that was asked for."""
+    """Return the limits of a file's decoder with the requested time."""
     if clip_timeout is None:
         return limits
     return replace(limits, seconds=min(limits.seconds, clip_timeout), cpu_seconds=clip_timeout)

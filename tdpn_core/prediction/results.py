@@ -1,4 +1,4 @@
-"""What comes of a prediction."""
+"""Results of a prediction."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.prediction.inputs import Input
 
 Ranking = list[tuple[str, float]]
-"""(class name, probability), the likeliest first."""
+"""(class name, probability), the most likely first."""
 
 
 def rank(
     probabilities: Mapping[str, npt.NDArray[np.floating]], classes: Mapping[str, Sequence[str]], topk: int
 ) -> dict[str, Ranking]:
-    """The `topk` likeliest classes of each head; of equal ones the lower label first.
+    """Return the `topk` most likely classes of each head; ties go to the lower label.
 
-    A network that names verbs and nouns also gets the head `action`: the pairs of the highest products, as
-    EPIC-KITCHENS scores them.
+    A network for verbs and nouns also gets the head `action`: the pairs with the highest products, as EPIC-KITCHENS
+    scores them.
     """
     ranked = {head: _best(values, classes[head], topk) for head, values in probabilities.items()}
     if {"verb", "noun"} <= probabilities.keys() and "action" not in probabilities:
@@ -40,32 +40,32 @@ def _best(values: npt.NDArray[np.floating], names: Sequence[str], topk: int) -> 
 
 
 def _pairs(verbs: Ranking, nouns: Ranking, topk: int) -> Ranking:
-    """The best pairs: none of the best `topk` has a verb or noun beyond its own best `topk`."""
+    """Return the best pairs; the best `topk` contain only verbs and nouns of their own best `topk`."""
     pairs = [(f"{verb} {noun}", p * q) for verb, p in verbs for noun, q in nouns]
     return sorted(pairs, key=lambda pair: -pair[1])[:topk]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInfo:
-    """Which network answered, and how it was asked."""
+    """Which network made a prediction, and with which views."""
 
     checkpoint: str
-    """Its file, a checkpoint or an exported one."""
+    """Its file, a checkpoint or an exported file."""
 
     dataset: str
-    """Name of the data set it was trained on; of another project's checkpoint, the project."""
+    """Name of its training data set; for another project's checkpoint, the project."""
 
     data: str
-    """Folder of that prepared data set, as the checkpoint has it; empty where it has none."""
+    """Folder of its prepared training data according to the checkpoint; empty if unknown."""
 
     epoch: int | None
-    """Epochs it was trained for; None where the file does not say."""
+    """Number of training epochs; None if the file does not contain it."""
 
     weights: Literal["averaged", "raw"] | None
-    """Which set of weights, of a file that has raw and averaged (EMA) ones; else None."""
+    """Which weights are used, for a file with raw and averaged (EMA) ones; else None."""
 
     views: str
-    """Test views, clips x crops, of the clip or of each window."""
+    """Test views, clips x crops, per clip or per window."""
 
     def __str__(self) -> str:
         place = f" ({self.data})" if self.data else ""
@@ -76,57 +76,57 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a clip, and what happens in it."""
+    """A segment of a clip with its classes."""
 
     start: float
     end: float
-    """In seconds from the clip's start."""
+    """Seconds from the clip's start."""
 
     heads: dict[str, Ranking]
-    """For each head (class name, probability), the likeliest first."""
+    """By head, (class name, probability), the most likely first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The likeliest classes of one clip, or why there are none."""
+    """The most likely classes of one clip, or an error."""
 
     name: str
-    """The clip, as it was named."""
+    """Name of the clip as given by the user."""
 
     heads: dict[str, Ranking] = field(default_factory=dict)
-    """For each head (class name, probability), the likeliest first; empty if the clip failed. Of a timeline, the mean
-    of the whole."""
+    """By head, (class name, probability), the most likely first; empty if the clip failed. For a timeline, the mean
+    over all windows."""
 
     segments: list[Segment] | None = None
-    """Of a timeline, in the order of time; with an error, those before it."""
+    """Segments of a timeline in order; after an error, those before it."""
 
     seconds: float | None = None
-    """Length of the clip, as far as it was read."""
+    """Length of the part of the clip that was read."""
 
     error: TdpnError | None = None
 
     network: NetworkInfo | None = None
-    """Which network answered; None where the clip was not reached."""
+    """The network; None if the clip was not processed."""
 
 
 def new_file(path: Path, *, option: str, force: bool) -> Path:
-    """`path`, unless something is there already.
+    """Return `path` if nothing exists there.
 
     Raises:
-        UsageError: a file is there and `force` is false, or a folder is.
+        UsageError: a file exists and `force` is false, or a folder exists.
     """
     if path.is_dir():
-        raise UsageError("is a folder", where=path, hint=f"name a file with {option}")
+        raise UsageError("is a folder", where=path, hint=f"give a file with {option}")
     if path.exists() and not force:
         raise UsageError("exists already", where=path, hint=f"add --force to replace it, or give another {option}")
     return path
 
 
 def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, force: bool) -> list[Path | None]:
-    """The file for each input: `target` for a single one, else `<its name>.mp4` in the folder `target`.
+    """Return the output file of each input: `target` for a single one, else `<its name>.mp4` in the folder `target`.
 
     Raises:
-        UsageError: several inputs and one file, a live stream, or a file that is there already.
+        UsageError: several inputs but one file, a live stream, or an existing file.
     """
     if target is None:
         return [None] * len(inputs)
@@ -143,7 +143,7 @@ def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, fo
 
 
 def _names(inputs: Sequence[Input]) -> list[str]:
-    """A name for each input, made of its own and different from all others."""
+    """Return a unique file name for each input, derived from its own name."""
     seen: Counter[str] = Counter()
     names = []
     for found in inputs:
@@ -159,7 +159,7 @@ COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "erro
 
 
 def plain(prediction: Prediction) -> dict[str, Any]:
-    """One clip's result as JSON values; `segments` only of a timeline."""
+    """Return the result of a clip as JSON values; `segments` only for a timeline."""
     values: dict[str, Any] = {
         "clip": prediction.name,
         "seconds": None if prediction.seconds is None else round(prediction.seconds, 3),
@@ -173,14 +173,14 @@ def plain(prediction: Prediction) -> dict[str, Any]:
 
 
 def plain_segment(segment: Segment) -> dict[str, Any]:
-    """One segment as JSON values."""
+    """Return a segment as JSON values."""
     return {"start": round(segment.start, 3), "end": round(segment.end, 3), "heads": _heads(segment.heads)}
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """A row for each class that was named, of each segment where there are segments, and one for each error.
+    """Return CSV with a row for each class, of each segment if there are any, and one for each error.
 
-    The last columns say which network answered.
+    The last columns describe the network.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

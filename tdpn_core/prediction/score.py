@@ -1,4 +1,4 @@
-"""From clips to probabilities: their views, scored by a network in whatever form."""
+"""Score clips with a model: sample views, compute probabilities."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _VIEWS_AT_ONCE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Scorer:
-    """A network, in whatever form, with the settings that clips are sampled by."""
+    """A model with its sampling settings."""
 
     model: Model
     config: RunConfig
-    """The model's own, but for what was asked for, such as other views."""
+    """The model's own settings, except for requested changes such as other views."""
 
     def views(self, clip: ClipSource) -> Tensor:
-        """The test views (V, 3, T, H, W) uint8 of the only clip of a source, as an evaluation takes them."""
+        """Return the test views (V, 3, T, H, W) uint8 of a source's only clip, as in an evaluation."""
         return ViewClips(clip, self.config.model, self.config.sampling)[0].clip
 
     def scores(self, clips: Sequence[Tensor], name: str) -> list[Scores]:
-        """Mean probabilities of clips, each given by its views; all of one shape.
+        """Return mean probabilities of clips, each given by its views; all of one shape.
 
         Raises:
-            TdpnError: they are not finite; `name` is in the message.
+            TdpnError: they are not finite; the message contains `name`.
         """
         by_head = self.model.probabilities(torch.cat(list(clips)))
         means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
         if not all(np.isfinite(values).all() for values in means.values()):
-            hint = "the weights are broken; use another checkpoint"
+            hint = "the weights are invalid; use another checkpoint"
             raise TdpnError("the network's scores are not finite", where=name, hint=hint)
         return [{head: values[index] for head, values in means.items()} for index in range(len(clips))]
 
     def windows(self, windows: Iterable[Window], name: str, *, batch: bool = True) -> Iterator[Answer]:
-        """Score windows in their order, several at a time unless `batch` is false.
+        """Score windows in order, several at a time unless `batch` is false.
 
-        An error of the stream, and Ctrl-C while it is read, come after the answers to all windows before it.
+        An error or Ctrl-C while reading the stream is raised after the answers for all previous windows.
         """
         times, crops = parse_views(self.config.sampling.views)
         size = max(1, _VIEWS_AT_ONCE // (times * crops)) if batch else 1
@@ -64,7 +64,7 @@ class Scorer:
 
 
 class _Held:
-    """A stream that ends at an error, or at Ctrl-C, and keeps it for later."""
+    """Iterates over a stream until an error or Ctrl-C, which is kept for later."""
 
     def __init__(self, windows: Iterable[Window]) -> None:
         self._windows = windows

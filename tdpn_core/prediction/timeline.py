@@ -1,7 +1,7 @@
-"""From the answers of windows to segments in time.
+"""Convert the answers for windows to segments in time.
 
-Answers are smoothed, each window gets its share of the time, neighbours of the same classes are joined, and short
-stretches go to a neighbour. Every step is a generator that holds a few windows, whatever the length of the video.
+Answers are smoothed, each window gets its share of the time, neighbours with the same classes are joined, and short
+segments are merged into a neighbour. Every step is a generator with bounded memory for videos of any length.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy.typing as npt
 from tdpn_core.prediction.windows import Window
 
 Scores = dict[str, npt.NDArray[np.float64]]
-"""Probabilities (classes,) of each head."""
+"""Probabilities (classes,) by head."""
 
-_ROUNDING = 0.01  # of a span, by which times that are rounded to milliseconds or frames are off
+_ROUNDING = 0.01  # share of a span by which rounded times may differ
 
 
 class Answer(NamedTuple):
-    """What the network says of a window."""
+    """The network's result for a window."""
 
     window: Window
     scores: Scores
@@ -31,37 +31,37 @@ class Answer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Successive windows of the same classes."""
+    """Successive windows with the same classes."""
 
     start: float
     end: float
     """In seconds."""
 
     scores: Scores
-    """Mean of the windows."""
+    """Mean over the windows."""
 
     windows: int = 1
 
     @property
     def label(self) -> tuple[int, ...]:
-        """The likeliest class of each head."""
+        """The most likely class of each head."""
         return tuple(int(values.argmax()) for values in self.scores.values())
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Length in seconds."""
         return self.end - self.start
 
     def certain(self, threshold: float) -> bool:
-        """Whether the likeliest class of every head has at least this probability."""
+        """Return whether the most likely class of every head has at least this probability."""
         return min(float(values.max()) for values in self.scores.values()) >= threshold
 
     def support(self, label: tuple[int, ...]) -> float:
-        """Probability of these classes, one of each head: their product."""
+        """Return the probability of these classes, one per head: their product."""
         return float(np.prod([values[one] for values, one in zip(self.scores.values(), label, strict=True)]))
 
     def joined(self, other: Stretch) -> Stretch:
-        """This and the following stretch of the same classes."""
+        """Join this with the following stretch of the same classes."""
         both = self.windows + other.windows
         scores = {
             head: (values * self.windows + other.scores[head] * other.windows) / both
@@ -70,26 +70,26 @@ class Stretch:
         return Stretch(self.start, other.end, scores, both)
 
     def over(self, other: Stretch) -> Stretch:
-        """This, with the time of a neighbour whose windows named other classes: these do not count in the mean."""
+        """Extend this over a neighbour with other classes, whose windows do not count in the mean."""
         start, end = min(self.start, other.start), max(self.end, other.end)
         return dataclasses.replace(self, start=start, end=end)
 
 
 def smooth(answers: Iterable[Answer], seconds: float | None = None) -> Iterator[Answer]:
-    """Each answer as the mean over those whose windows' middles are within half of `seconds` of its own.
+    """Average each answer with those whose window centres are within half of `seconds` of its own.
 
     Args:
-        answers: in the order of time.
-        seconds: 0 leaves answers as they are; None is the length of the window, so that windows at the default stride
-            are averaged with the one before and the one after.
+        answers: in temporal order.
+        seconds: 0 for no averaging; None for the length of a window, so that at the default stride each window is
+            averaged with the previous and the next one.
     """
     if seconds == 0:
         yield from answers
         return
     held: deque[Answer] = deque()
-    place = 0  # of the next answer to give
+    place = 0  # index of the next answer to yield
     for answer in answers:
-        held.append(answer._replace(window=answer.window._replace(frames=())))  # pictures would take memory
+        held.append(answer._replace(window=answer.window._replace(frames=())))  # drop pictures to save memory
         while _reach(held[place], seconds) < held[-1].window.middle:
             yield _mean(held, place, seconds)
             place += 1
@@ -118,7 +118,7 @@ def _mean(held: Iterable[Answer], place: int, seconds: float | None) -> Answer:
 
 
 def cells(answers: Iterable[Answer]) -> Iterator[Stretch]:
-    """Each window's share of the time: the moments whose nearest middle of a window is its own, without gaps."""
+    """Assign each window its share of the time: the moments nearest to its centre, without gaps."""
     last: Answer | None = None
     start = 0.0
     for answer in answers:
@@ -134,9 +134,9 @@ def cells(answers: Iterable[Answer]) -> Iterator[Stretch]:
 
 
 def merge(stretches: Iterable[Stretch], threshold: float = 0.0) -> Iterator[Stretch]:
-    """Neighbours of the same classes joined; those whose best classes are below `threshold` in any head are left out.
+    """Join neighbours with the same classes; drop those whose best class is below `threshold` in any head.
 
-    A stretch is judged before it is joined, and one that is left out separates its neighbours.
+    The threshold is applied before joining, and a dropped stretch separates its neighbours.
     """
     open_: Stretch | None = None
     for stretch in stretches:
@@ -152,10 +152,10 @@ def merge(stretches: Iterable[Stretch], threshold: float = 0.0) -> Iterator[Stre
 
 
 def lengthen(stretches: Iterable[Stretch], shortest: float) -> Iterator[Stretch]:
-    """Stretches of at least `shortest` seconds: a shorter one goes to the neighbour whose classes fit it better.
+    """Merge stretches shorter than `shortest` seconds into the neighbour whose classes fit better.
 
-    A short stretch between two of the same classes joins them. One without a neighbour, such as a single moment above
-    the threshold, stays as it is.
+    A short stretch between two with the same classes joins them. One without a neighbour, such as a single window above
+    the threshold, is unchanged.
     """
     before: Stretch | None = None  # long enough
     short: Stretch | None = None  # the one after it
@@ -181,7 +181,7 @@ def lengthen(stretches: Iterable[Stretch], shortest: float) -> Iterator[Stretch]
 
 
 def _given(before: Stretch | None, short: Stretch, after: Stretch) -> tuple[Stretch | None, Stretch | None]:
-    """What is before and after a short stretch, once either has its time."""
+    """Return the stretches before and after a short one, after one of them has taken its time."""
     if before is None:
         return None, after.over(short)
     if before.label == after.label:
@@ -192,7 +192,7 @@ def _given(before: Stretch | None, short: Stretch, after: Stretch) -> tuple[Stre
 
 
 def _closed(before: Stretch | None, short: Stretch | None) -> Stretch:
-    """The end of a chain of neighbours."""
+    """Finish a chain of neighbours."""
     if before is None or short is None:
         only = before or short
         assert only is not None

@@ -1,4 +1,4 @@
-"""Windows that slide over a stream of frames, each in the place of a prepared clip."""
+"""Windows that slide over a stream of frames, each used like a prepared clip."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tdpn_core.shards.decode import decode_frames
 from tdpn_core.shards.format import Packing
 from tdpn_core.video.stream import StreamedFrame
 
-_SECONDS = 4.0  # of a window where a network takes frames from all of a clip: that long are clips of single actions
-_RATE_FRAMES = 32  # whose distances in time tell the rate
+_SECONDS = 4.0  # window length if a network samples from the entire clip: typical length of a single action
+_RATE_FRAMES = 32  # number of frames from which the rate is measured
 _DEFAULT_FPS = 25.0
-_ROUNDING = 0.1  # of a step, by which containers that count milliseconds are off
+_ROUNDING = 0.1  # share of a step by which millisecond time stamps may differ
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windowing:
-    """How windows lie on a video."""
+    """Length and stride of windows."""
 
     seconds: float | None = None
-    """Length of a window; None: what one clip of the network spans, and 4 s where it takes frames from all of one."""
+    """Length of a window; None: the span of one clip of the network, or 4 s if it samples from the entire clip."""
 
     stride: float | None = None
-    """Seconds from one window's start to the next one's; None: half a window."""
+    """Seconds between the starts of successive windows; None: half a window."""
 
     def __post_init__(self) -> None:
         for name, value in (("--window", self.seconds), ("--stride", self.stride)):
@@ -44,7 +44,7 @@ class Windowing:
             raise UsageError(f"--stride {self.stride:g} leaves gaps between windows of {self.seconds:g} s")
 
     def in_frames(self, config: RunConfig, fps: float) -> tuple[int, int]:
-        """Length and stride in frames for a video of that rate."""
+        """Return length and stride in frames for a video with `fps` frames per second."""
         if self.seconds is not None:
             length = max(1, round(self.seconds * fps))
         elif config.sampling.mode == "dense":
@@ -56,28 +56,28 @@ class Windowing:
 
 
 def whole_windows(config: RunConfig, seconds: float | None) -> Windowing:
-    """Windows of a clip that is named as a whole: one over all of it, where a network takes frames from all of it."""
+    """Return the windows for one prediction per clip: a single one if the network samples from the entire clip."""
     return Windowing(seconds=seconds) if config.sampling.mode == "segments" else Windowing()
 
 
 class Window(NamedTuple):
-    """Some successive frames."""
+    """Successive frames."""
 
     frames: Sequence[StreamedFrame]
     start: float
-    """Seconds of the first frame."""
+    """Time of the first frame in seconds."""
 
     end: float
-    """Seconds at which the last frame ends."""
+    """End of the last frame in seconds."""
 
     @property
     def middle(self) -> float:
-        """Its middle, in seconds."""
+        """Its centre in seconds."""
         return (self.start + self.end) / 2
 
 
 def slide(frames: Iterable[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
-    """Windows over a stream; the last one ends with it, and a stream shorter than a window is one window."""
+    """Yield windows over a stream; the last one ends with it, and a short stream is one window."""
     stream = iter(frames)
     first = list(islice(stream, _RATE_FRAMES))
     fps = measured_rate([frame.seconds for frame in first])
@@ -96,12 +96,12 @@ def slide(frames: Iterable[StreamedFrame], windowing: Windowing, config: RunConf
 
 
 def window_of(frames: Sequence[StreamedFrame], fps: float) -> Window:
-    """A window of frames that follow one another at that rate."""
+    """Return a window of successive frames at `fps`."""
     return Window(frames, frames[0].seconds, frames[-1].seconds + 1 / fps)
 
 
 def measured_rate(times: Sequence[float]) -> float:
-    """Frames a second, from the usual distance of successive times: the mean of those near the median."""
+    """Return frames per second from the typical interval of successive times: the mean of those near the median."""
     steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
     if not steps:
         return _DEFAULT_FPS
@@ -110,7 +110,7 @@ def measured_rate(times: Sequence[float]) -> float:
 
 
 class WindowClip:
-    """A window as a `ClipSource` of one clip without a label."""
+    """A window as a `ClipSource` with one unlabelled clip."""
 
     def __init__(self, window: Window, data: DataConfig, name: str) -> None:
         self._frames = window.frames
@@ -126,11 +126,11 @@ class WindowClip:
         return 1
 
     def size(self, clip: int) -> tuple[int, int]:
-        """Height and width of the frames."""
+        """Return height and width of the frames."""
         return self._size
 
     def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The frames asked for, (K, H, W, 3) RGB or (K, H, W, 2) flow, exactly as a store decodes them."""
+        """Return the given frames, (K, H, W, 3) RGB or (K, H, W, 2) flow, decoded exactly as by a store."""
         return decode_frames(self._packing, self._read, frames, *self._size, self.ids[0])
 
     def _read(self, items: Sequence[int]) -> list[bytes]:
@@ -138,15 +138,15 @@ class WindowClip:
         return [self._frames[item // each].items[item % each] for item in items]
 
 
-_FIRST = 32  # frames after which the rate is known
+_FIRST = 32  # number of frames from which the rate is measured
 
 
 def latest(frames: Iterator[StreamedFrame], windowing: Windowing, config: RunConfig) -> Iterator[Window]:
-    """The newest window whenever the last one has been dealt with, and at least a stride after it.
+    """Yield the newest window whenever the previous one has been processed, and at least a stride later.
 
-    A stream that ends or breaks off before its first window gives one of the frames that came.
+    A stream that ends or breaks off before its first window gives one window of the frames received.
 
-    Frames are read by a thread of their own, so that a slow network makes gaps between windows, not within them.
+    A separate thread reads frames, so that a slow network causes gaps between windows, not within them.
     """
     state = _State()
     reader = threading.Thread(target=state.read, args=(frames, windowing, config), daemon=True, name="live")
@@ -166,14 +166,14 @@ def latest(frames: Iterator[StreamedFrame], windowing: Windowing, config: RunCon
 
 @dataclass
 class _State:
-    """What the reading thread has."""
+    """State of the reading thread."""
 
     ready: threading.Condition = field(default_factory=threading.Condition)
     held: deque[StreamedFrame] = field(default_factory=deque)
     fps: float = 0.0
     stride: int = 1
     due: int = _FIRST
-    """Frames to come before the next window."""
+    """Number of frames until the next window."""
 
     ended: bool = False
     closing: bool = False
@@ -205,12 +205,12 @@ class _State:
             self.ready.notify()
 
     def rest(self, windowing: Windowing, config: RunConfig) -> Window:
-        """A window of the last frames, after the end."""
+        """Return a window of the last frames after the end."""
         fps = self.fps or measured_rate([held.seconds for held in self.held])
         return window_of(list(self.held)[-windowing.in_frames(config, fps)[0] :], fps)
 
     def wait(self) -> Window | None:
-        """The newest window, once it is due; None at the end of the stream."""
+        """Return the newest window when due; None at the end of the stream."""
         with self.ready:
             self.ready.wait_for(lambda: self.ended or (self.fps and self.due <= 0))
             if not self.fps or self.due > 0:

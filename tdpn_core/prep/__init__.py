@@ -1,4 +1,4 @@
-"""Preparation: from a root folder of clips to shards, with a ledger of what became of every clip."""
+"""Preparation: pack a folder of clips into shards, with a ledger of the outcome for every clip."""
 
 from tdpn_core.prep.options import PrepConfig
 from tdpn_core.prep.prepare import PrepReport, pack_dataset

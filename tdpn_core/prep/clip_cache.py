@@ -1,4 +1,4 @@
-"""Clips that are encoded and not yet in a shard: on disk, so that a killed run finds them again."""
+"""Cache on disk of encoded clips that are not in a shard yet, so that a killed run can reuse them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Scratch:
 
     folder: Path
     key: str
-    """What the bytes of a clip depend on besides its source; clips that were kept under another key do not count."""
+    """What an encoded clip depends on besides its source; clips cached under another key are ignored."""
 
     def items(self, block: str, number: int) -> Path:
-        """The file for the items of a clip."""
+        """Return the file for the items of a clip."""
         folder = self.folder / block
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class Scratch:
         return folder / f"{number}.items"
 
     def keep(self, block: str, number: int, clip: PackedClip, stamp: str) -> None:
-        """Note that the items of a clip are whole."""
+        """Record that the items of a clip are complete."""
         facts = {**{name: getattr(clip, name) for name in _FACTS}, "stamp": stamp, "key": self.key}
         target = self._facts(block, number)
         temporary = target.with_suffix(".tmp")
@@ -50,7 +50,7 @@ class Scratch:
             raise TdpnError(f"cannot write: {error.strerror or error}", where=target, hint=hint) from error
 
     def kept(self, block: str, number: int, clip: str, stamp: str) -> PackedClip | None:
-        """A clip whose items are whole and of the source as `stamp` tells it; None: it is to be encoded."""
+        """Return a clip whose items are complete and belong to the source with `stamp`; None if it must be encoded."""
         items = self.items(block, number)
         try:
             facts, sizes, crc32, times = _read_table(self._facts(block, number).read_bytes())
@@ -64,7 +64,7 @@ class Scratch:
         return PackedClip(items=items, sizes=sizes, crc32=crc32, times=times if len(times) else None, **facts)
 
     def clear(self, block: str | None = None) -> None:
-        """Forget a block, or all of them."""
+        """Remove the clips of a block, or of all blocks."""
         shutil.rmtree(self.folder / block if block is not None else self.folder, ignore_errors=True)
 
     def _facts(self, block: str, number: int) -> Path:
@@ -72,7 +72,7 @@ class Scratch:
 
 
 def _table(facts: dict[str, Any], clip: PackedClip) -> bytes:
-    """A checksum, a line of JSON, and the clip's three arrays as they are in memory."""
+    """Serialise a checksum, a line of JSON, and the clip's three arrays as in memory."""
     times = np.empty(0) if clip.times is None else clip.times
     line = json.dumps({**facts, "counts": [len(clip.sizes), len(times)]})
     arrays = [np.asarray(clip.sizes, "<i8"), np.asarray(clip.crc32, "<u4"), np.asarray(times, "<f8")]
@@ -83,10 +83,10 @@ def _table(facts: dict[str, Any], clip: PackedClip) -> bytes:
 def _read_table(
     content: bytes,
 ) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.uint32], NDArray[np.float64]]:
-    """The facts, and the sizes, checksums and times.
+    """Return the facts, and the sizes, checksums and times.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the content is damaged.
     """
     checksum, _, content = content.partition(b"\n")
     if int(checksum, 16) != zlib.crc32(content):

@@ -1,4 +1,4 @@
-"""How much room a preparation will take, before it begins."""
+"""Estimate the disk space that a preparation needs, before it starts."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from tdpn_core.video.probe import probe
 from tdpn_core.video.source import Source
 
 SAMPLE = 6
-"""Clips whose headers are looked at."""
+"""Number of clips whose headers are read."""
 
 _BYTES_PER_PIXEL = {"jpeg": 0.16, "video": 0.016, "flow": 0.12}
-"""As measured over real clips at the default quality; single ones lie between 0.6 and 2 times that."""
+"""Measured on real clips at the default quality; single clips are between 0.6 and 2 times that."""
 
 _USUAL_PIXELS = 256 * 340
-_REFUSE_BELOW = 0.5  # of the estimate: it may be wrong by a factor of two
+_REFUSE_BELOW = 0.5  # share of the estimate, which may be wrong by a factor of two
 
 
 def check_room(folder: Path, clips: int, sample: Iterable[Source], encoding: Encoding) -> str | None:
-    """Compare the free space with what the clips will take.
+    """Compare free disk space with the estimated size of the clips.
 
     Args:
-        folder: on the disk in question.
-        clips: that are still to be packed.
-        sample: some of them.
-        encoding: how.
+        folder: folder on the disk.
+        clips: number of clips to pack.
+        sample: some of these clips.
+        encoding: how they are encoded.
 
     Returns:
-        A warning where it may not suffice.
+        A warning if space may not suffice.
 
     Raises:
-        TdpnError: it will not suffice.
+        TdpnError: space will not suffice.
     """
     sizes = [size for source in sample if (size := clip_bytes(source, encoding))]
     if not sizes:
         return None
     needed = clips * sum(sizes) / len(sizes)
     free = shutil.disk_usage(folder).free
-    what = f"about {_size(needed)} are needed for {clips} clips, and {_size(free)} are free"
+    what = f"{clips} clips need about {_size(needed)}, but {_size(free)} are free"
     if free < _REFUSE_BELOW * needed:
         raise TdpnError(what, where=folder, hint="free some space, choose another --out, or pack with --codec video")
     return what if free < needed else None
 
 
 def clip_bytes(source: Source, encoding: Encoding) -> float | None:
-    """What a clip will take, from its header alone; None: that does not tell."""
+    """Estimate the packed size of a clip from its header; None if the header is not sufficient."""
     if source.kind != "video":
         return _numbered_bytes(source)
     try:
@@ -70,7 +70,7 @@ def clip_bytes(source: Source, encoding: Encoding) -> float | None:
 
 
 def _numbered_bytes(source: Source) -> float | None:
-    """Frames in a folder or archive: their own sizes, or their number."""
+    """Estimate the size of frames in a folder or archive from their file sizes or number."""
     if source.first >= 0 and source.last >= source.first:
         return (source.last - source.first + 1) * _USUAL_PIXELS * _BYTES_PER_PIXEL["jpeg"]
     try:

@@ -1,7 +1,7 @@
-"""Twins: clips of one recording under several names, found by name, by content and by look.
+"""Find twins: copies of one recording under several names, by name, content and appearance.
 
-Names and bytes are compared before anything is decoded, looks (`visual_digest`) after. Where `prep` draws the split, it
-keeps twins on one side; where the split is given, it reports those across it.
+Names and bytes are compared before decoding, appearance (`visual_digest`) after it. If `prep` draws the split, it keeps
+twins on one side; if the split is given, it reports twins across the split.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tdpn_core.prep.visual_digest import find_alike
 from tdpn_core.shards.manifest import LEDGER, Evidence, Twin
 
 TWINS = f"{LEDGER}/twins.json"
-_NAMED_BY_PEOPLE = ("folder", "list")  # clips of the known data sets have ids, whose likeness means nothing
+_NAMED_BY_PEOPLE = ("folder", "list")  # known data sets have ids, whose similarity means nothing
 _EDGE = 1 << 16
-_MOST_EQUAL = 8  # files of the same bytes: more, and they stand for a video that is missing
-_MOST_CLASSES = 3  # in which one file is found: more, likewise
-_MOST_ALIKE = 30  # clips that look alike: more, and the scene tells nothing about the recording
+_MOST_EQUAL = 8  # identical files; if more, they are placeholders for missing videos
+_MOST_CLASSES = 3  # classes that contain one file; if more, likewise
+_MOST_ALIKE = 30  # similar clips; if more, the scene does not identify the recording
 
 
 class Pair(NamedTuple):
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
 
 def by_name(table: Dataset) -> list[Pair]:
-    """Clips whose names say that one is a changed or further copy of the other."""
+    """Find clips whose names show that one is a modified copy of the other."""
     if table.name not in _NAMED_BY_PEOPLE:
         return []
     sources, ids = table.clips["source"].tolist(), table.clips["id"].tolist()
@@ -61,7 +61,7 @@ def by_name(table: Dataset) -> list[Pair]:
 
 
 def by_content(table: Dataset) -> list[Pair]:
-    """Clips whose files hold the same bytes; only files of one size are read, and of these the ends first."""
+    """Find clips with identical files; only files of equal size are read, starting with their ends."""
     clips = table.clips
     whole = np.isnan(clips["start"].to_numpy()) & np.isnan(clips["stop"].to_numpy()) & (clips["kind"] == "video")
     rows: Iterable[int] = np.flatnonzero(whole.to_numpy()).tolist()
@@ -79,18 +79,18 @@ def by_content(table: Dataset) -> list[Pair]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the looks of the packed clips say, kept beside the ledger."""
+    """Result of comparing the appearance of packed clips, stored with the ledger."""
 
     key: str = ""
-    """Digest of the looks that were compared."""
+    """Digest of the appearances compared."""
 
     pairs: tuple[Pair, ...] = ()
     moved: frozenset[str] = frozenset()
-    """Clips that came to another side of the split after they were packed."""
+    """Clips that moved to another split after they were packed."""
 
 
 def load_seen(place: Place, pool: Collection[str]) -> Seen:
-    """What an earlier run found; of a damaged file, that any clip of `pool`, whose split we drew, may have moved."""
+    """Load the result of an earlier run; if damaged, assume that any clip of `pool` (split drawn by us) moved."""
     content = place.load(TWINS)
     if content is None:
         return Seen()
@@ -105,13 +105,13 @@ def load_seen(place: Place, pool: Collection[str]) -> Seen:
 
 
 def save_seen(place: Place, seen: Seen) -> None:
-    """Keep it."""
+    """Store the result."""
     values = {"looks": seen.key, "pairs": seen.pairs, "moved": sorted(seen.moved)}
     place.save(TWINS, [json.dumps(values, indent=0).encode()])
 
 
 def by_look(ledger: Ledger, before: Seen) -> Seen:
-    """Packed clips that look alike; `before` itself where their looks have not changed since."""
+    """Find packed clips with similar appearance; returns `before` if appearances are unchanged."""
     done = sorted((clip for block in ledger.blocks() for clip in block.clips if clip.look), key=lambda clip: clip.id)
     key = hashlib.sha256(json.dumps([[clip.id, clip.look] for clip in done]).encode()).hexdigest()
     if key == before.key:
@@ -122,23 +122,23 @@ def by_look(ledger: Ledger, before: Seen) -> Seen:
 
 
 def moved(before: Dataset, after: Dataset) -> frozenset[str]:
-    """Clips whose split differs between two tables of the same clips."""
+    """Return the clips whose split differs between two tables of the same clips."""
     splits = dict(zip(before.clips["id"].tolist(), before.clips["split"].tolist(), strict=True))
     ids, now = after.clips["id"].tolist(), after.clips["split"].tolist()
     return frozenset(clip for clip, split in zip(ids, now, strict=True) if splits[clip] != split)
 
 
 def labels_of(table: Dataset) -> list[str]:
-    """The class name of each clip in the first head; "" without one."""
+    """Return the class name of each clip in the first head; "" without one."""
     head, names = next(iter(table.classes.items()))
     return [names[label] if label != UNLABELLED else "" for label in table.clips[f"label_{head}"].tolist()]
 
 
 def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
-    """`table` with the twins of each pair on one side, where we drew its split; else as it is.
+    """Return `table` with the twins of each pair on one side, if we drew its split; else unchanged.
 
-    The split is drawn from the source groups once more, with those of twins joined. Contents that so many clips share
-    that they are more likely placeholders join nothing.
+    The split is drawn again from the source groups after joining those of twins. Content shared by so many clips that
+    it is probably a placeholder joins nothing.
     """
     if not table.groups:
         return table
@@ -163,7 +163,7 @@ def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
 
 
 def _same_file(table: Dataset, rows: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of `rows`, by number, that are parts of one file."""
+    """Return pairs of `rows`, by number, that are parts of one file."""
     first: dict[str, int] = {}
     sources = table.clips["source"].tolist()
     numbered = [(first.setdefault(sources[row], number), number) for number, row in enumerate(rows)]
@@ -171,7 +171,7 @@ def _same_file(table: Dataset, rows: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _sources(pairs: Sequence[Pair], labels: Mapping[str, str]) -> list[Pair]:
-    """Pairs without those of contents that too many clips share."""
+    """Return pairs without content that too many clips share."""
     kept = []
     for lot in _components(pairs):
         alike = {clip for pair in lot for clip in pair[:2]}
@@ -184,7 +184,7 @@ def _sources(pairs: Sequence[Pair], labels: Mapping[str, str]) -> list[Pair]:
 
 
 def _components(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """The pairs by connected lots of clips."""
+    """Group the pairs by connected components of clips."""
     names = sorted({clip for pair in pairs for clip in pair[:2]})
     number = {name: row for row, name in enumerate(names)}
     lots: dict[str, list[Pair]] = defaultdict(list)
@@ -195,11 +195,11 @@ def _components(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 
 def pair_up(pairs: Sequence[Pair], splits: Mapping[str, str]) -> list[Twin]:
-    """Each clip that has an earlier twin, once: across the split where it has one there.
+    """Return each clip that has an earlier twin, once, preferring a twin in another split.
 
     Args:
-        pairs: that were found; of several for the same two clips the first counts.
-        splits: of each clip that is counted, by id.
+        pairs: all pairs; of several for the same two clips, the first counts.
+        splits: split of each clip to consider, by id.
     """
     twins = []
     for lot in _components([pair for pair in pairs if pair.one in splits and pair.other in splits]):
@@ -218,7 +218,7 @@ def pair_up(pairs: Sequence[Pair], splits: Mapping[str, str]) -> list[Twin]:
 
 
 def recorded_splits(ledger: Ledger) -> dict[str, str]:
-    """The split of each clip that is packed."""
+    """Return the split of each packed clip."""
     return {clip.id: block.split for block in ledger.blocks() for clip in block.clips if _done(clip)}
 
 
@@ -234,7 +234,7 @@ def _size(path: Path) -> tuple[object, ...] | None:
 
 
 def _ends(path: Path) -> tuple[object, ...] | None:
-    """Size and a digest of the first and last bytes."""
+    """Return the size and a digest of the first and last bytes."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

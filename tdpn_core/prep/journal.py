@@ -1,10 +1,10 @@
-"""The journal of a preparation: what became of every clip, one file a block of clips, each written once and whole.
+"""Ledger of a preparation: the outcome for every clip, one file per block of clips, each written once, atomically.
 
-    ledger/plan.json           what is prepared, and how: fixed by the first run
-    ledger/train-00000.json    a block: its shards, and one row for each of its clips
+    ledger/plan.json           data set and settings, fixed by the first run
+    ledger/train-00000.json    a block: its shards, and one row per clip
 
-A block counts when its file is there, and its file names only shards that are there. So whatever is killed, whenever,
-what the ledger says is true, and what it does not say is still to do. Nothing is locked, so it can lie anywhere.
+A block counts once its file exists, and its file names only existing shards. So after a kill at any time, the ledger is
+correct, and what it lacks is still to do. It needs no locks, so it works on any file system.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STRICT = {"extra": "forbid"}
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """What became of a clip."""
+    """Outcome for a clip."""
 
     __pydantic_config__ = _STRICT
 
@@ -38,27 +38,27 @@ class ClipRecord:
     """Its file or folder, relative to the data set's root."""
 
     status: Literal["done", "failed", "skipped"]
-    """`skipped`: beyond the limits that were set."""
+    """`skipped`: beyond the configured limits."""
 
     reason: str = ""
-    """Why it is not done; of a packed clip, what ffmpeg complained about although it is whole."""
+    """Why it is not done; for a packed clip, errors that ffmpeg reported although it is complete."""
 
     stamp: str = ""
-    """Size and modification time of the source: while they stay, so does the outcome. Empty: to be tried again."""
+    """Size and modification time of the source; the outcome is valid while they are unchanged. Empty: try again."""
 
     shard: str = ""
-    """File that it is packed in."""
+    """Shard that contains it."""
 
     frames: int = 0
     seconds: float = 0.0
     bytes: int = 0
     look: str = ""
-    """Of a packed clip, what `tdpn_core.prep.visual_digest` makes of it; empty where that tells nothing."""
+    """Result of `tdpn_core.prep.visual_digest` for a packed clip; empty if it is not distinctive."""
 
 
 @dataclass(frozen=True)
 class BlockRecord:
-    """A block of clips that has been dealt with."""
+    """A block of processed clips."""
 
     __pydantic_config__ = _STRICT
 
@@ -69,13 +69,13 @@ class BlockRecord:
 
     @property
     def name(self) -> str:
-        """Of the block: `train-00000`."""
+        """Name of the block: `train-00000`."""
         return block_name(self.split, self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a preparation is of: but for what is listed, and scored apart, it cannot change between two runs."""
+    """Subject of a preparation: cannot change between runs, except for `listed` and `subsets`."""
 
     __pydantic_config__ = _STRICT
 
@@ -85,7 +85,7 @@ class Plan:
     settings: dict[str, Any]
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
     listed: dict[str, int] = field(default_factory=dict)
-    """As the latest run found it (`Manifest.listed`)."""
+    """Counts found by the latest run (`Manifest.listed`)."""
 
 
 def block_name(split: str, number: int) -> str:
@@ -94,13 +94,13 @@ def block_name(split: str, number: int) -> str:
 
 
 class Ledger:
-    """The records at a place."""
+    """Records of a preparation."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
 
     def plan(self) -> Plan | None:
-        """What the first run fixed; None: nothing has been prepared here.
+        """Return the plan of the first run; None if nothing has been prepared here.
 
         Raises:
             ShardError: it is damaged.
@@ -109,16 +109,16 @@ class Ledger:
         return None if content is None else _parse(Plan, content, PLAN)
 
     def begin(self, plan: Plan) -> None:
-        """Fix what is prepared."""
+        """Store the plan."""
         self._save(PLAN, asdict(plan))
 
     def names(self) -> list[tuple[str, int]]:
-        """(split, number) of every block that is done, in order."""
+        """Return (split, number) of every finished block, in order."""
         found = [_BLOCK.fullmatch(name) for name in self._place.sizes(LEDGER, ".json")]
         return sorted(((match[1], int(match[2])) for match in found if match), key=_split_and_number)
 
     def blocks(self) -> Iterator[BlockRecord]:
-        """The blocks that are done, in order; one at a time, since there may be thousands.
+        """Yield the finished blocks in order, one at a time, since there may be thousands.
 
         Raises:
             ShardError: a record is damaged.
@@ -129,7 +129,7 @@ class Ledger:
                 yield record
 
     def block(self, split: str, number: int) -> BlockRecord | None:
-        """The record of a block; None if there is none.
+        """Return the record of a block; None if there is none.
 
         Raises:
             ShardError: it is damaged.
@@ -144,7 +144,7 @@ class Ledger:
         return record
 
     def record(self, block: BlockRecord) -> None:
-        """Enter a block; its shards must be there."""
+        """Add a block; its shards must exist."""
         self._save(f"{LEDGER}/{block.name}.json", asdict(block))
 
     def _save(self, name: str, values: dict[str, Any]) -> None:
@@ -164,7 +164,7 @@ def _parse(kind: type[Any], content: bytes, name: str) -> Any:
             raise ValueError("its content does not match its digest")
         return from_dict(kind, record)
     except (ValueError, KeyError, TypeError, ConfigError) as error:
-        hint = f"remove it, and run tdpn prep again; {name} alone is done again"
+        hint = f"remove it, and run tdpn prep again; only {name} is processed again"
         raise ShardError(f"damaged record: {str(error)[:160]}", where=name, hint=hint) from error
 
 

@@ -1,4 +1,4 @@
-"""What `prep` understood of a data set, before anything is decoded."""
+"""Overview of a data set as `prep` reads it, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tdpn_core.sampling.label_flips import flip_swaps
 from tdpn_core.shards.manifest import Twin
 
 _NAMED = 5
-_OWN = ("folder", "list")  # data sets of people's own, whose classes are not known beforehand
+_OWN = ("folder", "list")  # users' own data sets, whose classes are not known beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A data set as it was understood."""
+    """A data set as read."""
 
     dataset: str
     root: str
@@ -31,26 +31,26 @@ class Overview:
     """Whether we drew the split between training and validation."""
 
     per_class: dict[str, dict[str, int]]
-    """Clips of each class of the first head, by split."""
+    """Number of clips by class of the first head and split."""
 
     flip_pairs: list[tuple[str, str]]
     """Classes that swap under a horizontal flip."""
 
     unflippable: list[str]
-    """Classes that name a side and have no mirror: their clips are not flipped in training."""
+    """Classes that name a side and have no mirror class: their clips are not flipped in training."""
 
     twins: list[Twin]
-    """Clips that are probably another one's copies, by name or content, those across the split first."""
+    """Clips that are probably copies of others, by name or content, those across the split first."""
 
     nonsense: list[str]
-    """What can hardly be meant: packing asks before it goes on."""
+    """Probable mistakes: packing asks for confirmation."""
 
     doubts: list[str]
-    """What may be meant, and is worth a look."""
+    """Possible mistakes, worth checking."""
 
 
 def overview(table: Dataset) -> Overview:
-    """What was understood of a table; its splits with twins on one side, where we draw them."""
+    """Return the overview of a table; if we draw the split, with twins on one side."""
     pairs = by_content(table)
     drawn = on_one_side(table, pairs)
     ids, splits = drawn.clips["id"].tolist(), drawn.clips["split"].tolist()
@@ -75,7 +75,7 @@ def overview(table: Dataset) -> Overview:
 
 
 def plain_values(seen: Overview) -> dict[str, Any]:
-    """An overview for `--json`."""
+    """Return an overview for `--json`."""
     values = asdict(seen)
     read = values.pop("read")
     read["annotations"] = [str(path) for path in seen.read.annotations]
@@ -99,10 +99,10 @@ def _nonsense(table: Dataset, names: Sequence[str]) -> list[str]:
     called = [name for name in names if split_of_folder(name)]
     if called:
         found.append(
-            f"{_some(called)}: a class with the name of a split; a class folder lies within the split's folder"
+            f"{_some(called)}: a class with the name of a split; a class folder belongs inside the split's folder"
         )
     if len(names) == 1 and len(table.classes) == 1:
-        found.append(f"there is one class only, {names[0]!r}: there is nothing to tell apart")
+        found.append(f"there is only one class, {names[0]!r}: nothing to distinguish")
     return found
 
 

@@ -1,8 +1,8 @@
-"""Blocks of clips become shards: what every executor runs, on this machine or another.
+"""Pack blocks of clips into shards; run by every executor, on this machine or another.
 
-A clip is encoded into a scratch file of its own; a block whose clips are all dealt with is packed into shards from
-there. So what a killed process loses is the clips that it was at, whatever the size of a shard, and memory holds a few
-tables, whatever the length of a video.
+Each clip is encoded into its own scratch file; when all clips of a block are processed, they are packed into shards.
+So a killed process loses only the clips in progress, whatever the shard size, and memory use is a few tables,
+whatever the length of a video.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tdpn_core.video.ffmpeg_binary import Program
 from tdpn_core.video.source import Source
 from tdpn_core.video.subprocess_limits import ChildError, Limits, TooSlowError
 
-_LOOK_AHEAD = 4  # clips in flight or waiting for their turn, for each worker
-_TRIES = 2  # of a clip whose decoder died: its own fault, or the machine's
+_LOOK_AHEAD = 4  # clips in progress or queued per worker
+_TRIES = 2  # attempts for a clip whose decoder died, because of the clip or the machine
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,40 +38,40 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ClipTask:
-    """A clip to be packed."""
+    """A clip to pack."""
 
     id: str
     source: str
-    """As the ledger names it."""
+    """Its name in the ledger."""
 
     video: Source
     labels: dict[str, int]
     known: ClipRecord | None = None
-    """Its outcome, if that stands: then its frames are taken from the shard that has them."""
+    """Its outcome if still valid; its frames are then copied from the existing shard."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Clips that are packed and recorded together."""
+    """Clips packed and recorded together."""
 
     split: str
     number: int
     clips: list[ClipTask]
     shards: list[Shard]
-    """That hold clips of this block already."""
+    """Existing shards with clips of this block."""
 
     @property
     def name(self) -> str:
-        """As the ledger names it."""
+        """Its name in the ledger."""
         return block_name(self.split, self.number)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all blocks, and all that a process must be told."""
+    """Settings common to all blocks, and all that a process needs."""
 
     url: str
-    """Of the place where shards go."""
+    """Address of the place for shards."""
 
     origin: Origin
     encoding: Encoding
@@ -82,7 +82,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A clip that has been dealt with; `packed` only if it is done."""
+    """A processed clip; `packed` only if it succeeded."""
 
     record: ClipRecord
     packed: PackedClip | None
@@ -97,17 +97,17 @@ def pack_blocks(
     cancel: threading.Event,
     tell: Callable[[ClipRecord], None] = lambda record: None,
 ) -> Iterator[BlockRecord]:
-    """Pack blocks in their order, `workers` clips at a time.
+    """Pack blocks in order, `workers` clips at a time.
 
-    The scratch files of a block are kept until the next record is asked for: by then, the last one is to be in the
-    ledger.
+    The scratch files of a block are kept until the next record is requested; by then, the caller must have stored the
+    previous one in the ledger.
 
     Args:
-        blocks: taken one by one, as there is room.
-        job: how.
-        scratch: for encoded clips; what an earlier run left there is used.
-        workers: decoders at a time.
-        cancel: set it, and decoders are killed soon.
+        blocks: consumed on demand.
+        job: common settings.
+        scratch: cache of encoded clips; content of an earlier run is reused.
+        workers: number of concurrent decoders.
+        cancel: if set, decoders are killed soon.
         tell: called for every clip that was encoded or failed, in order.
 
     Raises:
@@ -141,7 +141,7 @@ def pack_blocks(
         while packing:
             yield from _recorded(packing.popleft(), scratch)
     finally:
-        cancel.set()  # whatever ended the loop: no child outlives it
+        cancel.set()  # whatever ended the loop, no child process survives
         pool.shutdown(wait=True, cancel_futures=True)
         packer.shutdown(wait=True, cancel_futures=True)
 
@@ -153,7 +153,7 @@ def _recorded(packing: tuple[Block, Future[BlockRecord]], scratch: Scratch) -> I
 
 
 def _unpack(block: Block, job: Job, scratch: Scratch, place: Place) -> None:
-    """Bring the clips of earlier shards whose outcome stands back to the scratch folder."""
+    """Copy clips with a valid outcome from earlier shards back to the scratch folder."""
     wanted = {task.id: number for number, task in enumerate(block.clips) if task.known and task.known.status == "done"}
     if not wanted or place.folder is None:
         return
@@ -169,7 +169,7 @@ def _unpack(block: Block, job: Job, scratch: Scratch, place: Place) -> None:
 
 
 def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scratch, cancel: threading.Event) -> Outcome:
-    """Encode a clip, unless it is there."""
+    """Encode a clip, unless it is cached."""
     if task.known is not None and task.known.status != "done":
         return Outcome(task.known, None)
     seen = stamp(task.video.path)
@@ -221,7 +221,7 @@ def _packed(block: Block, outcomes: list[Outcome], job: Job, place: Place) -> Bl
 
 
 def _shards_of(clips: Iterable[PackedClip], shard_bytes: int) -> Iterator[list[PackedClip]]:
-    """Clips in lots of about `shard_bytes`."""
+    """Group clips into lots of about `shard_bytes`."""
     lot: list[PackedClip] = []
     size = 0
     for clip in clips:
@@ -237,7 +237,7 @@ def _shards_of(clips: Iterable[PackedClip], shard_bytes: int) -> Iterator[list[P
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], look_ahead: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item and its result in the order of the items, with a bounded number of them under way."""
+    """Yield each item and its result in order, with a bounded number in progress."""
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     for item in items:
         waiting.append((item, pool.submit(work, item)))
@@ -250,7 +250,7 @@ def _in_order(
 
 
 def stamp(path: Path) -> str:
-    """Size and modification time of a file or folder; empty if it is not there."""
+    """Return size and modification time of a file or folder; empty if it does not exist."""
     try:
         state = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is left to do: the table of clips beside the ledger."""
+"""Determine what remains to do, by comparing the table of clips with the ledger."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from tdpn_core.prep.pack_blocks import Block, ClipTask, stamp
 from tdpn_core.prep.storage import Place
 from tdpn_core.video.source import Source
 
-AGAIN = "give another --out, or remove this folder to start again"
+AGAIN = "give another --out, or remove this folder to start over"
 
 
 @dataclass
 class Work:
-    """The blocks that a run has to do."""
+    """The blocks that a run has to process."""
 
     dataset: Dataset
     redo: list[tuple[str, int]] = field(default_factory=list)
-    """Recorded blocks with clips that failed, changed, or whose shard is gone."""
+    """Recorded blocks with clips that failed or changed, or with a missing shard."""
 
     fresh: list[tuple[str, int, NDArray[np.intp]]] = field(default_factory=list)
     """(split, number, rows of the table) of blocks without a record."""
 
     clips: int = 0
-    """To be encoded, as far as is known before it is tried."""
+    """Number of clips to encode, as far as known in advance."""
 
     gone: int = 0
-    """Prepared clips that are no longer in the table."""
+    """Number of prepared clips that are no longer in the table."""
 
     changed: int = 0
-    """Prepared clips whose source is another than it was."""
+    """Number of prepared clips whose source has changed."""
 
     lost: list[str] = field(default_factory=list)
-    """Shards that are recorded and not there."""
+    """Recorded shards that are missing."""
 
     def blocks(self, ledger: Ledger) -> Iterator[Block]:
-        """All of them, one at a time."""
+        """Yield all blocks, one at a time."""
         wanted = set(self.redo)
         if wanted:
             rows = pd.Index(self.dataset.clips["id"])
@@ -56,7 +56,7 @@ class Work:
             yield Block(split, number, list(self._tasks(positions)), [])
 
     def sample(self, count: int) -> list[Source]:
-        """Some clips of the blocks without a record, from all parts of them."""
+        """Return some clips of the unrecorded blocks, spread over them."""
         if not self.fresh:
             return []
         positions = np.concatenate([rows for _, _, rows in self.fresh])
@@ -64,9 +64,9 @@ class Work:
         return [task.video for task in self._tasks(chosen)]
 
     def _again(self, record: BlockRecord, rows: pd.Index[Any]) -> Block:
-        """A recorded block again: its entries are kept, also clips that the table no longer has.
+        """Return a recorded block to process again, including clips that the table no longer has.
 
-        Clips that belong to another split now are left out.
+        Clips that now belong to another split are left out.
         """
         positions = rows.get_indexer(pd.Index([clip.id for clip in record.clips]))
         lost = {shard.file for shard in record.shards} & set(self.lost)
@@ -105,14 +105,14 @@ class Work:
 
 
 def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, movable: Collection[str] = ()) -> Work:
-    """Compare the table with what is recorded.
+    """Compare the table with the ledger.
 
-    A fresh data set is cut into blocks of `block_clips` in the table's order. Recorded blocks keep their clips,
-    whatever is added to the table or taken from it later; what is new then comes in blocks of its own. So do `movable`
-    clips whose split is another now.
+    A new data set is cut into blocks of `block_clips` in table order. Recorded blocks keep their clips whatever is
+    added to or removed from the table later; new clips get blocks of their own, as do `movable` clips whose split has
+    changed.
 
     Raises:
-        ConfigError: a recorded clip belongs to another split now.
+        ConfigError: a recorded clip now belongs to another split.
         ShardError: a record is damaged.
     """
     work = Work(dataset)
@@ -129,7 +129,7 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, 
         away = {place: clip for clip, place in pairs if place >= 0 and splits[place] != record.split}
         strange = [clip.id for clip in away.values() if clip.id not in movable]
         if strange:
-            what = f"{len(strange)} prepared clips, for example {strange[0]!r}, belong to another split now"
+            what = f"{len(strange)} prepared clips, for example {strange[0]!r}, now belong to another split"
             raise ConfigError(what, hint=AGAIN)
         todo[[place for place in positions if place >= 0 and place not in away]] = False
         lost = [shard.file for shard in record.shards if there.get(shard.file) != shard.bytes]
@@ -152,17 +152,17 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, 
 
 
 def _stands(clip: ClipRecord, path: Path) -> bool:
-    """The outcome of a clip is still that of its source as it is now."""
+    """Return whether the outcome of a clip is still valid for its current source."""
     return clip.stamp != "" and clip.stamp == stamp(path)
 
 
 def _blocks(
     splits: NDArray[Any], todo: NDArray[np.bool_], used: dict[str, set[int]], block_clips: int
 ) -> Iterator[tuple[str, int, NDArray[np.intp]]]:
-    """Cut the rows that are to do into blocks.
+    """Cut the rows to process into blocks.
 
-    Each split is numbered as if nothing were done, so that the blocks of an interrupted run and of the one that ends
-    it are the same; what falls into a number that is taken is new, and comes behind.
+    Each split is numbered as if nothing were done, so that an interrupted run and the run that completes it have the
+    same blocks; clips for a number already in use are new and are appended.
     """
     for split in dict.fromkeys(splits.tolist()):
         rows = np.flatnonzero(splits == split)

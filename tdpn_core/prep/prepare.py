@@ -1,4 +1,4 @@
-"""From a root folder of clips to a prepared data set: decoded once, scaled, packed, checked, resumable."""
+"""Prepare a data set from a folder of clips: decode once, scale, pack, verify, with resume."""
 
 from __future__ import annotations
 
@@ -53,44 +53,44 @@ from tdpn_core.video.optical_flow import flow_method
 
 _DEFAULTS = PrepConfig()
 _SCRATCH = ".work"
-_KEPT_FAILURES = 1000  # of a report; the ledger has them all
+_KEPT_FAILURES = 1000  # in a report; the ledger has all
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepReport:
-    """What a preparation came to."""
+    """Result of a preparation."""
 
     path: str
-    """The folder or address of the prepared data set."""
+    """Folder or address of the prepared data set."""
 
     dataset: str
     """Its name."""
 
     clips: dict[str, int]
-    """Clips of each split."""
+    """Number of clips by split."""
 
     listed: dict[str, int]
-    """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
+    """Number of clips in the data set's annotations, on disk or not, by split, for splits that they list."""
 
     added: int
-    """Clips that this run packed; the others were there."""
+    """Number of clips packed by this run; the others existed."""
 
     failures: list[ClipRecord]
-    """Clips that are left out, with the reason: the first thousand of them."""
+    """Clips left out, with reasons: the first thousand."""
 
     failed: int
-    """All that are left out."""
+    """Number of clips left out."""
 
     notes: list[str]
     twins: list[Twin]
-    """Clips that show what another one shows, those across the split first."""
+    """Clips that show the same as another clip, those across the split first."""
 
     seconds: float
     bytes: int
-    """Of all shards."""
+    """Size of all shards."""
 
     digest: str
-    """Of the manifest."""
+    """Digest of the manifest."""
 
 
 def prepare(
@@ -107,32 +107,32 @@ def prepare(
 ) -> PrepReport:
     """Encode every clip of a data set and pack it into shards.
 
-    A clip that cannot be decoded is recorded with its reason, and the others go on. Run again with the same
-    arguments, it does what is missing: clips without a record, those whose source has changed since, and those whose
-    decoder died or timed out. Shards hold clips in the table's order, whatever order they are finished in, so that an
-    interrupted preparation ends with the same bytes as one that was not.
+    A clip that cannot be decoded is recorded with its reason, and the others continue. Another run with the same
+    arguments processes what is missing: clips without a record, those whose source has changed, and those whose
+    decoder died or timed out. Shards contain clips in table order, independent of the order of completion, so that an
+    interrupted preparation ends with the same bytes as an uninterrupted one.
 
     Args:
-        dataset: a name that `read_dataset` knows, or `auto`.
-        root: where its clips lie.
-        out: folder or fsspec address of the result; data/<dataset> by default.
+        dataset: name of a layout that `read_dataset` supports, or `auto`.
+        root: folder of the clips.
+        out: folder or fsspec address of the result; default: data/<dataset>.
         settings: sizes and limits.
-        workers: clips at a time; one a core by default.
-        ffmpeg: the program to use instead of the bundled one.
-        executor: `local`, or `ray` for the nodes of a Ray cluster, on which `root` and `out` must be the same.
-        ray_address: of the cluster; without it, the one that RAY_ADDRESS or this machine tells.
-        progress: gets a bar of the clips.
+        workers: number of concurrent clips; default: one per core.
+        ffmpeg: ffmpeg program to use instead of the bundled one.
+        executor: `local`, or `ray` for a Ray cluster; `root` and `out` must be the same on all its nodes.
+        ray_address: address of the cluster; default: from RAY_ADDRESS, or a cluster on this machine.
+        progress: receives a progress bar over the clips.
 
     Returns:
-        What is packed and what is left out with the reason; sizes in bytes.
+        What was packed, and what was left out with the reason; sizes in bytes.
 
     Raises:
-        UsageError: no such data set or executor, or another preparation writes to `out`.
+        UsageError: unknown data set or executor, or another preparation is writing to `out`.
         ConfigError: `out` was prepared with other settings, classes or splits.
-        DatasetError: `root` holds no clips, or none that can be decoded.
-        ToolError: no fit ffmpeg.
+        DatasetError: `root` contains no clips, or none that can be decoded.
+        ToolError: there is no suitable ffmpeg.
         TdpnError: `out` is full or cannot be written.
-        Stopped: SIGTERM came; what is finished is kept.
+        Stopped: received SIGTERM; finished work is kept.
     """
     table = read_dataset(dataset, root.absolute() if executor == "ray" else root, options=settings.dataset)
     return pack_dataset(
@@ -158,15 +158,15 @@ def pack_dataset(
     ray_address: str | None = None,
     progress: Progress = SILENT,
 ) -> PrepReport:
-    """Encode and pack the clips of a table that was read before; see `prepare`.
+    """Encode and pack the clips of a table read before; see `prepare`.
 
-    Where we drew the split between training and validation, clips that turn out to look alike come to one side of it
-    before the manifest is written.
+    If we drew the split between training and validation, clips that look alike are moved to one side of it before the
+    manifest is written.
     """
     began = time.monotonic()
     program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
     method = flow_method(settings.encoding)
-    if method is not None:  # recorded by its name, whatever a later run's machine would choose
+    if method is not None:  # recorded by name, so that later runs use the same
         settings = replace(settings, encoding=replace(settings.encoding, flow_method=method))
     if executor == "ray":  # tasks start in another folder
         table = replace(table, root=table.root.absolute())
@@ -207,7 +207,7 @@ def pack_dataset(
         manifest, failures = _finished(_plan(table, settings), table, ledger, place, program.version, twins)
     if not manifest.shards:
         first = failures[0]
-        what = f"not one of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
+        what = f"none of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
         raise DatasetError(what, where=table.root)
     notes = [*table.notes, *packing.notes(table.root), *_empty_classes(table, ledger), *twin_notes(manifest)]
     return PrepReport(
@@ -239,7 +239,7 @@ def _plan(table: Dataset, settings: PrepConfig) -> Plan:
 
 @dataclass
 class _Packing:
-    """The passes over a table's clips: one, and a second where clips come to another split."""
+    """The passes over a table's clips: one, and a second one if clips move to another split."""
 
     ledger: Ledger
     place: Place
@@ -252,7 +252,7 @@ class _Packing:
     lost: list[str] = field(default_factory=list)
 
     def run(self, table: Dataset, movable: Collection[str]) -> None:
-        """Do what the ledger lacks."""
+        """Process what the ledger lacks."""
         work = find_work(table, self.ledger, self.place, self.block_clips, movable)
         if self.place.folder is not None and work.clips:
             sample = work.sample(SAMPLE)
@@ -270,7 +270,7 @@ class _Packing:
             self.tally.progress.end()
 
     def _blocks(self, work: Work) -> Iterator[Block]:
-        """The blocks to pack; one that has lost all its clips is recorded as empty."""
+        """Yield the blocks to pack; a block that lost all its clips is recorded as empty."""
         for block in work.blocks(self.ledger):
             if block.clips:
                 yield block
@@ -278,13 +278,13 @@ class _Packing:
                 self.ledger.record(BlockRecord(block.split, block.number, [], []))
 
     def notes(self, root: Path) -> list[str]:
-        """What was found of an earlier run."""
+        """Return notes on the state left by an earlier run."""
         return _notes(self.gone, self.changed, self.lost, root)
 
 
 @dataclass
 class _Tally:
-    """What this run has done so far, shown as it grows."""
+    """Progress of this run."""
 
     progress: Progress
     began: float = field(default_factory=time.monotonic)
@@ -316,19 +316,19 @@ def _executed(
 
 
 def _begin(ledger: Ledger, plan: Plan, place: Place) -> None:
-    """Fix the plan, or refuse another one than that of the first run."""
+    """Store the plan, or refuse one that differs from the first run's."""
     before = ledger.plan()
     if before is None:
         ledger.begin(plan)
         return
     if before.dataset != plan.dataset:
-        raise ConfigError(f"holds {before.dataset}, not {plan.dataset}", where=place.url, hint=AGAIN)
+        raise ConfigError(f"contains {before.dataset}, not {plan.dataset}", where=place.url, hint=AGAIN)
     for name, value in _flat(plan.settings).items():
         was = _flat(before.settings).get(name)
         if was != value:
             raise ConfigError(f"was prepared with {name} {was}, not {value}", where=place.url, hint=AGAIN)
     if before.classes != plan.classes:
-        raise ConfigError("was prepared with other classes than there are now", where=place.url, hint=AGAIN)
+        raise ConfigError("was prepared with other classes", where=place.url, hint=AGAIN)
     if before != plan:
         ledger.begin(plan)
 
@@ -340,7 +340,7 @@ def _flat(settings: dict[str, object]) -> dict[str, object]:
 
 
 def _listed(table: Dataset) -> dict[str, int]:
-    """Clips of each split that annotations list."""
+    """Return the number of clips that annotations list, by split."""
     there = Counter(table.clips["split"].tolist())
     return {split: there[split] + len(absent) for split, absent in table.absent.items()}
 
@@ -348,7 +348,7 @@ def _listed(table: Dataset) -> dict[str, int]:
 def _finished(
     plan: Plan, table: Dataset, ledger: Ledger, place: Place, ffmpeg_version: str, twins: list[Twin]
 ) -> tuple[Manifest, list[ClipRecord]]:
-    """Write the manifest of all that is recorded, and remove the shards that no longer are."""
+    """Write the manifest of all recorded clips, and remove shards that are no longer recorded."""
     shards: list[Shard] = []
     failures: list[ClipRecord] = []
     left_out: Counter[str] = Counter()
@@ -360,7 +360,7 @@ def _finished(
         failures += failed[: _KEPT_FAILURES - len(failures)]
         left_out[record.split] += len(failed)
         recorded[record.split] += len(record.clips)
-        if record.split in absent:  # a prepared clip whose source has gone since is not absent
+        if record.split in absent:  # a prepared clip whose source was removed later is not absent
             absent[record.split].difference_update(clip.id for clip in record.clips)
     manifest = Manifest(
         dataset=plan.dataset,
@@ -380,7 +380,7 @@ def _finished(
     if content != before and shards:
         place.save(MANIFEST, [content])
     listed = {shard.file for shard in shards}
-    for name in place.sizes("", ".h5"):  # of an earlier state, or left by a kill between shard and record
+    for name in place.sizes("", ".h5"):  # from an earlier state, or from a kill between shard and record
         if is_shard_name(name) and name not in listed:
             place.remove(name)
     return manifest, failures
@@ -391,14 +391,14 @@ def _notes(gone: int, changed: int, lost: list[str], root: Path) -> list[str]:
     if gone:
         notes.append(f"{gone} prepared clips are no longer under {root}; they are kept")
     if changed:
-        notes.append(f"{changed} prepared clips had changed since, and were done again")
+        notes.append(f"{changed} prepared clips have changed and were prepared again")
     if lost:
-        notes.append(f"{len(lost)} shards were missing or cut, for example {lost[0]}, and were made again")
+        notes.append(f"{len(lost)} shards were missing or truncated, for example {lost[0]}, and were written again")
     return notes
 
 
 def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
-    """A note on every head with classes of which no clip survived."""
+    """Return a note for every head with classes of which no clip could be prepared."""
     failed = [clip.id for record in ledger.blocks() for clip in record.clips if clip.status != "done"]
     if not failed:
         return []
@@ -414,20 +414,20 @@ def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
 
 
 def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
-    """Clips of each class; -1 is none."""
+    """Return the number of clips of each class; -1 is ignored."""
     counts: list[int] = np.bincount(labels[labels >= 0], minlength=classes).tolist()
     return counts
 
 
 def _key(settings: PrepConfig, ffmpeg_version: str) -> str:
-    """What the bytes of an encoded clip depend on besides its source."""
+    """Return what an encoded clip depends on besides its source."""
     text = json.dumps([settings.recorded(), ffmpeg_version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
 def _scratch_folder(place: Place) -> Iterator[Path]:
-    """A folder for encoded clips: within `place` if that can be locked, so that a later run finds them."""
+    """Yield a folder for encoded clips: within `place` if it supports locks, so that a later run finds them."""
     if place.folder is None:
         with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as temporary:
             yield Path(temporary)
@@ -446,9 +446,9 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
 
 @contextmanager
 def _stoppable(progress: Progress) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into errors, so that children are ended and the last shard is either whole or absent.
+    """Turn SIGTERM and Ctrl-C into errors, so that children are ended and shards are complete or absent.
 
-    Ctrl-C is answered at once, since ending the children and the shard under way may take seconds.
+    Ctrl-C is acknowledged at once, since ending the children and the current shard may take seconds.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -460,7 +460,7 @@ def _stoppable(progress: Progress) -> Iterator[None]:
         raise Stopped("stopped on request", hint=again)
 
     def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one interrupts at once
         progress.say("stopping: the decoders are ended, and what is packed is kept")
         raise Interrupted("interrupted", hint=again)
 

@@ -1,8 +1,8 @@
-"""The blocks of a preparation as tasks on a Ray cluster, for data sets that outgrow one machine.
+"""Run the blocks of a preparation as tasks on a Ray cluster, for large data sets.
 
-Every node packs whole blocks in scratch folders of its own and writes their shards to the place; this process alone
-writes the ledger. A node that dies costs the blocks that it was at: Ray gives them to another one. Root folder and
-place must be the same on all nodes, and so must the installed versions.
+Every node packs blocks in its own scratch folders and writes their shards to the place; only this process writes the
+ledger. If a node dies, Ray assigns its blocks to another one. Root folder, place and installed versions must be the
+same on all nodes.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from tdpn_core.prep.clip_cache import Scratch
 from tdpn_core.prep.journal import BlockRecord, ClipRecord
 from tdpn_core.prep.pack_blocks import Block, Job, pack_blocks
 
-_ATTEMPTS = 3  # of a block whose node or process dies
+_ATTEMPTS = 3  # for a block whose node or process dies
 _CALL_SECONDS = 5.0
-_HINT = "ray status tells whether one runs; --ray-address names it"
+_HINT = "check with ray status whether one is running, or give its --ray-address"
 _REMEMBERED = Path("ray", "ray_current_cluster")  # below Ray's folder: the address of the last `ray start`
-_AHEAD = 2  # tasks handed over for each processor of the cluster: none waits for this process
+_AHEAD = 2  # tasks submitted per processor of the cluster, to keep all busy
 
 
 def pack_on_ray(
     blocks: Iterator[Block], job: Job, *, address: str | None, tell: Callable[[ClipRecord], None]
 ) -> Iterator[BlockRecord]:
-    """Pack blocks on a cluster, one processor each; records come in the order in which they are finished.
+    """Pack blocks on a cluster, one per processor; records are yielded in order of completion.
 
     Args:
-        blocks: taken one by one, as there is room.
-        job: how; its place must be reachable from every node.
-        address: of the cluster (`auto`, `HOST:PORT`, `ray://…`); None: RAY_ADDRESS, or else a cluster on this machine.
+        blocks: consumed on demand.
+        job: common settings; its place must be reachable from every node.
+        address: the cluster (`auto`, `HOST:PORT`, `ray://…`); None: RAY_ADDRESS, or a cluster on this machine.
         tell: called for every clip once its block is done.
 
     Raises:
         ToolError: Ray is not installed, or the cluster cannot be reached.
-        TdpnError: what a task raised, or a block's nodes died again and again.
+        TdpnError: an error of a task, or nodes of a block died repeatedly.
     """
     try:
         import ray
@@ -68,8 +68,8 @@ def pack_on_ray(
                 raise error.cause from error
             raise
         except exceptions.RayError as error:
-            what = f"block {block.name} was given up after {_ATTEMPTS} attempts: {_brief(error)}"
-            raise TdpnError(what, hint="run tdpn prep again to go on") from error
+            what = f"block {block.name} failed after {_ATTEMPTS} attempts: {_brief(error)}"
+            raise TdpnError(what, hint="run tdpn prep again to continue") from error
         known = {clip.id: clip.known for clip in block.clips}
         for clip in record.clips:
             if known[clip.id] is None:
@@ -91,20 +91,20 @@ def pack_on_ray(
 
 
 def _call(address: str | None) -> None:
-    """Fail soon where nobody listens, for Ray itself would wait for minutes.
+    """Fail early if no cluster is listening; Ray itself would wait for minutes.
 
     Raises:
-        ToolError: the host is not known, or does not answer.
+        ToolError: the host is unknown, or does not answer.
     """
     asked = os.environ.get("RAY_ADDRESS") or address
     asked = _remembered() if asked in (None, "auto") else asked
     host, colon, port = (asked or "").removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
-        return  # no address, or of a form that Ray understands or refuses by itself
+        return  # no address, or a form that Ray itself handles
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CALL_SECONDS).close()
     except (OSError, OverflowError) as error:
-        what = f"no Ray cluster: nobody answers ({error.__class__.__name__}: {error})"
+        what = f"no Ray cluster: no answer ({error.__class__.__name__}: {error})"
         raise ToolError(what, where=asked, hint=_HINT) from error
 
 
@@ -116,7 +116,7 @@ def _remembered() -> str | None:
 
 
 def _pack(block: Block, job: Job) -> BlockRecord:
-    """One block, on whatever node this runs."""
+    """Pack one block, on the node that runs this task."""
     with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as folder:
         (record,) = pack_blocks([block], job, Scratch(Path(folder), ""), workers=1, cancel=threading.Event())
     return record

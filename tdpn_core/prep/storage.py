@@ -1,7 +1,6 @@
-"""Where a prepared data set is written: a folder, or any address that fsspec knows (`s3://…`, `gs://…`, `hdfs://…`).
+"""Storage for a prepared data set: a folder, or any fsspec address (`s3://…`, `gs://…`, `hdfs://…`).
 
-Either way a file appears whole under its name or not at all, and nothing is locked or appended to: that is all that
-the preparation relies on.
+Files appear atomically under their names, and nothing is locked or appended to; preparation relies only on this.
 """
 
 from __future__ import annotations
@@ -18,45 +17,45 @@ from tdpn_core.errors import TdpnError, UsageError
 
 
 class Place(Protocol):
-    """A folder of files, by names relative to it."""
+    """A folder of files, addressed by relative names."""
 
     @property
     def url(self) -> str:
-        """What `open_place` makes the same place of, in any process."""
+        """Address from which `open_place` opens the same place in any process."""
 
     @property
     def folder(self) -> Path | None:
-        """The folder, if it is one of this machine's file system."""
+        """The folder, if it is on a file system of this machine."""
 
     def save(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write a file of these pieces, whole or not at all.
+        """Write a file from these pieces, atomically.
 
         Raises:
             TdpnError: it cannot be written.
         """
 
     def load(self, name: str) -> bytes | None:
-        """The content of a file; None if there is none."""
+        """Return the content of a file; None if it does not exist."""
 
     def sizes(self, folder: str, suffix: str) -> dict[str, int]:
-        """Name and bytes of the files with `suffix` directly in a folder ("" is the place itself)."""
+        """Return names and sizes of the files with `suffix` directly in a folder ("" for the place itself)."""
 
     def remove(self, name: str) -> None:
-        """Remove a file; it need not be there."""
+        """Remove a file if it exists."""
 
 
 def open_place(url: str | Path) -> Place:
-    """The place at a path or an fsspec address.
+    """Open the place at a path or an fsspec address.
 
     Raises:
-        UsageError: no such protocol, or its package is not installed.
+        UsageError: the protocol is unknown, or its package is not installed.
     """
     text = str(url)
     return RemotePlace(text) if "://" in text else LocalPlace(Path(url))
 
 
 class LocalPlace:
-    """A folder of a file system, this machine's own or a shared one."""
+    """A folder on a local or shared file system."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Path | None = folder
@@ -92,7 +91,7 @@ class LocalPlace:
 
 
 class RemotePlace:
-    """A folder behind an fsspec address."""
+    """A folder at an fsspec address."""
 
     folder: Path | None = None
 
@@ -107,7 +106,7 @@ class RemotePlace:
             raise UsageError(f"cannot be opened: {error}", where=url) from error
 
     def save(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Gather the file here, send it under another name, and rename it there."""
+        """Collect the file locally, upload it under another name, and rename it there."""
         target = posixpath.join(self._root, name)
         temporary = f"{target}{files.TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}"
         try:
@@ -120,7 +119,7 @@ class RemotePlace:
             self._system.mv(temporary, target)
         except TdpnError:
             raise
-        except Exception as error:  # every protocol has its own
+        except Exception as error:  # exceptions depend on the protocol
             raise TdpnError(f"cannot write: {error}", where=f"{self.url}/{name}") from error
 
     def load(self, name: str) -> bytes | None:

@@ -1,8 +1,8 @@
-"""How a clip looks, in a few bytes, and which clips look alike: copies in another container, size or quality.
+"""Describe the appearance of clips in a few bytes, to find copies in another container, size or quality.
 
-A look is `FRAMES` frames, evenly over the clip, each the mean brightness of `CELLS` x `CELLS` parts. Two clips are
-alike if they last equally long and agree in what stays (the mean over time) and in what moves (the rest): two takes in
-one room before one camera agree in the first and differ in the second.
+A look consists of `FRAMES` frames, evenly spaced, each as mean brightness of `CELLS` x `CELLS` cells. Two clips are
+alike if they have the same length and agree in the static part (the mean over time) and the moving part (the rest):
+two takes in one room with one camera agree in the first and differ in the second.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from tdpn_core.shards.writer import PackedClip
 FRAMES = 4
 CELLS = 8
 
-_LEAST = 4.0  # levels of deviation of all cells: below, the picture is a plain one, like that of many clips
-_STAYS, _MOVES = 0.17, 0.45  # difference between two clips as a share of each one's own deviation
-_NOISE_STAYS, _NOISE_MOVES = 1.0, 0.75  # levels that compression may change
+_LEAST = 4.0  # standard deviation over all cells; below it, the picture is plain and not distinctive
+_STAYS, _MOVES = 0.17, 0.45  # difference between two clips relative to each one's deviation
+_NOISE_STAYS, _NOISE_MOVES = 1.0, 0.75  # changes due to compression, in levels
 _LONGER, _SECONDS = 0.02, 0.15  # difference in length: a share, or seconds
-_ROWS, _COLUMNS = 1024, 8192  # of the table of distances that is in memory at a time
+_ROWS, _COLUMNS = 1024, 8192  # of the distance table kept in memory at a time
 _PIECE = 65_536
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Alike(NamedTuple):
-    """Two clips that look alike, by their places in the list."""
+    """Two clips that look alike, by position in the list."""
 
     one: int
     other: int
@@ -40,9 +40,9 @@ class Alike(NamedTuple):
 
 
 def look_of(clip: PackedClip, packing: Packing) -> str:
-    """The look of an encoded clip, as base64; empty where its frames are plain or cannot be read.
+    """Return the look of an encoded clip as base64; empty if its frames are plain or cannot be read.
 
-    Of optical flow, the vertical part is looked at, which a mirror leaves as it is.
+    For optical flow, the vertical component is used, which mirroring does not change.
     """
     chosen = [int((number + 0.5) * clip.frames / FRAMES) for number in range(FRAMES)]
     try:
@@ -55,7 +55,7 @@ def look_of(clip: PackedClip, packing: Packing) -> str:
 
 
 def _pictures(clip: PackedClip, packing: Packing, frames: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """(H, W) grey pictures."""
+    """Yield (H, W) grey pictures."""
     if packing == "video":
         from tdpn_core.video.packed_decoder import decode_stored  # decord is not needed for other packings
 
@@ -72,7 +72,7 @@ def _pictures(clip: PackedClip, packing: Packing, frames: Sequence[int]) -> Iter
 
 
 def _cells(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(CELLS, CELLS) means of equal parts of a picture (H, W)."""
+    """Return (CELLS, CELLS) means of equal parts of a picture (H, W)."""
     height, width = picture.shape
     if min(height, width) < CELLS:
         raise ValueError("the picture is smaller than its cells")
@@ -83,10 +83,10 @@ def _cells(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def find_alike(looks: Sequence[str], seconds: Sequence[float]) -> list[Alike]:
-    """Every pair of clips that look alike, as they are or one of them mirrored.
+    """Find all pairs of clips that look alike, unchanged or mirrored.
 
     Args:
-        looks: of `look_of`; an empty one is like no other.
+        looks: results of `look_of`; an empty one matches no other.
         seconds: length of each clip.
     """
     size = FRAMES * CELLS * CELLS
@@ -107,7 +107,7 @@ def find_alike(looks: Sequence[str], seconds: Sequence[float]) -> list[Alike]:
 
 
 def _close(cells: NDArray[np.uint8], lengths: NDArray[np.float64], mirrored: bool) -> Iterator[tuple[int, int]]:
-    """Pairs of looks (N, FRAMES, CELLS, CELLS), sorted by length, that pass both tests."""
+    """Yield pairs of looks (N, FRAMES, CELLS, CELLS), sorted by length, that pass both tests."""
     reach = np.searchsorted(lengths, np.maximum(lengths * (1 + _LONGER), lengths + _SECONDS), "right")
     left, right = _coarse(cells, mirrored)
     for begin in range(0, len(cells), _ROWS):
@@ -125,9 +125,9 @@ def _close(cells: NDArray[np.uint8], lengths: NDArray[np.float64], mirrored: boo
 
 
 def _coarse(cells: NDArray[np.uint8], mirrored: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two tables whose product is not above 0 for any pair that may agree: distances of a quarter of the cells.
+    """Return two tables whose product is positive only for pairs that cannot agree, from a quarter of the cells.
 
-    Means of 2 x 2 cells differ by no more than the cells do, so nothing is missed.
+    Means of 2 x 2 cells differ by at most as much as the cells, so no pair is missed.
     """
     halves = cells.reshape(len(cells), FRAMES, CELLS // 2, 2, CELLS // 2, 2).mean(axis=(3, 5), dtype=np.float32)
     values = (halves - halves.mean(axis=(1, 2, 3), keepdims=True)) / np.sqrt(halves[0].size)
@@ -141,7 +141,7 @@ def _coarse(cells: NDArray[np.uint8], mirrored: bool) -> tuple[NDArray[np.float3
 
 
 def _parts(cells: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What stays (N, CELLS * CELLS), less its mean, and what moves (N, FRAMES * CELLS * CELLS), in levels."""
+    """Return the static part (N, CELLS * CELLS) without its mean, and the moving part (N, FRAMES * CELLS * CELLS)."""
     values = cells.astype(np.float32)
     mean = values.mean(axis=1, keepdims=True)
     stays = mean - mean.mean(axis=(2, 3), keepdims=True)
@@ -149,13 +149,13 @@ def _parts(cells: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def _bound(part: NDArray[np.float32], share: float, noise: float) -> NDArray[np.float32]:
-    """(N,) the mean square by which another clip's part may differ."""
+    """Return (N,) mean squares by which another clip's part may differ."""
     bound: NDArray[np.float32] = np.maximum(share**2 * (part**2).mean(axis=1), noise**2)
     return bound
 
 
 def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N,) whether looks (N, FRAMES, CELLS, CELLS) agree in both parts."""
+    """Return (N,) whether looks (N, FRAMES, CELLS, CELLS) agree in both parts."""
     verdict = np.ones(len(one), bool)
     parts = zip(_parts(one), _parts(other), ((_STAYS, _NOISE_STAYS), (_MOVES, _NOISE_MOVES)), strict=True)
     for first, second, (share, noise) in parts:

@@ -1,4 +1,4 @@
-"""Prepared clips on disk: HDF5 shards, listed with their checksums in a manifest."""
+"""Prepared clips on disk: HDF5 shards, listed with checksums in a manifest."""
 
 from tdpn_core.shards.manifest import Manifest, Shard, find_prepared, load_manifest
 from tdpn_core.shards.reader import ClipStore

@@ -1,4 +1,4 @@
-"""From the items of a clip to pixels, for every packing."""
+"""Decode the items of a clip to pixels, for every packing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def decode_frames(
     width: int,
     where: str,
 ) -> NDArray[np.uint8]:
-    """Frames of one clip, whatever its items are.
+    """Decode frames of one clip.
 
     Args:
-        packing: what an item is.
-        read: gives the bytes of items by their numbers.
-        frames: K numbers from 0.
-        height: H, of every frame.
-        width: W.
+        packing: kind of items.
+        read: returns the bytes of items by their numbers.
+        frames: K frame numbers from 0.
+        height: height H of the frames.
+        width: width W of the frames.
         where: the clip, for messages.
 
     Returns:
-        (K, H, W, 3) RGB, or (K, H, W, 2) of optical flow, u and v.
+        (K, H, W, 3) RGB, or (K, H, W, 2) for optical flow, u and v.
 
     Raises:
         ClipError: an item cannot be decoded.
@@ -49,17 +49,17 @@ def decode_frames(
 def decode_jpegs(
     jpegs: Sequence[bytes], frames: Sequence[int], height: int, width: int, where: str
 ) -> NDArray[np.uint8]:
-    """JPEGs as (K, H, W, 3) RGB.
+    """Decode JPEGs to (K, H, W, 3) RGB.
 
     Args:
-        jpegs: of K frames.
+        jpegs: files of K frames.
         frames: their numbers, for messages.
-        height: H, of every frame.
-        width: W.
+        height: height H of the frames.
+        width: width W of the frames.
         where: the clip, for messages.
 
     Raises:
-        ClipError: one is not a whole JPEG of that size.
+        ClipError: one is not a complete JPEG of that size.
     """
     pixels = np.empty((len(jpegs), height, width, 3), np.uint8)
     for number, jpeg, target in zip(frames, jpegs, pixels, strict=True):
@@ -75,10 +75,10 @@ def decode_jpegs(
 def decode_flow(
     jpegs: Sequence[bytes], frames: Sequence[int], height: int, width: int, where: str
 ) -> NDArray[np.uint8]:
-    """Pairs of grey JPEGs, u and v of each of K frames, as (K, H, W, 2).
+    """Decode pairs of grey JPEGs, u and v of K frames, to (K, H, W, 2).
 
     Raises:
-        ClipError: one is not a whole JPEG of that size.
+        ClipError: one is not a complete JPEG of that size.
     """
     if not frames:
         return np.empty((0, height, width, 2), np.uint8)
@@ -92,7 +92,7 @@ def decode_flow(
 
 
 def decode_video(content: bytes, frames: Sequence[int], height: int, width: int, where: str) -> NDArray[np.uint8]:
-    """Some frames of a packed video file as (K, H, W, 3) RGB.
+    """Decode frames of a packed video file to (K, H, W, 3) RGB.
 
     Raises:
         ClipError: they cannot be decoded.

@@ -1,22 +1,22 @@
-"""The form of one shard, and nothing but it: what is written, and what alone is accepted when reading.
+"""The file format of a shard: what is written, and the only form accepted when reading.
 
 A shard is an HDF5 file of five contiguous arrays of fixed types:
 
-    bytes     (B,)     uint8    the items of all clips, one after the other
-    offsets   (I + 1,) uint64   where each item begins within `bytes`; the last one is B
-    crc32     (I,)     uint32   of each item's bytes
+    bytes     (B,)     uint8    the consecutive items of all clips
+    offsets   (I + 1,) uint64   offset of each item in `bytes`; the last one is B
+    crc32     (I,)     uint32   CRC-32 of each item
     times     (T,)     float64  seconds from the first frame, for the clips whose frames are uneven
-    clips     (N,)     table    one row a clip, see `clip_type`
+    clips     (N,)     table    one row per clip, see `clip_type`
 
-An item is what `packing` says: one JPEG a frame (`jpeg`), one H.264 file a clip (`video`), or two grey JPEGs a frame,
-the optical flow's u and v (`flow`).
+The kind of item depends on `packing`: one JPEG per frame (`jpeg`), one H.264 file per clip (`video`), or two grey JPEGs
+per frame with the optical flow's u and v (`flow`).
 
 The attributes are `schema`, `dataset`, `split`, `packing`, `classes` and `settings` (JSON), `classes_digest`,
 `items_digest` (of offsets, crc32 and times) and `index_digest` (of all the other attributes and `clips`).
 
-`bytes` stands last and is not written by HDF5: `build` gives all that comes before it, and the items follow as they
-are. So a shard of any size is written in a stream, by plain writes that fail as an error on a full disk, where HDF5
-would bring the process down.
+`bytes` is at the end and is not written by HDF5: `build` returns everything before it, and the items follow unchanged.
+So a shard of any size is streamed with plain writes, which raise an error on a full disk, where HDF5 would crash the
+process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from tdpn_core.errors import ShardError
 
 SCHEMA = 2
-EVEN = -1  # `first_time` of a clip whose frames are evenly spaced
+EVEN = -1  # `first_time` of a clip with evenly spaced frames
 
 Packing = Literal["jpeg", "video", "flow"]
 PACKINGS: tuple[Packing, ...] = get_args(Packing)
@@ -59,16 +59,16 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Extent:
-    """Where an array lies within the file, so that parts of it are read without HDF5."""
+    """Position of an array in the file, so that parts of it can be read without HDF5."""
 
     start: int
     length: int
-    """Items."""
+    """Number of items."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a shard says about itself: everything but the items."""
+    """Content of a shard except the items."""
 
     clips: NDArray[np.void]
     """(N,) rows of `clip_type`."""
@@ -76,11 +76,11 @@ class Index:
     attributes: dict[str, str]
     extents: dict[str, Extent]
     digest: str
-    """`index_digest`, found to be right."""
+    """Verified `index_digest`."""
 
 
 def clip_type(heads: Sequence[str], id_bytes: int, source_bytes: int) -> np.dtype[np.void]:
-    """The row of a clip: names as the file system's bytes, labels of each head (-1: none)."""
+    """Return the type of a clip's row: names as bytes of the file system, labels by head (-1: none)."""
     names = [("id", f"S{max(id_bytes, 1)}"), ("source", f"S{max(source_bytes, 1)}"), ("sha256", "S64")]
     return np.dtype([*names, *_NUMBERS, *((f"label_{head}", "<i4") for head in heads)])
 
@@ -92,13 +92,13 @@ def build(
     times: NDArray[np.float64],
     attributes: Mapping[str, str],
 ) -> tuple[bytes, str]:
-    """All of a shard but its items, the same bytes for the same input, and its index digest.
+    """Return everything of a shard before the items, deterministic for equal input, and its index digest.
 
     Args:
         clips: (N,) rows of `clip_type`.
-        sizes: (I,) bytes of each item of all clips.
-        crc32: (I,) of each item.
-        times: (T,) of the uneven clips.
+        sizes: (I,) sizes of the items of all clips, in bytes.
+        crc32: (I,) checksums of the items.
+        times: (T,) times of the uneven clips.
         attributes: `dataset`, `split`, `packing`, `classes`, `classes_digest`, `settings`.
     """
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype("<u8")
@@ -110,22 +110,22 @@ def build(
         for name, value in (*complete.items(), ("index_digest", digest)):
             file.attrs[name] = np.bytes_(value.encode())
         file["offsets"], file["crc32"], file["times"], file["clips"] = offsets, crc, times.astype("<f8"), clips
-        file.create_dataset("bytes", (content,), "u1")  # never written here, so HDF5 gives it no place yet
+        file.create_dataset("bytes", (content,), "u1")  # not written here, so HDF5 does not allocate it
         file.flush()
         image = file.id.get_file_image()
     return _with_content_behind(image, content), digest
 
 
 def _with_content_behind(image: bytes, content: int) -> bytes:
-    """Tell an HDF5 file that its array of `content` bytes without a place lies behind its end.
+    """Set the address of the unallocated array of `content` bytes in an HDF5 file to the file's end.
 
-    Two numbers of the format's earliest version say so (HDF5 File Format Specification 3.0, IV.A.2.i and II.A, both
-    without a checksum): the address in the array's layout message, and the end of the file in the superblock.
+    This sets two numbers of the format's earliest version (HDF5 File Format Specification 3.0, IV.A.2.i and II.A, both
+    without a checksum): the address in the array's layout message, and the end of file in the superblock.
     """
     layout = b"\x03\x01" + _NO_ADDRESS + content.to_bytes(8, "little")  # version 3, contiguous, address, size
     end = -(-len(image) // _ALIGNMENT) * _ALIGNMENT
     if image.count(layout) != 1 or int.from_bytes(image[_END_OF_FILE], "little") != len(image):
-        raise AssertionError("HDF5 wrote another form of file than that of its earliest version")
+        raise AssertionError("HDF5 did not write its earliest file format version")
     moved = bytearray(image.ljust(end, b"\0"))
     place = image.index(layout) + 2
     moved[place : place + 8] = end.to_bytes(8, "little")
@@ -134,7 +134,7 @@ def _with_content_behind(image: bytes, content: int) -> bytes:
 
 
 class _Headed(io.RawIOBase):
-    """A file of `size` bytes that begins with `head` and is zero behind it, read without the disk."""
+    """A file of `size` bytes that begins with `head` followed by zeros, without disk access."""
 
     def __init__(self, head: bytes, size: int) -> None:
         self._head, self._size, self._position = head, size, 0
@@ -158,14 +158,14 @@ class _Headed(io.RawIOBase):
 
 
 def read_index(path: Path, head: bytes | None = None) -> Index:
-    """Check that a shard has exactly the form above and an undamaged index.
+    """Verify that a shard has exactly the form above and an intact index, and return the index.
 
     Args:
         path: the file.
-        head: its bytes before the items, found to be the ones that were written; HDF5 then reads these, not the file.
+        head: its verified bytes before the items; HDF5 then reads these instead of the file.
 
     Raises:
-        ShardError: it is damaged, of another version, or holds anything else than the five arrays.
+        ShardError: it is damaged, of another version, or contains anything but the five arrays.
     """
     try:
         source = path if head is None else _Headed(head, path.stat().st_size)
@@ -178,14 +178,14 @@ def read_index(path: Path, head: bytes | None = None) -> Index:
 
 
 def index_digest(attributes: Mapping[str, str], clips: NDArray[np.void]) -> str:
-    """sha256 over the attributes and the table of clips."""
+    """Return the SHA-256 of the attributes and the table of clips."""
     columns = [(name, kind[0].str) for name, kind in (clips.dtype.fields or {}).items()]
     text = json.dumps([[attributes[name] for name in _ATTRIBUTES], columns])
     return hashlib.sha256(text.encode() + clips.tobytes()).hexdigest()
 
 
 def items_digest(offsets: NDArray[np.uint64], crc: NDArray[np.uint32], times: NDArray[np.float64]) -> str:
-    """sha256 over the table of items."""
+    """Return the SHA-256 of the table of items."""
     return hashlib.sha256(offsets.tobytes() + crc.tobytes() + times.tobytes()).hexdigest()
 
 
@@ -194,7 +194,7 @@ def _checked_index(file: h5py.File, path: Path) -> Index:
     if schema != str(SCHEMA):
         raise ShardError(f"is of schema {schema}, not {SCHEMA}", where=path, hint="prepare the data again")
     if set(file) != {*_ARRAYS, "clips"}:
-        raise ShardError(f"holds {sorted(file)}, which is not a shard", where=path)
+        raise ShardError(f"contains {sorted(file)}, which is not a shard", where=path)
     size = path.stat().st_size
     extents = {name: _extent(file, name, np.dtype(kind), size, path) for name, kind in _ARRAYS.items()}
     _extent(file, "clips", _clip_type_of(file, path), size, path)
@@ -211,14 +211,14 @@ def _checked_index(file: h5py.File, path: Path) -> Index:
 
 
 def _extent(file: h5py.File, name: str, kind: np.dtype[Any], file_bytes: int, path: Path) -> Extent:
-    """Where an array lies; refuses whatever could lead out of this file or name more data than it holds."""
+    """Return the position of an array; refuse anything that points outside of the file or exceeds its size."""
     link = file.get(name, getlink=True)
     data = file[name] if isinstance(link, h5py.HardLink) else None
     if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype != kind:
-        raise ShardError(f"{name!r} is not the array that a shard holds", where=path)
+        raise ShardError(f"{name!r} is not an array of a shard", where=path)
     form = data.id.get_create_plist()
     if form.get_layout() != h5py.h5d.CONTIGUOUS or form.get_external_count() or form.get_nfilters():
-        raise ShardError(f"{name!r} is not stored in one piece within the file", where=path)
+        raise ShardError(f"{name!r} is not stored contiguously in the file", where=path)
     start, length = data.id.get_offset(), int(data.shape[0])
     if length and (start is None or start + length * kind.itemsize > file_bytes):
         raise ShardError(f"{name!r} is larger than the file", where=path)
@@ -226,7 +226,7 @@ def _extent(file: h5py.File, name: str, kind: np.dtype[Any], file_bytes: int, pa
 
 
 def _clip_type_of(file: h5py.File, path: Path) -> np.dtype[np.void]:
-    """The declared type of `clips`, if it is one that `clip_type` makes."""
+    """Return the declared type of `clips`, if `clip_type` can produce it."""
     data = file.get("clips") if isinstance(file.get("clips", getlink=True), h5py.HardLink) else None
     kind = data.dtype if isinstance(data, h5py.Dataset) else np.dtype("u1")
     names = kind.names or ()
@@ -236,7 +236,7 @@ def _clip_type_of(file: h5py.File, path: Path) -> np.dtype[np.void]:
         expected = clip_type(heads, fields["id"][0].itemsize, fields["source"][0].itemsize)
         if kind == expected:
             return expected
-    raise ShardError("'clips' is not the table that a shard holds", where=path)
+    raise ShardError("'clips' is not a table of a shard", where=path)
 
 
 def _text(attributes: h5py.AttributeManager, name: str, path: Path) -> str:

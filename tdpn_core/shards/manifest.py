@@ -1,4 +1,4 @@
-"""The list of a prepared data set's shards: written last, so only what it names exists."""
+"""Manifest of a prepared data set: the list of its shards, written last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tdpn_core.errors import ConfigError, ShardError, UsageError
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger"
-"""Folder of the preparation's records; without a manifest beside it, the preparation has not come to its end."""
+"""Folder of the preparation's records; without a manifest next to it, the preparation is unfinished."""
 
 SCHEMA = 3
 AGAIN = "prepare the data again"
@@ -25,30 +25,30 @@ _STRICT = {"extra": "forbid"}
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of the data set."""
+    """One shard file of a data set."""
 
     __pydantic_config__ = _STRICT
 
     file: str
-    """`<split>-<block>-<part>-<first digits of index_digest>.h5`: other content has another name."""
+    """`<split>-<block>-<part>-<first digits of index_digest>.h5`: different content has a different name."""
 
     split: str
     bytes: int
     sha256: str
     index_digest: str
-    """Of the shard's own attribute of that name: a shard that was exchanged is noticed when it is opened."""
+    """The shard's attribute of that name, to detect an exchanged shard when it is opened."""
 
     clips: int
     frames: int
     head_bytes: int
-    """Bytes before the items: HDF5's own structures and the tables."""
+    """Bytes before the items: HDF5 structures and tables."""
 
     head_sha256: str
-    """Of these bytes; HDF5 reads them only if they match, since damage can make its reader loop forever."""
+    """SHA-256 of these bytes; HDF5 reads them only if it matches, since damage can cause an endless loop."""
 
 
 Evidence = Literal["name", "bytes", "look", "mirror"]
-"""By what two clips are taken for one recording: their names, equal bytes, or looks, as they are or mirrored."""
+"""How two clips were identified as one recording: by name, equal bytes, or appearance, unchanged or mirrored."""
 
 
 _MEANING = {"name": "by name", "bytes": "the same bytes", "look": "alike", "mirror": "mirrored"}
@@ -56,7 +56,7 @@ _MEANING = {"name": "by name", "bytes": "the same bytes", "look": "alike", "mirr
 
 @dataclass(frozen=True)
 class Twin:
-    """A clip that shows what another one shows."""
+    """A clip that shows the same as another clip."""
 
     __pydantic_config__ = _STRICT
 
@@ -65,7 +65,7 @@ class Twin:
 
     split: str
     twin: str
-    """The id of the other: across the split if there is one; else an earlier one of the same split."""
+    """Id of the other: in another split if possible; else an earlier one in the same split."""
 
     twin_split: str
     how: Evidence
@@ -80,65 +80,65 @@ class Manifest:
     schema: int = SCHEMA
     dataset: str
     root: str
-    """Where the clips were; for information only."""
+    """Folder of the clips; for information only."""
 
     classes: dict[str, list[str]]
-    """Class names of each head, in the order of the labels."""
+    """Class names by head, in label order."""
 
     label_order: str
-    """Where that order comes from, in words."""
+    """Origin of that order, as text."""
 
     settings: dict[str, Any]
-    """How the frames were made."""
+    """How the frames were encoded."""
 
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
-    """Parts of a split or of a head's classes that are scored on their own, as the data set's owner defines them."""
+    """Subsets of a split or of a head's classes that the data set's protocol evaluates separately."""
 
     made_with: dict[str, str] = field(default_factory=dict)
-    """Versions of the programs that made it; for information only."""
+    """Program versions used; for information only."""
 
     shards: list[Shard] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
-    """Clips of each split that could not be prepared; the ledger tells why."""
+    """Number of clips by split that could not be prepared; the ledger has the reasons."""
 
     listed: dict[str, int] = field(default_factory=dict)
-    """Clips that the data set's own annotations list, on disk or not, of each split that they list."""
+    """Number of clips in the data set's annotations, on disk or not, by split, for splits that they list."""
 
     twins: list[Twin] = field(default_factory=list)
-    """Clips of which another one is a copy or nearly so; those across a split come first."""
+    """Clips that are copies of others or nearly so, those across a split first."""
 
     def across(self, split: str) -> list[Twin]:
-        """Clips of `split` that have a twin in a split before it: `val` and `test` in `train`, `test` in `val`."""
+        """Return clips of `split` with a twin in an earlier split: `val` and `test` in `train`, `test` in `val`."""
         return [twin for twin in self.twins if twin.split == split != twin.twin_split]
 
     @property
     def classes_digest(self) -> str:
-        """sha256 of the class names in their order."""
+        """SHA-256 of the class names in order."""
         return classes_digest(self.classes)
 
     @property
     def digest(self) -> str:
-        """sha256 of classes, settings and shards: the same digest, the same clips to the last bit."""
+        """SHA-256 of classes, settings and shards: equal digests mean bit-identical clips."""
         content = [self.dataset, self.classes, self.settings, self.subsets, [asdict(shard) for shard in self.shards]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def of_split(self, split: str) -> list[Shard]:
-        """The shards of one split, in order."""
+        """Return the shards of a split, in order."""
         return [shard for shard in self.shards if shard.split == split]
 
     def clips(self) -> dict[str, int]:
-        """Number of clips in each split."""
+        """Return the number of clips by split."""
         splits = dict.fromkeys(shard.split for shard in self.shards)
         return {split: sum(shard.clips for shard in self.of_split(split)) for split in splits}
 
     def to_json(self) -> bytes:
-        """The content of its file."""
+        """Return the content of its file."""
         values = {**asdict(self), "classes_digest": self.classes_digest, "digest": self.digest}
         return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def across_notes(manifest: Manifest, split: str) -> list[str]:
-    """A line on the clips of `split` that show what one of a split before it shows; none where there are none."""
+    """Return a line on clips of `split` that show the same as clips of an earlier split; empty if there are none."""
     across = manifest.across(split)
     if not across:
         return []
@@ -149,7 +149,7 @@ def across_notes(manifest: Manifest, split: str) -> list[str]:
 
 
 def twin_notes(manifest: Manifest) -> list[str]:
-    """What is known about clips that show the same, in words."""
+    """Describe clips that show the same as others."""
     notes = [note for split in manifest.clips() for note in across_notes(manifest, split)]
     within = [twin for twin in manifest.twins if twin.split == twin.twin_split]
     if within:
@@ -160,12 +160,12 @@ def twin_notes(manifest: Manifest) -> list[str]:
 
 
 def classes_digest(classes: Mapping[str, Sequence[str]]) -> str:
-    """sha256 of the class names of each head, in their order."""
+    """Return the SHA-256 of the class names by head, in order."""
     return hashlib.sha256(json.dumps({head: list(names) for head, names in classes.items()}).encode()).hexdigest()
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether a file is named as `Shard.file` says."""
+    """Return whether a file name has the form of `Shard.file`."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
@@ -189,7 +189,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def parse_manifest(content: bytes, path: Path | str) -> Manifest:
-    """The manifest in the `content` of the file `path`.
+    """Parse the manifest in `content` of the file `path`.
 
     Raises:
         ShardError: it is damaged or of another version.
@@ -212,7 +212,7 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
 
 
 def find_prepared(data: Path | None = None) -> Path:
-    """The folder of a prepared data set: `data`, else the only one under ./data.
+    """Return the folder of a prepared data set: `data`, else the only one under ./data.
 
     Raises:
         UsageError: there is none, or more than one.
@@ -220,7 +220,7 @@ def find_prepared(data: Path | None = None) -> Path:
     if data is not None:
         if (data / MANIFEST).is_file():
             return data
-        hint = "prepare it with tdpn prep, or name another folder"
+        hint = "prepare it with tdpn prep, or give another folder"
         raise UsageError("no prepared data set here", where=data, hint=hint)
     found = sorted(path.parent for path in Path("data").glob(f"*/{MANIFEST}"))
     if not found:

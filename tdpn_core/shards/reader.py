@@ -1,6 +1,6 @@
-"""Reading prepared clips: any frames of any clip, each checked against its checksum before it is handed out.
+"""Read prepared clips: any frames of any clip, each verified against its checksum.
 
-One store for every packing: who asks for pixels need not know whether a clip is kept as JPEGs, video or flow.
+One interface for all packings: callers need not know whether a clip is stored as JPEGs, video or flow.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
 
 
 class ClipStore:
-    """The clips of one split of a prepared data set, in the order in which they were packed.
+    """The clips of one split of a prepared data set, in packing order.
 
-    HDF5 is used to read a shard's index, from bytes that were verified. Frames are then read from the file at the
-    offsets found, by plain positioned reads: no lock, nothing held open, so a store can be pickled, inherited through
-    a fork and used by many threads.
+    HDF5 only reads a shard's index, from verified bytes. Frames are read from the file at the offsets in the index with
+    positioned reads: no locks and no open files, so a store can be pickled, inherited through a fork and shared by
+    threads.
     """
 
     def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
-        """Open the index of every shard of `split` and check it against the manifest.
+        """Open the index of every shard of `split` and verify it against the manifest.
 
         Args:
-            folder: of the prepared data set.
+            folder: folder of the prepared data set.
             split: `train`, `val` or `test`.
-            manifest: what to read instead of all that the folder's own manifest lists.
+            manifest: manifest to use instead of the folder's own.
 
         Raises:
-            ShardError: the data set is unfinished, has no such split, or a shard is missing, damaged or exchanged.
+            ShardError: the data set is unfinished or has no such split, or a shard is missing, damaged or exchanged.
         """
         self.manifest: Manifest = manifest or load_manifest(folder)
         self.split = split
@@ -59,7 +59,7 @@ class ClipStore:
         self._verified: set[int] = set()
         self._shard_of = np.repeat(np.arange(len(shards)), [shard.clips for shard in shards])
         self.packing: Packing = _packing(indices, folder)
-        """What an item is."""
+        """Kind of items."""
         self._first_item = self._column(indices, "first_item").astype(np.int64)
         self._items = self._column(indices, "items").astype(np.int64)
         self._first_time = self._column(indices, "first_time")
@@ -67,35 +67,35 @@ class ClipStore:
         self._sources = [os.fsdecode(name) for name in self._column(indices, "source")]
         self.ids: list[str] = [os.fsdecode(name) for name in self._column(indices, "id")]
         self.digests: list[str] = [digest.decode() for digest in self._column(indices, "sha256")]
-        """(N,) sha256 of each clip's items: clips of the same digest have the same pixels."""
+        """(N,) SHA-256 of each clip's items: clips with equal digests have the same pixels."""
         self.counts: NDArray[np.int64] = self._column(indices, "frames").astype(np.int64)
-        """(N,) frames of each clip."""
+        """(N,) number of frames."""
         self.fps: NDArray[np.float64] = self._column(indices, "fps")
-        """(N,) frames a second of each clip."""
+        """(N,) frames per second."""
         self.labels: dict[str, NDArray[np.int64]] = {
             head: self._column(indices, f"label_{head}").astype(np.int64) for head in self.classes
         }
-        """(N,) class of each clip, for each head; -1: unlabelled."""
+        """(N,) class of each clip, by head; -1: unlabelled."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def classes(self) -> dict[str, list[str]]:
-        """Class names of each head, in the order of the labels."""
+        """Class names by head, in label order."""
         return self.manifest.classes
 
     def size(self, clip: int) -> tuple[int, int]:
-        """(height, width) of a clip's frames in pixels."""
+        """Return (height, width) of a clip's frames in pixels."""
         height, width = self._sizes[clip].tolist()
         return height, width
 
     def source(self, clip: int) -> str:
-        """The file that a clip came from, relative to the data set's root."""
+        """Return the file that a clip came from, relative to the data set's root."""
         return self._sources[clip]
 
     def times(self, clip: int) -> NDArray[np.float64]:
-        """(K,) seconds of a clip's frames from its first."""
+        """Return the (K,) seconds of a clip's frames from its first."""
         if self._first_time[clip] == EVEN:
             even: NDArray[np.float64] = np.arange(self.counts[clip]) / self.fps[clip]
             return even
@@ -108,10 +108,10 @@ class ClipStore:
             )
 
     def decode(self, clip: int, frames: Sequence[int]) -> NDArray[np.uint8]:
-        """Some of a clip's frames, numbered from 0, in the order asked for.
+        """Decode frames of a clip, numbered from 0, in the given order.
 
         Returns:
-            (K, H, W, 3) RGB, or (K, H, W, 2) of optical flow, u and v as `tdpn_core.video.optical_flow` packs them.
+            (K, H, W, 3) RGB, or (K, H, W, 2) for optical flow, u and v as `tdpn_core.video.optical_flow` encodes them.
 
         Raises:
             ShardError: the shard is missing or damaged; the message names shard and clip.
@@ -125,7 +125,7 @@ class ClipStore:
         return decode_frames(self.packing, lambda items: self.read(clip, items), frames, height, width, self.ids[clip])
 
     def read(self, clip: int, items: Sequence[int]) -> list[bytes]:
-        """The bytes of some of a clip's items, numbered from 0: JPEGs, or the one video file.
+        """Return the bytes of items of a clip, numbered from 0: JPEGs, or the one video file.
 
         Raises:
             ShardError: the shard is missing or damaged; the message names shard and clip.
@@ -153,7 +153,7 @@ class ClipStore:
         return content
 
     def _verify_items(self, shard: int, descriptor: int) -> None:
-        """Once a process and shard: the table of items is the one that was written."""
+        """Verify the table of items, once per process and shard."""
         if shard in self._verified:
             return
         read_items(descriptor, self._extents[shard], self._items_digests[shard], self._paths[shard])
@@ -164,9 +164,9 @@ class ClipStore:
 
 
 def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
-    """The index of a shard that is the one the manifest lists.
+    """Return the index of a shard after verifying that it is the one in the manifest.
 
-    HDF5 reads only bytes that match their checksum in the manifest: its reader can loop forever on damaged ones.
+    HDF5 reads only bytes with a matching checksum, since its reader can loop forever on damaged ones.
 
     Raises:
         ShardError: it is missing, damaged or exchanged, or has other classes.
@@ -186,7 +186,7 @@ def open_index(path: Path, shard: Shard, classes_digest: str) -> Index:
 
 
 def _read_head(path: Path, shard: Shard) -> bytes:
-    """The bytes of a shard before its items, as they were written.
+    """Read and verify the bytes of a shard before its items.
 
     Raises:
         ShardError: they are damaged or cannot be read.
@@ -203,7 +203,7 @@ def _read_head(path: Path, shard: Shard) -> bytes:
 
 @dataclass(frozen=True)
 class Items:
-    """Where the items of a shard lie, with their checksums, as in `tdpn_core.shards.format`."""
+    """Offsets and checksums of a shard's items, as in `tdpn_core.shards.format`."""
 
     offsets: NDArray[np.uint64]
     crc32: NDArray[np.uint32]
@@ -211,7 +211,7 @@ class Items:
 
 
 def read_items(descriptor: int, extents: Mapping[str, Extent], digest: str, path: Path) -> Items:
-    """The table of items of an open shard, found to be the one that was written.
+    """Read and verify the table of items of an open shard.
 
     Raises:
         ShardError: it does not match `digest`.
@@ -231,14 +231,14 @@ def _packing(indices: Sequence[Index], folder: Path) -> Packing:
 
 
 def _item(descriptor: int, extent: Extent, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` of the items; nothing for bounds that cannot be, which no checksum matches."""
+    """Return bytes `start` to `stop` of the items; empty for invalid bounds, which no checksum matches."""
     if not 0 <= start < stop <= extent.length:
         return b""
     return os.pread(descriptor, stop - start, extent.start + start)
 
 
 def read_array(descriptor: int, extent: Extent, kind: str, first: int, last: int) -> NDArray[Any]:
-    """Items `first` to `last`, exclusive, of an array that lies at `extent`."""
+    """Read items `first` to `last`, exclusive, of the array at `extent`."""
     item = np.dtype(kind).itemsize
     data = os.pread(descriptor, (last - first) * item, extent.start + first * item)
     return np.frombuffer(data, kind, last - first)

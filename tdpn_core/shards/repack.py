@@ -1,4 +1,4 @@
-"""Read packed clips out of a shard, so that a shard can be packed again without decoding its videos."""
+"""Copy packed clips out of a shard, so that it can be packed again without decoding the videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE = 1 << 20
 def unpack(
     path: Path, shard: Shard, classes_digest: str, wanted: Collection[str], scratch: Callable[[str], Path]
 ) -> Iterator[PackedClip]:
-    """Copy the items of the `wanted` clips to the files that `scratch` names for them; damaged ones are left out.
+    """Copy the items of the `wanted` clips to the files that `scratch` returns; damaged clips are skipped.
 
     Raises:
         ShardError: the shard is missing or damaged.
@@ -57,7 +57,7 @@ def unpack(
 
 
 def _copied(descriptor: int, start: int, length: int, target: Path) -> str:
-    """Copy a part of a file to `target`, and tell its sha256."""
+    """Copy part of a file to `target`; returns its SHA-256."""
     checksum = hashlib.sha256()
     with target.open("wb") as out:
         while length > 0 and (piece := os.pread(descriptor, min(length, _PIECE), start)):

@@ -1,4 +1,4 @@
-"""Whether the shards on disk are, to the last bit, those that were written."""
+"""Verify that the shards on disk are bit-identical to those written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards.manifest import AGAIN, Manifest, Shard, load_manifest
 from tdpn_core.shards.reader import open_index, read_items
 
-_NAMED = 5  # damaged clips that a fault names
+_NAMED = 5  # damaged clips listed in a fault
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is not what it should be."""
+    """A file with a fault."""
 
     file: str
     what: str
@@ -32,13 +32,13 @@ class Fault:
 def find_faults(
     folder: Path, shards: Sequence[Shard], classes_digest: str, *, progress: Progress = SILENT
 ) -> list[Fault]:
-    """Read every byte of `shards` and compare it with its checksum; of a damaged shard, the damaged clips are named.
+    """Compare every byte of `shards` with its checksum; faults of damaged shards list the damaged clips.
 
     Args:
-        folder: where they lie.
-        shards: to be checked.
-        classes_digest: of the class names that they are to have.
-        progress: told of every shard.
+        folder: folder of the shards.
+        shards: shards to verify.
+        classes_digest: digest of the expected class names.
+        progress: advanced for every shard.
     """
     faults = []
     progress.begin("verify", len(shards))
@@ -54,16 +54,16 @@ def find_faults(
 
 
 def unlisted(folder: Path, shards: Iterable[Shard]) -> list[Fault]:
-    """Shards in `folder` that are none of `shards`."""
+    """Return shards in `folder` that are not in `shards`."""
     listed = {shard.file for shard in shards}
     return [Fault(path.name, "is not listed") for path in sorted(folder.glob("[!.]*.h5")) if path.name not in listed]
 
 
 def verify(folder: Path) -> Manifest:
-    """Compare every shard of a finished data set with its checksum in the manifest.
+    """Verify every shard of a finished data set against the manifest.
 
     Raises:
-        ShardError: shards are missing, damaged or more than listed; the message names them.
+        ShardError: shards are missing, damaged or unlisted; the message names them.
     """
     manifest = load_manifest(folder)
     faults = find_faults(folder, manifest.shards, manifest.classes_digest) + unlisted(folder, manifest.shards)
@@ -90,7 +90,7 @@ def _fault(path: Path, shard: Shard, classes_digest: str) -> str | None:
 
 
 def _damage(path: Path, shard: Shard, classes_digest: str) -> str:
-    """Where a damaged shard of the right size is damaged."""
+    """Describe the damage of a shard of the right size."""
     try:
         damaged = _damaged_clips(path, shard, classes_digest)
     except (ShardError, OSError):

@@ -1,4 +1,4 @@
-"""From encoded clips to one shard, in a stream: no shard is ever whole in memory."""
+"""Write encoded clips to a shard as a stream; a shard is never entirely in memory."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class PackedClip:
     source: str
     labels: Mapping[str, int]
     items: Path
-    """File with the items, one after the other."""
+    """File with the consecutive items."""
 
     sizes: NDArray[np.int64]
-    """(K,) bytes of each."""
+    """(K,) sizes in bytes."""
 
     crc32: NDArray[np.uint32]
-    """(K,) of each."""
+    """(K,) checksums."""
 
     sha256: str
-    """Of all of them."""
+    """SHA-256 of all items."""
 
     frames: int
     times: NDArray[np.float64] | None
-    """(frames,) seconds from the first; None if they are even, at `fps`."""
+    """(frames,) seconds from the first frame; None if evenly spaced at `fps`."""
 
     fps: float
     width: int
@@ -50,7 +50,7 @@ class PackedClip:
 
 @dataclass(frozen=True)
 class Origin:
-    """What every shard of a data set says of it."""
+    """Data set attributes common to all shards."""
 
     dataset: str
     packing: Packing
@@ -66,13 +66,13 @@ def write_shard(
     part: int,
     save: Callable[[str, Iterable[bytes]], None],
 ) -> Shard:
-    """Pack `clips` into a shard, hand its name and pieces to `save`, and return the manifest's entry.
+    """Pack `clips` into a shard, pass its name and pieces to `save`, and return the manifest's entry.
 
-    The name says split, block and part, and by its last digits the content: other content has another name, so no
-    shard ever takes another one's place.
+    The name contains split, block and part, and digits of the content's digest: different content has a different
+    name, so shards never replace each other.
 
     Raises:
-        ShardError: the items of a clip are not what its sizes say.
+        ShardError: the items of a clip do not match its sizes.
     """
     uneven = [clip.times for clip in clips if clip.times is not None]
     sizes = np.concatenate([clip.sizes for clip in clips])
@@ -119,7 +119,7 @@ def _content(head: bytes, clips: Sequence[PackedClip]) -> Iterator[bytes]:
 
 
 class _Counted:
-    """Pieces of bytes that are added up as they pass."""
+    """Counts bytes as they pass through."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -134,7 +134,7 @@ class _Counted:
 
 
 def clip_table(clips: Sequence[PackedClip], heads: Sequence[str]) -> NDArray[np.void]:
-    """(N,) rows of `clip_type`, one a clip."""
+    """Return (N,) rows of `clip_type`, one per clip."""
     ids, sources = [os.fsencode(clip.id) for clip in clips], [os.fsencode(clip.source) for clip in clips]
     table = np.zeros(len(clips), clip_type(heads, max(map(len, ids)), max(map(len, sources))))
     items = np.array([len(clip.sizes) for clip in clips])

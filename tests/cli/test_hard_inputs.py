@@ -82,7 +82,7 @@ def test_prep_of_a_hard_video_packs_every_frame(name: str, hard: Path, tmp_path:
     words = ("folder", "--root", hard / "video" / name, "--out", tmp_path / "data", "--short-side", 64)
     refused, _, err = prep(*words)
     assert refused != 0, "one class is nothing to tell apart"
-    assert "one class only" in " ".join(err.split())
+    assert "only one class" in " ".join(err.split())
     code, _, err = prep(*words, "--yes")
     assert code == 0, err
     store = ClipStore(tmp_path / "data", "train")

@@ -78,7 +78,7 @@ def test_prep_one_class_asks_before_it_packs(clips: Path) -> None:
     shutil.rmtree(clips / "clips" / "kick_r")
     refused = tdpn("prep", "folder", "--root", "clips", "--short-side", 40, cwd=clips)
     assert refused.returncode == 1
-    assert "there is one class only, 'kick_l'" in refused.stderr
+    assert "there is only one class, 'kick_l'" in refused.stderr
     assert "--yes packs it anyway" in refused.stderr
     assert not (clips / "data").exists()
     assert tdpn("prep", "folder", "--root", "clips", "--short-side", 40, "--yes", cwd=clips).returncode == 0

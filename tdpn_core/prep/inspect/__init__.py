@@ -1,4 +1,4 @@
-"""Looking at prepared data, finished or not, without changing it."""
+"""Inspect prepared data, finished or not, without changing it."""
 
 from tdpn_core.prep.inspect.contact_sheet import training_sheet
 from tdpn_core.prep.inspect.status import Prepared, find_folder, open_folder

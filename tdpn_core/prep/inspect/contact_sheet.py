@@ -1,6 +1,6 @@
-"""A contact sheet: clips of every class of a prepared data set, frames side by side, as one picture.
+"""Contact sheet: clips of every class of a prepared data set, with frames side by side, as one image.
 
-As they are stored, or as training sees them: frames, crops, flips and changes of colour as the recipe draws them.
+Clips are shown as stored, or as in training, with the recipe's frames, crops, flips and colour changes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tdpn_core.video.optical_flow import BOUND, flow_pixels
 
 CLIPS = 12
 FRAMES = 6
-_WIDTH, _TEXT, _GAP = 960, 18, 4  # pixels: of a row, of its caption, between pictures
-_ROWS, _MOST_COLUMNS = 24, 4  # rows below one another, before there are more columns
+_WIDTH, _TEXT, _GAP = 960, 18, 4  # pixels: width of a row, height of its caption, gap between pictures
+_ROWS, _MOST_COLUMNS = 24, 4  # rows per column, before another column is added
 _CAPTION = 130  # characters
 _FONT = 12
 
@@ -37,30 +37,30 @@ class Row(NamedTuple):
     """One clip on the sheet."""
 
     clip: str
-    """Its id."""
+    """Id of the clip."""
 
     caption: str
     pictures: list[NDArray[np.uint8]]
-    """(H, W, 3) each."""
+    """Pictures (H, W, 3)."""
 
 
 def contact_sheet(
     prepared: Prepared, summary: Summary, path: Path, *, clips: int = CLIPS, frames: int = FRAMES
 ) -> list[str]:
-    """Draw clips of every class, evenly over the splits, with `frames` frames each, into a PNG file.
+    """Draw clips of every class, spread evenly over the splits, with `frames` frames each, into a PNG file.
 
     Args:
         prepared: the data set.
-        summary: of it; clips of the shards that it found sound are shown.
-        path: the file.
-        clips: rows, unless there are more classes.
-        frames: pictures a row, evenly over each clip.
+        summary: its summary; only clips of intact shards are shown.
+        path: output file.
+        clips: number of rows, unless there are more classes.
+        frames: number of pictures per row, evenly spaced over each clip.
 
     Returns:
-        The ids of the clips that are shown.
+        Ids of the clips shown.
 
     Raises:
-        ShardError: there is no clip that can be shown.
+        ShardError: no clip can be shown.
     """
     chosen = _chosen(_stores(prepared, summary), clips)
     return _sheet(prepared, path, frames, [partial(_row, store, clip, frames) for store, clip in chosen])
@@ -69,10 +69,10 @@ def contact_sheet(
 def training_sheet(
     prepared: Prepared, summary: Summary, config: RunConfig, path: Path, *, clips: int = CLIPS, frames: int = FRAMES
 ) -> list[str]:
-    """Draw training clips of every class as a run with `config` sees them in its first epoch; see `contact_sheet`.
+    """Draw training clips of every class as in the first epoch of a run with `config`; see `contact_sheet`.
 
     Raises:
-        ShardError: there is no training clip that can be shown.
+        ShardError: no training clip can be shown.
     """
     stores = [store for store in _stores(prepared, summary) if store.split == "train"]
     if not stores:
@@ -91,7 +91,7 @@ def _sheet(prepared: Prepared, path: Path, frames: int, makers: list[Callable[[]
 
 
 def _chosen(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
-    """Clips in proportion to the splits, and one of each class that would be missing."""
+    """Choose clips in proportion to the splits, and one of each class that would be missing."""
     chosen = [(store, clip) for store, share in _shares(stores, clips) for clip in spread(store, share)]
     shown = {int(_first_labels(store)[clip]) for store, clip in chosen}
     for store in stores:
@@ -104,12 +104,12 @@ def _chosen(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
 
 
 def _first_labels(store: ClipStore) -> NDArray[np.int64]:
-    """(N,) labels of the first head."""
+    """Return (N,) labels of the first head."""
     return next(iter(store.labels.values())) if store.labels else np.zeros(len(store), np.int64)
 
 
 def spread(store: ClipStore, count: int) -> list[int]:
-    """`count` clips, or all: one of each class, in turns, of the classes at even distances, until there are enough."""
+    """Choose `count` clips, or all: one per class in turn, from evenly spaced classes, until there are enough."""
     labels = _first_labels(store)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) != 0])
@@ -129,13 +129,13 @@ def _stores(prepared: Prepared, summary: Summary) -> list[ClipStore]:
 
 
 def _shares(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
-    """How many clips of each split are shown: as many as it has of all, but one at least."""
+    """Distribute clips over the splits in proportion to their sizes, at least one each."""
     total = sum(map(len, stores))
     return [(store, max(round(clips * len(store) / total), 1)) for store in stores]
 
 
 def _row(store: ClipStore, clip: int, frames: int) -> Row | None:
-    """A clip as it is stored; None: it cannot be read, which `find_faults` reports."""
+    """Return a clip as stored; None if it cannot be read, which `find_faults` reports."""
     count = int(store.counts[clip])
     try:
         pixels = store.decode(clip, np.linspace(0, count - 1, min(frames, count)).astype(int).tolist())
@@ -149,7 +149,7 @@ def _row(store: ClipStore, clip: int, frames: int) -> Row | None:
 
 
 def _trained_row(clips: TrainingClips, clip: int, frames: int) -> Row | None:
-    """A clip as training sees it in the first epoch."""
+    """Return a clip as in the first epoch of training."""
     source = clips.source
     try:
         draw, sample = clips.draw(0, clip), clips[0, clip]
@@ -167,7 +167,7 @@ def _trained_row(clips: TrainingClips, clip: int, frames: int) -> Row | None:
 
 
 def _shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3): optical flow as colours, its direction as hue and its length as brightness."""
+    """Return (H, W, 3): optical flow as colours, direction as hue and magnitude as brightness."""
     if picture.shape[-1] == 3:
         return picture
     from matplotlib.colors import hsv_to_rgb

@@ -1,4 +1,4 @@
-"""A folder that `prepare` writes to, at any moment: finished, under way, killed, damaged, or without its ledger."""
+"""Status of a folder that `prepare` writes to: finished, in progress, killed, damaged, or without its ledger."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ _PARENT = Path("data")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a folder says of itself."""
+    """Content of a folder."""
 
     folder: Path
     manifest: Manifest
-    """Its manifest; of an unfinished preparation, what the ledger has so far."""
+    """Its manifest; for an unfinished preparation, derived from the ledger."""
 
     recorded: Recorded
-    """By the ledger; nothing where it was not copied."""
+    """Counts from the ledger; empty if the ledger is missing."""
 
     finished: bool
-    """The manifest is there and lists all that is recorded."""
+    """Whether the manifest exists and lists all recorded clips."""
 
     owner: str | None
-    """Who is preparing clips in it at this moment, since when; None: nobody."""
+    """Process that is currently preparing clips in the folder, and since when; None if there is none."""
 
     damaged: list[str]
-    """Records that cannot be read, and why; what they tell is missing from all that is said here."""
+    """Unreadable records, and the errors; their clips are missing from all counts."""
 
 
 def find_folder(folder: Path | None = None) -> Path:
-    """`folder`, else the only one under ./data in which something was prepared, finished or not.
+    """Return `folder`, else the only folder under ./data with a preparation, finished or not.
 
     Raises:
         UsageError: there is none, or more than one.
     """
     if folder is not None:
         if not folder.is_dir():
-            raise UsageError("no such folder", where=folder, hint="name the folder that tdpn prep wrote")
+            raise UsageError("no such folder", where=folder, hint="give the folder that tdpn prep wrote")
         return folder
     found = sorted({path.parent for name in (MANIFEST, LEDGER) for path in _PARENT.glob(f"*/{name}")})
     if not found:
-        raise UsageError("no prepared data set under data/", hint="run tdpn prep …, or name its folder")
+        raise UsageError("no prepared data set under data/", hint="run tdpn prep …, or give its folder")
     if len(found) > 1:
         raise UsageError(f"several prepared data sets: {', '.join(map(str, found))}", hint="name one of them")
     return found[0]
 
 
 def open_folder(folder: Path) -> Prepared:
-    """Read manifest and ledger, as far as they can be read.
+    """Read manifest and ledger as far as possible.
 
     Raises:
-        ShardError: neither of them can be.
+        ShardError: neither can be read.
     """
     ledger = Ledger(LocalPlace(folder))
     damaged: list[str] = []
@@ -125,29 +125,29 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass
 class Reason:
-    """Why clips were left out; reasons that differ only in their numbers are one."""
+    """Reason for left-out clips; reasons that differ only in numbers are counted as one."""
 
     status: str
     """`failed` or `skipped`."""
 
     text: str
-    """With N for every number."""
+    """Text with N for every number."""
 
     clips: int
     example: str
-    """A source, and its own reason."""
+    """A source and its own reason."""
 
 
 @dataclass
 class Recorded:
-    """The sum of some records."""
+    """Counts over records."""
 
     shards: list[Shard] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    """Clips of each split that failed or were skipped; a split without any is there, too."""
+    """Number of clips by split that failed or were skipped; includes splits without any."""
 
     complaints: int = 0
-    """Clips that are whole although the decoder complained about them."""
+    """Number of complete clips for which the decoder reported errors."""
 
     _reasons: dict[tuple[str, str], Reason] = field(default_factory=dict)
 
@@ -164,7 +164,7 @@ class Recorded:
 
     @property
     def reasons(self) -> list[Reason]:
-        """Commonest first."""
+        """Return reasons, the most frequent first."""
         return sorted(self._reasons.values(), key=lambda reason: -reason.clips)
 
     def _group(self, clip: ClipRecord) -> None:

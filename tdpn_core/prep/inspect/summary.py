@@ -1,4 +1,4 @@
-"""What a prepared data set holds: clips, hours, classes, and what was left out and why."""
+"""Summary of a prepared data set: clips, hours, classes, and clips left out with reasons."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ class SplitSummary:
     frames: int = 0
     hours: float = 0.0
     bytes: int = 0
-    """Of its shards."""
+    """Bytes of its shards."""
 
     shards: int = 0
     left_out: int = 0
-    """Clips that failed or were skipped."""
+    """Number of clips that failed or were skipped."""
 
     listed: int | None = None
-    """Clips that the data set's own annotations list, on disk or not; None where they do not list this split."""
+    """Number of clips in the data set's annotations, on disk or not; None if they do not list this split."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A prepared data set, from the tables in its shards."""
+    """Summary of a prepared data set, from the tables in its shards."""
 
     splits: dict[str, SplitSummary]
     classes: dict[str, dict[str, dict[str, int]]]
-    """Head, class name, split: clips."""
+    """Number of clips by head, class name and split."""
 
     packings: list[str]
-    """How frames are packed: one entry, unless shards of another data set lie among them."""
+    """Packings in use: one, unless the folder contains shards of another data set."""
 
     faults: list[Fault]
-    """Shards that are missing, cannot be opened, or are not listed; `classes` and `hours` are without their clips."""
+    """Missing, unreadable and unlisted shards; their clips are not included in `classes` and `hours`."""
 
     sound: list[str]
-    """The files of all other shards."""
+    """Files of all other shards."""
 
 
 def summarise(prepared: Prepared) -> Summary:
-    """Count what `prepared` holds; of each shard only the index is read."""
+    """Count the content of `prepared`; only the index of each shard is read."""
     manifest = prepared.manifest
     left_out = prepared.recorded.left_out or manifest.left_out
     listed = manifest.listed
@@ -88,7 +88,7 @@ def summarise(prepared: Prepared) -> Summary:
 
 
 def _labels(index: Index, head: str, classes: int) -> NDArray[np.int64]:
-    """(classes,) clips of each; unlabelled ones (-1) are none's."""
+    """Return (classes,) numbers of clips; unlabelled ones (-1) are ignored."""
     labels = index.clips[f"label_{head}"].astype(np.int64)
     return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
 

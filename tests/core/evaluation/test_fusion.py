@@ -97,7 +97,7 @@ def test_clips_that_one_lacks_are_left_out_everywhere_where_that_is_allowed() ->
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1], "1 weights for 2 files"),
+        ([1], "1 weights for 2 score files"),
         ([0, 0], "not all zero"),
         ([1, -1], "at least 0"),
         ([1, float("nan")], "at least 0"),
@@ -200,7 +200,7 @@ def test_a_search_on_files_of_another_split_reports_all(files: dict[str, list[Pa
         ),
         (lambda files: {"search_on": files["train"][:1]}, "--search-on: 1 files for 2 to fuse"),
         (lambda files: {"search_on": "train"}, "score files cannot be scored on the train split"),
-        (lambda files: {"weights": [1, 2, 3]}, "3 weights for 2 files"),
+        (lambda files: {"weights": [1, 2, 3]}, "3 weights for 2 score files"),
     ],
 )
 def test_a_search_where_none_may_be_is_refused(files: dict[str, list[Path]], call, message: str) -> None:

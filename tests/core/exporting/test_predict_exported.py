@@ -110,23 +110,26 @@ def test_foreign_and_damaged_files_are_refused(
         with pytest.raises(kind, match=message):
             open_model(path, device=CPU.device, trusted=True)
 
-    refused(altered(None), r"other\.onnx: tells neither labels nor sampling: not a file of tdpn export; export a check")
     refused(
-        altered("{"), r"other\.onnx: made by another version, or changed \(its description is damaged\); export the"
+        altered(None),
+        r"other\.onnx: lacks metadata with labels and sampling: not written by tdpn export; export a check",
+    )
+    refused(
+        altered("{"), r"other\.onnx: written by another version, or changed \(its metadata is damaged\); export the"
     )
     described = json.loads({entry.key: entry.value for entry in onnx.load(str(exported)).metadata_props}["tdpn"])
     described["config"]["model"]["colour"] = "blue"
     refused(altered(json.dumps(described)), r"changed \(model: tdpn has no setting 'colour'\)")
     del described["config"]["model"]["colour"]
     described["config"]["model"]["num_frames"] = 4
-    refused(altered(json.dumps(described)), r"its graph takes frames \[10, 32, 32, 3\], which is not what its desc")
+    refused(altered(json.dumps(described)), r"its graph takes frames \[10, 32, 32, 3\], which differs from its meta")
     (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:5000])
-    refused(tmp_path / "cut.onnx", r"cut\.onnx: not a readable ONNX file \(.+\); the file is damaged or cut")
+    refused(tmp_path / "cut.onnx", r"cut\.onnx: not a readable ONNX file \(.+\); the file is damaged or truncated")
     (tmp_path / "text.onnx").write_text("hello")
     refused(tmp_path / "text.onnx", r"text\.onnx: not a readable ONNX file")
     whole = program_file.read_bytes()
     (tmp_path / "bad.pt2").write_bytes(whole.replace(b'"graph_module"', b'"grape_module"'))
-    refused(tmp_path / "bad.pt2", r"bad\.pt2: not a readable \.pt2 file \(.+\); the file is damaged or cut")
+    refused(tmp_path / "bad.pt2", r"bad\.pt2: not a readable \.pt2 file \(.+\); the file is damaged or truncated")
 
 
 def test_views_are_of_the_size_that_a_file_takes(altered: Callable[[str | None], Path], exported: Path) -> None:
@@ -148,7 +151,7 @@ def test_an_archive_that_unpacks_to_much_more_takes_no_memory(tmp_path: Path) ->
 def test_a_pt2_file_of_another_program_is_not_run(tmp_path: Path) -> None:
     program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
     torch.export.save(program, tmp_path / "foreign.pt2")
-    with pytest.raises(CheckpointError, match=r"foreign\.pt2: tells neither labels nor sampling"):
+    with pytest.raises(CheckpointError, match=r"foreign\.pt2: lacks metadata with labels and sampling"):
         open_model(tmp_path / "foreign.pt2", device=CPU.device, trusted=True)
 
 
@@ -156,15 +159,13 @@ def test_a_pt2_file_is_read_only_where_the_user_vouches_for_it(
     program_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.export, "load", lambda *_, **__: pytest.fail("it was read"))
-    with pytest.raises(
-        UsageError, match=r"model\.pt2: torch's format of \.pt2 files can make it run code .* add --trust"
-    ):
+    with pytest.raises(UsageError, match=r"model\.pt2: reading a .pt2 file can run code .* add --trust"):
         open_model(program_file, device=CPU.device)
 
 
 def test_without_onnxruntime_it_says_what_to_install(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tdpn_core.prediction.exported.find_spec", lambda name: None)
-    with pytest.raises(ToolError, match=r"run by onnxruntime, which is not installed; pip install 'tdpn\[export\]'"):
+    with pytest.raises(ToolError, match=r"need onnxruntime, which is not installed; pip install 'tdpn\[export\]'"):
         open_model(exported, device=CPU.device)
 
 
@@ -173,9 +174,12 @@ def test_what_an_exported_file_cannot_do_is_refused(exported: Path, clip: Path, 
         with pytest.raises(UsageError, match=message):
             list(predict([clip], checkpoint=exported, runtime=CPU, options=PredictOptions(**options)))  # type: ignore[arg-type]
 
-    refused(r"onnx: an exported file does not show what it looks at; give the checkpoint", explain=tmp_path / "e.mp4")
-    refused(r"model\.onnx: takes pictures of 32 x 32 pixels only, not of 36 x 36; --views 1x1", views="full")
-    refused("--classes: an exported file knows its own classes", classes=tmp_path / "names.txt")
+    refused(r"onnx: an exported file cannot be explained; give the checkpoint", explain=tmp_path / "e.mp4")
+    refused(
+        r"model\.onnx: takes only pictures of 32 x 32 pixels, not 36 x 36; use centre crops, such as --views 1x1",
+        views="full",
+    )
+    refused("--classes: an exported file contains its own classes", classes=tmp_path / "names.txt")
     assert not list(tmp_path.iterdir())
 
 

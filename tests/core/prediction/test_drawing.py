@@ -221,7 +221,9 @@ def test_a_network_without_difference_modules_has_one_panel_and_pictures_are_dra
 
 def test_a_flow_network_is_not_explained(flow_checkpoint: Path, video: Path, tmp_path: Path) -> None:
     options = PredictOptions(explain=tmp_path / "e.mp4")
-    with pytest.raises(UsageError, match=r"best.pt: optical flow is no picture to draw on; --explain a network over"):
+    with pytest.raises(
+        UsageError, match=r"best.pt: optical flow cannot be drawn on; use --explain with an RGB network"
+    ):
         list(predict([video], checkpoint=flow_checkpoint, runtime=CPU, options=options))
 
 

@@ -65,7 +65,7 @@ def test_a_glob_that_the_shell_left_is_expanded(tmp_path: Path) -> None:
     root = _plant(tmp_path, "b.mp4", "a.mp4", "c [1].mp4")
     assert [name for name, _ in _what(find_inputs([f"{root}/?.mp4"]))] == [f"{root}/a.mp4", f"{root}/b.mp4"]
     assert _what(find_inputs([f"{root}/c [1].mp4"])) == [(f"{root}/c [1].mp4", "video")], "a name is no pattern"
-    assert "nothing is named like this" in _what(find_inputs([f"{root}/*.mkv"]))[0][1]
+    assert "no file matches this pattern" in _what(find_inputs([f"{root}/*.mkv"]))[0][1]
 
 
 def test_what_cannot_be_read_is_an_error_of_its_own_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_cameras_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "message"),
     [
         ({"start": -1.0}, "--start must not be negative, not -1"),
-        ({"start": 2.0, "stop": 1.0}, "--stop 1 does not lie after --start 2"),
+        ({"start": 2.0, "stop": 1.0}, "--stop 1 is not after --start 2"),
     ],
 )
 def test_parts_that_cannot_be_are_refused(options: dict[str, float], message: str, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_clips_that_fail_are_told_and_the_rest_goes_on(
     found = predict([tmp_path / word for word in words], checkpoint=checkpoint, runtime=CPU)
     errors = [str(prediction.error) for prediction in found]
     expected = ["not a video", "not a video: unsupported container format", "no video stream",
-                "9000x5000 exceeds the limit of 35389440 pixels", "an empty file", "a link to what is not there",
+                "9000x5000 exceeds the limit of 35389440 pixels", "an empty file", "a broken link",
                 "None", "None"]  # fmt: skip
     assert all(part in text for part, text in zip(expected, errors, strict=True)), errors
     timeline = PredictOptions(timeline=Windowing())

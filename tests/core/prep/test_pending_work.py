@@ -110,7 +110,7 @@ def test_a_disk_that_is_nearly_full_is_refused_before_any_work(free, outcome, so
     listener = type("Listener", (), {name: lambda self, *a, **k: None for name in ("begin", "advance", "end")})()
     listener.say = said.append
     if outcome == "refused":
-        with pytest.raises(TdpnError, match=r"about 0\.1 MB are needed for 12 clips, and 0\.0 MB are free; free some"):
+        with pytest.raises(TdpnError, match=r"12 clips need about 0\.1 MB, but 0\.0 MB are free; free some"):
             prepare("folder", source, tmp_path / "out", settings=small, progress=listener)
         assert not list((tmp_path / "out").rglob("*.items"))
     else:

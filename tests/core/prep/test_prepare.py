@@ -245,7 +245,7 @@ def test_a_prepared_clip_whose_source_has_changed_is_done_again(source, tmp_path
     shutil.copy(root / "train" / "b" / "1.mkv", root / "train" / "a" / "0.mkv")
     report = prepare("folder", root, out, settings=SMALL)
     assert report.added == 1
-    assert "1 prepared clips had changed since, and were done again" in report.notes
+    assert "1 prepared clips have changed and were prepared again" in report.notes
     assert report.clips == first.clips
     verify(out)
     assert len(contents(out)) == len(before)
@@ -281,7 +281,7 @@ def test_a_shard_that_is_gone_is_made_again(damage, source, tmp_path):
         (tmp_path / lost).write_bytes(before[lost][:-1])
     again = prepare("folder", source, tmp_path, settings=SMALL)
     assert again.digest == first.digest
-    assert f"1 shards were missing or cut, for example {lost}, and were made again" in again.notes
+    assert f"1 shards were missing or cut, for example {lost}, and were written again" in again.notes
     assert contents(tmp_path) == before
 
 
@@ -348,7 +348,7 @@ def test_a_clip_that_would_change_sides_is_refused(source, tmp_path):
     prepare("folder", root, out, settings=SMALL)
     for number in range(40):
         shutil.copy(root / "a" / "0.mkv", root / "a" / f"more{number}.mkv")
-    with pytest.raises(ConfigError, match="belong to another split now"):
+    with pytest.raises(ConfigError, match="now belong to another split"):
         prepare("folder", root, out, settings=SMALL)
 
 
@@ -357,7 +357,7 @@ def test_a_root_where_nothing_can_be_decoded_is_an_error(tmp_path):
         path = tmp_path / "root" / name
         path.parent.mkdir(parents=True)
         path.write_text("no video")
-    with pytest.raises(DatasetError, match=r"not one of 2 clips can be decoded; a/x\.mp4: not a video"):
+    with pytest.raises(DatasetError, match=r"none of 2 clips can be decoded; a/x\.mp4: not a video"):
         prepare("folder", tmp_path / "root", tmp_path / "out")
 
 

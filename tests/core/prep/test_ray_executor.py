@@ -140,7 +140,7 @@ def test_where_no_cluster_answers_it_says_so_within_seconds(way, source, small, 
             (tmp_path / "ray" / "ray_current_cluster").write_text(address)
             monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
         began = time.monotonic()
-        with pytest.raises(ToolError, match=rf"{address}: no Ray cluster: nobody answers .*; ray status tells"):
+        with pytest.raises(ToolError, match=rf"{address}: no Ray cluster: no answer .*; check with ray status"):
             prepare("folder", source, tmp_path / "out", settings=small, executor="ray", ray_address=given)
     assert time.monotonic() - began < 20
 

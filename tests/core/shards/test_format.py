@@ -92,7 +92,7 @@ def test_a_table_of_other_columns_is_refused(shard):
     with h5py.File(shard, "r+") as file:
         del file["clips"]
         file["clips"] = np.zeros(2, [("id", "S3"), ("x", "f8")])
-    with pytest.raises(ShardError, match="'clips' is not the table"):
+    with pytest.raises(ShardError, match="'clips' is not a table"):
         read_index(shard)
 
 
@@ -101,7 +101,7 @@ def test_a_table_with_texts_of_any_length_is_refused(shard):
     with h5py.File(shard, "r+") as file:
         del file["clips"]
         file.create_dataset("clips", (2,), kind)
-    with pytest.raises(ShardError, match="'clips' is not the table"):
+    with pytest.raises(ShardError, match="'clips' is not a table"):
         read_index(shard)
 
 
