@@ -137,7 +137,7 @@ def _named(name: str, mine: object, yours: object) -> str:
 
 
 IMAGENET = Path("imagenet")
-"""In the place of a file: an image network of the depth."""
+"""Value of `init` for an image network of the same depth."""
 
 
 def initialise(model: Network, path: Path, manifest: Manifest | None = None, *, ema: bool | None = None) -> Report:

@@ -23,8 +23,8 @@ _SIZES_LOOKED_AT = 500
 def look(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
     """Return the facts of a run on the training clips `clips`, initialised from the file `init`.
 
-    `arch` is the depth that the user asked for, of which ImageNet's weights are. A file that cannot be read as weights
-    tells nothing here: who loads it says so.
+    `arch` is the requested depth, which selects the ImageNet weights. An unreadable `init` is ignored here; loading it
+    reports the error.
     """
     head = next(iter(clips.classes))
     labels = clips.labels[head]
