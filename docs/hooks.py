@@ -15,6 +15,7 @@ from mkdocs.structure.pages import Page
 import tdpn_core
 from tdpn_cli.app import app
 from tdpn_core.config.settings import all_settings
+from tdpn_core.weights.zoo import ZOO, Web
 
 COMMANDS = "reference/commands.md"
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
@@ -37,7 +38,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Replace a page's marker by what is generated for it."""
-    writers = {"commands": command_table, "settings": settings_tables, "python": python_api, "walkthrough": walkthrough}
+    writers = {
+        "commands": command_table,
+        "settings": settings_tables,
+        "python": python_api,
+        "walkthrough": walkthrough,
+        "zoo": zoo_table,
+    }
     return MARKER.sub(lambda match: writers[match[1]](), markdown)
 
 
@@ -93,6 +100,22 @@ def python_api() -> str:
 def walkthrough() -> str:
     """The script that goes from videos to an exported network, as it is run in the tests."""
     return f"```python\n{(Path(__file__).parent / 'walkthrough.py').read_text()}```"
+
+
+def zoo_table() -> str:
+    """A table of the published checkpoints, by what they were trained on."""
+    sections: dict[str, list[str]] = {}
+    for entry in ZOO.values():
+        where = f"[download]({entry.source})" if isinstance(entry.source, Web) else _cell(str(entry.source))
+        checksum = f"`{entry.checksum}`" if entry.checksum else ""
+        clip = entry.clip + (f"; {entry.note}" if entry.note else "")
+        row = (
+            f"`{entry.name}` | {entry.family} {entry.arch} | {clip} | {entry.accuracy} | {entry.reported} | "
+            f"{entry.licence} | {entry.megabytes:.0f} | {where} | {checksum}"
+        )
+        sections.setdefault(entry.data, []).append(row)
+    head = "name | network | clip | top-1 / top-5 | reported by | licence | MB | file | checksum"
+    return "\n\n".join(f"### {data}\n\n{_table(head, rows)}" for data, rows in sections.items())
 
 
 def _walk(name: str, command: Command) -> Iterator[tuple[str, Command]]:

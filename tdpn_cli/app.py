@@ -28,6 +28,7 @@ from tdpn_cli import (
 from tdpn_core import __version__
 from tdpn_core import startup_signals as starting
 from tdpn_core.errors import TdpnError
+from tdpn_core.offline import go_offline
 
 app = typer.Typer(
     name="tdpn",
@@ -62,6 +63,9 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; at any position.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask the network, like TDPN_OFFLINE=1; at any position.")
+    ] = False,
 ) -> None:
     """Action recognition from a folder of videos to a trained, evaluated network.
 
@@ -73,9 +77,10 @@ def options(
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 stopped and resumable, 130 interrupted."""
     starting.begin()
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    ranks.leave(_run(arguments, debug=debug))
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--debug", "--offline")]
+    if "--offline" in sys.argv:
+        go_offline()
+    ranks.leave(_run(arguments, debug="--debug" in sys.argv))
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:

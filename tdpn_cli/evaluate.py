@@ -19,6 +19,7 @@ EXAMPLES = options.epilog(
     "tdpn eval",
     "tdpn eval runs/folder-tdpn-r18",
     "tdpn eval best.pt --views 10x3 --json",
+    "tdpn eval slowonly-r50-8x8-k400 --data data/kinetics400",
     "tdpn eval eval-val-10x3/scores.safetensors --topk 1,2,5",
     "tdpn eval a.pt b.pt",
     "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
@@ -30,7 +31,8 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Checkpoints of tdpn or another project, run folders, or files of scores; several are compared "
+            help="Checkpoints of tdpn or another project, run folders, names of the zoo, or files of scores; several "
+            "are compared "
             "(default: the newest best.pt under runs/).",
             show_default=False,
         ),
@@ -149,7 +151,8 @@ def evaluate(
     from tdpn_core.evaluation.score_file import is_scores
 
     ks = options.parse_numbers(topk, where="--topk")
-    paths = find_inputs(files or [])
+    with output.progress() as progress:
+        paths = find_inputs(files or [], progress)
     weights, searched = _fusion(fuse, search_on, len(paths))
     levels = _levels(sls)
     if submission is not None:

@@ -44,6 +44,14 @@ def print_error(error: TdpnError) -> None:
         stderr.print(f"[dim]hint[/]  {escape(error.hint)}", soft_wrap=not stderr.is_terminal)
 
 
+def ask(question: str) -> bool:
+    """Whether the person at the terminal agrees; False where there is none."""
+    if not (sys.stdin.isatty() and stderr.is_terminal):
+        return False
+    stderr.print(f"{escape(question)} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 _BAR_AND_GAPS = 24
 """Columns of the shortest bar, of the time that is left and between all parts of a line."""
 

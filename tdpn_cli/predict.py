@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = options.epilog(
     "tdpn predict clip.mp4",
     "tdpn predict my_clips --checkpoint runs/folder-tdpn-r18/best.pt --csv named.csv",
+    "tdpn predict clip.mp4 --checkpoint tsm-r50-8-k400",
     "tdpn predict match.mkv --timeline --threshold 0.5",
     "tdpn predict frames/%05d.jpg --fps 30 --json",
     "tdpn predict --webcam 0",
@@ -42,11 +43,16 @@ def predict(
         Path | None,
         typer.Option(
             "--checkpoint",
-            help="Checkpoint, file of tdpn export, run folder or run name (default: the newest run's best.pt).",
+            help="Checkpoint, exported file, run folder, or name of a run or of the zoo "
+            "(default: the newest run's best.pt, or without one a network for Kinetics-400).",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
     ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Download the default network without asking.", rich_help_panel=options.MODEL),
+    ] = False,
     classes: options.Classes = None,
     ema: options.Ema = None,
     family: options.ModelSource = None,
@@ -219,7 +225,8 @@ def predict(
     from tdpn_core.prediction.predict import predict
     from tdpn_core.prediction.results import new_file, plain, to_csv
     from tdpn_core.progress import SILENT
-    from tdpn_core.weights.resolve import split_weights
+    from tdpn_core.weights.resolve import describe, split_weights
+    from tdpn_core.weights.zoo import address
 
     starting.end()
     in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
@@ -247,13 +254,19 @@ def predict(
     if table is not None:
         new_file(table, option="--csv", force=force)
     predictions = []
-    model, words = (checkpoint, clips or []) if checkpoint is not None else split_weights(clips or [])
     ended = False
     with output.progress() as bar:
+        model, words = (checkpoint, clips or []) if checkpoint is not None else split_weights(clips or [], bar)
         shown = _Shown(bar, silent=as_json)
         progress = SILENT if as_json else bar
         found = predict(
-            words, checkpoint=model, runtime=set_up(gpus), options=wanted, tell=shown.segment, progress=progress
+            words,
+            checkpoint=model,
+            runtime=set_up(gpus),
+            options=wanted,
+            tell=shown.segment,
+            may_fetch=lambda entry: yes or output.ask(f"download {describe(entry)} from {address(entry)}?"),
+            progress=progress,
         )
         try:
             for prediction in found:

@@ -25,6 +25,7 @@ from tdpn_core.progress import SILENT, Progress
 if TYPE_CHECKING:
     from tdpn_core.distributed.runtime import Runtime
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
+    from tdpn_core.weights.zoo import ZooEntry
 
 
 def evaluate(
@@ -44,8 +45,8 @@ def evaluate(
     """Score a checkpoint, or the fusion of several, and write a report. What `tdpn eval` does.
 
     Args:
-        files: checkpoints of ours or of another project, run folders, or files of scores; several are fused. None
-            named: the newest `best.pt` under `runs/`.
+        files: checkpoints of ours or of another project, names of the zoo, run folders, or files of scores; several
+            are fused. None named: the newest `best.pt` under `runs/`.
         options: data, split, views, and how checkpoints are scored.
         topk: each k of top-k accuracy; cut to the number of classes.
         weights: of each file in a fusion; None: equal ones, unless they are searched.
@@ -70,7 +71,7 @@ def evaluate(
         DeviceError: `gpus` are not there.
         Stopped: SIGINT or SIGTERM came; what was scored is saved and used by the next call.
     """
-    paths = evaluation.find_inputs(_listed(files))
+    paths = evaluation.find_inputs(_listed(files), progress)
     if submission is not None:
         check_submission_path(submission)
     with _device_for(paths, gpus, progress) as runtime:
@@ -123,7 +124,7 @@ def compare(
     """
     if len(files) < 2:
         raise UsageError(f"a comparison needs two or more models, not {len(files)}", hint="name more files")
-    paths = evaluation.find_inputs(files)
+    paths = evaluation.find_inputs(files, progress)
     with _device_for(paths, gpus, progress) as runtime:
         result = evaluation.compare_files(
             paths, runtime=runtime, options=options, topk=topk, annotations=annotations, out=out, progress=progress
@@ -141,6 +142,7 @@ def predict(
     checkpoint: Path | None = None,
     options: PredictOptions | None = None,
     gpus: int | None = None,
+    may_fetch: Callable[[ZooEntry], bool] | None = None,
     on_segment: Callable[[str, Segment], None] | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Prediction]:
@@ -150,10 +152,11 @@ def predict(
 
     Args:
         clips: video files, folders, numbered pictures (`frames/%05d.jpg`), `http://` or `rtsp://` addresses.
-        checkpoint: checkpoint of ours or of another project, file of `export`, run folder or run name; None: the
-            newest `best.pt` under `runs/`.
+        checkpoint: checkpoint of ours or of another project, file of `export`, run folder, or name of a run, of the zoo
+            or of the hub; None: the newest `best.pt` under `runs/`, or without one the zoo's network for Kinetics-400.
         options: views, number of classes, timeline, overlay and the like.
         gpus: 1 for a GPU, 0 for the CPU; None: a GPU where there is one.
+        may_fetch: asked before the zoo's network for Kinetics-400 is downloaded; None: it is not.
         on_segment: called with a clip's name and each segment of its timeline as soon as it is known.
         progress: gets a line about the network, and a bar of the seconds of each timeline.
 
@@ -178,6 +181,7 @@ def predict(
         runtime=set_up(gpus),
         options=options or PredictOptions(),
         tell=on_segment or (lambda name, segment: None),
+        may_fetch=may_fetch or (lambda entry: False),
         progress=progress,
     )
 

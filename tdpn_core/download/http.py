@@ -8,7 +8,6 @@ to, and the next request asks for the rest on condition that the server's file i
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -16,10 +15,9 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
@@ -30,9 +28,11 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from tdpn_core import files
+from tdpn_core.checksum import Checksum
 from tdpn_core.claim import claimed
 from tdpn_core.errors import InUseError, TdpnError, UsageError
 from tdpn_core.fetch_limits import FetchLimits
+from tdpn_core.offline import REASON, is_offline
 from tdpn_core.progress import SILENT, ByteProgress, Progress
 
 _CHUNK = 1 << 18
@@ -54,7 +54,7 @@ def fetch(
     url: str,
     path: Path,
     *,
-    sha256: str | None = None,
+    checksum: Checksum | None = None,
     size: int | None = None,
     etag_is_md5: bool = False,
     limits: FetchLimits | None = None,
@@ -68,7 +68,7 @@ def fetch(
     Args:
         url: an http or https address.
         path: the file; an unfinished download leaves `<path>.part`, which the next call continues.
-        sha256: expected digest in hexadecimal, or its first digits.
+        checksum: what its publisher states.
         size: expected number of bytes; by default the server's Content-Length.
         etag_is_md5: the server is S3, whose ETag is the MD5 of an object that was not uploaded in parts.
         limits: when to give up.
@@ -77,22 +77,26 @@ def fetch(
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
         UsageError: `url` is neither http nor https, or the folder cannot be written.
-        TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one.
+        TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one; or it is not
+            there and the network must not be asked.
     """
     _check_scheme(url)
+    if is_offline() and not path.is_file():
+        raise TdpnError(REASON, where=url, hint=_by_hand(path))
     limits = limits or FetchLimits()
     clock = _Clock(url, limits.total)
     with ExitStack() as stack:
         if not path.is_file():
             _wait_for_claim(path, clock, stack, progress)
         if path.is_file():
-            _verify(path, size, sha256, None, hint=f"remove it to download it again from {url}")
+            _verify(path, size, [checksum], hint=f"remove it to download it again from {url}")
             return path
         part = _Part(path)
-        _Transfer(url, part, size, sha256 is not None, etag_is_md5, limits, clock, progress).run()
+        _Transfer(url, part, size, checksum is not None, etag_is_md5, limits, clock, progress).run()
         try:
             total = size if size is not None else part.remote.size
-            _verify(part.path, total, sha256, part.remote.md5, hint=f"run again to download it again from {url}")
+            stated = Checksum("md5", part.remote.md5) if part.remote.md5 else None
+            _verify(part.path, total, [checksum, stated], hint=f"run again to download it again from {url}")
         except TdpnError:
             part.discard()
             raise
@@ -130,9 +134,11 @@ def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool],
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
         UsageError: `url` is neither http nor https.
-        TdpnError: the server refuses, or cannot be reached.
+        TdpnError: the server refuses, cannot be reached, or must not be asked.
     """
     _check_scheme(url)
+    if is_offline():
+        raise TdpnError(REASON, where=url)
     patience = limits.idle * (limits.retries + 1) + limits.pause
     total = math.inf if limits.total is None else limits.total
     limit: Literal["idle", "total"] = "idle" if patience <= total else "total"
@@ -274,6 +280,7 @@ class _Session(requests.Session):
         if target is not None:
             scheme = urlsplit(urljoin(resp.url, target)).scheme
             if scheme not in ("http", "https") or (scheme == "http" and resp.url.startswith("https:")):
+                resp.close()
                 raise TdpnError(f"leads to {target[:200]!a}, which is not followed", where=resp.url)
         return target
 
@@ -442,7 +449,11 @@ class _Transfer:
         return f"{files.size_text(self.part.length)}{of} received"
 
     def _by_hand(self) -> str:
-        return f"get the file in another way and put it at {self.part.destination}"
+        return _by_hand(self.part.destination)
+
+
+def _by_hand(path: Path) -> str:
+    return f"get the file in another way and put it at {path}"
 
 
 def _describe(answer: requests.Response, url: str, etag_is_md5: bool) -> _Remote:
@@ -533,7 +544,7 @@ def _disk_errors(part: _Part) -> Iterator[None]:
         raise TdpnError(f"cannot write: {error.strerror or error}", where=part.path, hint=hint) from error
 
 
-def _verify(path: Path, size: int | None, sha256: str | None, md5: str | None, *, hint: str) -> None:
+def _verify(path: Path, size: int | None, checksums: Sequence[Checksum | None], *, hint: str) -> None:
     """Compare a file with what is expected.
 
     Raises:
@@ -542,11 +553,8 @@ def _verify(path: Path, size: int | None, sha256: str | None, md5: str | None, *
     found = path.stat().st_size
     if size is not None and found != size:
         raise TdpnError(f"has {found} bytes, expected {size}", where=path, hint=hint)
-    # MD5 guards against damage, not against forgery: it is all that some owners publish
-    for name, expected in (("sha256", sha256), ("md5", md5)):
-        if expected:
-            with path.open("rb") as source:
-                digest = hashlib.file_digest(source, partial(hashlib.new, name, usedforsecurity=False)).hexdigest()
-            if not digest.startswith(expected.lower()):
-                what = f"is damaged or another file: {name} is {digest}, expected {expected}"
-                raise TdpnError(what, where=path, hint=hint)
+    for expected in filter(None, checksums):
+        digest = expected.of(path)
+        if not expected.matches(digest):
+            what = f"is damaged or another file: {expected.algorithm} is {digest}, expected {expected.digits}"
+            raise TdpnError(what, where=path, hint=hint)

@@ -24,6 +24,7 @@ from tdpn_core.evaluation.score_file import Scores, is_scores, read_scores, writ
 from tdpn_core.files import make_folder
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import BEST, newest_checkpoint
+from tdpn_core.weights.zoo import ZOO, results_folder
 
 if TYPE_CHECKING:
     from tdpn_core.distributed.runtime import Runtime
@@ -158,7 +159,7 @@ def evaluate_files(
         Stopped: received SIGINT or SIGTERM; the scores so far are saved.
     """
     _check_topk(topk)
-    paths = find_inputs(paths)
+    paths = find_inputs(paths, progress)
     _check_call(paths, weights, search_on)
     lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
@@ -170,7 +171,7 @@ def evaluate_files(
         (folder,) = job.folders_of([scores])
     else:
         scores = _fused(job, weights, search_on, options, progress)
-        folder = out or paths[0].parent / f"eval-fused-{scores.origin.split}"
+        folder = out or results_folder(paths[0]) / f"eval-fused-{scores.origin.split}"
         if runtime is None or runtime.is_main:
             write_scores(folder / SCORES, scores)
         job.forget()
@@ -196,7 +197,7 @@ def compare_files(
         TdpnError: see `evaluate_files`; also if models have other classes, or scores other clips.
     """
     _check_topk(topk)
-    paths = find_inputs(paths)
+    paths = find_inputs(paths, progress)
     lists = None if annotations is None else _lists(annotations)
     if out is not None:
         make_folder(out)
@@ -213,7 +214,7 @@ def compare_files(
             measure_scores(part, folder=folder, topk=topk) for part, folder in zip(scores, folders, strict=True)
         ],
         paired=paired,
-        folder=out or paths[0].parent / f"compared-{first.origin.split}",
+        folder=out or results_folder(paths[0]) / f"compared-{first.origin.split}",
     )
 
 
@@ -310,17 +311,28 @@ def _must_be_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> No
         raise UsageError(what, where="--search-on", hint=f"name another split, or use {defaults.SEARCH_ON}")
 
 
-def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """Resolve `paths`: a run's folder to its `best.pt`, and an evaluation's folder to its scores.
+def find_inputs(paths: Sequence[Path], progress: Progress = SILENT) -> list[Path]:
+    """Resolve `paths` as in `find_weights`, and an evaluation's folder to its scores.
 
     Without paths, return the newest `best.pt` under `runs/`.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or a name cannot be resolved.
     """
     if not paths:
         return [newest_checkpoint()]
-    return [next((path / name for name in (BEST, SCORES) if (path / name).is_file()), path) for path in paths]
+    return [_found(path, progress) for path in paths]
+
+
+def _found(path: Path, progress: Progress) -> Path:
+    for name in (BEST, SCORES):
+        if (path / name).is_file():
+            return path / name
+    if path.is_file() and str(path) not in ZOO:
+        return path
+    from tdpn_core.weights.resolve import find_weights  # torch, which files of scores do not need
+
+    return find_weights(path, progress)
 
 
 class Inputs:

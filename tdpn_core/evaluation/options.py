@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from tdpn_core.weights.zoo import entry_at, results_folder
+
 SCORES = "scores.safetensors"
 """File name of the scores in an evaluation's folder."""
 
@@ -51,6 +53,10 @@ DEFAULTS = ScoreOptions()
 
 
 def default_folder(path: Path, split: str, views: str) -> Path:
-    """Return the default folder of a checkpoint's evaluation: next to it, with its name unless that is `best`."""
-    own = "" if path.stem == "best" else f"{path.stem}-"
-    return path.parent / f"eval-{own}{split}-{views}"
+    """Return the default folder of a checkpoint's evaluation: next to it, with its name unless that is `best`.
+
+    That of a checkpoint of the zoo is under `runs/`, not in the cache.
+    """
+    plain = path.stem == "best" or entry_at(path) is not None
+    own = "" if plain else f"{path.stem}-"
+    return results_folder(path) / f"eval-{own}{split}-{views}"

@@ -26,6 +26,8 @@ from tdpn_core.prediction.results import new_file
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.weights.file_formats import Format
 from tdpn_core.weights.open_checkpoint import open_checkpoint
+from tdpn_core.weights.resolve import find_weights
+from tdpn_core.weights.zoo import results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def export(
     with the network.
 
     Args:
-        checkpoint: of ours or of another project.
+        checkpoint: of ours or of another project, or a name as in `find_weights`.
         out: file to write; None: next to the checkpoint, under its name.
         options: format, quantisation, and the clips to compare and calibrate on.
         progress: gets lines about the comparison.
@@ -118,7 +120,8 @@ def export(
         TdpnError: the file does not say what the network says.
     """
     suffix = f".int8.{options.format}" if options.int8 else f".{options.format}"
-    target = out or checkpoint.with_suffix(suffix)
+    checkpoint = find_weights(checkpoint, progress)
+    target = out or results_folder(checkpoint) / checkpoint.with_suffix(suffix).name
     with claimed(target, "exporting", hint="wait until it ends, or choose another --out", file=True):
         new_file(target, option="--out", force=options.force)
         if options.format == "onnx":

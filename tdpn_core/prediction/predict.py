@@ -22,7 +22,6 @@ from tdpn_core.prediction.score import Scorer
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
 from tdpn_core.prediction.windows import Windowing, latest, slide, whole_windows
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.runs import newest_checkpoint
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
@@ -30,7 +29,8 @@ from tdpn_core.video.subprocess_limits import LIMITS, Limits
 from tdpn_core.video.url_download import fetched
 from tdpn_core.video.url_kind import inspected
 from tdpn_core.video.writer import video_seconds
-from tdpn_core.weights.resolve import find_weights
+from tdpn_core.weights.resolve import find_default, find_weights
+from tdpn_core.weights.zoo import ZooEntry
 
 _ONE_VIEW = "1x1"  # views per window by default: windows overlap already
 _WEIGHTS: dict[bool | None, Literal["averaged", "raw"] | None] = {True: "averaged", False: "raw", None: None}
@@ -38,6 +38,10 @@ _WEIGHTS: dict[bool | None, Literal["averaged", "raw"] | None] = {True: "average
 
 def _tell_nobody(name: str, segment: Segment) -> None:
     pass
+
+
+def _fetch_nothing(entry: ZooEntry) -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,7 @@ def predict(
     runtime: Runtime,
     options: PredictOptions = DEFAULTS,
     tell: Callable[[str, Segment], None] = _tell_nobody,
+    may_fetch: Callable[[ZooEntry], bool] = _fetch_nothing,
     progress: Progress = SILENT,
 ) -> Iterator[Prediction]:
     """Predict the most likely classes of each clip, in order. A clip that fails does not stop the rest.
@@ -131,11 +136,12 @@ def predict(
 
     Args:
         words: inputs, see `find_inputs`.
-        checkpoint: a checkpoint, exported file, run's folder or run's name; None uses the newest best checkpoint under
-            `runs/`.
+        checkpoint: a checkpoint, exported file, run's folder, or name as in `find_weights`; None uses the newest best
+            checkpoint under `runs/`, or without one the zoo's network for Kinetics-400.
         runtime: the device.
         options: see `PredictOptions`.
         tell: called with the clip's name and each segment of a timeline as soon as it is final.
+        may_fetch: asked before the zoo's network is downloaded; by default it is not.
         progress: receives a line about the network, and a progress bar over the seconds of each timeline.
 
     Raises:
@@ -147,7 +153,7 @@ def predict(
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
     overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
     explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
-    path = find_weights(checkpoint) if checkpoint is not None else newest_checkpoint()
+    path = find_default(may_fetch, progress) if checkpoint is None else find_weights(checkpoint, progress)
     model = open_model(path, device=runtime.device, classes=options.classes, ema=options.ema, trusted=options.trusted)
     if options.explain is not None:
         _can_be_explained(model, path)  # fail before computing anything

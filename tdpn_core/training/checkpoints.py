@@ -17,10 +17,10 @@ from tdpn_core.model.base import Network
 from tdpn_core.runs import LAST
 from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.convert import import_weights
-from tdpn_core.weights.download import imagenet
 from tdpn_core.weights.open_checkpoint import check_own
 from tdpn_core.weights.rename_rules import Report
 from tdpn_core.weights.transfer import start_from, transfer
+from tdpn_core.weights.zoo import imagenet, obtain
 
 
 def save_last(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
@@ -152,7 +152,7 @@ def initialise(model: Network, path: Path, manifest: Manifest | None = None, *, 
         UsageError: `ema` for a tdpn checkpoint.
     """
     if path == IMAGENET and not path.exists():
-        return start_from(model, import_weights(imagenet(model.config.arch), ema=ema))
+        return start_from(model, import_weights(obtain(imagenet(model.config.arch)), ema=ema))
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=path)
     if is_checkpoint(path):

@@ -14,10 +14,12 @@ from tdpn_core.config.families import find_family
 from tdpn_core.config.schema import ModelConfig, SamplingConfig, from_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import build_model
+from tdpn_core.weights.names import own_names
 from tdpn_core.weights.project import Answer, Entries, Finding, InputLayout, Project
 from tdpn_core.weights.projects import PROJECTS
 from tdpn_core.weights.rename_rules import COUNTER, Report, rename, some
 from tdpn_core.weights.safe_load import Contents, read_weights
+from tdpn_core.weights.zoo import ZooEntry, class_names, entry_at
 
 WRAPPERS = ("module.", "model.", "_orig_mod.", "net.", "encoder.")
 """Prefixes that wrappers (data-parallel training, compilation, an outer class) put before every parameter name."""
@@ -43,6 +45,15 @@ class Imported:
 
     averaged: bool | None = None
     """See `Contents.averaged`."""
+
+    entry: ZooEntry | None = None
+    """What the zoo knows of it, where it is one of the zoo's."""
+
+    def class_names(self, head: str) -> list[str]:
+        """The classes of `head` in order, where the file or the zoo names them; else empty."""
+        count = self.config.num_classes[head]
+        known = (own_names(self.meta), class_names(self.entry) if self.entry else [])
+        return next((names for names in known if len(names) == count), [])
 
     @property
     def layout(self) -> InputLayout:
@@ -102,12 +113,17 @@ def import_weights(path: Path, *, ema: bool | None = None, **settings: Any) -> I
 def convert(contents: Contents, **settings: Any) -> Imported:
     """Rename the tensors of a file to the parameters of the network that they belong to.
 
+    `settings` take precedence over what the zoo knows of the file.
+
     Raises:
         CheckpointError: the project or the network is unknown; the message names the first entries that do not fit.
         ConfigError: the network has no such `settings`.
     """
-    entries = Entries(unwrapped(contents.tensors), file_name=contents.path.name, settings_text=contents.settings_text)
+    entry = entry_at(contents.path)
+    file_name = entry.published_file if entry else contents.path.name
+    entries = Entries(unwrapped(contents.tensors), file_name=file_name, settings_text=contents.settings_text)
     project = recognise(entries, contents.path)
+    settings = {**entry.network, **settings} if entry else settings
     try:
         finding = project.examine(entries)
         if "name" in settings and finding.alternatives:
@@ -133,9 +149,10 @@ def convert(contents: Contents, **settings: Any) -> Imported:
         weights=values,
         report=report,
         meta=contents.meta,
-        file_name=contents.path.name,
+        file_name=file_name,
         settings_text=contents.settings_text,
         averaged=contents.averaged,
+        entry=entry,
     )
 
 

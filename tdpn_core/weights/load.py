@@ -15,23 +15,26 @@ from tdpn_core.weights.neck_files import PARTS, Part
 from tdpn_core.weights.project import Entries
 from tdpn_core.weights.reference_model import PartModel, ReferenceModel, fill
 from tdpn_core.weights.rename_rules import COUNTER, rename, some
+from tdpn_core.weights.resolve import find_weights
 from tdpn_core.weights.safe_load import Contents, read_weights
 
 
 def load_model(path: str | Path, **settings: Any) -> nn.Module:
     """Load the network of a checkpoint, of tdpn or of another project, in eval mode on the CPU.
 
+    `path` is a file, or a name as `--checkpoint` takes it: a run, a checkpoint of the zoo (`tdpn models --weights`),
+    which is downloaded once, or `hf:OWNER/REPOSITORY/FILE`.
+
     A checkpoint of tdpn gives a network with the input of `create_model`'s networks. One of another project gives a
     `ReferenceModel`: it takes the input layout of that project, any number of frames, and returns what that project
     returns. `settings` are `ModelConfig` fields that such a file does not determine, such as `temporal_rates=(4, 8)`.
 
     Raises:
-        CheckpointError: the file is unreadable, damaged or incomplete, or its project or network is unknown.
+        CheckpointError: there is no such file or name, or the file is unreadable, damaged or incomplete, or its project
+            or network is unknown.
         UsageError: `settings` for a checkpoint of tdpn, which contains its own.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError("no such checkpoint", where=path)
+    path = find_weights(Path(path))
     if is_checkpoint(path):
         if settings:
             raise UsageError(f"a tdpn checkpoint contains its own {', '.join(settings)}", where=path)

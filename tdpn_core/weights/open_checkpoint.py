@@ -14,7 +14,7 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import Manifest, classes_digest
 from tdpn_core.weights.convert import Imported, import_weights, state_shapes
-from tdpn_core.weights.names import own_names, usual_names
+from tdpn_core.weights.names import usual_names
 from tdpn_core.weights.sampling import sampled
 
 HEAD = "action"
@@ -31,8 +31,8 @@ def open_checkpoint(
     """Open the checkpoint at `path`; for one of another project, report the assumed sampling to `progress`.
 
     A foreign checkpoint gets the sampling and normalisation of its project. Its class names come from the file
-    `classes`, else from the checkpoint, else from the prepared `data` if this has as many classes in the order that all
-    projects use for that data set. `ema` chooses between raw and averaged weights, as in `read_weights`.
+    `classes`, else from the checkpoint or the zoo, else from the prepared `data` if this has as many classes in the
+    order that all projects use for that data set. `ema` chooses between raw and averaged weights, as in `read_weights`.
 
     Raises:
         CheckpointError: the file is unreadable or incomplete, its project is unknown, or its classes are not certain.
@@ -101,8 +101,7 @@ def _names(imported: Imported, path: Path, manifest: Manifest | None, classes: P
         if len(given) != count:
             raise UsageError(f"names {len(given)} classes, but the checkpoint has {count}", where=classes)
         return given
-    own = own_names(imported.meta)
-    if len(own) == count:
+    if own := imported.class_names(HEAD):
         return own
     hint = "give --classes FILE, one name per line in the order of its outputs"
     if manifest is None:

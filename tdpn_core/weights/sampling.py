@@ -1,4 +1,4 @@
-"""The clips of a foreign checkpoint: as its settings say, as its file's name says, or as its project published it."""
+"""The clips of a foreign checkpoint: by the zoo, its settings, its file's name, or as its project published it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ class Sampled:
 def sampled(imported: Imported) -> Sampled:
     """Network and sampling for the clips that the checkpoint is made for."""
     model, sampling = imported.config, imported.sampling
+    if imported.entry is not None:
+        chosen = dataclasses.replace(sampling, **imported.entry.sampling)
+        return Sampled(model=model, sampling=chosen, source="as the zoo says")
     frames, interval = (set(re.findall(pattern, imported.settings_text)) for pattern in (FRAMES, INTERVAL))
     if sampling.mode == "dense" and len(frames) == len(interval) == 1:
         chosen = dataclasses.replace(sampling, interval=int(interval.pop()))

@@ -15,7 +15,7 @@ from tdpn_core.model.base import Network
 from tdpn_core.model.blocks import Bottleneck
 from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.convert import Imported
-from tdpn_core.weights.names import Match, match_classes, own_names, usual_names
+from tdpn_core.weights.names import Match, match_classes, usual_names
 from tdpn_core.weights.rename_rules import COUNTER, Report, some
 
 STEM = r"backbone\.(slow\.|fast\.|motion\.)?conv1\.weight|temporal_difference\.local\.conv1\.weight"
@@ -79,9 +79,8 @@ def _foreign_classes(imported: Imported, manifest: Manifest | None) -> dict[str,
     """Return the class names of each head of a foreign checkpoint, where they are certain."""
     found: dict[str, Sequence[str]] = {}
     for head, count in imported.config.num_classes.items():
-        own = own_names(imported.meta)
         usual = usual_names(manifest, head, count) if manifest else None
-        if names := own if len(own) == count else usual:
+        if names := imported.class_names(head) or usual:
             found[head] = names
     return found
 

@@ -167,7 +167,7 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
         (["eval", "a.pt", "b.pt", "--fuse", "x"], 2, "--fuse: 'x' is neither a list of weights nor equal nor search"),
         (["eval", "a.pt", "--fuse", "1"], 2, "--fuse: fusion needs at least two files; name two or more"),
         (["eval", "a.pt", "--sls", "2,3"], 2, "--sls: '2,3' is not three levels from 0 to 5"),
-        (["predict", "clip.mp4"], 1, "no best.pt of a run under runs/; `tdpn train` writes one there"),
+        (["predict", "clip.mp4"], 1, "no best.pt of a run under runs/, and tpn-r50-8x8-k400 (Kinetics-400, about 366"),
         (["ablate", "--set", "flow"], 2, "--set: 'flow' is not NAME=VALUE"),
         (["prep", "folder", "--root", "nowhere"], 1, "nowhere"),
         (["prep", "kinetics", "--root", "."], 2, "kinetics400"),

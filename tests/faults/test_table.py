@@ -10,7 +10,7 @@ PAGE = TESTS.parent / "docs" / "faults.md"
 ROWS = re.findall(r"^\| ([A-Z]\d+) \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize(("letter", "rows"), [("P", 30), ("H", 8), ("T", 19), ("E", 5)])
+@pytest.mark.parametrize(("letter", "rows"), [("P", 30), ("H", 8), ("T", 19), ("E", 5), ("W", 6)])
 def test_rows_of_a_section_are_numbered_without_gaps(letter: str, rows: int) -> None:
     numbers = [int(name[1:]) for name, _ in ROWS if name[0] == letter]
     assert numbers == list(range(1, max(len(numbers), rows) + 1))

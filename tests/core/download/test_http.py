@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 from local_web import QUICK, Web, serve
 
+from tdpn_core.checksum import Checksum
 from tdpn_core.download import FetchLimitError, FetchLimits, fetch, peek
 from tdpn_core.errors import TdpnError, UsageError
 
@@ -36,7 +37,10 @@ def names(target: Path) -> list[str]:
 
 def test_fetch_of_a_file_leaves_nothing_but_the_file(web: Web, target: Path) -> None:
     web.files["/a%20b"] = CONTENT
-    assert fetch(f"{web.url}/a%20b", target, size=len(CONTENT), sha256=SHA256.upper(), limits=QUICK) == target
+    assert (
+        fetch(f"{web.url}/a%20b", target, size=len(CONTENT), checksum=Checksum("sha256", SHA256.upper()), limits=QUICK)
+        == target
+    )
     assert target.read_bytes() == CONTENT
     assert names(target) == ["file.bin"]
 
@@ -44,9 +48,9 @@ def test_fetch_of_a_file_leaves_nothing_but_the_file(web: Web, target: Path) -> 
 def test_fetch_of_a_present_file_checks_it_without_a_request(web: Web, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT)
-    assert fetch(f"{web.url}/file", target, sha256=SHA256[:8]) == target
+    assert fetch(f"{web.url}/file", target, checksum=Checksum("sha256", SHA256[:8])) == target
     with pytest.raises(TdpnError, match=f"sha256 is {SHA256}, expected {'0' * 64}; remove it to download it again"):
-        fetch(f"{web.url}/file", target, sha256="0" * 64)
+        fetch(f"{web.url}/file", target, checksum=Checksum("sha256", "0" * 64))
     with pytest.raises(TdpnError, match="has 300001 bytes, expected 5"):
         fetch(f"{web.url}/file", target, size=5)
     assert target.exists()
@@ -146,7 +150,7 @@ fetch(sys.argv[1], Path(sys.argv[2]))
     assert 0 < kept < len(CONTENT)
     assert not target.exists()
     web.drip = 0
-    fetch(f"{web.url}/file", target, sha256=SHA256, limits=QUICK)
+    fetch(f"{web.url}/file", target, checksum=Checksum("sha256", SHA256), limits=QUICK)
     assert target.read_bytes() == CONTENT
     assert web.asked[-1] == ("/file", f"bytes={kept}-")
 
@@ -157,7 +161,7 @@ def test_fetch_of_a_complete_part_only_checks_it(web: Web, target: Path) -> None
     target.with_name("file.bin.part").write_bytes(CONTENT)
     notes = {"url": f"{web.url}/file", "size": len(CONTENT), "validator": '"x"', "md5": None}
     target.with_name("file.bin.part.json").write_text(json.dumps(notes))
-    fetch(f"{web.url}/file", target, sha256=SHA256)
+    fetch(f"{web.url}/file", target, checksum=Checksum("sha256", SHA256))
     assert not web.asked
     assert names(target) == ["file.bin"]
 
@@ -206,7 +210,7 @@ class Wrong(NamedTuple):
 
 
 WRONG = {
-    "sha256": Wrong({"sha256": "1" * 64}, f"sha256 is {SHA256}, expected {'1' * 64}"),
+    "sha256": Wrong({"checksum": Checksum("sha256", "1" * 64)}, f"sha256 is {SHA256}, expected {'1' * 64}"),
     "size": Wrong({"size": 7}, "has 300001 bytes on the server, expected 7"),
 }
 
@@ -240,7 +244,7 @@ def test_fetch_of_unknown_length_needs_a_size_or_digest(web: Web, target: Path) 
     web.files["/file"], web.tells_length = CONTENT, False
     with pytest.raises(TdpnError, match="does not give the length"):
         fetch(f"{web.url}/file", target, limits=QUICK)
-    fetch(f"{web.url}/file", target, sha256=SHA256, limits=QUICK)
+    fetch(f"{web.url}/file", target, checksum=Checksum("sha256", SHA256), limits=QUICK)
     target.unlink()
     web.cut = [1000]
     with pytest.raises(TdpnError, match="has 1000 bytes, expected 300001"):
@@ -318,7 +322,7 @@ def test_fetch_through_a_redirect_out_of_tls_is_refused(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     web.files["/file"] = served.files["/file"] = CONTENT
     served.redirect = {"/plain": f"{web.url}/file", "/same": "/file"}
-    fetch(f"{served.url}/same", target, sha256=SHA256, limits=QUICK)
+    fetch(f"{served.url}/same", target, checksum=Checksum("sha256", SHA256), limits=QUICK)
     target.unlink()
     with pytest.raises(TdpnError, match=r"leads to 'http://127.*', which is not followed"):
         fetch(f"{served.url}/plain", target, limits=QUICK)

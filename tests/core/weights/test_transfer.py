@@ -1,9 +1,7 @@
 """Networks that start from images, from single frames, and from other video networks."""
 
 import dataclasses
-import http.server
 import re
-import threading
 
 import pytest
 import torch
@@ -14,8 +12,7 @@ from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import create_model
 from tdpn_core.shards import load_manifest
 from tdpn_core.shards.manifest import classes_digest
-from tdpn_core.training.checkpoints import IMAGENET, initialise
-from tdpn_core.weights import download as fetch
+from tdpn_core.training.checkpoints import initialise
 from tdpn_core.weights.names import match_classes
 from tdpn_core.weights.transfer import fitted, transfer
 
@@ -362,80 +359,3 @@ def test_a_narrow_network_cannot_start_from_a_published_one(parity, write):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"gone\.pth: no such checkpoint"):
         initialise(create_model("tsn", **SMALL), tmp_path / "gone.pth")
-
-
-# torchvision's files from torch's hub cache
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    return tmp_path / "hub" / "checkpoints"
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server of one folder in the place of torchvision's."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(folder))
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(fetch, "SERVER", f"http://127.0.0.1:{running.server_address[1]}")
-        yield folder
-        running.shutdown()
-
-
-def publish(folder, state, monkeypatch):
-    """Put a file there whose name ends in its hash."""
-    import hashlib
-
-    torch.save(state, folder / "temporary")
-    digest = hashlib.sha256((folder / "temporary").read_bytes()).hexdigest()
-    name = f"resnet18-{digest[:8]}.pth"
-    (folder / "temporary").rename(folder / name)
-    monkeypatch.setitem(fetch.FILES, "r18", name)
-    return name
-
-
-def test_imagenet_weights_are_fetched_once_and_start_the_network(parity, server, cache, monkeypatch):
-    known = parity("torchvision_resnet18").state
-    name = publish(server, known, monkeypatch)
-    network = create_model("slowonly", arch="r18", num_classes=3)
-    report = initialise(network, IMAGENET)
-    assert torch.equal(network.backbone.conv1.weight[:, :, 0], known["conv1.weight"])
-    assert set(report.left_out) == {"fc.weight", "fc.bias"}
-    assert (cache / name).is_file()
-    (server / name).unlink()
-    assert fetch.imagenet("r18") == cache / name
-
-
-def test_a_file_with_another_hash_is_refused(server, cache, monkeypatch):
-    name = publish(server, {"a": torch.ones(1)}, monkeypatch)
-    (server / name).write_bytes(b"exchanged")
-    with pytest.raises(CheckpointError, match=r"sha256 is \w{64}, expected .*download it again from http"):
-        fetch.imagenet("r18")
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / name).write_bytes(b"cut")
-    with pytest.raises(CheckpointError, match=r"sha256 is \w{64}, expected .*remove it to download it again from http"):
-        fetch.imagenet("r18")
-
-
-def test_without_a_network_it_says_what_to_put_where(cache, monkeypatch):
-    monkeypatch.setattr(fetch, "SERVER", "http://127.0.0.1:9")
-    with pytest.raises(
-        CheckpointError, match=r"resnet50-0676ba61\.pth: cannot be fetched: .*put it at .*checkpoints/resnet50"
-    ):
-        initialise(create_model("tsn", **SMALL), IMAGENET)
-
-
-def test_there_are_no_imagenet_weights_of_the_inception_network():
-    with pytest.raises(CheckpointError, match=r"no ImageNet weights for inception; available: r18, .*, lite2"):
-        fetch.imagenet("inception")

@@ -1,0 +1,47 @@
+"""Weights of the Hugging Face hub, `hf:OWNER/REPOSITORY/FILE`, through the package `huggingface_hub`, an extra.
+
+The package keeps its own cache, resumes and checks its downloads, and reads the user's token and `HF_ENDPOINT`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tdpn_core.errors import CheckpointError, ToolError, UsageError
+from tdpn_core.offline import is_offline
+from tdpn_core.progress import SILENT, Progress
+
+PREFIX = "hf:"
+_FORM = "hf:OWNER/REPOSITORY/FILE"
+
+
+def obtain_from_hub(name: str, progress: Progress = SILENT) -> Path:
+    """The file that `hf:OWNER/REPOSITORY/FILE` names, downloaded unless it is in the hub's cache.
+
+    Raises:
+        UsageError: the name has another form.
+        ToolError: the package is not installed.
+        CheckpointError: there is no such file, or the hub cannot be reached.
+    """
+    owner, _, rest = name.removeprefix(PREFIX).partition("/")
+    repository, _, file = rest.partition("/")
+    if not (owner and repository and file):
+        raise UsageError(f"{name!r} is no name of a file on the hub", hint=f"it has the form {_FORM}")
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        hint = "pip install 'tdpn[hub]'"
+        raise ToolError("names of the Hugging Face hub need the package huggingface_hub", hint=hint) from error
+    progress.say(f"{name}: from the Hugging Face hub, or its cache")
+    try:
+        path = huggingface_hub.hf_hub_download(f"{owner}/{repository}", file, local_files_only=is_offline())
+    except errors.LocalEntryNotFoundError as error:
+        reason = "is not in the hub's cache, and the hub is not asked or cannot be reached"
+        hint = "check the network, or name a file on this machine"
+        raise CheckpointError(reason, where=name, hint=hint) from error
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        hint = "check the name, and for a private repository log in with `hf auth login`"
+        raise CheckpointError(f"cannot be fetched: {reason}", where=name, hint=hint) from error
+    return Path(path)
