@@ -159,7 +159,7 @@ def evaluate(
         from tdpn_core.evaluation.submission import check_submission_path, write_submission
 
         check_submission_path(submission)
-    if ranks.started(gpus, processes):
+    if ranks.run_in_ranks(gpus, processes):
         return
     wanted = ScoreOptions(
         data=data,
@@ -264,9 +264,9 @@ def _alone() -> AbstractContextManager[None]:
 
 
 def _joined(gpus: int | None) -> AbstractContextManager[Runtime]:
-    from tdpn_core.distributed.runtime import joined  # torch, which files of scores do not need
+    from tdpn_core.distributed.runtime import join_ranks  # torch, which files of scores do not need
 
-    return joined(gpus, say=output.say)
+    return join_ranks(gpus, say=output.say)
 
 
 def _show_heads(result: Evaluation) -> None:

@@ -68,7 +68,7 @@ def device(gpus: int | None, processes: int | None) -> int | None:
     return 0
 
 
-def started(
+def run_in_ranks(
     gpus: int | None, processes: int | None, *, nodes: int = 1, rendezvous: str | None = None, restarts: int = 0
 ) -> bool:
     """Run this command in several processes if it is to, and wait for them; whether that was done.

@@ -174,7 +174,7 @@ def train(
     """Train a network on the prepared data set."""
     from rich.markup import escape
 
-    if ranks.started(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
+    if ranks.run_in_ranks(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
     from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.training.launch import train as launch

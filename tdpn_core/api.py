@@ -194,9 +194,9 @@ def _device_for(paths: Sequence[Path], gpus: int | None, progress: Progress) -> 
     """The runtime of this process; None where all are files of scores, which are measured without torch."""
     if all(is_scores(path) for path in paths):
         return nullcontext()
-    from tdpn_core.distributed.runtime import joined
+    from tdpn_core.distributed.runtime import join_ranks
 
-    return joined(gpus, say=progress.say)
+    return join_ranks(gpus, say=progress.say)
 
 
 def _writes() -> bool:

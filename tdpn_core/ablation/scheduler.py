@@ -77,7 +77,7 @@ def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progres
                     failures[folder] = _reason(folder, child.returncode)
                     progress.say(f"{folder.parent.name}, {folder.name}: failed, {failures[folder]}")
                 progress.advance()
-            progress.advance(0, running="  ".join(_stands(folder) for folder, _ in running.values()))
+            progress.advance(0, running="  ".join(_epochs_done(folder) for folder, _ in running.values()))
             time.sleep(_POLL_SECONDS if running else 0)
     progress.end()
     return failures
@@ -132,7 +132,7 @@ def _begun(folder: Path) -> bool:
     return (folder / "status.json").exists()
 
 
-def _stands(folder: Path) -> str:
+def _epochs_done(folder: Path) -> str:
     """How far a cell is, by the file that every run keeps."""
     try:
         epochs = json.loads((folder / "status.json").read_text())["epochs"]

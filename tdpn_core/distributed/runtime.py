@@ -176,7 +176,7 @@ def check_gpus(gpus: int | None) -> int:
 
 
 @contextmanager
-def joined(
+def join_ranks(
     gpus: int | None = None, *, timeout: float = defaults.TIMEOUT, say: Callable[[str], None] | None = None
 ) -> Iterator[Runtime]:
     """The runtime of this process: alone, or together with those that its launcher started with it.

@@ -20,7 +20,7 @@ _FACTS = ("id", "source", "labels", "sha256", "frames", "fps", "width", "height"
 
 
 @dataclass(frozen=True)
-class Scratch:
+class ClipCache:
     """A folder of encoded clips, by block and number."""
 
     folder: Path

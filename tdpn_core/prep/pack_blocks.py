@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from tdpn_core.errors import ClipError, ClipRefused, ShardError
-from tdpn_core.prep.clip_cache import Scratch
+from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, block_name
 from tdpn_core.prep.storage import Place, open_place
-from tdpn_core.prep.visual_digest import look_of
+from tdpn_core.prep.visual_digest import visual_digest
 from tdpn_core.shards.manifest import Shard, classes_digest
 from tdpn_core.shards.repack import unpack
 from tdpn_core.shards.writer import Origin, PackedClip, write_shard
@@ -91,7 +91,7 @@ class Outcome:
 def pack_blocks(
     blocks: Iterable[Block],
     job: Job,
-    scratch: Scratch,
+    cache: ClipCache,
     *,
     workers: int,
     cancel: threading.Event,
@@ -105,7 +105,7 @@ def pack_blocks(
     Args:
         blocks: consumed on demand.
         job: common settings.
-        scratch: cache of encoded clips; content of an earlier run is reused.
+        cache: cache of encoded clips; content of an earlier run is reused.
         workers: number of concurrent decoders.
         cancel: if set, decoders are killed soon.
         tell: called for every clip that was encoded or failed, in order.
@@ -119,11 +119,11 @@ def pack_blocks(
     packer = ThreadPoolExecutor(1, thread_name_prefix="pack")
 
     def encode(task: tuple[Block, int, ClipTask]) -> Outcome:
-        return _outcome(*task, job, scratch, cancel)
+        return _outcome(*task, job, cache, cancel)
 
     def tasks() -> Iterator[tuple[Block, int, ClipTask]]:
         for block in blocks:
-            _unpack(block, job, scratch, place)
+            _unpack(block, job, cache, place)
             yield from ((block, number, task) for number, task in enumerate(block.clips))
 
     packing: deque[tuple[Block, Future[BlockRecord]]] = deque()
@@ -137,22 +137,22 @@ def pack_blocks(
                 packing.append((block, packer.submit(_packed, block, gathered, job, place)))
                 gathered = []
                 if len(packing) > 1:
-                    yield from _recorded(packing.popleft(), scratch)
+                    yield from _recorded(packing.popleft(), cache)
         while packing:
-            yield from _recorded(packing.popleft(), scratch)
+            yield from _recorded(packing.popleft(), cache)
     finally:
         cancel.set()  # whatever ended the loop, no child process survives
         pool.shutdown(wait=True, cancel_futures=True)
         packer.shutdown(wait=True, cancel_futures=True)
 
 
-def _recorded(packing: tuple[Block, Future[BlockRecord]], scratch: Scratch) -> Iterator[BlockRecord]:
+def _recorded(packing: tuple[Block, Future[BlockRecord]], cache: ClipCache) -> Iterator[BlockRecord]:
     block, record = packing
     yield record.result()
-    scratch.clear(block.name)
+    cache.clear(block.name)
 
 
-def _unpack(block: Block, job: Job, scratch: Scratch, place: Place) -> None:
+def _unpack(block: Block, job: Job, cache: ClipCache, place: Place) -> None:
     """Copy clips with a valid outcome from earlier shards back to the scratch folder."""
     wanted = {task.id: number for number, task in enumerate(block.clips) if task.known and task.known.status == "done"}
     if not wanted or place.folder is None:
@@ -162,24 +162,24 @@ def _unpack(block: Block, job: Job, scratch: Scratch, place: Place) -> None:
         try:
             source = place.folder / shard.file
             digest = classes_digest(job.origin.classes)
-            for clip in unpack(source, shard, digest, wanted, lambda name: scratch.items(block.name, wanted[name])):
-                scratch.keep(block.name, wanted[clip.id], clip, stamps[clip.id])
+            for clip in unpack(source, shard, digest, wanted, lambda name: cache.items(block.name, wanted[name])):
+                cache.keep(block.name, wanted[clip.id], clip, stamps[clip.id])
         except ShardError:
             continue  # its clips are encoded again
 
 
-def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scratch, cancel: threading.Event) -> Outcome:
+def _outcome(block: Block, number: int, task: ClipTask, job: Job, cache: ClipCache, cancel: threading.Event) -> Outcome:
     """Encode a clip, unless it is cached."""
     if task.known is not None and task.known.status != "done":
         return Outcome(task.known, None)
     seen = stamp(task.video.path)
-    kept = scratch.kept(block.name, number, task.id, task.known.stamp if task.known else seen)
+    kept = cache.kept(block.name, number, task.id, task.known.stamp if task.known else seen)
     if kept is not None:
         packed = replace(kept, source=task.source, labels=task.labels or kept.labels)
         return Outcome(task.known or _done(packed, seen, "", job), packed)
     for attempt in range(1, _TRIES + 1):
         seen = stamp(task.video.path)
-        items = scratch.items(block.name, number)
+        items = cache.items(block.name, number)
         try:
             clip = encode_clip(task.video, items, job.program, job.encoding, limits=job.limits, cancel=cancel)
             if stamp(task.video.path) != seen:
@@ -196,7 +196,7 @@ def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scrat
             task.id, task.source, task.labels, items, clip.sizes, clip.crc32, clip.sha256,
             clip.frames, clip.times, clip.fps, clip.width, clip.height,
         )  # fmt: skip
-        scratch.keep(block.name, number, packed, seen)
+        cache.keep(block.name, number, packed, seen)
         return Outcome(_done(packed, seen, clip.note or "", job), packed)
     raise AssertionError("unreachable")
 
@@ -204,7 +204,7 @@ def _outcome(block: Block, number: int, task: ClipTask, job: Job, scratch: Scrat
 def _done(clip: PackedClip, seen: str, note: str, job: Job) -> ClipRecord:
     seconds = clip.frames / clip.fps if clip.times is None else float(clip.times[-1]) + 1 / clip.fps
     size = int(clip.sizes.sum())
-    look = look_of(clip, job.origin.packing)
+    look = visual_digest(clip, job.origin.packing)
     return ClipRecord(clip.id, clip.source, "done", note, seen, "", clip.frames, round(seconds, 3), size, look)
 
 

@@ -82,8 +82,8 @@ class Work:
                     source = Source(Path(self.dataset.root, clip.source))
                     tasks.append(ClipTask(clip.id, clip.source, source, {}, clip))
                 continue
-            stands = _stands(clip, task.video.path) and clip.shard not in lost
-            tasks.append(ClipTask(task.id, task.source, task.video, task.labels, clip if stands else None))
+            unchanged = _is_unchanged(clip, task.video.path) and clip.shard not in lost
+            tasks.append(ClipTask(task.id, task.source, task.video, task.labels, clip if unchanged else None))
         return Block(record.split, record.number, tasks, record.shards)
 
     def _tasks(self, positions: NDArray[np.intp]) -> Iterator[ClipTask]:
@@ -139,9 +139,9 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, 
                 continue
             work.gone += position < 0 and clip.status == "done"
             if position >= 0:
-                stands = _stands(clip, dataset.root / str(table["source"].iat[position]))
-                work.changed += clip.status == "done" and not stands
-                again += not stands or clip.shard in lost
+                unchanged = _is_unchanged(clip, dataset.root / str(table["source"].iat[position]))
+                work.changed += clip.status == "done" and not unchanged
+                again += not unchanged or clip.shard in lost
         work.lost += lost
         if again or lost or away:
             work.redo.append((record.split, record.number))
@@ -151,7 +151,7 @@ def find_work(dataset: Dataset, ledger: Ledger, place: Place, block_clips: int, 
     return work
 
 
-def _stands(clip: ClipRecord, path: Path) -> bool:
+def _is_unchanged(clip: ClipRecord, path: Path) -> bool:
     """Return whether the outcome of a clip is still valid for its current source."""
     return clip.stamp != "" and clip.stamp == stamp(path)
 

@@ -25,7 +25,7 @@ from tdpn_core import files
 from tdpn_core.claim import claimed
 from tdpn_core.datasets import Dataset, read_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
-from tdpn_core.prep.clip_cache import Scratch
+from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.disk_space import SAMPLE, check_room
 from tdpn_core.prep.duplicates import (
     by_content,
@@ -176,7 +176,7 @@ def pack_dataset(
         drawn = on_one_side(table, equal)
         place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
         plan = _plan(drawn, settings)
-        scratch = Scratch(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
+        cache = ClipCache(stack.enter_context(_scratch_folder(place)), _key(settings, program.version))
         ledger = Ledger(place)
         _begin(ledger, plan, place)
         job = Job(
@@ -188,7 +188,7 @@ def pack_dataset(
             shard_bytes=settings.shard_bytes,
         )
         count = workers or len(os.sched_getaffinity(0))
-        execute = partial(_executed, executor, job=job, scratch=scratch, workers=count, ray_address=ray_address)
+        execute = partial(_executed, executor, job=job, cache=cache, workers=count, ray_address=ray_address)
         packing = _Packing(ledger, place, job, settings.block_clips, execute, _Tally(progress))
         seen = load_seen(place, drawn.groups)
         table = on_one_side(drawn, [*equal, *seen.pairs])
@@ -202,7 +202,7 @@ def pack_dataset(
             if changed:
                 table = final
                 packing.run(table, seen.moved)
-        scratch.clear()
+        cache.clear()
         twins = pair_up([*equal, *seen.pairs, *named], recorded_splits(ledger))
         manifest, failures = _finished(_plan(table, settings), table, ledger, place, program.version, twins)
     if not manifest.shards:
@@ -304,12 +304,12 @@ def _executed(
     tell: Callable[[ClipRecord], None],
     *,
     job: Job,
-    scratch: Scratch,
+    cache: ClipCache,
     workers: int,
     ray_address: str | None,
 ) -> Iterator[BlockRecord]:
     if executor == "local":
-        return pack_blocks(blocks, job, scratch, workers=workers, cancel=threading.Event(), tell=tell)
+        return pack_blocks(blocks, job, cache, workers=workers, cancel=threading.Event(), tell=tell)
     if executor == "ray":
         return pack_on_ray(blocks, job, address=ray_address, tell=tell)
     raise UsageError(f"no executor is called {executor!r}", where="--executor", hint="local or ray")

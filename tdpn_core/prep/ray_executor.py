@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core.errors import TdpnError, ToolError
-from tdpn_core.prep.clip_cache import Scratch
+from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.journal import BlockRecord, ClipRecord
 from tdpn_core.prep.pack_blocks import Block, Job, pack_blocks
 
@@ -118,7 +118,7 @@ def _remembered() -> str | None:
 def _pack(block: Block, job: Job) -> BlockRecord:
     """Pack one block, on the node that runs this task."""
     with tempfile.TemporaryDirectory(prefix="tdpn-prep-") as folder:
-        (record,) = pack_blocks([block], job, Scratch(Path(folder), ""), workers=1, cancel=threading.Event())
+        (record,) = pack_blocks([block], job, ClipCache(Path(folder), ""), workers=1, cancel=threading.Event())
     return record
 
 

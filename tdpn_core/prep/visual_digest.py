@@ -39,7 +39,7 @@ class Alike(NamedTuple):
     mirrored: bool
 
 
-def look_of(clip: PackedClip, packing: Packing) -> str:
+def visual_digest(clip: PackedClip, packing: Packing) -> str:
     """Return the look of an encoded clip as base64; empty if its frames are plain or cannot be read.
 
     For optical flow, the vertical component is used, which mirroring does not change.
@@ -86,7 +86,7 @@ def find_alike(looks: Sequence[str], seconds: Sequence[float]) -> list[Alike]:
     """Find all pairs of clips that look alike, unchanged or mirrored.
 
     Args:
-        looks: results of `look_of`; an empty one matches no other.
+        looks: results of `visual_digest`; an empty one matches no other.
         seconds: length of each clip.
     """
     size = FRAMES * CELLS * CELLS

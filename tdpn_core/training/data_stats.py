@@ -20,7 +20,7 @@ from tdpn_core.weights.packaged import PACKAGES, packaged
 _SIZES_LOOKED_AT = 500
 
 
-def look(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
+def data_facts(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
     """Return the facts of a run on the training clips `clips`, initialised from the file `init`.
 
     `arch` is the requested depth, which selects the ImageNet weights. An unreadable `init` is ignored here; loading it

@@ -16,7 +16,7 @@ from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
 from tdpn_core.distributed.environment import restarts
 from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, why_restarted
-from tdpn_core.distributed.runtime import Runtime, joined
+from tdpn_core.distributed.runtime import Runtime, join_ranks
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.recipes.learning_rate import describe_rate
@@ -26,7 +26,7 @@ from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.signals import stop_before_training
 from tdpn_core.training import trainer
 from tdpn_core.training.checkpoints import differences, newest_good, on_data, states
-from tdpn_core.training.data_stats import look
+from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.trainer import TrainResult
 from tdpn_core.video.encode_options import Encoding
 
@@ -85,7 +85,7 @@ def train(
     if ema is not None and init is None:
         what = "chooses among the weights in the file given with --init, which is missing"
         raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
-    with joined(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
+    with join_ranks(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
         progress = progress if runtime.is_main else SILENT
         with stop_before_training():
             if again := runtime.highest(restarts()):  # torch's launchers count restarts per machine
@@ -208,7 +208,7 @@ def plan(
     data = data_config(folder)
     if overrides.modality is None:
         overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
-    facts = look(ClipStore(folder, "train"), runtime, init, overrides.settings.get("model.arch", overrides.arch))
+    facts = data_facts(ClipStore(folder, "train"), runtime, init, overrides.settings.get("model.arch", overrides.arch))
     config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, overrides)
     for note in notes:
         progress.say(note)

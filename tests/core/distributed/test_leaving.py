@@ -10,12 +10,12 @@ ALONE_AGAIN = """
 import os, sys
 import torch
 from pathlib import Path
-from tdpn_core.distributed.runtime import joined
+from tdpn_core.distributed.runtime import join_ranks
 
 def threads():
     return [(path / "comm").read_text().strip() for path in Path("/proc/self/task").iterdir()]
 
-with joined(0) as runtime:
+with join_ranks(0) as runtime:
     network = runtime.parallel(torch.nn.Linear(2, 2))
     network(torch.ones(3, 2)).sum().backward()
     runtime.sums([1.0])

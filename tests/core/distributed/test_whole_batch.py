@@ -23,8 +23,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 from safetensors.torch import save_file
 from one_step import step
-from tdpn_core.distributed.runtime import joined
-with joined(0) as runtime:
+from tdpn_core.distributed.runtime import join_ranks
+with join_ranks(0) as runtime:
     told = {{}}
     for name, options in json.loads(sys.argv[2]).items():
         learner, outcome = step(runtime, **options)
@@ -84,11 +84,11 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 import one_step
-from tdpn_core.distributed.runtime import joined
+from tdpn_core.distributed.runtime import join_ranks
 from tdpn_core.training import train_step
 kind = sys.argv[1]
 original = train_step.normalise
-with joined(0) as runtime:
+with join_ranks(0) as runtime:
     def faulty(clips, sampling):
         if runtime.rank == 1 and kind == "memory" and len(clips) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -120,9 +120,9 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from dataclasses import replace
 from one_step import CONFIG
 from tdpn_core.checkpoint import TrainingState
-from tdpn_core.distributed.runtime import joined
+from tdpn_core.distributed.runtime import join_ranks
 from tdpn_core.training.trainer import _preflight
-with joined(0) as runtime:
+with join_ranks(0) as runtime:
     config = CONFIG
     if runtime.rank == 1:
         where = replace(CONFIG.data, digest="e" * 64) if sys.argv[1] == "shards" else CONFIG.data

@@ -6,15 +6,15 @@ import zlib
 import numpy as np
 import pytest
 
-from tdpn_core.prep.clip_cache import Scratch
+from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.shards.writer import PackedClip
 
 
 @pytest.fixture(params=["even", "uneven"])
 def kept(request, tmp_path):
     """A scratch folder and the clip that is kept in it."""
-    scratch = Scratch(tmp_path, "key")
-    items = scratch.items("train-00000", 3)
+    cache = ClipCache(tmp_path, "key")
+    items = cache.items("train-00000", 3)
     items.write_bytes(b"abcdef")
     clip = PackedClip(
         id="clip\udcff", source="a/clip\udcff.mp4", labels={"verb": 1, "noun": -1}, items=items,
@@ -22,13 +22,13 @@ def kept(request, tmp_path):
         sha256=hashlib.sha256(b"abcdef").hexdigest(), frames=2,
         times=None if request.param == "even" else np.array([0, 0.7]), fps=29.97, width=12, height=8,
     )  # fmt: skip
-    scratch.keep("train-00000", 3, clip, "stamp")
-    return scratch, clip
+    cache.keep("train-00000", 3, clip, "stamp")
+    return cache, clip
 
 
 def test_a_kept_clip_comes_back_as_it_was(kept):
-    scratch, clip = kept
-    found = scratch.kept("train-00000", 3, clip.id, "stamp")
+    cache, clip = kept
+    found = cache.kept("train-00000", 3, clip.id, "stamp")
     assert np.array_equal(found.sizes, clip.sizes)
     assert np.array_equal(found.crc32, clip.crc32)
     assert found.times is clip.times or np.array_equal(found.times, clip.times)
@@ -37,24 +37,24 @@ def test_a_kept_clip_comes_back_as_it_was(kept):
 
 
 def test_it_is_another_clip_for_another_name_source_or_encoding(kept):
-    scratch, clip = kept
-    assert scratch.kept("train-00000", 3, "other", "stamp") is None
-    assert scratch.kept("train-00000", 3, clip.id, "later") is None
-    assert scratch.kept("train-00000", 4, clip.id, "stamp") is None
-    assert Scratch(scratch.folder, "other").kept("train-00000", 3, clip.id, "stamp") is None
+    cache, clip = kept
+    assert cache.kept("train-00000", 3, "other", "stamp") is None
+    assert cache.kept("train-00000", 3, clip.id, "later") is None
+    assert cache.kept("train-00000", 4, clip.id, "stamp") is None
+    assert ClipCache(cache.folder, "other").kept("train-00000", 3, clip.id, "stamp") is None
 
 
 def test_no_damage_to_it_goes_unnoticed(kept):
-    scratch, clip = kept
-    folder = scratch.folder / "train-00000"
+    cache, clip = kept
+    folder = cache.folder / "train-00000"
     for path in (folder / "3.table", folder / "3.items"):
         whole = path.read_bytes()
         damaged = [whole[:length] for length in range(len(whole))]
         damaged += [whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in range(len(whole))]
         for content in damaged:
             path.write_bytes(content)
-            assert scratch.kept("train-00000", 3, clip.id, "stamp") is None
+            assert cache.kept("train-00000", 3, clip.id, "stamp") is None
         path.write_bytes(whole)
-    assert scratch.kept("train-00000", 3, clip.id, "stamp") is not None
-    scratch.clear("train-00000")
+    assert cache.kept("train-00000", 3, clip.id, "stamp") is not None
+    cache.clear("train-00000")
     assert not folder.exists()

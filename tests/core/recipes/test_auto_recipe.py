@@ -21,7 +21,7 @@ from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.shards import ClipStore
-from tdpn_core.training.data_stats import look
+from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.launch import plan
 
 CPU = Runtime(torch.device("cpu"))
@@ -98,7 +98,7 @@ def test_steps_of_an_epoch_are_those_of_the_loader(prepared: Path, batch: int, b
     config = recipes.small(DATA)
     dataset = TrainingClips(clips, config.model, config.sampling, seed=0)
     loader = TrainingLoader(dataset, batch_size=batch, seed=0, workers=0, balanced=balanced)
-    assert look(clips, CPU).steps(batch, balanced=balanced) == len(loader)
+    assert data_facts(clips, CPU).steps(batch, balanced=balanced) == len(loader)
 
 
 @pytest.mark.parametrize(
@@ -120,21 +120,21 @@ def test_the_network_of_a_checkpoint_is_kept_with_its_frames_and_size() -> None:
 
 def test_the_clips_the_device_and_the_start_are_looked_at(prepared: Path, tmp_path: Path) -> None:
     clips = ClipStore(prepared, "train")
-    facts = look(clips, CPU)
+    facts = data_facts(clips, CPU)
     assert (facts.per_class, facts.side, facts.device, facts.start) == ((3,) * 8, 40, "cpu", "nothing")
     assert facts.frames == sorted(clips.counts)[len(clips) // 2]
     network = model_config(arch="r18", width=0.125, input_size=32, num_frames=2, num_classes={"action": 3})
     config = replace(recipes.small(DATA), model=network)
     weights = build_model(network).state_dict()
     save_checkpoint(tmp_path / "x.pt", Checkpoint(config=config, state=TrainingState(), weights=weights, optimiser={}))
-    assert look(clips, CPU, tmp_path / "x.pt").network == network
+    assert data_facts(clips, CPU, tmp_path / "x.pt").network == network
     images = build_model(model_config(name="tsn", arch="r34", num_frames=1)).backbone.state_dict()
     torch.save({name: value.squeeze(2) if value.ndim == 5 else value for name, value in images.items()}, tmp_path / "i")
-    facts = look(clips, CPU, tmp_path / "i")
+    facts = data_facts(clips, CPU, tmp_path / "i")
     assert (facts.start, facts.arch) == ("images", "r34")
     assert facts.pixels == Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     (tmp_path / "y.pt").write_bytes(b"not weights")
-    assert look(clips, CPU, tmp_path / "y.pt").arch is None
+    assert data_facts(clips, CPU, tmp_path / "y.pt").arch is None
 
 
 def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prepared: Path) -> None:
