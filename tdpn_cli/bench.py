@@ -103,6 +103,7 @@ def compute(
     rounds: Rounds = 5,
     compile_: Compile = False,
     profile: Profile = None,
+    init: options.Init = None,
     settings: options.Settings = None,
     gpus: options.Gpus = None,
     as_json: options.Json = False,
@@ -111,7 +112,7 @@ def compute(
     _run(
         "train" if context.info_name == "train" else "infer",
         model,
-        TrainOverrides(arch=arch, frames=frames, size=size, settings=options.parse_settings(settings)),
+        TrainOverrides(arch=arch, frames=frames, size=size, init=init, settings=options.parse_settings(settings)),
         batch=batch_size,
         rounds=rounds,
         compiled=compile_,

@@ -73,6 +73,17 @@ Arch = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="NAME",
+        help="Initial weights: a checkpoint of tdpn or another project, a name of the zoo, imagenet, or none "
+        "(default: the recipe's).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
 Data = Annotated[
     Path | None,

@@ -125,14 +125,7 @@ def train(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    init: Annotated[
-        Path | None,
-        typer.Option(
-            "--init",
-            help="Initial weights: a checkpoint of tdpn or another project, or imagenet.",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
+    init: options.Init = None,
     ema: options.Ema = None,
     resume: Annotated[
         bool,
@@ -187,6 +180,7 @@ def train(
         frames=frames,
         interval=interval,
         size=size,
+        init=init,
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,
@@ -204,7 +198,6 @@ def train(
             gpus=ranks.device(gpus, processes),
             workers=workers,
             resume=resume_from or resume,
-            init=init,
             ema=ema,
             keep=keep,
             timeout=timeout,

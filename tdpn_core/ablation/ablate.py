@@ -26,6 +26,7 @@ from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import CELL, RUNS
 from tdpn_core.shards import find_prepared
 from tdpn_core.training.launch import plan
+from tdpn_core.training.start import find_start
 
 GRID = "grid.json"
 """The rows and seeds of the table beside it."""
@@ -99,7 +100,7 @@ def ablate(
     hint = "wait until it ends, or choose another --out"
     with claimed(target, "running an ablation", hint=hint):
         _keep_table(target, [row.folder for row in grid], seed_numbers)
-        rows, cells = [], {}
+        rows, cells, starts = [], {}, {}
         for combination in grid:
             row, paths = _row(combination), {}
             try:
@@ -107,6 +108,7 @@ def ablate(
             except ConfigError as error:  # each level is possible, but not together with the others
                 rows.append(dataclasses.replace(row, failed=dict.fromkeys(seed_numbers, str(error))))
                 continue
+            starts[config.train.init, config.model.name, config.model.arch] = config
             rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
             for seed in seed_numbers:
                 own = _with_levels(overrides, combination.settings, seed)
@@ -115,6 +117,8 @@ def ablate(
             cells[row.name] = paths
         todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
         todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
+        for config in starts.values():
+            find_start(config, asked="train.init" in overrides.asked(), progress=progress)
         failures = run_queue(todo, places(count, jobs), progress) if todo else {}
         result = Ablation(folder=target, rows=_figures(rows, cells, failures))
         write_tables(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.base import Network
 from tdpn_core.model.flops import Cost, cost
 from tdpn_core.model.registry import build_model
+from tdpn_core.training.checkpoints import initialise
+from tdpn_core.training.start import NOTHING, find_start
 
 CLASSES = 400
 
@@ -26,6 +29,8 @@ class Subject:
     batch: int
     runtime: Runtime
     cost: Cost
+    start: Path | None = None
+    """Weights that the network starts from; None: random ones."""
 
     @property
     def name(self) -> str:
@@ -62,6 +67,8 @@ class Subject:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 nn.init.uniform_(module.weight, 0.5, 1.0)
                 module.get_buffer("running_var").uniform_(0.5, 1.5)
+        if self.start is not None:
+            initialise(model, self.start)
         return model.to(self.runtime.device)
 
 
@@ -70,8 +77,11 @@ def choose_subject(*, batch: int, runtime: Runtime, overrides: TrainOverrides = 
 
     Raises:
         ConfigError: a value that no network has.
+        CheckpointError: the weights to start from are not there, or do not fit.
     """
     classes = {"action": [str(number) for number in range(CLASSES)]}
     data = DataConfig(path="", dataset="random", classes=classes, classes_digest="", digest="", short_side=256)
-    config = recipes.adjust(recipes.kinetics400(data), overrides)
-    return Subject(config=config, batch=batch, runtime=runtime, cost=cost(config.model))
+    usual = recipes.kinetics400(data)
+    plain = dataclasses.replace(usual, train=dataclasses.replace(usual.train, init=NOTHING))
+    config, start = find_start(recipes.adjust(plain, overrides))
+    return Subject(config=config, batch=batch, runtime=runtime, cost=cost(config.model), start=start)

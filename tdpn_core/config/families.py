@@ -69,6 +69,9 @@ class Family:
     sampling: Literal["segments"] | None = None
     """Segments where its paper samples no other way; None: whatever suits the data."""
 
+    image_depths: tuple[str, ...] | None = None
+    """Depths whose backbone the weights of an image network of that depth fit; None: all."""
+
     published: tuple[Published, ...] = ()
     """Empty where nobody reported the network."""
 

@@ -15,6 +15,7 @@ PATHS: dict[str, str] = {
     "frames": "model.num_frames",
     "interval": "sampling.interval",
     "size": "model.input_size",
+    "init": "train.init",
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "accumulate": "train.accumulate",
@@ -47,6 +48,9 @@ class TrainOverrides:
 
     size: int | None = None
     """Side of the input in pixels; the short side of the frames follows it."""
+
+    init: str | None = None
+    """Initial weights: `none`, `imagenet`, a file, a run, or a name of the zoo."""
 
     epochs: int | None = None
     """Passes over the data; milestones and warm-up follow it."""

@@ -128,6 +128,10 @@ class TrainConfig(Settings):
 
     section: ClassVar[str] = "train"
 
+    init: str = "none"
+    """Initial weights: `none` (random), `imagenet` (an image network of the same depth), a file, a run, or a name of
+    the zoo."""
+
     epochs: Count = 120
     """Passes over the training clips."""
 
@@ -245,6 +249,19 @@ class DataConfig(Settings):
 
 
 @settings_class
+class StartConfig(Settings):
+    """The weights that a run started from, as they were found."""
+
+    section: ClassVar[str] = "start"
+
+    name: str = "none"
+    """A name of the zoo, a file or a run; `none`: random weights."""
+
+    sha256: str = ""
+    """Of the file."""
+
+
+@settings_class
 class RunConfig(Settings):
     """Everything that defines a training run."""
 
@@ -255,6 +272,7 @@ class RunConfig(Settings):
     sampling: SamplingConfig
     train: TrainConfig
     data: DataConfig
+    start: StartConfig = dataclasses.field(default_factory=StartConfig)
 
     def __post_init__(self) -> None:
         sampling = self.sampling

@@ -38,6 +38,11 @@ Recipe = Callable[[DataConfig, Facts], RunConfig]
 
 NOTHING_KNOWN = Facts()
 
+_COST = (
+    "random initial weights: the paper starts from ImageNet (--init imagenet). mmaction2 reports 74.20 top-1 without "
+    "it and 76.74 with it, for TPN-R50 8x8 on Kinetics-400 after 150 epochs"
+)
+
 
 def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """Dense 8x8 clips of 64 frames, 120 epochs, tested with 10x3 views.
@@ -48,7 +53,7 @@ def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
         recipe="kinetics400",
         model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="dense", interval=8, views="10x3"),
-        train=TrainConfig(epochs=120, milestones=(85, 105)),
+        train=TrainConfig(init="imagenet", epochs=120, milestones=(85, 105)),
         data=data,
     )
 
@@ -59,7 +64,7 @@ def something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
         recipe="something-v1",
         model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="2x3"),
-        train=TrainConfig(epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
+        train=TrainConfig(init="imagenet", epochs=120, milestones=(85, 105), weight_decay=5e-4, clip_norm=20),
         data=data,
     )
 
@@ -76,7 +81,7 @@ def epic100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
         recipe="epic100",
         model=model_config(num_classes=class_counts(data)),
         sampling=SamplingConfig(mode="segments", views="1x1"),
-        train=TrainConfig(epochs=80, milestones=(40, 60)),
+        train=TrainConfig(init="imagenet", epochs=80, milestones=(40, 60)),
         data=data,
     )
 
@@ -208,6 +213,8 @@ def _fitting(config: RunConfig, facts: Facts) -> tuple[RunConfig, list[str]]:
 def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
     """A line for each setting that followed what the user asked for."""
     before, after = own.train, config.train
+    if before.init == "imagenet" and after.init == "none":
+        yield _COST
     if after.lr != before.lr and "train.lr" not in facts.asked:
         recipes = f"the recipe's {before.lr:g} is for {before.optimiser} at batch {before.batch_size}"
         yield f"{describe_rate(after)}: {recipes}"
@@ -251,6 +258,7 @@ def adjust(config: RunConfig, overrides: TrainOverrides) -> RunConfig:
 def _trained(before: TrainConfig, overrides: TrainOverrides) -> TrainConfig:
     """The settings of training with what the user changes of them directly."""
     given = _given(
+        init=overrides.init,
         epochs=overrides.epochs,
         batch_size=overrides.batch_size,
         accumulate=overrides.accumulate,

@@ -20,7 +20,6 @@ from tdpn_core.weights.convert import import_weights
 from tdpn_core.weights.open_checkpoint import check_own
 from tdpn_core.weights.rename_rules import Report
 from tdpn_core.weights.transfer import start_from, transfer
-from tdpn_core.weights.zoo import imagenet, obtain
 
 
 def save_last(folder: Path, checkpoint: Checkpoint, *, keep: int) -> None:
@@ -136,23 +135,17 @@ def _named(name: str, mine: object, yours: object) -> str:
     return f"{name} ({values})" if len(values) < 40 else name
 
 
-IMAGENET = Path("imagenet")
-"""Value of `init` for an image network of the same depth."""
-
-
 def initialise(model: Network, path: Path, manifest: Manifest | None = None, *, ema: bool | None = None) -> Report:
     """Fill `model` with the matching weights of `path`; returns a report to show.
 
-    `path` is a tdpn checkpoint of any network, one of another project (`tdpn_core.weights`), or `IMAGENET`. Classifier
-    rows are copied by class name, using `manifest` for the model's names; without it, none are copied. `ema` chooses
-    between raw and averaged weights of another project's file, as in `read_weights`.
+    `path` is a tdpn checkpoint of any network, or one of another project (`tdpn_core.weights`). Classifier rows are
+    copied by class name, using `manifest` for the model's names; without it, none are copied. `ema` chooses between raw
+    and averaged weights of another project's file, as in `read_weights`.
 
     Raises:
         CheckpointError: the file is unreadable, of an unknown project or another depth, or nothing in it fits.
         UsageError: `ema` for a tdpn checkpoint.
     """
-    if path == IMAGENET and not path.exists():
-        return start_from(model, import_weights(obtain(imagenet(model.config.arch)), ema=ema))
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=path)
     if is_checkpoint(path):

@@ -13,15 +13,16 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError
 from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.clip_source import ClipSource
-from tdpn_core.training.checkpoints import IMAGENET
+from tdpn_core.training.start import IMAGENET, NOTHING
 from tdpn_core.weights.convert import import_weights
 from tdpn_core.weights.packaged import PACKAGES, packaged
+from tdpn_core.weights.resolve import find_weights
 
 _SIZES_LOOKED_AT = 500
 
 
-def data_facts(clips: ClipSource, runtime: Runtime, init: Path | None = None, arch: str | None = None) -> Facts:
-    """Return the facts of a run on the training clips `clips`, initialised from the file `init`.
+def data_facts(clips: ClipSource, runtime: Runtime, init: str = NOTHING, arch: str | None = None) -> Facts:
+    """Return the facts of a run on the training clips `clips`, initialised from the weights that `init` names.
 
     `arch` is the requested depth, which selects the ImageNet weights. An unreadable `init` is ignored here; loading it
     reports the error.
@@ -37,7 +38,7 @@ def data_facts(clips: ClipSource, runtime: Runtime, init: Path | None = None, ar
         aspect=float(np.median(sizes[:, 1] / sizes[:, 0])),
         device=runtime.device_type,
         memory=_memory(runtime),
-        **(_start(init, arch) if init else {}),
+        **_start(init, arch),
     )
 
 
@@ -48,11 +49,15 @@ def _memory(runtime: Runtime) -> float:
     return float(torch.cuda.get_device_properties(runtime.device).total_memory) * runtime.world / 2**30
 
 
-def _start(path: Path, arch: str | None) -> dict[str, Any]:
-    if path == IMAGENET and not path.exists():
-        if arch not in PACKAGES:
-            return {"start": "images"}
+def _start(init: str, arch: str | None) -> dict[str, Any]:
+    if init == NOTHING:
+        return {}
+    if init != IMAGENET or Path(init).exists():
+        path = find_weights(Path(init))
+    elif arch in PACKAGES:
         path = packaged(arch)
+    else:
+        return {"start": "images"}
     if is_checkpoint(path):
         config = load_checkpoint(path).config
         pixels = Pixels(config.sampling.mean, config.sampling.std)

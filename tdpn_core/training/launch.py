@@ -19,6 +19,7 @@ from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, w
 from tdpn_core.distributed.runtime import Runtime, join_ranks
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.recipes.auto_recipe import Facts
 from tdpn_core.recipes.learning_rate import describe_rate
 from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.sampling.loader import loader_workers
@@ -27,6 +28,7 @@ from tdpn_core.signals import stop_before_training
 from tdpn_core.training import trainer
 from tdpn_core.training.checkpoints import differences, newest_good, on_data, states
 from tdpn_core.training.data_stats import data_facts
+from tdpn_core.training.start import describe_start, find_start
 from tdpn_core.training.trainer import TrainResult
 from tdpn_core.video.encode_options import Encoding
 
@@ -40,7 +42,6 @@ def train(
     gpus: int | None = None,
     workers: int | None = None,
     resume: bool | Path = False,
-    init: Path | None = None,
     ema: bool | None = None,
     keep: int = defaults.KEEP,
     timeout: float = defaults.TIMEOUT,
@@ -61,8 +62,8 @@ def train(
         gpus: number of GPUs of this process, 0 for the CPU; None uses one if available.
         workers: number of processes that read clips; None chooses by machine.
         resume: continue the run in `out`, or that of the checkpoint at this path. A resumed run keeps its settings.
-        init: initial weights: a checkpoint of tdpn or another project, or `imagenet`.
-        ema: averaged or raw weights of another project's checkpoint; None uses those that the project evaluates.
+        ema: averaged or raw weights of another project's checkpoint that initialises the run; None uses those that the
+            project evaluates.
         keep: checkpoints to keep.
         timeout: seconds without progress after which processes count as hung and are ended.
         track: names of additional trackers, `wandb` and `mlflow`.
@@ -74,7 +75,8 @@ def train(
 
     Raises:
         UsageError: no or several prepared data sets, an unknown recipe, unavailable GPUs, `out` contains a run,
-            `ema` without `init`.
+            `ema` without initial weights.
+        CheckpointError: the initial weights are missing, cannot be downloaded, or do not fit.
         InUseError: another process is training in that folder.
         ConfigError: an invalid setting, or one that differs from the resumed run's.
         Stopped: received SIGINT or SIGTERM; the run is saved and can be resumed.
@@ -82,15 +84,12 @@ def train(
     """
     if overrides.model is not None:
         find_family(overrides.model)  # report a mistyped name first
-    if ema is not None and init is None:
-        what = "chooses among the weights in the file given with --init, which is missing"
-        raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
     with join_ranks(gpus, timeout=timeout, say=progress.say) as runtime, ExitStack() as stack:
         progress = progress if runtime.is_main else SILENT
         with stop_before_training():
             if again := runtime.highest(restarts()):  # torch's launchers count restarts per machine
                 out, resume = _restarted(runtime, again, out, resume, progress)
-            checkpoint = None
+            checkpoint = start = None
             if resume:
                 folder = _claim(runtime, stack, lambda: _named(_run_to_resume(out, resume), new=False), progress)
                 checkpoint = _to_resume(runtime, folder, resume, progress)
@@ -105,13 +104,16 @@ def train(
                         find_prepared(data),
                         runtime=runtime,
                         recipe=recipe,
-                        init=init,
                         overrides=overrides,
                         progress=progress,
                     )
                 )
+                config, start = find_start(config, asked=_asks_start(config_file, overrides), progress=progress)
                 name = new_name(config)
                 folder = _claim(runtime, stack, lambda: _named(out, new=True) if out else claimed_new(name), progress)
+            if ema is not None and start is None:
+                what = "chooses among the weights in the file given with --init, which is missing"
+                raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
             remember(folder)
             progress.say(describe(config, runtime, folder))
         return trainer.train(
@@ -120,7 +122,7 @@ def train(
             runtime=runtime,
             workers=loader_workers(runtime.device_type) if workers is None else workers,
             resume=checkpoint or False,
-            init=init,
+            init=start,
             ema=ema,
             keep=keep,
             track=track,
@@ -188,28 +190,36 @@ def _must_be_found_again(out: Path | None) -> None:
         raise UsageError(what, where="--out", hint="add --out, or torchrun --max-restarts 0")
 
 
+def _asks_start(config_file: Path | None, overrides: TrainOverrides) -> bool:
+    """Whether the user chose the weights to start from, here or in the run whose settings are used."""
+    return config_file is not None or "train.init" in overrides.asked()
+
+
 def plan(
     folder: Path,
     *,
     runtime: Runtime,
     recipe: str | None = None,
-    init: Path | None = None,
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> RunConfig:
     """Return the settings of a run on the prepared data in `folder`, from its recipe and the user's `overrides`.
 
     `progress` receives what the recipe derived from the data and why, and the consequences of overrides. Data packed as
-    optical flow requires a network for flow. Normalisation follows the weights in `init`.
+    optical flow requires a network for flow. Normalisation follows the initial weights.
 
     Raises:
         UsageError, ConfigError: see `recipes.configure`.
+        CheckpointError: there are no such weights.
     """
     data = data_config(folder)
     if overrides.modality is None:
         overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
-    facts = data_facts(ClipStore(folder, "train"), runtime, init, overrides.settings.get("model.arch", overrides.arch))
-    config, notes = recipes.configure(recipe or recipes.choose(data), data, facts, overrides)
+    name = recipe or recipes.choose(data)
+    init = overrides.settings.get("train.init", overrides.init) or recipes.find(name)(data, Facts()).train.init
+    arch = overrides.settings.get("model.arch", overrides.arch)
+    facts = data_facts(ClipStore(folder, "train"), runtime, init, arch)
+    config, notes = recipes.configure(name, data, facts, overrides)
     for note in notes:
         progress.say(note)
     return config
@@ -266,7 +276,8 @@ def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:
     rate = describe_rate(train)
     return (
         f"{model.name} {model.arch}, {frames} at {model.input_size} pixels, on {config.data.dataset}; recipe "
-        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, {rate}; {runtime}; into {folder}"
+        f"{config.recipe}: {train.epochs} epochs, batch {train.batch_size}, {rate}; {describe_start(config)}; "
+        f"{runtime}; into {folder}"
     )
 
 

@@ -12,6 +12,7 @@ from tdpn_core.html_report import Section, render_page
 from tdpn_core.html_report.charts import line_chart
 from tdpn_core.html_report.components import Tile, details, facts, grid, note, table, tiles
 from tdpn_core.progress import duration
+from tdpn_core.training.start import describe_start
 from tdpn_core.training.trackers import flat
 
 CURVES, SUMMARY = "curves.png", "summary.html"
@@ -98,7 +99,8 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
             Section("Epochs", [details("Every epoch", [table("Epochs", columns, rows)])]),
             Section("Settings", [details("Every setting", [facts(settings)])]),
         ],
-        lead=f"{config.model.name} {config.model.arch} on {config.data.dataset}, recipe {config.recipe}",
+        lead=f"{config.model.name} {config.model.arch} on {config.data.dataset}, recipe {config.recipe}; "
+        + describe_start(config),
     )
 
 

@@ -145,8 +145,14 @@ def _preflight(runtime: Runtime, config: RunConfig, state: TrainingState) -> Non
         if section in ("model", "sampling", "train")
         for field, value in values.items()
     }
-    facts = {"host": socket.gethostname(), "shards": config.data.digest[:12], "step": state.step, **settings}
-    must_agree(runtime.gather(facts), "shards", "step", *settings)
+    facts = {
+        "host": socket.gethostname(),
+        "shards": config.data.digest[:12],
+        "initial weights": config.start.sha256[:12],
+        "step": state.step,
+        **settings,
+    }
+    must_agree(runtime.gather(facts), "shards", "initial weights", "step", *settings)
 
 
 class Trainer:

@@ -133,6 +133,7 @@ R2PLUS1D_FAMILY = Family(
     title="R(2+1)D (Tran et al., 2018)",
     config=R2Plus1DConfig,
     build=_r2plus1d,
+    image_depths=("r50", "r101"),  # the others split every 3x3
     published=(
         Published(arch="r50", clip="16x4", data="Kinetics-400", top1=76.01, top5=92.23, source="pytorchvideo"),
         Published(

@@ -20,6 +20,7 @@ VALUES: dict[str, Any] = {
     "frames": 16,
     "interval": 3,
     "size": 96,
+    "init": "resnet50-imagenet-v2",
     "epochs": 7,
     "batch_size": 12,
     "accumulate": 2,

@@ -151,27 +151,27 @@ def test_files_without_counters_can_be_scored(state, names, write, listed):
     assert loaded.build(torch.device("cpu")).config.name == "tsn"
 
 
+def started(prepared, path, recipe=None, **settings):
+    """The settings of a run that starts from the file at `path`."""
+    overrides = TrainOverrides(init=str(path), settings=settings)
+    return plan(prepared, runtime=set_up(0), recipe=recipe, overrides=overrides)
+
+
 def test_a_run_that_starts_from_it_sees_its_pixels(prepared, parity, write):
     known = parity("torchvision_resnet18").state
-    runtime = set_up(0)
     path = write({f"module.base_model.{name}".replace("base_model.fc", "new_fc"): v for name, v in known.items()})
-    config = plan(prepared, runtime=runtime, recipe="finetune", init=path)
+    config = started(prepared, path, "finetune")
     assert config.model.arch == "r18"
     assert config.sampling.mean == (0.485, 0.456, 0.406)
     torch.save({"state_dict": {}}, path)
-    assert plan(prepared, runtime=runtime, init=path).sampling.mean == (0.485, 0.456, 0.406)  # who loads it refuses it
+    assert started(prepared, path).sampling.mean == (0.485, 0.456, 0.406)  # who loads it refuses it
 
 
 def test_pixels_of_another_project_replace_the_recipes(prepared, write, state, monkeypatch):
     monkeypatch.setattr(importing, "PROJECTS", (dataclasses.replace(TORCHVISION, pixels=SYMMETRIC),))
-    runtime = set_up(0)
-    assert plan(prepared, runtime=runtime, init=write(state)).sampling.std == (0.5, 0.5, 0.5)
+    assert started(prepared, write(state)).sampling.std == (0.5, 0.5, 0.5)
     own = {"sampling.std": "0.1,0.2,0.3"}
-    assert plan(prepared, runtime=runtime, init=write(state), overrides=TrainOverrides(settings=own)).sampling.std == (
-        0.1,
-        0.2,
-        0.3,
-    )
+    assert started(prepared, write(state), **own).sampling.std == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize(

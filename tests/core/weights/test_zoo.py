@@ -23,7 +23,7 @@ from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluation.options import default_folder
 from tdpn_core.model.registry import create_model
 from tdpn_core.progress import Silent
-from tdpn_core.training.checkpoints import IMAGENET, initialise
+from tdpn_core.training.checkpoints import initialise
 from tdpn_core.weights.open_checkpoint import open_checkpoint
 from tdpn_core.weights.resolve import find_weights
 from tdpn_core.weights.zoo import (
@@ -371,7 +371,7 @@ def test_imagenet_is_the_file_of_the_networks_depth(web: Web, publish: Callable[
     content = images(tmp_path)
     publish("resnet18-imagenet", content)
     network = create_model("slowonly", arch="r18", num_classes=3)
-    report = initialise(network, IMAGENET)
+    report = initialise(network, obtain(imagenet("r18")))
     assert set(report.left_out) == {"fc.weight", "fc.bias"}
     assert len(web.asked) == 1
 
