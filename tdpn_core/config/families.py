@@ -113,6 +113,8 @@ FAMILIES: Registry[Family] = Registry(
         "tpn": "tdpn_core.model.tpn:TPN_FAMILY",
         "tdn": "tdpn_core.model.baselines.tdn:TDN_FAMILY",
         "r2plus1d": "tdpn_core.model.baselines.r2plus1d:R2PLUS1D_FAMILY",
+        "r3d": "tdpn_core.model.baselines.r3d:R3D_FAMILY",
+        "c3d": "tdpn_core.model.baselines.c3d:C3D_FAMILY",
         "tsn+tdpn": "tdpn_core.model.tdpn:TSN_TDPN_FAMILY",
         "tsm+tdpn": "tdpn_core.model.tdpn:TSM_TDPN_FAMILY",
         "tsn+tpn": "tdpn_core.model.tpn:TSN_TPN_FAMILY",

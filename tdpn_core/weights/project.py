@@ -124,7 +124,7 @@ class Project:
         A family that the project does not have is sampled by segments.
         """
         protocol = protocol or self.protocols.get(family, SEGMENTS)
-        pixels = self.flow_pixels if modality == "flow" else self.pixels
+        pixels = self.flow_pixels if modality == "flow" else protocol.pixels or self.pixels
         return SamplingConfig(
             mode=protocol.mode,
             interval=protocol.interval,

@@ -30,6 +30,9 @@ class Protocol:
     short_side: int = 256
     """Of the frames that it is tested on, in pixels."""
 
+    pixels: Pixels | None = None
+    """Where the network's differ from the project's."""
+
 
 SEGMENTS = Protocol("segments", 1, "1x1")
 TWICE = Protocol("segments", 1, "2x3")

@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from tdpn_core.config.families import LEVELS
-from tdpn_core.weights.project import Entries, Finding, Project, refuse, residual_depth, stage_kernels
+from tdpn_core.errors import CheckpointError
+from tdpn_core.recipes.auto_recipe import Pixels
+from tdpn_core.weights.project import Entries, Finding, Project, depth, refuse, residual_depth, stage_kernels
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
 from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, SEGMENTS, TWICE, Protocol
 from tdpn_core.weights.rename_rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
+
+C3D_PIXELS = Pixels((104 / 255, 117 / 255, 128 / 255), (1 / 255, 1 / 255, 1 / 255))
+"""Caffe's means of blue, green and red, which mmaction2 subtracts from red, green and blue."""
 
 CLIP_LENGTH = r"\b(?:clip_len|new_length)\s*=\s*(\d+)"
 
@@ -42,7 +47,10 @@ def examine(entries: Entries) -> Finding:
     """Determine the family from the first convolution, TSM's wrapper and the neck."""
     refuse(entries, r"backbone\..*(non_local|nl_op).*", "non-local blocks")
     refuse(entries, r"backbone\.layer\d\.\d+\.net\..+", "TSM's shift of whole blocks (shift_place='block')")
-    refuse(entries, r"backbone\..*\.conv_s\..+", "mmaction2's R(2+1)D blocks, which normalise otherwise")
+    if entries.has(r"backbone\.conv1a\.conv\.weight"):
+        return examine_c3d(entries)
+    if entries.has(r"backbone\.conv1\.conv\.conv_s\.weight"):
+        return examine_pairs(entries)
     if entries.has(r"backbone\.slow_path\..+"):
         return examine_slowfast(entries)
     shifted = entries.has(r"backbone\..+\.conv1\.conv\.net\.weight")
@@ -95,6 +103,46 @@ def examine_frames(entries: Entries, settings: dict[str, Any], rules: tuple[Rule
     if "c2d" in name:
         return plain if "nopool" in name else c2d
     return tsn if "tsn" in name else dataclasses.replace(tsn, alternatives={"c2d": c2d})
+
+
+def examine_c3d(entries: Entries) -> Finding:
+    """C3D, whose linear layers are in its backbone there.
+
+    Raises:
+        CheckpointError: the first one is not made for 16 frames of 112x112 pixels.
+    """
+    settings: dict[str, Any] = {"name": "c3d", "num_frames": 16}
+    if (inputs := entries.shape("backbone.fc6.weight")[1]) != 8192:
+        raise CheckpointError(f"a C3D of {inputs} inputs of fc6, where 16 frames of 112x112 pixels give 8192")
+    if "cls_head.fc_cls.weight" in entries.tensors:
+        settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
+    convolutions = Rename(r"(backbone\.conv\d[ab])\.conv\.(.+)", r"\1.\2")
+    return Finding(settings=settings, rules=(*OTHERS, convolutions, Rename(r"backbone\.(fc[67]\..+)", r"\1")))
+
+
+def examine_pairs(entries: Entries) -> Finding:
+    """R(2+1)D, whose shortcuts are pairs of convolutions, too."""
+    counts = [len(entries.distinct(rf"backbone\.layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
+    bottleneck = entries.has(r"backbone\.layer1\.0\.conv3\..+")
+    settings: dict[str, Any] = {"name": "r2plus1d", "arch": depth(counts, bottleneck=bottleneck), "num_frames": 8}
+    if bottleneck:
+        raise CheckpointError(f"an R(2+1)D of bottlenecks ({settings['arch']}), which is not supported")
+    if "cls_head.fc_cls.weight" in entries.tensors:
+        settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
+    rules: list[Rule] = [*OTHERS]
+    for spot, ours, norm in (
+        (r"(backbone)\.conv1", r"\1.conv1", r"\1.bn1"),
+        (r"(backbone\.layer\d\.\d+)\.conv(\d)", r"\1.conv\2", r"\1.bn\2"),
+        (r"(backbone\.layer\d\.\d+)\.downsample", r"\1.downsample.0", r"\1.downsample.1"),
+    ):
+        last = spot.count("(") + 1
+        rules += [
+            Rename(rf"{spot}\.conv\.conv_s\.(weight)", rf"{ours}.space.\{last}"),
+            Rename(rf"{spot}\.conv\.bn_s\.(.+)", rf"{ours}.bn.\{last}"),
+            Rename(rf"{spot}\.conv\.conv_t\.(weight)", rf"{ours}.time.\{last}"),
+            Rename(rf"{spot}\.bn\.(.+)", rf"{norm}.\{last}"),
+        ]
+    return Finding(settings={**settings, "form": "mmaction2"}, rules=tuple(rules))
 
 
 def examine_slowfast(entries: Entries) -> Finding:
@@ -161,7 +209,10 @@ def neck_rules(prefix: str, levels: tuple[str, ...]) -> tuple[Rule, ...]:
 
 MMACTION2 = Project(
     name="mmaction2",
-    marks=(r"backbone\.(slow_path\.)?conv1\.conv\.weight", r"backbone\..+\.bn\.running_var"),
+    marks=(
+        r"backbone\.(?:(?:slow_path\.)?conv1\.conv\.(?:conv_s\.)?|conv1a\.conv\.)weight",
+        r"backbone\..+\.bn\.running_var|backbone\.fc7\.weight",
+    ),
     examine=examine,
     clip_in_name=r"(?<![\dx])(?P<frames>\d+)x(?P<interval>\d+)x(?P<segments>\d+)(?![\dx])",
     pixels=IMAGENET,
@@ -175,5 +226,7 @@ MMACTION2 = Project(
         "i3d": DENSE_2,
         "slowfast": DENSE_2,
         "c2d": Protocol("dense", 8, "10x3", 224),
+        "r2plus1d": DENSE_8,
+        "c3d": Protocol("dense", 1, "10x1", 128, C3D_PIXELS),
     },
 )

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from random_statistics import randomise
+from small_families import smallest
 from torch.nn import functional as F
 
 from tdpn_core import recipes
@@ -19,27 +20,26 @@ from tdpn_core.model.registry import build_model, create_model
 DATA = DataConfig(
     path="data", dataset="folder", classes={"action": ["a", "b"]}, classes_digest="", digest="", short_side=128
 )
-FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
-"""Enough for those that shorten time."""
 
 
 @pytest.fixture
 def little(small):
     def build(name, **options):
-        arch = "r18" if "r18" in find_family(name).archs else find_family(name).arch
-        return small(**{"name": name, "arch": arch, "num_frames": FRAMES.get(name, 2), **options})
+        return small(**smallest(name) | options)
 
     return build
 
 
-FRAMES_OF_OTHERS = {"i3d": 64, "slowfast": 32, "r2plus1d": 16}
+ARCHS = {"i3d": "inception", "r3d": "r18", "c3d": "c3d"}
+FRAMES = {"i3d": 64, "slowfast": 32, "r2plus1d": 16, "r3d": 16, "c3d": 16}
+"""Those of the others are r50 and 8."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_configuration_has_the_familys_own_values_and_survives_storage(name):
     config = model_config(name=name)
     assert find_family(name).name == config.name == name
-    assert (config.arch, config.num_frames) == ("inception" if name == "i3d" else "r50", FRAMES_OF_OTHERS.get(name, 8))
+    assert (config.arch, config.num_frames) == (ARCHS.get(name, "r50"), FRAMES.get(name, 8))
     assert from_dict(ModelConfig, to_dict(config)) == config
 
 
@@ -84,7 +84,9 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
     model.eval()
     (levels, features), logits = model.feature_maps(clip), model(clip)
     assert tuple(levels) == LEVELS
-    sides = [(16, 12), (8, 6), (4, 3), (2, 2)] if name != "r2plus1d" else [(32, 24), (16, 12), (8, 6), (4, 3)]
+    sides = [(16, 12), (8, 6), (4, 3), (3, 2) if name == "c3d" else (2, 2)]
+    if name in ("r2plus1d", "r3d"):  # without a pool
+        sides = [(32, 24), (16, 12), (8, 6), (4, 3)]
     assert [(levels[level].shape[0], *levels[level].shape[3:]) for level in LEVELS] == [(2, *side) for side in sides]
     assert features.ndim == 5
     assert torch.equal(model.head(features)["action"], logits)
@@ -153,7 +155,7 @@ def test_a_stack_of_flows_is_u_and_v_of_each_in_time_order(small):
 def test_every_depth_is_built_or_refused_by_name(name, arch):
     family = find_family(name)
     if arch not in family.archs:
-        with pytest.raises(ConfigError, match=f"model.arch: must be .*'r101'.*, not '{arch}'"):
+        with pytest.raises(ConfigError, match=f"model.arch: must be .*'{family.archs[-1]}', not '{arch}'"):
             create_model(name, arch=arch)
         return
     with torch.device("meta"):

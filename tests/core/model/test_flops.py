@@ -52,6 +52,14 @@ def test_networks_cost_what_was_counted_independently(options, backbone, differe
         ({"name": "tdn", "arch": "r101"}, 44.1e6, 65.8),
         ({"name": "r2plus1d"}, 28_107_600, None),
         ({"name": "r2plus1d", "arch": "r18", "input_size": 112}, 31_505_325, 40.52),
+        (
+            {"name": "r2plus1d", "arch": "r34", "form": "mmaction2", "num_frames": 8, "input_size": 256},
+            63_759_281,
+            53.18,
+        ),
+        ({"name": "r3d"}, 33_371_472, 40.70),
+        ({"name": "r3d", "mixed": True}, 11_695_440, 43.34),
+        ({"name": "c3d", "num_classes": {"action": 101}}, 78_409_573, 38.5),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )

@@ -32,6 +32,8 @@ TAPS = {
     "tpn_official_tsm50_sthv1_baseline": RESNET,
     "tpn_tsm50_sthv1": RESNET | NECK,
     "mma2_tsn_r50": RESNET,
+    "tv_r3d_18": RESNET,
+    "mma2_c3d": {f"pool{number}": f"backbone.pool{number}" for number in range(1, 6)} | {"fc6": "fc6", "fc7": "fc7"},
     "gluon_tpn_resnet50_f8s8": RESNET | NECK,
     "gluon_tpn_resnet50_f32s2": RESNET | NECK,
     "gluon_i3d_slow_resnet50_f8s8": RESNET,

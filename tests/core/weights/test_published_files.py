@@ -1,13 +1,17 @@
 """Published checkpoints: each is recognised by its names, shapes and file name, with the clips that it is made for."""
 
+import re
+
 import pytest
 import torch
 from reference_files import contents, shapes, table, tensors, write_file
 from torch.nn import functional as F
 
 import tdpn_core
+from tdpn_core.config.families import model_config
 from tdpn_core.errors import CheckpointError
-from tdpn_core.weights.convert import convert
+from tdpn_core.model.registry import build_model
+from tdpn_core.weights.convert import convert, state_shapes
 from tdpn_core.weights.sampling import sampled
 
 OMM = "kinetics400-rgb_20220901-00000000.pth"
@@ -29,6 +33,29 @@ def five(name, kernel=5):
 
 def published(file, source, expected, *, deep=False, classes=None, change=None):
     return pytest.param(file, shapes(source, deep=deep, classes=classes, change=change), expected, id=file[:70])
+
+
+def mixed(entry, shape):
+    """R3D's entries as MC3's: no kernel over time from the second stage on."""
+    return entry, (*shape[:2], 1, *shape[3:]) if re.match(r"layer[234]\..+\.0\.weight", entry) else shape
+
+
+def factored(arch):
+    """R(2+1)D as mmaction2 names it."""
+    network = state_shapes(model_config("r2plus1d", arch=arch, form="mmaction2"))
+    found = {}
+    for name, shape in network.items():
+        for pattern, theirs in (
+            (r"head\.linear\.action\.", "cls_head.fc_cls."),
+            (r"\.(conv\d|downsample\.0)\.(space|time)\.", lambda part: f".{part[1]}.conv.conv_{part[2][0]}."),
+            (r"\.(conv\d|downsample\.0)\.bn\.", r".\1.conv.bn_s."),
+            (r"\.bn(\d)\.", r".conv\1.bn."),
+            (r"\.downsample\.0\.", ".downsample."),
+            (r"\.downsample\.1\.", ".downsample.bn."),
+        ):
+            name = re.sub(pattern, theirs, name)
+        found[name] = shape
+    return found
 
 
 ROWS = [
@@ -84,6 +111,16 @@ ROWS = [
     ),
     published("R2PLUS1D_16x4_R50.pyth", "ptv_r2plus1d_r50", ("r2plus1d", "r50", 16, "dense", 4)),
     published("r50f32s2.pth", "tpn_r50_8x8", ("tpn", "r50", 32, "dense", 2)),
+    published(
+        "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb_31723200.pth", "mma2_c3d", ("c3d", "c3d", 16, "dense", 1)
+    ),
+    *(
+        pytest.param(file, factored("r34"), ("r2plus1d", "r34", frames, "dense", interval), id=file)
+        for file, frames, interval in (
+            ("r2plus1d_r34_8xb8-8x8x1-180e_kinetics400-rgb_20220812-47cfe041.pth", 8, 8),
+            ("r2plus1d_r34_8xb8-32x2x1-180e_kinetics400-rgb_20220812-4270588c.pth", 32, 2),
+        )
+    ),
 ]
 
 
@@ -133,6 +170,40 @@ def test_images_and_videos_under_the_same_names_are_told_by_name_and_classes():
 def test_c2d_and_tsn_are_told_by_the_settings_in_the_file(text, expected):
     found = sampled(convert(contents("epoch_100.pth", table(TSN), {"meta": {"cfg": text}})).complete()).model
     assert (found.name, getattr(found, "temporal_strides", None), found.num_frames) == expected
+
+
+@pytest.mark.parametrize(("change", "form"), [(None, False), (mixed, True)])
+def test_torchvisions_3d_networks_are_told_by_their_last_kernels(change, form):
+    found = sampled(convert(contents("any.pth", shapes("tv_r3d_18", change=change))).complete())
+    model, sampling = found.model, found.sampling
+    assert (model.name, model.arch, model.mixed, model.num_frames, model.input_size) == ("r3d", "r18", form, 16, 112)
+    assert (sampling.interval, sampling.views, sampling.short_side, sampling.mean[0]) == (2, "5x1", 128, 0.43216)
+
+
+def test_mmaction2s_r2plus1d_has_its_two_epsilons():
+    imported = convert(contents("r2plus1d_r34_8xb8-8x8x1.pth", factored("r34"))).complete()
+    with torch.device("meta"):
+        backbone = build_model(imported.config).backbone
+    names = {name: part.eps for name, part in backbone.named_modules() if isinstance(part, torch.nn.BatchNorm3d)}
+    assert {eps for name, eps in names.items() if re.fullmatch(r"bn1|.+\.bn\d|.+\.downsample\.1", name)} == {1e-3}
+    assert {eps for name, eps in names.items() if re.fullmatch(r"(?:.+\.)?(?:conv\d|downsample\.0)\.bn", name)} == {
+        1e-5
+    }
+    assert backbone.conv1.space.out_channels == 83
+    assert isinstance(backbone.maxpool, torch.nn.MaxPool3d)
+
+
+def test_mmaction2s_c3d_has_its_own_pixels():
+    sampling = sampled(convert(contents("any.pth", table("mma2_c3d")))).sampling
+    pixel = torch.tensor([255.0, 0.0, 128.0]) / 255
+    normalised = (pixel - torch.tensor(sampling.mean)) / torch.tensor(sampling.std)
+    torch.testing.assert_close(normalised, torch.tensor([255.0 - 104, -117, 0]), atol=1e-4, rtol=0)
+    assert (sampling.views, sampling.short_side) == ("10x1", 128)
+    wider = shapes(
+        "mma2_c3d", change=lambda name, shape: (name, (4096, 18432) if name.endswith("fc6.weight") else shape)
+    )
+    with pytest.raises(CheckpointError, match="a C3D of 18432 inputs of fc6"):
+        convert(contents("any.pth", wider))
 
 
 def test_c2d_and_tsn_are_refused_where_nothing_says_which():

@@ -3,24 +3,23 @@
 import pytest
 import torch
 from random_statistics import randomise
+from small_families import smallest
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tdpn_core.config.families import FAMILIES, find_family
+from tdpn_core.config.families import FAMILIES
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.memory_layout import set_layout
 from tdpn_core.model.layers import FRAME, ConvNorm
 
-FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}
 UNFOLDED = {"tdpn": 2, "r2plus1d": 17}
 """Normalisations behind no convolution: attention's, and those behind R(2+1)D's pairs of convolutions."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_gives_the_same_logits_within_rounding(small, clip_for, name):
-    arch = "r18" if "r18" in find_family(name).archs else find_family(name).arch
-    model = randomise(small(name=name, arch=arch, num_frames=FRAMES.get(name, 2))).eval()
+    model = randomise(small(**smallest(name))).eval()
     clip = clip_for(model)
     with torch.no_grad():
         before = model(clip)

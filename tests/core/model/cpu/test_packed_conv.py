@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 from random_statistics import randomise
+from small_families import smallest
 from torch.nn import functional as F
 
-from tdpn_core.config.families import FAMILIES, find_family
+from tdpn_core.config.families import FAMILIES
 from tdpn_core.model.cpu import packed_conv as packed
 from tdpn_core.model.cpu.fold_bn import for_inference
 from tdpn_core.model.cpu.memory_layout import convolutions, set_layout
@@ -152,10 +153,7 @@ def test_what_oneDNN_cannot_do_is_left_to_torch(refused, packing):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_runs_packed_in_inference_and_gives_the_same_logits(small, clip_for, name, large):
-    family = find_family(name)
-    arch = "r18" if "r18" in family.archs else family.arch
-    frames = {"i3d": 8, "slowfast": 8, "r2plus1d": 4}.get(name, 2)
-    model = randomise(small(name=name, arch=arch, num_frames=frames)).eval()
+    model = randomise(small(**smallest(name))).eval()
     clip = clip_for(model)
     model.auxiliary_head = None  # for training only
     with torch.inference_mode():

@@ -1,0 +1,78 @@
+"""R3D and MC3: residual networks of 3x3x3 convolutions, or of mixed 3x3x3 and 1x3x3 ones.
+
+Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. R3D-18 is the Res3D of
+Tran et al., "ConvNet Architecture Search for Spatiotemporal Feature Learning", 2017. The forms are torchvision's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from tdpn_core.config.families import Family, Published
+from tdpn_core.config.model import ModelConfig
+from tdpn_core.model.base import Network, classifier
+from tdpn_core.model.blocks import BasicBlock, shortcut
+from tdpn_core.model.layers import FRAME, Conv, Kernel
+from tdpn_core.model.resnet import ResNet
+from tdpn_core.validation import Count, settings_class
+
+CUBE: Kernel = (3, 3, 3)
+
+
+@settings_class
+class R3DConfig(ModelConfig):
+    """R3D's settings."""
+
+    name: str = "r3d"
+    arch: Literal["r18", "r34"] = "r18"
+    num_frames: Count = 16
+    input_size: Annotated[int, Field(ge=32)] = 112
+
+    mixed: bool = False
+    """MC3: res3, res4 and res5 convolve over space only and keep the number of time steps."""
+
+
+class CubicBlock(BasicBlock):
+    """A basic block whose two convolutions have one kernel; one over time strides time as well."""
+
+    def __init__(self, channels: int, width: int, out_channels: int, *, kernel: Kernel, stride: int, **unused: object):
+        super().__init__(channels, width, out_channels, stride=stride)
+        temporal_stride = stride if kernel[0] > 1 else 1
+        self.conv1 = Conv(channels, width, kernel, stride=stride, temporal_stride=temporal_stride)
+        self.conv2 = Conv(width, out_channels, kernel)
+        self.downsample = shortcut(channels, out_channels, stride, temporal_stride)
+
+
+class R3D(ResNet):
+    """The backbone: maps of half to a 16th of the size, since no pool follows the first convolution."""
+
+    def __init__(self, config: R3DConfig):
+        first, later = partial(CubicBlock, kernel=CUBE), partial(CubicBlock, kernel=FRAME if config.mixed else CUBE)
+        super().__init__(
+            config.arch,
+            width=config.width,
+            in_channels=config.channels,
+            stem_kernel=3,
+            temporal_kernels=(1, 1, 1, 1),
+            block={"res2": first, "res3": later, "res4": later, "res5": later},
+        )
+        self.maxpool = nn.Identity()
+
+
+def _r3d(config: R3DConfig) -> Network:
+    return classifier(config, R3D(config))
+
+
+R3D_FAMILY = Family(
+    title="3D ResNet (Tran et al., 2017), and MC3",
+    config=R3DConfig,
+    build=_r3d,
+    published=(
+        Published(arch="r18", clip="16x2", data="Kinetics-400", top1=63.2, source="torchvision"),
+        Published(arch="r18", clip="16x2", data="Kinetics-400", top1=63.96, source="torchvision", note="MC3"),
+    ),
+)
