@@ -14,6 +14,7 @@ from mkdocs.structure.pages import Page
 
 import tdpn_core
 from tdpn_cli.app import app
+from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.config.settings import all_settings
 from tdpn_core.weights.zoo import ZOO, Web
 
@@ -40,6 +41,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Replace a page's marker by what is generated for it."""
     writers = {
         "commands": command_table,
+        "families": family_table,
         "settings": settings_tables,
         "python": python_api,
         "walkthrough": walkthrough,
@@ -90,6 +92,18 @@ def settings_tables() -> str:
         sections.setdefault(setting.name.partition(".")[0], []).append(row)
     head = "setting | type | default | meaning"
     return "\n\n".join(f"## {section}\n\n{_table(head, rows)}" for section, rows in sections.items())
+
+
+def family_table() -> str:
+    """A table of the model families: name, the settings that not every model has, depths, sampled frames."""
+    own = [setting for setting in all_settings() if setting.models]
+    rows = []
+    for name in FAMILIES:
+        family = find_family(name)
+        fields = [_code(setting.name.partition(".")[2]) for setting in own if name in setting.models]
+        archs = ", ".join(map(_code, family.archs))
+        rows.append(f"{_code(name)} | {family.title} | {', '.join(fields)} | {archs} | {family.default('num_frames')}")
+    return _table("model | title | additional settings | depths | frames", rows)
 
 
 def python_api() -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tdpn_core.ablation.ablate import Ablation
+    from tdpn_core import Ablation
     from tdpn_core.ablation.statistics import Row
 
 EXAMPLES = options.epilog(
@@ -26,11 +27,24 @@ EXAMPLES = options.epilog(
 
 
 def ablate(
+    data: options.Data = None,
+    model: options.Model = None,
+    arch: options.Arch = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    init: options.Init = None,
+    recipe: options.Recipe = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    seed: options.FirstSeed = None,
+    settings: options.Settings = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
-            help="Setting and its values, NAME=A,B; repeat for a grid (default: the paper's Table IV).",
+            metavar="NAME=A,B",
+            help="Setting and its values; repeat for a grid (default: the paper's Table IV).",
             show_default=False,
             rich_help_panel=options.EVALUATION,
         ),
@@ -41,62 +55,23 @@ def ablate(
             "--seeds", help="Runs per row, each with another seed.", min=1, rich_help_panel=options.EVALUATION
         ),
     ] = defaults.SEEDS,
+    views: options.Views = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus",
+            help="Number of GPUs; 0: CPU (default: all).",
+            show_default=False,
+            rich_help_panel=options.DISTRIBUTED,
+        ),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
             "--jobs", help="Parallel runs on the CPU; each GPU has one.", min=1, rich_help_panel=options.DISTRIBUTED
         ),
     ] = defaults.JOBS,
-    model: options.Model = None,
-    arch: options.Arch = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            "--frames", help="Sampled frames per clip (default: the recipe's).", min=1, rich_help_panel=options.MODEL
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            "--size", help="Input size in pixels (default: the recipe's).", min=32, rich_help_panel=options.MODEL
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs", help="Training epochs (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", help="Clips per step (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option("--lr", help="Learning rate (peak; default: the recipe's).", rich_help_panel=options.OPTIMISATION),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="Random seed of the first run (default: 0).", min=0, rich_help_panel=options.OPTIMISATION
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="Recipe, a preset of settings (default: by data set).",
-            show_default=False,
-            autocompletion=options.complete_recipe,
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
-    init: options.Init = None,
-    views: options.Views = None,
-    settings: options.Settings = None,
-    data: options.Data = None,
+    workers: options.Workers = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -106,19 +81,15 @@ def ablate(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    gpus: options.Gpus = None,
-    workers: options.Workers = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare settings: train and score a grid of runs, and test each row against the first over clips.
 
     Run again, it continues: finished runs are skipped, interrupted ones resumed, failed ones tried again.
     """
-    from tdpn_core.ablation import ablate as library
-    from tdpn_core.ablation.statistics import rows_of
-    from tdpn_core.config.overrides import TrainOverrides
+    from tdpn_core.ablation.tables import plain_rows
 
-    overrides = TrainOverrides(
+    overrides = tdpn_core.TrainOverrides(
         model=model,
         arch=arch,
         frames=frames,
@@ -132,7 +103,7 @@ def ablate(
         settings=options.parse_settings(settings),
     )
     with output.progress() as progress:
-        result = library.ablate(
+        result = tdpn_core.ablate(
             data=data,
             out=out,
             vary=vary or (),
@@ -145,7 +116,7 @@ def ablate(
             progress=progress,
         )
     if as_json:
-        output.print_json({"folder": str(result.folder), "rows": rows_of(result.rows), "failed": result.failed})
+        output.print_json({"folder": str(result.folder), "rows": plain_rows(result.rows), "failed": result.failed})
     else:
         show(result)
     for name, reason in result.failed.items():

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
-from tdpn_core.config.families import FAMILIES, find_family
-from tdpn_core.config.overrides import TrainOverrides
-from tdpn_core.errors import UsageError
+from tdpn_core import defaults
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tdpn_core.bench.compute import Bench
+    from tdpn_core import Bench
 
 EXAMPLES = {
     "infer": options.epilog("tdpn bench infer", "tdpn bench infer --model all --size 112 --batch-size 2"),
@@ -30,26 +29,6 @@ Model = Annotated[
         metavar="NAME",
         help="Model family, my_module:MY_FAMILY, or all.",
         autocompletion=options.complete_model,
-        rich_help_panel=options.MODEL,
-    ),
-]
-Depth = Annotated[
-    str | None,
-    typer.Option(
-        "--arch",
-        metavar="DEPTH",
-        help="Backbone depth (default: the family's).",
-        show_default=False,
-        rich_help_panel=options.MODEL,
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option(
-        "--frames",
-        help="Sampled frames per clip (default: the family's).",
-        show_default=False,
-        min=1,
         rich_help_panel=options.MODEL,
     ),
 ]
@@ -90,90 +69,40 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Measure s
 @app.command(
     "train",
     epilog=EXAMPLES["train"],
-    help="Time training steps (forward, backward, optimiser) beside the network's plain form, and compare their "
-    "outputs.",
+    help="Time training steps (forward, backward, optimiser) relative to the plain form of the network, and compare "
+    "the outputs.",
 )
 def compute(
     context: typer.Context,
-    model: Model = "tdpn",
-    arch: Depth = None,
-    frames: Frames = None,
-    size: Size = 224,
-    batch_size: Batch = 2,
-    rounds: Rounds = 5,
-    compile_: Compile = False,
-    profile: Profile = None,
+    model: Model = defaults.MODEL,
+    arch: options.FamilyArch = None,
+    frames: options.FamilyFrames = None,
+    size: Size = defaults.BENCH_SIZE,
     init: options.Init = None,
+    batch_size: Batch = defaults.BENCH_BATCH,
+    compiled: Compile = False,
     settings: options.Settings = None,
+    rounds: Rounds = defaults.BENCH_ROUNDS,
     gpus: options.Gpus = None,
+    profile: Profile = None,
     as_json: options.Json = False,
 ) -> None:
     """Both commands, which differ in what is timed."""
-    _run(
-        "train" if context.info_name == "train" else "infer",
-        model,
-        TrainOverrides(arch=arch, frames=frames, size=size, init=init, settings=options.parse_settings(settings)),
-        batch=batch_size,
-        rounds=rounds,
-        compiled=compile_,
-        profile=profile,
-        gpus=gpus,
-        as_json=as_json,
+    overrides = tdpn_core.TrainOverrides(
+        arch=arch, frames=frames, size=size, init=init, settings=options.parse_settings(settings)
     )
-
-
-@app.command("data", epilog=EXAMPLES["data"])
-def data(
-    data: options.Data = None,
-    split: Annotated[str, typer.Option("--split", help="Split: train, val or test.")] = "train",
-    clips: Annotated[int, typer.Option("--clips", help="Number of random clips to read.", min=1)] = 32,
-    rounds: Annotated[int, typer.Option("--rounds", help="Measurements; the median is reported.", min=1)] = 7,
-    as_json: options.Json = False,
-) -> None:
-    """Time the reading of prepared clips relative to plain decoding, by stage, with advice."""
-    from tdpn_core.bench.data import bench_reading
-    from tdpn_core.shards import find_prepared
-
-    result = bench_reading(find_prepared(data), split=split, clips=clips, rounds=rounds)
-    if as_json:
-        rows = [dataclasses.asdict(row) | {"advice": row.advice} for row in result.rows]
-        output.print_json({**vars(result), "folder": str(result.folder), "rows": rows})
-    else:
-        for line in result.lines():
-            output.stdout.print(line, soft_wrap=True, markup=False)
-
-
-def _run(
-    what: Literal["infer", "train"],
-    model: str,
-    overrides: TrainOverrides,
-    *,
-    batch: int,
-    rounds: int,
-    compiled: bool,
-    profile: Path | None,
-    gpus: int | None,
-    as_json: bool,
-) -> None:
-    from tdpn_core.bench.compute import bench_inference, bench_training
-    from tdpn_core.bench.device import measure_peak
-    from tdpn_core.bench.subject import choose_subject
-    from tdpn_core.distributed.runtime import set_up
-
-    names = _families(model)
-    if profile is not None and len(names) > 1:
-        raise UsageError("a trace is of one model", where="--profile", hint="choose one with --model")
-    runtime = set_up(gpus)
-    bench = bench_inference if what == "infer" else bench_training
-    peak = measure_peak(runtime)
-    results = []
     with output.progress() as progress:
-        progress.begin(f"bench {what}", len(names))
-        for name in names:
-            subject = choose_subject(batch=batch, runtime=runtime, overrides=dataclasses.replace(overrides, model=name))
-            results.append(bench(subject, rounds=rounds, compiled=compiled, profile=profile, peak=peak))
-            progress.advance(shown=subject.name)
-        progress.end()
+        results = tdpn_core.bench_models(
+            "train" if context.info_name == "train" else "infer",
+            None if model == "all" else [model],
+            batch=batch_size,
+            rounds=rounds,
+            compiled=compiled,
+            profile=profile,
+            overrides=overrides,
+            gpus=gpus,
+            progress=progress,
+        )
     if as_json:
         output.print_json([as_values(result) for result in results])
     else:
@@ -182,12 +111,31 @@ def _run(
         output.say(f"trace in {profile}: open it in chrome://tracing or ui.perfetto.dev")
 
 
-def _families(model: str) -> list[str]:
-    return list(FAMILIES) if model == "all" else [find_family(model).name]
+@app.command("data", epilog=EXAMPLES["data"])
+@options.in_one_panel
+def data(
+    data: options.Data = None,
+    split: Annotated[str, typer.Option("--split", help="Split: train, val or test.")] = defaults.READING_SPLIT,
+    clips: Annotated[
+        int, typer.Option("--clips", help="Number of random clips to read.", min=1)
+    ] = defaults.READING_CLIPS,
+    rounds: Annotated[
+        int, typer.Option("--rounds", help="Measurements; the median is reported.", min=1)
+    ] = defaults.READING_ROUNDS,
+    as_json: options.Json = False,
+) -> None:
+    """Time the reading of prepared clips relative to plain decoding, by stage, with advice."""
+    result = tdpn_core.bench_reading(tdpn_core.find_prepared(data), split=split, clips=clips, rounds=rounds)
+    if as_json:
+        rows = [dataclasses.asdict(row) | {"advice": row.advice} for row in result.rows]
+        output.print_json({**vars(result), "folder": str(result.folder), "rows": rows})
+    else:
+        for line in result.lines():
+            output.stdout.print(line, soft_wrap=True, markup=False)
 
 
 def as_values(result: Bench) -> dict[str, Any]:
-    """Everything that was measured, as plain values."""
+    """All that was measured, as plain values."""
     derived = {"clips_per_second": result.clips_per_second, "share_of_peak": result.share_of_peak}
     return dataclasses.asdict(result) | derived
 

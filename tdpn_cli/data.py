@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
+from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core.config.schema import RunConfig
-    from tdpn_core.prep.inspect import Prepared, Summary
-    from tdpn_core.prep.inspect.summary import SplitSummary
-    from tdpn_core.shards.verify import Fault
+    from tdpn_core import Inspection
+    from tdpn_core.prep.inspect import Prepared, SplitSummary, Summary
 
 EXAMPLES = options.epilog(
     "tdpn data",
@@ -28,6 +28,7 @@ EXAMPLES = options.epilog(
 _LISTED = 20  # classes, reasons and faults that are shown one by one; --json has all
 
 
+@options.in_one_panel
 def data(
     folder: Annotated[
         Path | None, typer.Argument(help="Prepared data set (default: the one under data/).", show_default=False)
@@ -44,58 +45,23 @@ def data(
     as_json: options.Json = False,
 ) -> None:
     """Inspect a prepared data set, finished or not: clips, hours, classes, skipped clips with the reasons."""
-    from tdpn_core.errors import UsageError
-    from tdpn_core.prep.inspect import find_folder, open_folder, summarise, training_sheet
-    from tdpn_core.prep.inspect.contact_sheet import contact_sheet
-    from tdpn_core.shards.verify import find_faults
-
     if as_trained and preview is None:
         raise UsageError("draws nothing without a file", where="--as-trained", hint="add --preview clips.png")
-    prepared = open_folder(find_folder(folder))
-    summary = summarise(prepared)
-    faults = summary.faults
-    if verify:
-        sound = [shard for shard in prepared.manifest.shards if shard.file in set(summary.sound)]
-        with output.progress() as progress:
-            faults = faults + find_faults(prepared.folder, sound, prepared.manifest.classes_digest, progress=progress)
+    with output.progress() as progress:
+        found = tdpn_core.inspect_data(folder, verify=verify, progress=progress)
     if as_json:
-        output.print_json(_values(prepared, summary, faults, verify))
+        output.print_json(_values(found))
     else:
-        _show(prepared, summary, faults, verify)
+        _show(found)
     if preview is not None:
-        if as_trained:
-            shown = training_sheet(prepared, summary, _recipe(prepared), preview)
-        else:
-            shown = contact_sheet(prepared, summary, preview)
+        shown = tdpn_core.draw_clips(found, preview, as_trained=as_trained)
         output.say(f"{preview}: {len(shown)} clips")
-    _judge(prepared, faults)
+    if error := found.error():  # also for a program that looks at the exit code only
+        raise error
 
 
-def _recipe(prepared: Prepared) -> RunConfig:
-    """The settings of a run on this data, this machine and nothing else."""
-    import torch
-
-    from tdpn_core.distributed.runtime import Runtime
-    from tdpn_core.training.launch import plan
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return plan(prepared.folder, runtime=Runtime(device))
-
-
-def _judge(prepared: Prepared, faults: list[Fault]) -> None:
-    """Damage is an error, also for a program that looks at the exit code only."""
-    from tdpn_core.errors import ShardError
-
-    if faults:
-        what = f"{len(faults)} of {len(prepared.manifest.shards)} shards are bad"
-        hint = "remove those files and run the same tdpn prep command again: only their clips are done again"
-        raise ShardError(what, where=prepared.folder, hint=hint)
-    if prepared.damaged:
-        hint = "remove those files and run the same tdpn prep command again"
-        raise ShardError(f"{len(prepared.damaged)} records are damaged", where=prepared.folder, hint=hint)
-
-
-def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> dict[str, Any]:
+def _values(found: Inspection) -> dict[str, Any]:
+    prepared, summary = found.prepared, found.summary
     manifest, recorded = prepared.manifest, prepared.recorded
     return {
         "path": str(prepared.folder),
@@ -107,21 +73,20 @@ def _values(prepared: Prepared, summary: Summary, faults: list[Fault], verified:
         "settings": manifest.settings,
         "made_with": manifest.made_with,
         "label_order": manifest.label_order,
-        "splits": {split: asdict(found) for split, found in summary.splits.items()},
+        "splits": {split: asdict(counts) for split, counts in summary.splits.items()},
         "classes": summary.classes,
         "twins": [asdict(twin) for twin in manifest.twins],
         "left_out": [asdict(reason) for reason in recorded.reasons],
         "complaints": recorded.complaints,
-        "verified": verified,
-        "faults": [asdict(fault) for fault in faults],
+        "verified": found.verified,
+        "faults": [asdict(fault) for fault in found.faults],
         "damaged_records": prepared.damaged,
     }
 
 
-def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: bool) -> None:
+def _show(inspection: Inspection) -> None:
     """The facts on stdout; what is wrong on stderr."""
-    from tdpn_core.shards.manifest import twin_notes
-
+    prepared, summary = inspection.prepared, inspection.summary
     _print_splits(prepared, summary)
     met = [split for split, found in summary.splits.items() if found.clips or found.left_out]
     for head, classes in summary.classes.items():
@@ -130,14 +95,14 @@ def _show(prepared: Prepared, summary: Summary, faults: list[Fault], verified: b
         _print_reasons(prepared)
     if prepared.recorded.complaints:
         output.say(f"note: {prepared.recorded.complaints} clips are complete although their decoder reported errors")
-    for note in twin_notes(prepared.manifest):
+    for note in inspection.notes:
         output.say(f"note: {note}")
     if not prepared.finished:
         state = prepared.owner or "run the same tdpn prep command again"
         output.say(f"note: this preparation has not come to its end; {state}")
-    for line in [*prepared.damaged, *map(str, faults)]:
+    for line in [*prepared.damaged, *map(str, inspection.faults)]:
         output.say(f"bad: {line}")
-    if verified and not faults:
+    if inspection.verified and not inspection.faults:
         output.say(f"verified: all {len(summary.sound)} shards are as they were written")
 
 

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
 
 if TYPE_CHECKING:
-    from tdpn_core.demo.demo import DemoResult
+    from tdpn_core import DemoResult
 
 EXAMPLES = options.epilog("tdpn demo", "tdpn demo --out /tmp/demo --epochs 3")
 
 
+@options.in_one_panel
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("tdpn-demo"),
+    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path(defaults.DEMO_FOLDER),
     epochs: Annotated[int, typer.Option("--epochs", help="Training epochs.", min=1)] = defaults.DEMO_EPOCHS,
     clips: Annotated[int, typer.Option("--clips", help="Training clips per class.", min=2)] = defaults.DEMO_CLIPS,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.", min=0)] = defaults.SEED,
@@ -25,18 +27,8 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Render a small data set of motions, prepare it, train, evaluate and predict: a tour in five minutes."""
-    from tdpn_core.demo.demo import run_demo
-
     with output.progress() as progress:
-        result = run_demo(
-            out,
-            train_per_class=clips,
-            val_per_class=max(1, clips // 4),
-            epochs=epochs,
-            seed=seed,
-            gpus=gpus,
-            progress=progress,
-        )
+        result = tdpn_core.run_demo(out, clips=clips, epochs=epochs, seed=seed, gpus=gpus, progress=progress)
     if as_json:
         from tdpn_core.evaluation.report import summary
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
 
 EXAMPLES = options.epilog("tdpn doctor", "tdpn doctor --json")
 
 
+@options.in_one_panel
 def doctor(as_json: options.Json = False) -> None:
     """Print a report of this machine to paste into an issue: versions, GPUs, codecs, memory, disk, decoding.
 
     A red line has a hint under it, and then the exit code is 1.
     """
-    from tdpn_core.doctor import examine
-
     findings = []
-    for finding in examine():
+    for finding in tdpn_core.examine():
         findings.append(finding)
         if not as_json:
             colour, mark = ("red", "x") if finding.red else ("green", "-")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output, ranks
+from tdpn_core import defaults
+from tdpn_core.distributed.command import device_of
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core.distributed.runtime import Runtime
-    from tdpn_core.evaluation.evaluate import Comparison, Evaluation
+    from tdpn_core import Comparison, Evaluation
 
 EXAMPLES = options.epilog(
     "tdpn eval",
@@ -37,51 +38,16 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    views: options.EvalViews = None,
+    data: options.CheckpointData = None,
     split: Annotated[
         str | None,
         typer.Option(
             "--split",
-            help="Split: val, train or test (default: val).",
+            help=f"Split: val, train or test (default: {defaults.SPLIT}).",
             show_default=False,
             rich_help_panel=options.DATA,
         ),
     ] = None,
-    topk: Annotated[
-        str,
-        typer.Option(
-            "--topk", help="Values of k for top-k accuracy, comma-separated.", rich_help_panel=options.EVALUATION
-        ),
-    ] = "1,5",
-    fuse: Annotated[
-        str | None,
-        typer.Option(
-            "--fuse",
-            help="Fuse all files by weighted mean: equal, search, or a weight per file, such as 1,1.5.",
-            show_default=False,
-            rich_help_panel=options.EVALUATION,
-        ),
-    ] = None,
-    search_on: Annotated[
-        str,
-        typer.Option(
-            "--search-on",
-            help="Clips for the search of weights: half (the other half is reported), a split, or files of scores.",
-            rich_help_panel=options.EVALUATION,
-        ),
-    ] = "half",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="Prepared data set (default: the checkpoint's).",
-            show_default=False,
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    classes: options.Classes = None,
-    ema: options.Ema = None,
-    family: options.ModelSource = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -89,15 +55,6 @@ def evaluate(
             help="Folder of EPIC-KITCHENS' lists of unseen participants and tail classes (default: the data's).",
             show_default=False,
             rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Output folder of the report (default: next to the checkpoint).",
-            show_default=False,
-            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     allow_missing: Annotated[
@@ -112,6 +69,9 @@ def evaluate(
             rich_help_panel=options.DATA,
         ),
     ] = False,
+    classes: options.Classes = None,
+    ema: options.Ema = None,
+    family: options.ModelSource = None,
     only_shared: Annotated[
         bool,
         typer.Option(
@@ -120,6 +80,44 @@ def evaluate(
             rich_help_panel=options.MODEL,
         ),
     ] = False,
+    views: options.EvalViews = None,
+    topk: Annotated[
+        str,
+        typer.Option(
+            "--topk", help="Values of k for top-k accuracy, comma-separated.", rich_help_panel=options.EVALUATION
+        ),
+    ] = options.shown(defaults.TOP_K),
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            "--fuse",
+            help="Fuse all files by weighted mean: equal, search, or a weight per file, such as 1,1.5.",
+            show_default=False,
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = None,
+    search_on: Annotated[
+        str | None,
+        typer.Option(
+            "--search-on",
+            help="Clips for the search of weights: half (the other half is reported), a split, or files of scores "
+            f"(default: {defaults.SEARCH_ON}).",
+            show_default=False,
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = None,
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    workers: options.Workers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Output folder of the report (default: next to the checkpoint).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     submission: Annotated[
         Path | None,
         typer.Option(
@@ -136,32 +134,20 @@ def evaluate(
             help="Supervision levels of the submission: pre-training, training labels, training data.",
             rich_help_panel=options.OUTPUT,
         ),
-    ] = "2,3,3",
-    gpus: options.Gpus = None,
-    processes: ranks.Processes = None,
-    workers: options.Workers = None,
+    ] = options.shown(defaults.SUPERVISION_LEVELS),
     as_json: options.Json = False,
 ) -> None:
     """Score checkpoints or saved scores: top-1, top-5, mean class accuracy, and a report."""
     options.use_model(family)
-    from tdpn_core.evaluation import evaluate as run
-    from tdpn_core.evaluation.evaluate import find_inputs
-    from tdpn_core.evaluation.options import ScoreOptions
-    from tdpn_core.evaluation.report import summary, write_report
-    from tdpn_core.evaluation.score_file import is_scores
-
     ks = options.parse_numbers(topk, where="--topk")
-    with output.progress() as progress:
-        paths = find_inputs(files or [], progress)
-    weights, searched = _fusion(fuse, search_on, len(paths))
+    weights, searched = _fusion(fuse, search_on or defaults.SEARCH_ON, max(1, len(files or ())))
     levels = _levels(sls)
-    if submission is not None:
-        from tdpn_core.evaluation.submission import check_submission_path, write_submission
-
-        check_submission_path(submission)
+    compares = len(files or ()) > 1 and fuse is None
+    if compares and submission is not None:
+        raise UsageError("one model is submitted", where="--submission", hint="name one file, or add --fuse")
     if ranks.run_in_ranks(gpus, processes):
         return
-    wanted = ScoreOptions(
+    wanted = tdpn_core.ScoreOptions(
         data=data,
         split=split,
         views=views,
@@ -172,40 +158,45 @@ def evaluate(
         allow_mismatch=allow_mismatch,
         only_shared=only_shared,
     )
-    from_scores = all(is_scores(path) for path in paths)
-    compares = len(paths) > 1 and fuse is None
-    if compares and submission is not None:
-        raise UsageError("one model is submitted", where="--submission", hint="name one file, or add --fuse")
-    with _alone() if from_scores else _joined(ranks.device(gpus, processes)) as runtime, output.progress() as progress:
+    device = device_of(gpus, processes)
+    with output.progress() as progress:
         if compares:
-            comparison = run.compare_files(
-                paths, runtime=runtime, options=wanted, topk=ks, annotations=annotations, out=out, progress=progress
+            comparison = tdpn_core.compare(
+                files or (),
+                options=wanted,
+                topk=ks,
+                annotations=annotations,
+                out=out,
+                gpus=device,
+                progress=progress,
             )
         else:
-            result = run.evaluate_files(
-                paths,
-                runtime=runtime,
+            result = tdpn_core.evaluate(
+                files or (),
                 options=wanted,
                 topk=ks,
                 weights=weights,
                 search_on=searched,
                 annotations=annotations,
                 out=out,
+                submission=submission,
+                levels=levels,
+                gpus=device,
                 progress=progress,
             )
     if not ranks.is_first():
         return
     if compares:
-        _finish_comparison(comparison, as_json=as_json)
+        _print_comparison(comparison, as_json=as_json)
         return
-    report = write_report(result, out)
     if as_json:
-        output.print_json(summary(result) | {"report": str(report)})
+        from tdpn_core.evaluation.report import summary
+
+        output.print_json(summary(result) | {"report": str(result.report)})
     else:
         show(result)
-        output.stdout.print(f"[dim]report[/]  {report.with_suffix('.html')}", soft_wrap=True)
+        output.stdout.print(f"[dim]report[/]  {result.report.with_suffix('.html')}", soft_wrap=True)
     if submission is not None:
-        write_submission(submission, result.scores, levels)
         output.say(f"{submission}: {result.clips} clips, supervision levels {sls}; check these before it is handed in")
 
 
@@ -231,15 +222,15 @@ def show(result: Evaluation) -> None:
         output.say(f"note: {lacking}")
 
 
-def _finish_comparison(comparison: Comparison, *, as_json: bool) -> None:
-    """Leave each model's report and the comparison, and print both."""
+def _print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Each model's result and the comparison on stdout."""
     from rich.table import Table
 
-    from tdpn_core.evaluation.report import comparison_rows, write_comparison, write_report
+    from tdpn_core.evaluation.report import comparison_rows
     from tdpn_core.evaluation.report.compared import compared
 
-    reports = [write_report(evaluation) for evaluation in comparison.evaluations]
-    path = write_comparison(comparison)
+    reports = [evaluation.report for evaluation in comparison.evaluations]
+    path = comparison.report
     if as_json:
         values = compared(comparison)
         models = [model | {"report": str(report)} for model, report in zip(values["models"], reports, strict=True)]
@@ -256,17 +247,6 @@ def _finish_comparison(comparison: Comparison, *, as_json: bool) -> None:
     output.stdout.print(table)
     for report in (*reports, path):
         output.stdout.print(f"[dim]report[/]  {report}", soft_wrap=True)
-
-
-def _alone() -> AbstractContextManager[None]:
-    """Files of scores need no device."""
-    return nullcontext()
-
-
-def _joined(gpus: int | None) -> AbstractContextManager[Runtime]:
-    from tdpn_core.distributed.runtime import join_ranks  # torch, which files of scores do not need
-
-    return join_ranks(gpus, say=output.say)
 
 
 def _show_heads(result: Evaluation) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
 
 if TYPE_CHECKING:
-    from tdpn_core.exporting import ExportReport
-    from tdpn_core.weights.file_formats import Format
+    from tdpn_core import ExportReport
 
 EXAMPLES = options.epilog(
     "tdpn export runs/folder-tdpn-r18/best.pt",
@@ -24,22 +24,16 @@ EXAMPLES = options.epilog(
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of tdpn or another project.")],
-    out: Annotated[
+    data: Annotated[
         Path | None,
         typer.Option(
-            "--out",
-            help="File to write (default: next to the checkpoint).",
+            "--data",
+            help="Prepared data for the comparison (default: that of the checkpoint).",
             show_default=False,
-            rich_help_panel=options.OUTPUT,
+            autocompletion=options.complete_data,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
-    kind: Annotated[
-        str, typer.Option("--format", help="File format: onnx, or pt2 (torch.export).", rich_help_panel=options.OUTPUT)
-    ] = "onnx",
-    int8: Annotated[
-        bool,
-        typer.Option("--int8", help="Quantise to 8-bit integers for CPUs; ONNX only.", rich_help_panel=options.OUTPUT),
-    ] = False,
     clips: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,23 +43,12 @@ def export(
             rich_help_panel=options.DATA,
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="Prepared data for the comparison (default: that of the checkpoint).",
-            show_default=False,
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    classes: options.Classes = None,
-    ema: options.Ema = None,
-    family: options.ModelSource = None,
     compared: Annotated[
         int | None,
         typer.Option(
             "--compare",
-            help="Number of clips for the comparison (default: 8; with --int8 64).",
+            help="Number of clips for the comparison "
+            f"(default: {defaults.COMPARED_CLIPS}; with --int8 {defaults.COMPARED_CLIPS_INT8}).",
             show_default=False,
             min=1,
             rich_help_panel=options.DATA,
@@ -77,6 +60,26 @@ def export(
             "--calibrate", help="Number of clips for the calibration of int8.", min=1, rich_help_panel=options.DATA
         ),
     ] = defaults.CALIBRATION_CLIPS,
+    classes: options.Classes = None,
+    ema: options.Ema = None,
+    family: options.ModelSource = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="File to write (default: next to the checkpoint).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["onnx", "pt2"],
+        typer.Option("--format", help="File format: onnx, or pt2 (torch.export).", rich_help_panel=options.OUTPUT),
+    ] = defaults.FORMAT,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Quantise to 8-bit integers for CPUs; ONNX only.", rich_help_panel=options.OUTPUT),
+    ] = False,
     tolerance: Annotated[
         float,
         typer.Option(
@@ -93,11 +96,8 @@ def export(
     It is compared with the network on real clips before it is called done.
     """
     options.use_model(family)
-    from tdpn_core.exporting import ExportOptions
-    from tdpn_core.exporting.export import export
-
-    wanted = ExportOptions(
-        format=_format(kind),
+    wanted = tdpn_core.ExportOptions(
+        format=kind,
         int8=int8,
         clips=clips,
         data=data,
@@ -109,7 +109,7 @@ def export(
         force=force,
     )
     with output.progress() as progress:
-        report = export(checkpoint, out, options=wanted, progress=progress)
+        report = tdpn_core.export(checkpoint, out, options=wanted, progress=progress)
     if as_json:
         output.print_json(plain(report))
     else:
@@ -149,12 +149,3 @@ def plain(report: ExportReport) -> dict[str, object]:
         "accuracy": {head: {"network": own, "file": got} for head, (own, got) in report.check.accuracy.items()},
         "description": report.description,
     }
-
-
-def _format(word: str) -> Format:
-    from tdpn_core.errors import UsageError
-
-    formats: dict[str, Format] = {"onnx": "onnx", "pt2": "pt2"}
-    if word in formats:
-        return formats[word]
-    raise UsageError(f"{word!r} is no format", where="--format", hint="onnx or pt2")

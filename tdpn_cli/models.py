@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
+from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core.catalogue import Entry
+    from tdpn_core import ModelInfo
     from tdpn_core.weights.zoo import ZooEntry
 
 EXAMPLES = options.epilog(
@@ -25,6 +27,7 @@ EXAMPLES = options.epilog(
 FETCH = "fetch"
 
 
+@options.in_one_panel
 def models(
     names: Annotated[
         list[str] | None,
@@ -37,12 +40,7 @@ def models(
     weights: Annotated[
         bool, typer.Option("--weights", help="List published checkpoints, which are downloaded by name.")
     ] = False,
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            "--arch", metavar="DEPTH", help="Backbone depth (default: each family's own).", show_default=False
-        ),
-    ] = None,
+    arch: options.FamilyArch = None,
     as_json: options.Json = False,
 ) -> None:
     """List model families with their cost and published accuracy, or published checkpoints; download checkpoints.
@@ -58,9 +56,7 @@ def models(
 
 
 def _show_families(names: Sequence[str], arch: str | None, *, as_json: bool) -> None:
-    from tdpn_core.catalogue import catalogue
-
-    entries = catalogue(names, arch=arch)
+    entries = tdpn_core.list_models(names, arch=arch)
     if as_json:
         output.print_json([_plain(entry) for entry in entries])
         return
@@ -94,7 +90,6 @@ def _show_weights(names: Sequence[str], arch: str | None, *, as_json: bool) -> N
 def _fetch(names: Sequence[str], *, as_json: bool) -> None:
     from rich.markup import escape
 
-    from tdpn_core.errors import UsageError
     from tdpn_core.weights.zoo import find_entry, obtain
 
     if not names:
@@ -176,7 +171,7 @@ def _plain_weights(entry: ZooEntry) -> dict[str, Any]:
     }
 
 
-def _table(entries: list[Entry]) -> Any:
+def _table(entries: list[ModelInfo]) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -193,7 +188,7 @@ def _table(entries: list[Entry]) -> Any:
     return table
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _plain(entry: ModelInfo) -> dict[str, Any]:
     config, cost = entry.config, entry.cost
     return {
         "model": entry.name,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
+import tdpn_core
+from tdpn_core import defaults
 from tdpn_core.errors import UsageError
+from tdpn_core.modality import Modality
 
 DATA, MODEL, OPTIMISATION, EVALUATION, TIMELINE = "Data", "Model", "Optimisation", "Evaluation", "Timeline"
 DISTRIBUTED, OUTPUT, LOGGING = "Devices and processes", "Output", "Logging"
@@ -15,39 +20,50 @@ DISTRIBUTED, OUTPUT, LOGGING = "Devices and processes", "Output", "Logging"
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Names of recipes for the shell."""
-    from tdpn_core.recipes import RECIPES
-
-    return [name for name in RECIPES if name.startswith(incomplete)]
+    return [name for name in tdpn_core.known_recipes() if name.startswith(incomplete)]
 
 
 def complete_dataset(incomplete: str) -> list[str]:
     """Names of data sets and layouts for the shell."""
-    from tdpn_core.datasets.registry import AUTO, DATASETS
-
-    return [name for name in (AUTO, *DATASETS) if name.startswith(incomplete)]
+    return [name for name in tdpn_core.known_datasets() if name.startswith(incomplete)]
 
 
 def complete_data(incomplete: str) -> list[str]:
     """Prepared data sets below `data/` for the shell."""
-    from tdpn_core.shards.manifest import MANIFEST
-
-    found = sorted(str(path.parent) for path in Path("data").glob(f"*/{MANIFEST}"))
-    return [name for name in found if name.startswith(incomplete)]
+    return [name for name in map(str, tdpn_core.known_data()) if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
     """Names of the families of networks for the shell."""
-    from tdpn_core.config.families import known_models
-
-    return [name for name in known_models() if name.startswith(incomplete)]
+    return [name for name in tdpn_core.known_models() if name.startswith(incomplete)]
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Prepared data set (default: the one under data/).",
+        show_default=False,
+        autocompletion=complete_data,
+        rich_help_panel=DATA,
+    ),
+]
+CheckpointData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Prepared data set (default: the checkpoint's).",
+        show_default=False,
+        autocompletion=complete_data,
+        rich_help_panel=DATA,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="NAME",
-        help="Model family, see tdpn models, or my_module:MY_FAMILY (default: tdpn).",
+        help=f"Model family, see tdpn models, or my_module:MY_FAMILY (default: {defaults.MODEL}).",
         show_default=False,
         autocompletion=complete_model,
         rich_help_panel=MODEL,
@@ -73,6 +89,65 @@ Arch = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+FamilyArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="DEPTH",
+        help="Backbone depth: r18, r34, r50, r101, or another of the family's (default: the family's own).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+ModalityChoice = Annotated[
+    Modality | None,
+    typer.Option(
+        "--modality",
+        help="Input modality: rgb or flow (default: that of the data).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        help="Sampled frames per clip (default: the recipe's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=MODEL,
+    ),
+]
+FamilyFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        help="Sampled frames per clip (default: the family's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=MODEL,
+    ),
+]
+Interval = Annotated[
+    int | None,
+    typer.Option(
+        "--interval",
+        help="Distance of sampled frames in frames, dense sampling only (default: the recipe's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=MODEL,
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        help="Input size in pixels (default: the recipe's).",
+        show_default=False,
+        min=32,
+        rich_help_panel=MODEL,
+    ),
+]
 Init = Annotated[
     str | None,
     typer.Option(
@@ -84,15 +159,14 @@ Init = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
-Data = Annotated[
-    Path | None,
+Recipe = Annotated[
+    str | None,
     typer.Option(
-        "--data",
-        help="Prepared data set (default: the one under data/).",
+        "--recipe",
+        help="Recipe, a preset of settings (default: by data set).",
         show_default=False,
-        autocompletion=complete_data,
-        rich_help_panel=DATA,
+        autocompletion=complete_recipe,
+        rich_help_panel=MODEL,
     ),
 ]
 Classes = Annotated[
@@ -113,23 +187,73 @@ Ema = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Gpus = Annotated[
+Epochs = Annotated[
     int | None,
     typer.Option(
-        "--gpus",
-        help="Number of GPUs; 0: CPU (default: 1 if there is one).",
+        "--epochs",
+        help="Training epochs (default: the recipe's).",
         show_default=False,
-        rich_help_panel=DISTRIBUTED,
+        min=1,
+        rich_help_panel=OPTIMISATION,
     ),
 ]
-Workers = Annotated[
+BatchSize = Annotated[
     int | None,
     typer.Option(
-        "--workers",
-        help="Worker processes that read clips (default: by number of cores).",
+        "--batch-size",
+        help="Clips per step, over all processes (default: the recipe's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option(
+        "--accumulate",
+        help="Gradient accumulation: parts that a batch is computed in (default: the recipe's).",
+        show_default=False,
+        min=1,
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr",
+        help="Learning rate (peak; default: the recipe's, scaled with the batch).",
+        show_default=False,
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help=f"Random seed (default: {defaults.SEED}).",
         show_default=False,
         min=0,
-        rich_help_panel=DISTRIBUTED,
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+FirstSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help=f"Random seed of the first run of each row (default: {defaults.SEED}).",
+        show_default=False,
+        min=0,
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting by name, such as model.flow=parallel; see tdpn settings.",
+        show_default=False,
+        rich_help_panel=OPTIMISATION,
     ),
 ]
 Views = Annotated[
@@ -150,15 +274,83 @@ EvalViews = Annotated[
         rich_help_panel=EVALUATION,
     ),
 ]
-Settings = Annotated[
-    list[str] | None,
+Gpus = Annotated[
+    int | None,
     typer.Option(
-        "--set",
-        help="Any setting by name, such as model.flow=parallel; see tdpn settings.",
+        "--gpus",
+        help="Number of GPUs; 0: CPU (default: one if there is one).",
         show_default=False,
-        rich_help_panel=OPTIMISATION,
+        rich_help_panel=DISTRIBUTED,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Worker processes that read clips (default: by number of cores).",
+        show_default=False,
+        min=0,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        help="Number of processes on the CPU.",
+        min=1,
+        show_default=False,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines.", min=1, rich_help_panel=DISTRIBUTED)]
+Rendezvous = Annotated[
+    str | None,
+    typer.Option(
+        "--rdzv",
+        metavar="HOST:PORT",
+        help="Rendezvous of the machines: HOST:PORT of one of them.",
+        show_default=False,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+Restarts = Annotated[
+    int,
+    typer.Option(
+        "--max-restarts",
+        help="Restarts from the last checkpoint after a process died.",
+        min=0,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        help="Seconds without progress after which a hung process is ended.",
+        min=1,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def in_one_panel(command: Command) -> Command:
+    """A command with few options, whose help shows them without panels."""
+    hints = get_type_hints(command, include_extras=True)
+    command.__annotations__ = {name: _without_panel(hint) for name, hint in hints.items()}
+    return command
+
+
+def _without_panel(hint: Any) -> Any:
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, info = get_args(hint)
+    plain = copy.copy(info)
+    plain.rich_help_panel = None
+    return Annotated[kind, plain]
 
 
 def use_model(source: str | None) -> None:
@@ -167,10 +359,8 @@ def use_model(source: str | None) -> None:
     Raises:
         PluginError: there is no such family.
     """
-    from tdpn_core.config.families import find_family
-
     if source is not None:
-        find_family(source)
+        tdpn_core.find_family(source)
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, str]:
@@ -186,6 +376,11 @@ def parse_settings(pairs: list[str] | None) -> dict[str, str]:
             raise UsageError(f"{pair!r} is not NAME=VALUE", where="--set", hint="for example --set model.flow=parallel")
         settings[name.strip()] = value.strip()
     return settings
+
+
+def shown(numbers: tuple[int, ...]) -> str:
+    """(1, 5) as `1,5`, which `parse_numbers` reads."""
+    return ",".join(map(str, numbers))
 
 
 def parse_numbers(text: str, *, where: str) -> tuple[int, ...]:

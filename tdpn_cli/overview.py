@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tdpn_core.prep.overview import Overview
+    from tdpn_core import Overview
 
 _WIDTH, _INDENT = 80, 12
 _CLASSES = 6

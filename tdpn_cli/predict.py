@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
 from tdpn_core import startup_signals as starting
-from tdpn_core.fetch_limits import FOR_VIDEOS
+from tdpn_core.progress import SILENT
 
 if TYPE_CHECKING:
-    from tdpn_core.prediction import Prediction, Segment
+    from tdpn_core import Prediction, Segment
 
 EXAMPLES = options.epilog(
     "tdpn predict clip.mp4",
@@ -100,7 +102,7 @@ def predict(
         float | None,
         typer.Option(
             "--threshold",
-            help="Lowest probability in a timeline (default: 0).",
+            help=f"Lowest probability in a timeline (default: {defaults.THRESHOLD:g}).",
             show_default=False,
             rich_help_panel=options.TIMELINE,
         ),
@@ -118,7 +120,7 @@ def predict(
         float | None,
         typer.Option(
             "--min-length",
-            help="Shortest segment of a timeline in seconds (default: 1; 0: off).",
+            help=f"Shortest segment of a timeline in seconds (default: {defaults.MIN_LENGTH:g}; 0: off).",
             show_default=False,
             rich_help_panel=options.TIMELINE,
         ),
@@ -142,7 +144,7 @@ def predict(
         float | None,
         typer.Option(
             "--fps",
-            help="Frame rate of numbered images (default: 25).",
+            help=f"Frame rate of numbered images (default: {defaults.FRAME_RATE:g}).",
             show_default=False,
             rich_help_panel=options.DATA,
         ),
@@ -184,7 +186,7 @@ def predict(
             min=0.1,
             rich_help_panel=LIMITS,
         ),
-    ] = FOR_VIDEOS.total or 0.0,
+    ] = defaults.FETCH_SECONDS,
     idle_timeout: Annotated[
         float,
         typer.Option(
@@ -193,7 +195,7 @@ def predict(
             min=0.1,
             rich_help_panel=LIMITS,
         ),
-    ] = FOR_VIDEOS.idle,
+    ] = defaults.IDLE_SECONDS,
     clip_timeout: Annotated[
         float | None,
         typer.Option(
@@ -219,25 +221,20 @@ def predict(
 ) -> None:
     """Predict the action in videos. If one fails, it is reported, the others are processed, and the exit code is 1."""
     options.use_model(family)
-    from tdpn_core.distributed.runtime import set_up
-    from tdpn_core.files import write_text
-    from tdpn_core.prediction import PredictOptions, Windowing
-    from tdpn_core.prediction.predict import predict
-    from tdpn_core.prediction.results import new_file, plain, to_csv
-    from tdpn_core.progress import SILENT
-    from tdpn_core.weights.resolve import describe, split_weights
+    from tdpn_core.prediction.results import plain
+    from tdpn_core.weights.resolve import describe
     from tdpn_core.weights.zoo import address
 
     starting.end()
     in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
-    wanted = PredictOptions(
+    wanted = tdpn_core.PredictOptions(
         views=views,
         classes=classes,
         ema=ema,
         trusted=trust,
         topk=topk,
-        timeline=Windowing(seconds=window, stride=stride) if in_time else None,
-        threshold=threshold or 0.0,
+        timeline=tdpn_core.Windowing(seconds=window, stride=stride) if in_time else None,
+        threshold=defaults.THRESHOLD if threshold is None else threshold,
         smooth=smooth,
         min_length=defaults.MIN_LENGTH if min_length is None else min_length,
         webcam=webcam,
@@ -247,35 +244,31 @@ def predict(
         overlay=overlay,
         explain=explain,
         force=force,
-        fetch_limits=replace(FOR_VIDEOS, idle=idle_timeout, total=fetch_timeout),
+        fetch_limits=replace(tdpn_core.PredictOptions().fetch_limits, idle=idle_timeout, total=fetch_timeout),
         clip_timeout=clip_timeout,
         max_pixels=max_pixels,
     )
-    if table is not None:
-        new_file(table, option="--csv", force=force)
     predictions = []
     ended = False
     with output.progress() as bar:
-        model, words = (checkpoint, clips or []) if checkpoint is not None else split_weights(clips or [], bar)
         shown = _Shown(bar, silent=as_json)
-        progress = SILENT if as_json else bar
-        found = predict(
-            words,
-            checkpoint=model,
-            runtime=set_up(gpus),
+        found = tdpn_core.predict(
+            clips or [],
+            checkpoint=checkpoint,
             options=wanted,
-            tell=shown.segment,
+            csv=table,
+            gpus=gpus,
             may_fetch=lambda entry: yes or output.ask(f"download {describe(entry)} from {address(entry)}?"),
-            progress=progress,
+            on_segment=shown.segment,
+            progress=SILENT if as_json else bar,
         )
-        try:
-            for prediction in found:
-                predictions.append(prediction)
-                shown.prediction(prediction)
-        except KeyboardInterrupt:  # how a live stream ends; what was answered is kept
-            ended = True
-    if table is not None:
-        write_text(table, to_csv(predictions))
+        with closing(found):
+            try:
+                for prediction in found:
+                    predictions.append(prediction)
+                    shown.prediction(prediction)
+            except KeyboardInterrupt:  # how a live stream ends; what was answered is kept
+                ended = True
     if as_json:
         output.print_json([plain(prediction) for prediction in predictions])
     if ended:

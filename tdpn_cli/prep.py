@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
+from tdpn_cli import overview as words
 from tdpn_core import defaults
+from tdpn_core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from tdpn_core.prep import PrepReport
-    from tdpn_core.prep.overview import Overview
+    from tdpn_core import Overview, PrepReport
 
 EXAMPLES = options.epilog(
     "tdpn prep folder --root my_clips",
@@ -27,7 +29,7 @@ EXAMPLES = options.epilog(
 )
 
 
-DATA, FRAMES, RUN = "Data set", "Frames", "Run"
+DATA, FRAMES, RUN = options.DATA, "Frames", "Run"
 
 
 def prep(
@@ -45,11 +47,12 @@ def prep(
             "--out",
             help="Output folder or fsspec URL of the shards (default: data/<dataset>).",
             show_default=False,
-            rich_help_panel=DATA,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Download what is missing under --root first.", rich_help_panel=DATA)
+        bool,
+        typer.Option("--download", help="Download what is missing under --root first.", rich_help_panel=DATA),
     ] = False,
     annotations: Annotated[
         list[Path] | None,
@@ -61,12 +64,13 @@ def prep(
         ),
     ] = None,
     split: Annotated[
-        int, typer.Option("--split", help="Official split of UCF101 and HMDB51: 1, 2 or 3.", rich_help_panel=DATA)
+        int,
+        typer.Option("--split", help="Official split of UCF101 and HMDB51: 1, 2 or 3.", rich_help_panel=DATA),
     ] = defaults.OFFICIAL_SPLIT,
     label_order: Annotated[
         Literal["official", "file", "sorted", "cleaned"],
         typer.Option("--label-order", help="Class order.", rich_help_panel=DATA),
-    ] = "official",
+    ] = defaults.LABEL_ORDER,
     class_list: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +83,7 @@ def prep(
     sources: Annotated[
         Literal["auto", "videos", "frames"],
         typer.Option("--sources", help="Source of a clip that has both a video and frames.", rich_help_panel=DATA),
-    ] = "auto",
+    ] = defaults.SOURCES,
     ignore_segments: Annotated[
         bool,
         typer.Option(
@@ -99,7 +103,7 @@ def prep(
             help="Storage: jpeg, or video (H.264; a tenth of the disk space, slower to read).",
             rich_help_panel=FRAMES,
         ),
-    ] = "jpeg",
+    ] = defaults.CODEC,
     flow: Annotated[
         bool, typer.Option("--flow", help="Pack optical flow instead of colour frames.", rich_help_panel=FRAMES)
     ] = False,
@@ -161,7 +165,7 @@ def prep(
     executor: Annotated[
         Literal["local", "ray"],
         typer.Option("--executor", help="Where to run: this machine, or a Ray cluster.", rich_help_panel=RUN),
-    ] = "local",
+    ] = defaults.EXECUTOR,
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -174,14 +178,19 @@ def prep(
     ffmpeg: Annotated[
         Path | None,
         typer.Option(
-            "--ffmpeg", help="ffmpeg program (default: the bundled one).", show_default=False, rich_help_panel=RUN
+            "--ffmpeg",
+            help="ffmpeg program (default: the bundled one).",
+            show_default=False,
+            rich_help_panel=RUN,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is understood of the files and stop.", rich_help_panel=RUN)
+        bool,
+        typer.Option("--dry-run", help="Show what is understood of the files and stop.", rich_help_panel=RUN),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before packing an implausible data set.", rich_help_panel=RUN)
+        bool,
+        typer.Option("--yes", help="Do not ask before packing an implausible data set.", rich_help_panel=RUN),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -189,16 +198,8 @@ def prep(
 
     What is understood of the files is shown first: classes, splits, columns, missing clips, probable copies.
     """
-
-    from tdpn_cli import overview as words
-    from tdpn_core.datasets import DatasetOptions, read_dataset
-    from tdpn_core.datasets.registry import detect
-    from tdpn_core.prep import PrepConfig, pack_dataset
-    from tdpn_core.prep.overview import overview, plain_values
-    from tdpn_core.video.encode_options import Encoding
-
-    settings = PrepConfig(
-        encoding=Encoding(
+    settings = tdpn_core.PrepConfig(
+        encoding=tdpn_core.Encoding(
             short_side=short_side,
             enlarge=enlarge,
             quality=quality,
@@ -209,7 +210,7 @@ def prep(
             modality="flow" if flow else "rgb",
         ),
         clip_seconds=clip_timeout,
-        dataset=DatasetOptions(
+        dataset=tdpn_core.DatasetOptions(
             seed=seed,
             split=split,
             label_order=label_order,
@@ -220,76 +221,84 @@ def prep(
         ),
     )
     with output.progress() as progress:
-        if download:
-            from tdpn_core.download.download import download as fetch
-
-            for note in fetch(dataset, root, progress=progress).notes:
-                output.say(f"note: {note}")
-        if dataset == "auto":
-            found = detect(root, options=settings.dataset)
-            output.say(found.sentence())
-            dataset = found.name
-        table = read_dataset(dataset, root, options=settings.dataset)
-        seen = overview(table)
         if dry_run:
-            _print_overview(plain_values(seen) if as_json else words.lines(seen))
-            return
+            seen = tdpn_core.understand(dataset, root, options=settings.dataset, download=download, progress=progress)
+        else:
+            check = _Check(yes=yes)
+            report = tdpn_core.prepare(
+                dataset,
+                root,
+                out,
+                settings=settings,
+                download=download,
+                check=check,
+                workers=workers,
+                ffmpeg=ffmpeg,
+                executor=executor,
+                ray_address=ray_address,
+                progress=progress,
+            )
+    if dry_run:
+        _show_overview(seen, as_json=as_json)
+    elif as_json:
+        output.print_json(_plain(report, check.seen))
+    else:
+        show(report, said=check.seen.read.notes)
+
+
+class _Check:
+    """Shows what is understood, and goes on with what can hardly be meant only when a person agrees."""
+
+    seen: Overview
+
+    def __init__(self, *, yes: bool) -> None:
+        self._yes = yes
+
+    def __call__(self, seen: Overview) -> None:
+        """Show `seen`.
+
+        Raises:
+            DatasetError: it can hardly be meant, and nobody agrees.
+        """
+        self.seen = seen
         for line in words.lines(seen):
             output.say(line)
-        _ask(seen, yes=yes)
-        report = pack_dataset(
-            table,
-            out,
-            settings=settings,
-            workers=workers,
-            ffmpeg=ffmpeg,
-            executor=executor,
-            ray_address=ray_address,
-            progress=progress,
-        )
+        if not seen.nonsense or self._yes:
+            return
+        if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Pack it anyway?", err=True):
+            return
+        raise DatasetError(seen.nonsense[0], where=seen.root, hint="--yes packs it anyway")
+
+
+def _plain(report: PrepReport, seen: Overview) -> dict[str, Any]:
+    """The report as JSON values."""
+    from tdpn_core.prep.overview import plain_values
+
+    return {
+        "path": report.path,
+        "dataset": report.dataset,
+        "clips": report.clips,
+        "listed": report.listed,
+        "added": report.added,
+        "failed": report.failed,
+        "failures": [{"source": f.source, "status": f.status, "reason": f.reason} for f in report.failures],
+        "notes": report.notes,
+        "twins": [asdict(twin) for twin in report.twins],
+        "understood": plain_values(seen),
+        "seconds": round(report.seconds, 3),
+        "bytes": report.bytes,
+        "digest": report.digest,
+    }
+
+
+def _show_overview(seen: Overview, *, as_json: bool) -> None:
+    from tdpn_core.prep.overview import plain_values
+
     if as_json:
-        output.print_json(
-            {
-                "path": report.path,
-                "dataset": report.dataset,
-                "clips": report.clips,
-                "listed": report.listed,
-                "added": report.added,
-                "failed": report.failed,
-                "failures": [{"source": f.source, "status": f.status, "reason": f.reason} for f in report.failures],
-                "notes": report.notes,
-                "twins": [asdict(twin) for twin in report.twins],
-                "understood": plain_values(seen),
-                "seconds": round(report.seconds, 3),
-                "bytes": report.bytes,
-                "digest": report.digest,
-            }
-        )
-    else:
-        show(report, said=table.notes)
-
-
-def _print_overview(seen: dict[str, Any] | list[str]) -> None:
-    if isinstance(seen, dict):
-        output.print_json(seen)
+        output.print_json(plain_values(seen))
         return
-    for line in seen:
+    for line in words.lines(seen):
         output.stdout.print(line, markup=False, soft_wrap=True)
-
-
-def _ask(seen: Overview, *, yes: bool) -> None:
-    """Go on with what can hardly be meant only when a person says so.
-
-    Raises:
-        DatasetError: nobody did.
-    """
-    from tdpn_core.errors import DatasetError
-
-    if not seen.nonsense or yes:
-        return
-    if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Pack it anyway?", err=True):
-        return
-    raise DatasetError(seen.nonsense[0], where=seen.root, hint="--yes packs it anyway")
 
 
 def show(report: PrepReport, said: Sequence[str] = ()) -> None:

@@ -7,65 +7,10 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from tdpn_cli import options, output
-from tdpn_core import startup_signals as starting
-from tdpn_core.errors import UsageError
-
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        help="Number of processes on the CPU.",
-        min=1,
-        show_default=False,
-        rich_help_panel=options.DISTRIBUTED,
-    ),
-]
-Nodes = Annotated[int, typer.Option("--nodes", help="Number of machines.", min=1, rich_help_panel=options.DISTRIBUTED)]
-Rendezvous = Annotated[
-    str | None,
-    typer.Option(
-        "--rdzv",
-        help="Rendezvous of the machines: HOST:PORT of one of them.",
-        show_default=False,
-        rich_help_panel=options.DISTRIBUTED,
-    ),
-]
-Restarts = Annotated[
-    int,
-    typer.Option(
-        "--max-restarts",
-        help="Restarts from the last checkpoint after a process died.",
-        min=0,
-        rich_help_panel=options.DISTRIBUTED,
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        "--timeout",
-        help="Seconds without progress after which a hung process is ended.",
-        min=1,
-        rich_help_panel=options.DISTRIBUTED,
-    ),
-]
-
-
-def device(gpus: int | None, processes: int | None) -> int | None:
-    """What `--gpus` comes to: 0 where processes on the CPU are asked for.
-
-    Raises:
-        UsageError: both are.
-    """
-    if processes is None:
-        return gpus
-    if gpus:
-        raise UsageError("is for the CPU", where="--processes", hint="--gpus N starts N processes, one for each GPU")
-    return 0
+from tdpn_cli import output
+from tdpn_core.distributed.command import run_in_processes
 
 
 def run_in_ranks(
@@ -73,30 +18,13 @@ def run_in_ranks(
 ) -> bool:
     """Run this command in several processes if it is to, and wait for them; whether that was done.
 
-    It was not where one process is enough, or where this is one of several already.
-
     Raises:
         DeviceError: more GPUs than this machine has.
-        TdpnError: whatever ended the run, see `launch_ranks`.
+        TdpnError: whatever ended the run.
     """
-    if (processes or 1) * max(gpus or 1, 1) * nodes == 1:
-        return False
-    from tdpn_core.distributed.environment import find_place
-
-    if "WORLD_SIZE" in os.environ or find_place() is not None:
-        return False
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # before torch: what fails is told once, by us
-    from tdpn_core.distributed.runtime import check_gpus
-
-    here = processes or max(1, check_gpus(device(gpus, processes)))
-    if here * nodes == 1:
-        return False
-    from tdpn_core.distributed.launcher import launch_ranks
-
-    starting.end()
-    command = [sys.executable, *sys.orig_argv[1:]]
-    launch_ranks(command, processes=here, nodes=nodes, rendezvous=rendezvous, restarts=restarts, say=output.say)
-    return True
+    return run_in_processes(
+        gpus=gpus, processes=processes, nodes=nodes, rendezvous=rendezvous, restarts=restarts, say=output.say
+    )
 
 
 def is_first() -> bool:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output
+from tdpn_core.errors import UsageError
 
 EXAMPLES = options.epilog("tdpn settings", "tdpn settings crop", "tdpn settings --json")
 
 
+@options.in_one_panel
 def settings(
     word: Annotated[str, typer.Argument(help="Only settings with this word in their name or description.")] = "",
     as_json: options.Json = False,
@@ -20,10 +23,7 @@ def settings(
 
     from rich.markup import escape
 
-    from tdpn_core.config.settings import all_settings
-    from tdpn_core.errors import UsageError
-
-    found = all_settings(word)
+    found = tdpn_core.all_settings(word)
     if not found:
         raise UsageError(f"no setting has {word!r} in its name or description", hint="tdpn settings lists all")
     if as_json:

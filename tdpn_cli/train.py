@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+import tdpn_core
 from tdpn_cli import options, output, ranks
 from tdpn_core import defaults
-from tdpn_core.modality import Modality
+from tdpn_core.distributed.command import device_of
 
 EXAMPLES = options.epilog(
     "tdpn train",
@@ -22,100 +23,53 @@ EXAMPLES = options.epilog(
 
 
 def train(
+    data: options.Data = None,
     model: options.Model = None,
     arch: options.Arch = None,
-    modality: Annotated[
-        Modality | None,
+    modality: options.ModalityChoice = None,
+    frames: options.Frames = None,
+    interval: options.Interval = None,
+    size: options.Size = None,
+    init: options.Init = None,
+    ema: options.Ema = None,
+    recipe: options.Recipe = None,
+    config: Annotated[
+        Path | None,
         typer.Option(
-            "--modality",
-            help="Input modality: rgb or flow (default: that of the data).",
+            "--config",
+            help="config.json of another run, used in place of a recipe.",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
     ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            "--frames", help="Sampled frames per clip (default: the recipe's).", min=1, rich_help_panel=options.MODEL
-        ),
-    ] = None,
-    interval: Annotated[
-        int | None,
-        typer.Option(
-            "--interval",
-            help="Distance of sampled frames in frames, dense sampling only (default: the recipe's).",
-            min=1,
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            "--size", help="Input size in pixels (default: the recipe's).", min=32, rich_help_panel=options.MODEL
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs", help="Training epochs (default: the recipe's).", min=1, rich_help_panel=options.OPTIMISATION
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            help="Clips per step, over all processes (default: the recipe's).",
-            min=1,
-            rich_help_panel=options.OPTIMISATION,
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        typer.Option(
-            "--accumulate",
-            help="Gradient accumulation: parts that a batch is computed in (default: the recipe's).",
-            min=1,
-            rich_help_panel=options.OPTIMISATION,
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            "--lr",
-            help="Learning rate (peak; default: the recipe's, scaled with the batch).",
-            rich_help_panel=options.OPTIMISATION,
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Random seed (default: 0).", min=0, rich_help_panel=options.OPTIMISATION),
-    ] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    accumulate: options.Accumulate = None,
+    lr: options.LearningRate = None,
+    seed: options.Seed = None,
     compiled: Annotated[
         bool | None,
         typer.Option(
             "--compile/--no-compile",
             help="Compile the network with torch.compile.",
+            show_default=False,
             rich_help_panel=options.OPTIMISATION,
         ),
     ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="Recipe, a preset of settings (default: by data set).",
-            show_default=False,
-            autocompletion=options.complete_recipe,
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", help="config.json of another run, used in place of a recipe.", rich_help_panel=options.MODEL
-        ),
-    ] = None,
     settings: options.Settings = None,
-    data: options.Data = None,
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    nodes: options.Nodes = defaults.NODES,
+    rendezvous: options.Rendezvous = None,
+    max_restarts: options.Restarts = defaults.MAX_RESTARTS,
+    timeout: options.Timeout = defaults.TIMEOUT,
+    sync_bn: Annotated[
+        bool,
+        typer.Option(
+            "--sync-bn", help="Synchronise batch normalisation over all processes.", rich_help_panel=options.DISTRIBUTED
+        ),
+    ] = False,
+    workers: options.Workers = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -125,8 +79,6 @@ def train(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    init: options.Init = None,
-    ema: options.Ema = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume the run in --out, or the newest run.", rich_help_panel=options.OUTPUT),
@@ -143,19 +95,6 @@ def train(
     keep: Annotated[
         int, typer.Option("--keep", help="Checkpoints to keep.", min=1, rich_help_panel=options.OUTPUT)
     ] = defaults.KEEP,
-    gpus: options.Gpus = None,
-    processes: ranks.Processes = None,
-    nodes: ranks.Nodes = defaults.NODES,
-    rendezvous: ranks.Rendezvous = None,
-    max_restarts: ranks.Restarts = defaults.MAX_RESTARTS,
-    timeout: ranks.Timeout = defaults.TIMEOUT,
-    sync_bn: Annotated[
-        bool,
-        typer.Option(
-            "--sync-bn", help="Synchronise batch normalisation over all processes.", rich_help_panel=options.DISTRIBUTED
-        ),
-    ] = False,
-    workers: options.Workers = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -169,11 +108,8 @@ def train(
 
     if ranks.run_in_ranks(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
-    from tdpn_core.config.overrides import TrainOverrides
-    from tdpn_core.training.launch import train as launch
-
     changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
-    overrides = TrainOverrides(
+    overrides = tdpn_core.TrainOverrides(
         model=model,
         arch=arch,
         modality=modality,
@@ -190,12 +126,12 @@ def train(
         settings=changed,
     )
     with output.progress() as progress:
-        result = launch(
+        result = tdpn_core.train(
             data=data,
             out=out,
             recipe=recipe,
             config_file=config,
-            gpus=ranks.device(gpus, processes),
+            gpus=device_of(gpus, processes),
             workers=workers,
             resume=resume_from or resume,
             ema=ema,

@@ -14,17 +14,19 @@ from tdpn_core.version import __version__
 
 if TYPE_CHECKING:
     from tdpn_core.ablation.ablate import Ablation, ablate
-    from tdpn_core.api import compare, evaluate, predict
-    from tdpn_core.bench.compute import bench_inference, bench_training
-    from tdpn_core.bench.data import bench_reading
+    from tdpn_core.api import Inspection, bench_models, compare, draw_clips, evaluate, inspect_data, predict
+    from tdpn_core.bench.compute import Bench
+    from tdpn_core.bench.data import ReadingBench, bench_reading
+    from tdpn_core.catalogue import ModelInfo, list_models
+    from tdpn_core.config.families import Family, find_family, known_models
     from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.config.schema import RunConfig
-    from tdpn_core.config.settings import all_settings
+    from tdpn_core.config.settings import Setting, all_settings
     from tdpn_core.datasets.clip_table import Dataset
     from tdpn_core.datasets.options import DatasetOptions
-    from tdpn_core.datasets.registry import detect, read_dataset
+    from tdpn_core.datasets.registry import detect, known_datasets, read_dataset
     from tdpn_core.demo.demo import DemoResult, run_demo
-    from tdpn_core.doctor import examine
+    from tdpn_core.doctor import Finding, examine
     from tdpn_core.errors import TdpnError
     from tdpn_core.evaluation.evaluate import Comparison, Evaluation
     from tdpn_core.evaluation.options import ScoreOptions
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     from tdpn_core.prediction.results import Prediction, Segment
     from tdpn_core.prediction.windows import Windowing
     from tdpn_core.prep.options import PrepConfig
-    from tdpn_core.prep.overview import Overview, overview
-    from tdpn_core.prep.prepare import PrepReport, pack_dataset, prepare
+    from tdpn_core.prep.overview import Overview
+    from tdpn_core.prep.prepare import PrepReport, pack_dataset, prepare, understand
     from tdpn_core.progress import Progress
+    from tdpn_core.recipes.presets import known_recipes
     from tdpn_core.sampling.dataset import TrainingClips, ViewClips
     from tdpn_core.sampling.loader import Batch, TrainingLoader, view_batches
-    from tdpn_core.shards.manifest import find_prepared
+    from tdpn_core.shards.manifest import find_prepared, known_data
     from tdpn_core.shards.reader import ClipStore
     from tdpn_core.training.launch import train
     from tdpn_core.training.trainer import TrainResult
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ablation",
     "Batch",
+    "Bench",
     "ClipStore",
     "Comparison",
     "Dataset",
@@ -58,15 +62,21 @@ __all__ = [
     "Evaluation",
     "ExportOptions",
     "ExportReport",
+    "Family",
+    "Finding",
+    "Inspection",
+    "ModelInfo",
     "Overview",
     "PredictOptions",
     "Prediction",
     "PrepConfig",
     "PrepReport",
     "Progress",
+    "ReadingBench",
     "RunConfig",
     "ScoreOptions",
     "Segment",
+    "Setting",
     "TdpnError",
     "TrainOverrides",
     "TrainResult",
@@ -77,40 +87,49 @@ __all__ = [
     "__version__",
     "ablate",
     "all_settings",
-    "bench_inference",
+    "bench_models",
     "bench_reading",
-    "bench_training",
     "compare",
     "create_model",
     "detect",
+    "draw_clips",
     "evaluate",
     "examine",
     "export",
+    "find_family",
     "find_prepared",
+    "inspect_data",
+    "known_data",
+    "known_datasets",
+    "known_models",
+    "known_recipes",
+    "list_models",
     "load_model",
-    "overview",
     "pack_dataset",
     "predict",
     "prepare",
     "read_dataset",
     "run_demo",
     "train",
+    "understand",
     "view_batches",
 ]
 
 _MODULES = {
     "ablation.ablate": ("Ablation", "ablate"),
-    "api": ("compare", "evaluate", "predict"),
-    "bench.compute": ("bench_inference", "bench_training"),
-    "bench.data": ("bench_reading",),
+    "api": ("Inspection", "bench_models", "compare", "draw_clips", "evaluate", "inspect_data", "predict"),
+    "bench.compute": ("Bench",),
+    "bench.data": ("ReadingBench", "bench_reading"),
+    "catalogue": ("ModelInfo", "list_models"),
+    "config.families": ("Family", "find_family", "known_models"),
     "config.overrides": ("TrainOverrides",),
     "config.schema": ("RunConfig",),
-    "config.settings": ("all_settings",),
+    "config.settings": ("Setting", "all_settings"),
     "datasets.clip_table": ("Dataset",),
     "datasets.options": ("DatasetOptions",),
-    "datasets.registry": ("detect", "read_dataset"),
+    "datasets.registry": ("detect", "known_datasets", "read_dataset"),
     "demo.demo": ("DemoResult", "run_demo"),
-    "doctor": ("examine",),
+    "doctor": ("Finding", "examine"),
     "errors": ("TdpnError",),
     "evaluation.evaluate": ("Comparison", "Evaluation"),
     "evaluation.options": ("ScoreOptions",),
@@ -120,12 +139,13 @@ _MODULES = {
     "prediction.results": ("Prediction", "Segment"),
     "prediction.windows": ("Windowing",),
     "prep.options": ("PrepConfig",),
-    "prep.overview": ("Overview", "overview"),
-    "prep.prepare": ("PrepReport", "pack_dataset", "prepare"),
+    "prep.overview": ("Overview",),
+    "prep.prepare": ("PrepReport", "pack_dataset", "prepare", "understand"),
     "progress": ("Progress",),
+    "recipes.presets": ("known_recipes",),
     "sampling.dataset": ("TrainingClips", "ViewClips"),
     "sampling.loader": ("Batch", "TrainingLoader", "view_batches"),
-    "shards.manifest": ("find_prepared",),
+    "shards.manifest": ("find_prepared", "known_data"),
     "shards.reader": ("ClipStore",),
     "training.launch": ("train",),
     "training.trainer": ("TrainResult",),

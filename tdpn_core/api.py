@@ -1,4 +1,4 @@
-"""Evaluation, comparison and prediction as one call each: the device is chosen and the reports are written.
+"""What a command does in one call each: the device is chosen, the parts are called, the reports are written.
 
 The other functions of the public API need nothing around them and are in the module of their subject; see
 `tdpn_core.__all__`.
@@ -6,25 +6,34 @@ The other functions of the public API need nothing around them and are in the mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tdpn_core import defaults
+from tdpn_core.config.families import FAMILIES, find_family
+from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.distributed.environment import find_place
-from tdpn_core.errors import UsageError
+from tdpn_core.errors import ShardError, UsageError
 from tdpn_core.evaluation import evaluate as evaluation
 from tdpn_core.evaluation.evaluate import Comparison, Evaluation
 from tdpn_core.evaluation.options import DEFAULTS, ScoreOptions
 from tdpn_core.evaluation.report import write_comparison, write_report
 from tdpn_core.evaluation.score_file import is_scores
 from tdpn_core.evaluation.submission import check_submission_path, write_submission
+from tdpn_core.files import write_text
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.shards.manifest import twin_notes
 
 if TYPE_CHECKING:
+    from tdpn_core.bench.compute import Bench
+    from tdpn_core.config.schema import RunConfig
     from tdpn_core.distributed.runtime import Runtime
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
+    from tdpn_core.prep.inspect import Prepared, Summary
+    from tdpn_core.shards.verify import Fault
     from tdpn_core.weights.zoo import ZooEntry
 
 
@@ -141,20 +150,23 @@ def predict(
     *,
     checkpoint: Path | None = None,
     options: PredictOptions | None = None,
+    csv: Path | None = None,
     gpus: int | None = None,
     may_fetch: Callable[[ZooEntry], bool] | None = None,
     on_segment: Callable[[str, Segment], None] | None = None,
     progress: Progress = SILENT,
-) -> Iterator[Prediction]:
+) -> Generator[Prediction, None, None]:
     """Name what happens in videos, one after the other. What `tdpn predict` does.
 
     A clip that fails does not stop the rest: its `error` says why.
 
     Args:
-        clips: video files, folders, numbered pictures (`frames/%05d.jpg`), `http://` or `rtsp://` addresses.
+        clips: video files, folders, numbered pictures (`frames/%05d.jpg`), `http://` or `rtsp://` addresses. Without
+            `checkpoint`, the first one may be the network instead.
         checkpoint: checkpoint of ours or of another project, file of `export`, run folder, or name of a run, of the zoo
             or of the hub; None: the newest `best.pt` under `runs/`, or without one the zoo's network for Kinetics-400.
         options: views, number of classes, timeline, overlay and the like.
+        csv: file to write with a row for each class of each clip or segment; also if Ctrl-C ends a live stream.
         gpus: 1 for a GPU, 0 for the CPU; None: a GPU where there is one.
         may_fetch: asked before the zoo's network for Kinetics-400 is downloaded; None: it is not.
         on_segment: called with a clip's name and each segment of its timeline as soon as it is known.
@@ -173,17 +185,197 @@ def predict(
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.prediction import PredictOptions
     from tdpn_core.prediction.predict import predict
+    from tdpn_core.prediction.results import new_file
+    from tdpn_core.weights.resolve import split_weights
 
-    words = [clips] if isinstance(clips, str | Path) else clips
-    return predict(
+    options = options or PredictOptions()
+    if csv is not None:
+        new_file(csv, option="--csv", force=options.force)
+    words = [clips] if isinstance(clips, str | Path) else list(clips)
+    if checkpoint is None:
+        checkpoint, words = split_weights(words, progress)
+    found = predict(
         words,
         checkpoint=checkpoint,
         runtime=set_up(gpus),
-        options=options or PredictOptions(),
+        options=options,
         tell=on_segment or (lambda name, segment: None),
         may_fetch=may_fetch or (lambda entry: False),
         progress=progress,
     )
+    return _tabulated(found, csv)
+
+
+def _tabulated(found: Iterator[Prediction], csv: Path | None) -> Generator[Prediction, None, None]:
+    """`found`, of which a table is written at the end, and where the caller stops before it."""
+    from tdpn_core.prediction.results import to_csv
+
+    predictions = []
+    try:
+        for prediction in found:
+            predictions.append(prediction)
+            yield prediction
+    except (KeyboardInterrupt, GeneratorExit):  # how a live stream ends
+        if csv is not None:
+            write_text(csv, to_csv(predictions))
+        raise
+    if csv is not None:
+        write_text(csv, to_csv(predictions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a prepared data set holds, finished or not."""
+
+    prepared: Prepared
+    """The folder: its manifest, whether it is finished, and who writes to it."""
+
+    summary: Summary
+    """Clips, hours, frames and classes by split."""
+
+    faults: list[Fault]
+    """Damaged files; only of the sizes and heads of shards, unless every byte was read."""
+
+    verified: bool
+    """Whether every byte was read."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known about clips that show the same."""
+        return twin_notes(self.prepared.manifest)
+
+    def error(self) -> ShardError | None:
+        """The error that damage is; None where there is none."""
+        folder, again = self.prepared.folder, "remove those files and run the same tdpn prep command again"
+        if self.faults:
+            what = f"{len(self.faults)} of {len(self.prepared.manifest.shards)} shards are bad"
+            return ShardError(what, where=folder, hint=f"{again}: only their clips are done again")
+        if self.prepared.damaged:
+            return ShardError(f"{len(self.prepared.damaged)} records are damaged", where=folder, hint=again)
+        return None
+
+
+def inspect_data(
+    folder: Path | None = None,
+    *,
+    verify: bool = False,
+    progress: Progress = SILENT,
+) -> Inspection:
+    """Inspect a prepared data set, finished or not, without changing it. What `tdpn data` does.
+
+    Args:
+        folder: of the data set; None: the only one under `data/`.
+        verify: read every byte and compare all checksums.
+        progress: gets a bar of the shards that are verified.
+
+    Returns:
+        Counts, hours and classes by split, skipped clips with the reasons, and damage.
+
+    Raises:
+        UsageError: no such folder, or none or several under `data/`.
+        ShardError: neither manifest nor ledger can be read.
+    """
+    from tdpn_core.prep.inspect import find_folder, open_folder, summarise
+    from tdpn_core.shards.verify import find_faults
+
+    prepared = open_folder(find_folder(folder))
+    summary = summarise(prepared)
+    faults = summary.faults
+    if verify:
+        sound = [shard for shard in prepared.manifest.shards if shard.file in set(summary.sound)]
+        faults = faults + find_faults(prepared.folder, sound, prepared.manifest.classes_digest, progress=progress)
+    return Inspection(prepared=prepared, summary=summary, faults=faults, verified=verify)
+
+
+def draw_clips(inspection: Inspection, path: Path, *, as_trained: bool = False) -> list[str]:
+    """Draw a contact sheet of a prepared data set's clips into a PNG file. What `tdpn data --preview` does.
+
+    Args:
+        inspection: of the data set; clips of its undamaged shards are drawn.
+        path: file to write.
+        as_trained: draw training clips as the default recipe augments them, instead of clips as they are stored.
+
+    Returns:
+        The ids of the clips on the sheet.
+
+    Raises:
+        ShardError: there is no clip that can be drawn.
+    """
+    from tdpn_core.prep.inspect import training_sheet
+    from tdpn_core.prep.inspect.contact_sheet import contact_sheet
+
+    prepared, summary = inspection.prepared, inspection.summary
+    if as_trained:
+        return training_sheet(prepared, summary, _default_recipe(prepared.folder), path)
+    return contact_sheet(prepared, summary, path)
+
+
+def bench_models(
+    what: Literal["infer", "train"],
+    models: Sequence[str] | None = (defaults.MODEL,),
+    *,
+    batch: int = defaults.BENCH_BATCH,
+    rounds: int = defaults.BENCH_ROUNDS,
+    compiled: bool = False,
+    profile: Path | None = None,
+    overrides: TrainOverrides = NO_OVERRIDES,
+    gpus: int | None = None,
+    progress: Progress = SILENT,
+) -> list[Bench]:
+    """Time networks relative to their plain form. What `tdpn bench infer` and `tdpn bench train` do.
+
+    Args:
+        what: `infer` for the forward pass, `train` for forward, backward and optimiser.
+        models: model families; None: all of this package.
+        batch: clips per step.
+        rounds: measurements of each form; the median counts.
+        compiled: compile the optimised form with torch.compile.
+        profile: file for a trace of one step of a single model.
+        overrides: changes to the settings of the networks; without a `size`, it is 224 pixels.
+        gpus: 1 for a GPU, 0 for the CPU; None: a GPU where there is one.
+        progress: gets a bar of the models.
+
+    Returns:
+        For each model seconds of both forms, their ratio, and the largest difference of their outputs.
+
+    Raises:
+        UsageError: no such model, or `profile` with several.
+        ConfigError: a setting that the network does not have.
+        DeviceError: `gpus` are not there.
+    """
+    names = list(FAMILIES) if models is None else [find_family(name).name for name in models]
+    if profile is not None and len(names) > 1:
+        raise UsageError("a trace is of one model", where="--profile", hint="choose one with --model")
+    from tdpn_core.bench.compute import bench_inference, bench_training
+    from tdpn_core.bench.device import measure_peak
+    from tdpn_core.bench.subject import choose_subject
+    from tdpn_core.distributed.runtime import set_up
+
+    if overrides.size is None:
+        overrides = replace(overrides, size=defaults.BENCH_SIZE)
+    runtime = set_up(gpus)
+    measure = bench_inference if what == "infer" else bench_training
+    peak = measure_peak(runtime)
+    results = []
+    progress.begin(f"bench {what}", len(names))
+    try:
+        for name in names:
+            subject = choose_subject(batch=batch, runtime=runtime, overrides=replace(overrides, model=name))
+            results.append(measure(subject, rounds=rounds, compiled=compiled, profile=profile, peak=peak))
+            progress.advance(shown=subject.name)
+    finally:
+        progress.end()
+    return results
+
+
+def _default_recipe(folder: Path) -> RunConfig:
+    """The settings of a run on this data and this machine, where the user asks for none."""
+    import torch
+
+    from tdpn_core.distributed.runtime import Runtime
+    from tdpn_core.training.launch import plan
+
+    return plan(folder, runtime=Runtime(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 def _listed(files: Path | Sequence[Path]) -> Sequence[Path]:

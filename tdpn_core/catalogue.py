@@ -12,7 +12,7 @@ from tdpn_core.weights.projects import PROJECTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
+class ModelInfo:
     """One family, built as it usually is."""
 
     name: str
@@ -30,7 +30,7 @@ class Entry:
     """Projects whose checkpoints of this family can be read."""
 
 
-def catalogue(names: Sequence[str] = (), *, arch: str | None = None) -> list[Entry]:
+def list_models(names: Sequence[str] = (), *, arch: str | None = None) -> list[ModelInfo]:
     """An entry for each family of that name, or for all; with `arch`, of those that have that depth, at that depth.
 
     Nothing is computed and no weights are made: a second or two for all of them.
@@ -45,7 +45,7 @@ def catalogue(names: Sequence[str] = (), *, arch: str | None = None) -> list[Ent
             continue
         config = model_config(family.name, arch=arch or family.arch)
         entries.append(
-            Entry(
+            ModelInfo(
                 name=family.name,
                 title=family.title,
                 archs=family.archs,

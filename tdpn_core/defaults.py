@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+MODEL = "tdpn"
+"""Model family."""
+
 SEED = 0
 """Random seed."""
 
@@ -21,6 +26,18 @@ MAX_PIXELS = 8192 * 4320
 OFFICIAL_SPLIT = 1
 """Of the three official splits of UCF101 and HMDB51."""
 
+LABEL_ORDER: Final = "official"
+"""Order of the classes."""
+
+SOURCES: Final = "auto"
+"""What is read where a clip is there both as a video and as frames."""
+
+CODEC: Final = "jpeg"
+"""How frames are stored."""
+
+EXECUTOR: Final = "local"
+"""Where clips are packed."""
+
 # training
 KEEP = 2
 """Checkpoints of a run to keep: where the newest turns out damaged, the one before is there."""
@@ -35,6 +52,9 @@ MAX_RESTARTS = 3
 """Restarts from the last checkpoint after a process died."""
 
 # evaluation and prediction
+SPLIT = "val"
+"""Clips that are scored."""
+
 TOP_K = (1, 5)
 """Each k of top-k accuracy."""
 
@@ -53,7 +73,25 @@ THRESHOLD = 0.0
 MIN_LENGTH = 1.0
 """Seconds of the shortest segment of a timeline."""
 
+FRAME_RATE = 25.0
+"""Frames a second of numbered pictures, and of a video that does not say."""
+
+FETCH_SECONDS = 600.0
+"""For the download of a video that is predicted."""
+
+IDLE_SECONDS = 30.0
+"""Without progress, after which the server of a video is given up."""
+
 # export
+FORMAT: Final = "onnx"
+"""File format."""
+
+COMPARED_CLIPS = 8
+"""Clips that an exported file is compared on."""
+
+COMPARED_CLIPS_INT8 = 64
+"""The same where it is quantised, which few clips cannot judge."""
+
 CALIBRATION_CLIPS = 32
 """Clips that the ranges of int8 are taken from."""
 
@@ -77,6 +115,9 @@ BENCH_BATCH = 2
 BENCH_ROUNDS = 5
 """Measurements of a network; the median counts."""
 
+READING_SPLIT = "train"
+"""Clips of which split are read."""
+
 READING_CLIPS = 32
 """Clips that are read."""
 
@@ -84,6 +125,9 @@ READING_ROUNDS = 7
 """Measurements of reading; the median counts."""
 
 # demo
+DEMO_FOLDER = "tdpn-demo"
+"""Output folder."""
+
 DEMO_EPOCHS = 10
 """Passes over the data."""
 

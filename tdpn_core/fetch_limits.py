@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from tdpn_core import defaults
 from tdpn_core.errors import UsageError
 
 
@@ -39,7 +40,7 @@ class FetchLimits:
                 raise UsageError(f"the {name} limit of a server is a positive number of seconds, not {value:g}")
 
 
-FOR_VIDEOS = FetchLimits(idle=30.0, total=600.0, retries=1)
+FOR_VIDEOS = FetchLimits(idle=defaults.IDLE_SECONDS, total=defaults.FETCH_SECONDS, retries=1)
 """Of a video that somebody waits for."""
 
 

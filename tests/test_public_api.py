@@ -1,4 +1,4 @@
-"""The Python API: each public name is there, documented and typed."""
+"""The Python API: each public name is there, documented and typed, and the command line uses only these names."""
 
 import ast
 import importlib.util
@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,79 @@ import pytest
 import tdpn_core
 
 ROOT = Path(__file__).parents[1]
-FUNCTIONS = ["prepare", "train", "evaluate", "compare", "predict", "export", "ablate"]
+FUNCTIONS = [
+    "ablate",
+    "bench_models",
+    "compare",
+    "draw_clips",
+    "evaluate",
+    "export",
+    "inspect_data",
+    "predict",
+    "prepare",
+    "train",
+    "understand",
+]
+
+HELPERS = {
+    # light modules that options, messages and exit codes are made of
+    "defaults",
+    "errors",
+    "modality",
+    "offline",
+    "progress",
+    "startup_signals",
+    # one command in several processes
+    "distributed.command",
+    "distributed.exit_reports",
+    # results as text, tables and plain values
+    "ablation.statistics",
+    "ablation.tables",
+    "evaluation.report",
+    "evaluation.report.compared",
+    "evaluation.report.text",
+    "prediction.results",
+    "prep.inspect",
+    "prep.overview",
+    "weights.resolve",
+    "weights.zoo",
+}
+"""Modules that the command line may import from besides the public names, by what it needs them for."""
+
+
+def _imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Each name that a file imports from `tdpn_core`, with the module below it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tdpn_core":
+            yield from (((node.module or "").partition(".")[2], alias.name) for alias in node.names)
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("tdpn_core.")]
+            yield from ((name.partition(".")[2], "") for name in names)
+
+
+def test_command_line_imports_only_public_names_and_listed_helpers() -> None:
+    files = sorted((ROOT / "tdpn_cli").glob("*.py"))
+    found = [(path.name, *one) for path in files for one in _imports(path)]
+    strange = [
+        f"{file}: {module or 'tdpn_core'}.{name}"
+        for file, module, name in found
+        if (module or name) not in HELPERS and not (not module and name in tdpn_core.__all__)
+    ]
+    assert not strange
+    used = {module or name for _, module, name in found}
+    assert used >= HELPERS, f"no longer used: {sorted(HELPERS - used)}"
+
+
+def test_command_line_names_of_the_package_are_public() -> None:
+    """`tdpn_core.train(...)` after `import tdpn_core`."""
+    named = {
+        (path.name, node.attr)
+        for path in (ROOT / "tdpn_cli").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tdpn_core"
+    }
+    assert len(named) > 20
+    assert not [(file, name) for file, name in named if name not in tdpn_core.__all__]
 
 
 def test_public_names_are_the_same_for_type_checkers_and_at_run_time() -> None:

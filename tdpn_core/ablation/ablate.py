@@ -13,8 +13,8 @@ import torch
 from tdpn_core import defaults
 from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
 from tdpn_core.ablation.scheduler import places, run_queue
-from tdpn_core.ablation.statistics import Row, compare, rows_of
-from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table
+from tdpn_core.ablation.statistics import Row, compare
+from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table, plain_rows
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
@@ -136,7 +136,7 @@ def write_tables(result: Ablation) -> None:
     """Leave the table in every form, and the plot."""
     from tdpn_core.ablation.plot import write_plot
 
-    write_json(result.folder / "table.json", rows_of(result.rows))
+    write_json(result.folder / "table.json", plain_rows(result.rows))
     write_text(result.folder / "table.csv", csv_table(result.rows))
     write_text(result.folder / "table.md", markdown_table(result.rows))
     write_text(result.folder / "table.tex", latex_table(result.rows))

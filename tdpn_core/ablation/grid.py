@@ -7,13 +7,12 @@ import difflib
 import itertools
 from collections.abc import Sequence
 
+from tdpn_core.config.family_settings import Flow, TDPNConfig, Temporal
 from tdpn_core.config.model import ModelConfig
 from tdpn_core.config.setting_names import SYNONYMS, setting_paths
 from tdpn_core.config.settings import all_settings
+from tdpn_core.datasets.kinetics import KINETICS400
 from tdpn_core.errors import UsageError
-from tdpn_core.model.pyramid import Flow
-from tdpn_core.model.tdpn import TDPNConfig
-from tdpn_core.model.temporal_difference import Temporal
 
 TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
     "none": ("none", "none", "none", "none"),
@@ -24,7 +23,9 @@ TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
 """Names for the temporal-difference modules on res2, res3, res4, res5: the rows of the paper's Table IV."""
 
 PAPER: dict[str, float] = {"none": 0.740, "global": 0.758, "local": 0.757, "both": 0.772}
-"""Top-1 that the paper prints for each of them, on Kinetics-400."""
+"""Top-1 that the paper prints for each of them, on `PAPER_DATA`."""
+
+PAPER_DATA = KINETICS400
 
 _PAPER_FLOW: Flow = "cascade"
 _SHORT = {"temporal": "model.temporal", "model": "model.name"}
@@ -140,8 +141,8 @@ def combinations(factors: Sequence[Factor]) -> list[Combination]:
 
 
 def paper_top1(model: ModelConfig, dataset: str) -> float | None:
-    """What the paper prints for such a network on Kinetics-400; None where it prints nothing, and on other data."""
-    if dataset != "kinetics400" or not isinstance(model, TDPNConfig):
+    """What the paper prints for such a network on `PAPER_DATA`; None where it prints nothing, and on other data."""
+    if dataset != PAPER_DATA.name or not isinstance(model, TDPNConfig):
         return None
     if model.flow != _PAPER_FLOW or not model.attends:
         return None

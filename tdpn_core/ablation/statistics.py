@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,28 +74,6 @@ def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[
         gmac=some["gmac"],
         clips_per_second=statistics.fmean(result["clips_per_second"] for result in results.values()),
     )
-
-
-def rows_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain values."""
-    return [
-        {
-            "setting": row.name,
-            **row.levels,
-            "seeds": row.seeds,
-            "top1": {head: row.mean(head) for head in row.top1},
-            "deviation": {head: row.deviation(head) for head in row.top1},
-            "top1_by_seed": row.top1,
-            "difference": row.difference,
-            "p_value": row.p_value,
-            "parameters": row.parameters,
-            "gmac": row.gmac,
-            "clips_per_second": row.clips_per_second,
-            "paper_top1": row.paper_top1,
-            "failed": {str(seed): reason for seed, reason in row.failed.items()},
-        }
-        for row in rows
-    ]
 
 
 def _hits(result: dict[str, Any]) -> npt.NDArray[np.int64]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
+from tdpn_core.ablation.grid import PAPER_DATA
 from tdpn_core.ablation.statistics import Row
 
 NOTE = (
@@ -13,7 +15,7 @@ NOTE = (
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
     "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
 )
-_PAPER_NOTE = "The paper's column is its own result on Kinetics-400."
+_PAPER_NOTE = f"The paper's column is its own result on {PAPER_DATA.title}."
 MISSING = "–"
 
 
@@ -89,6 +91,28 @@ def csv_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return pd.DataFrame(table).to_csv(index=False)
+
+
+def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as plain values."""
+    return [
+        {
+            "setting": row.name,
+            **row.levels,
+            "seeds": row.seeds,
+            "top1": {head: row.mean(head) for head in row.top1},
+            "deviation": {head: row.deviation(head) for head in row.top1},
+            "top1_by_seed": row.top1,
+            "difference": row.difference,
+            "p_value": row.p_value,
+            "parameters": row.parameters,
+            "gmac": row.gmac,
+            "clips_per_second": row.clips_per_second,
+            "paper_top1": row.paper_top1,
+            "failed": {str(seed): reason for seed, reason in row.failed.items()},
+        }
+        for row in rows
+    ]
 
 
 def _paper(rows: Sequence[Row]) -> bool:

@@ -150,7 +150,7 @@ class ReadingBench:
 def bench_reading(
     folder: Path,
     *,
-    split: str = "train",
+    split: str = defaults.READING_SPLIT,
     protocols: tuple[Protocol, ...] = PROTOCOLS,
     clips: int = defaults.READING_CLIPS,
     rounds: int = defaults.READING_ROUNDS,

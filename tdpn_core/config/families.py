@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tdpn_core import defaults
 from tdpn_core.errors import PluginError, UsageError
 from tdpn_core.plugins import Registry
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 Level = Literal["res2", "res3", "res4", "res5"]
 
 LEVELS: tuple[Level, ...] = typing.get_args(Level)
-
-DEFAULT = "tdpn"
-"""The family that is built unless another is chosen."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,7 +148,7 @@ def find_family(name: str) -> Family:
     return family
 
 
-def model_config(name: str = DEFAULT, **settings: Any) -> ModelConfig:
+def model_config(name: str = defaults.MODEL, **settings: Any) -> ModelConfig:
     """The settings of a network of the family `name`; what is left out takes the family's own value.
 
     Raises:
@@ -160,7 +158,7 @@ def model_config(name: str = DEFAULT, **settings: Any) -> ModelConfig:
 
 
 def known_models() -> tuple[str, ...]:
-    """The names of all families, those already named as `module:ATTRIBUTE` included."""
+    """The names of all model families, those already named as `module:ATTRIBUTE` included."""
     return (*FAMILIES, *_added)
 
 

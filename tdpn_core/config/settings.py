@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
-from tdpn_core.config.families import DEFAULT, find_family, known_models
+from tdpn_core import defaults
+from tdpn_core.config.families import find_family, known_models
+from tdpn_core.config.family_settings import CLASSES
 from tdpn_core.config.schema import SamplingConfig, TrainConfig
 
 SECTIONS = ("model", "sampling", "train")
@@ -45,7 +47,7 @@ class Setting:
 def setting_classes(section: str) -> list[type]:
     """The dataclasses of a section: of `model`, the settings class of every family."""
     if section == "model":
-        return [find_family(name).config for name in known_models()]
+        return [CLASSES.get(name) or find_family(name).config for name in known_models()]  # torch, for others only
     return [{"sampling": SamplingConfig, "train": TrainConfig}[section]]
 
 
@@ -69,7 +71,7 @@ def _section(section: str, models: tuple[str, ...]) -> list[Setting]:
 
 
 def _setting(section: str, name: str, kinds: list[type], *, common: bool) -> Setting:
-    defaults = {_default(kind, name) for kind in kinds}
+    values = {_default(kind, name) for kind in kinds}
     hints = {typing.get_type_hints(kind)[name] for kind in kinds}
     is_name = (section, name) == ("model", "name")
     words = known_models() if is_name else _words(name, kinds)
@@ -77,7 +79,7 @@ def _setting(section: str, name: str, kinds: list[type], *, common: bool) -> Set
     return Setting(
         name=f"{section}.{name}",
         type=types.pop() if len(types) == 1 else f"Literal[{', '.join(map(repr, words))}]",
-        default=DEFAULT if is_name else defaults.pop() if len(defaults) == 1 else OWN,
+        default=defaults.MODEL if is_name else values.pop() if len(values) == 1 else OWN,
         help=_help(kinds[0], name),
         models=() if common else tuple(_default(kind, "name") for kind in kinds),
         choices=words,

@@ -25,7 +25,7 @@ class DatasetOptions:
     split: int = defaults.OFFICIAL_SPLIT
     """Which of the three official splits of UCF101 and HMDB51, or of lists that are numbered like theirs."""
 
-    label_order: LabelOrder = "official"
+    label_order: LabelOrder = defaults.LABEL_ORDER
     """Order of the classes, for code bases disagree: `official` is what the data set documents, `file` that of its own
     class file, `sorted` that of the sorted names, `cleaned` that of the sorted names of cleaned folders (as torchvision
     has them: a space is `_`; quotes and brackets are gone)."""
@@ -36,7 +36,7 @@ class DatasetOptions:
     annotations: Path | tuple[Path, ...] | None = None
     """Annotation or list files, or folders of them, where they do not lie under the root."""
 
-    sources: SourceChoice = "auto"
+    sources: SourceChoice = defaults.SOURCES
     """What to read where a clip is there both as a video and as frames; `auto` takes the video."""
 
     ignore_segments: bool = False

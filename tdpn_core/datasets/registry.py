@@ -42,6 +42,11 @@ AUTO = "auto"
 _DEFAULTS = DatasetOptions()
 
 
+def known_datasets() -> tuple[str, ...]:
+    """The names of all data sets and layouts, those of other packages included; `auto` detects which one it is."""
+    return (AUTO, *DATASETS)
+
+
 def find_dataset(name: str) -> DatasetSpec:
     """The data set that is called `name`, in any of its spellings.
 

@@ -49,8 +49,7 @@ class DemoResult:
 def run_demo(
     folder: Path,
     *,
-    train_per_class: int = defaults.DEMO_CLIPS,
-    val_per_class: int = defaults.DEMO_CLIPS // 4,
+    clips: int = defaults.DEMO_CLIPS,
     epochs: int = defaults.DEMO_EPOCHS,
     seed: int = defaults.SEED,
     gpus: int | None = None,
@@ -64,9 +63,7 @@ def run_demo(
     runtime = set_up(gpus)
     videos, data, runs = folder / "videos", folder / "data", folder / "runs"
     with clock.time("render"):
-        render_dataset(
-            videos, train_per_class=train_per_class, val_per_class=val_per_class, seed=seed, progress=progress
-        )
+        render_dataset(videos, train_per_class=clips, val_per_class=max(1, clips // 4), seed=seed, progress=progress)
     with clock.time("prep"):
         settings = PrepConfig(encoding=Encoding(short_side=SHORT_SIDE))
         prepared = prepare("folder", videos, data, settings=settings, progress=progress)

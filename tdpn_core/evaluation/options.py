@@ -10,9 +10,6 @@ from tdpn_core.weights.zoo import entry_at, results_folder
 SCORES = "scores.safetensors"
 """File name of the scores in an evaluation's folder."""
 
-SPLIT = "val"
-"""Default split."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
@@ -22,7 +19,7 @@ class ScoreOptions:
     """Prepared data; None: that of the checkpoint."""
 
     split: str | None = None
-    """Split to score; None: `SPLIT`, or that of given scores."""
+    """Split to score; None: `defaults.SPLIT`, or that of given scores."""
 
     views: str | None = None
     """Views per clip; None: the checkpoint's own."""

@@ -17,6 +17,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from tdpn_core import defaults
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.claim import claimed
 from tdpn_core.config.schema import RunConfig, parse_views, to_dict
@@ -25,7 +26,7 @@ from tdpn_core.errors import ClipError, Interrupted, InUseError, ScoresError, Sh
 from tdpn_core.evaluation.array_file import read_arrays, write_arrays
 from tdpn_core.evaluation.class_mapping import check_data, check_frames, match_classes, reordered
 from tdpn_core.evaluation.inference import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
-from tdpn_core.evaluation.options import DEFAULTS, SCORES, SPLIT, ScoreOptions, default_folder
+from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default_folder
 from tdpn_core.evaluation.score_file import Coverage, Origin, Scores, write_scores
 from tdpn_core.evaluation.training_clips import overlap
 from tdpn_core.files import make_folder, sweep
@@ -132,7 +133,7 @@ class _Job:
         self.runtime = runtime
         self.views = options.views or self.config.sampling.views
         parse_views(self.views)
-        self.split = options.split or SPLIT
+        self.split = options.split or defaults.SPLIT
         self.data = options.data or Path(self.config.data.path)
         if options.data is None and not (self.data / MANIFEST).is_file():
             what = f"its training data is not in {self.data}"

@@ -34,7 +34,7 @@ from tdpn_core.weights.zoo import results_folder
 class ExportOptions:
     """What is written, and what it must live up to."""
 
-    format: Format = "onnx"
+    format: Format = defaults.FORMAT
     int8: bool = False
     """Quantise for CPUs; ONNX only."""
 
@@ -74,7 +74,8 @@ class ExportOptions:
     @property
     def compared_clips(self) -> int:
         """Clips that the file is compared on."""
-        return self.compared if self.compared is not None else 64 if self.int8 else 8
+        usual = defaults.COMPARED_CLIPS_INT8 if self.int8 else defaults.COMPARED_CLIPS
+        return usual if self.compared is None else self.compared
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,12 @@ Srinivas et al., "Bottleneck Transformers for Visual Recognition" (BoTNet), CVPR
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from tdpn_core.config.family_settings import PositionResize
 from tdpn_core.errors import UsageError
 from tdpn_core.model.layers import Conv, halve
-
-PositionResize = Literal["clamp", "interpolate", "error"]
 
 
 class Attention(nn.Module):

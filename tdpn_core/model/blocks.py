@@ -10,7 +10,8 @@ import dataclasses
 
 from torch import Tensor, nn
 
-from tdpn_core.model.attention import Attention, PositionResize
+from tdpn_core.config.family_settings import PositionResize
+from tdpn_core.model.attention import Attention
 from tdpn_core.model.layers import FRAME, POINT, Conv
 
 

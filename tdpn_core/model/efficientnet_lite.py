@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import LEVELS, Level
+from tdpn_core.config.family_settings import LiteArch
 from tdpn_core.model.layers import FRAME, POINT, Backbone, Conv
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs
+    pass
 
-LiteArch = Literal["lite0", "lite1", "lite2"]
 
 SCALES: dict[LiteArch, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 """Factors of channels and of blocks; input sizes of the ImageNet training are 224, 240 and 260."""
@@ -55,11 +55,6 @@ STAGES = (
     Stage("res5", 5, 2, 6, 192, 4),
     Stage("res5", 3, 1, 6, 320, 1, scaled=False),
 )
-
-
-def is_lite(arch: str) -> TypeIs[LiteArch]:
-    """Whether a depth is one of this backbone's."""
-    return arch in SCALES
 
 
 def stages_of(arch: LiteArch, width: float = 1.0) -> tuple[Stage, ...]:

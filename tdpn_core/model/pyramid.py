@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Level
+from tdpn_core.config.family_settings import Flow
 from tdpn_core.errors import ConfigError
 from tdpn_core.model.layers import FRAME, TIME, Conv, ConvNorm, initialise, resize
-from tdpn_core.model.resnet import BackboneConfig
-from tdpn_core.validation import settings_class
-
-Flow = Literal["cascade", "parallel", "top_down", "bottom_up", "none"]
-SpatialModulation = Literal["conv", "separable"]
 
 GROUPS = 32
 FLOWS: dict[Flow, tuple[str, ...]] = {
@@ -30,36 +25,6 @@ FLOWS: dict[Flow, tuple[str, ...]] = {
     "none": ("levels",),
 }
 """What is fused, in the order of concatenation, for each setting of the flow."""
-
-
-@settings_class
-class PyramidConfig(BackboneConfig):
-    """The settings of families with the pyramid."""
-
-    levels: tuple[Level, ...] = LEVELS
-    """The backbone levels that enter the pyramid, low to high, res5 last. (res4, res5) is TPN."""
-
-    flow: Flow = "cascade"
-    """The pyramid's flows; `cascade` is what TPN's released code and weights do."""
-
-    spatial_modulation: SpatialModulation = "conv"
-    """`separable` cuts the neck's cost about sevenfold."""
-
-    temporal_rates: tuple[int, ...] | None = None
-    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level keeps one step."""
-
-    auxiliary_head: bool = True
-    """A second classifier on res4, in training only."""
-
-    def __post_init__(self) -> None:
-        """Levels rise, and each has its rate."""
-        super().__post_init__()
-        order = [LEVELS.index(level) for level in self.levels]
-        if not order or order != sorted(set(order)) or self.levels[-1] != "res5":
-            raise ConfigError(f"levels must rise and end with res5, not {self.levels}", where="model.levels")
-        if self.temporal_rates is not None and len(self.temporal_rates) != len(self.levels):
-            what = f"{len(self.levels)} levels need as many temporal_rates, not {self.temporal_rates}"
-            raise ConfigError(what, where="model.temporal_rates")
 
 
 class Pyramid(nn.Module):

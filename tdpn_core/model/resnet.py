@@ -6,24 +6,13 @@ SlowOnly is such a network (Feichtenhofer et al., "SlowFast Networks for Video R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Level
-from tdpn_core.config.model import ModelConfig
-from tdpn_core.errors import ConfigError
-from tdpn_core.model.attention import PositionResize
+from tdpn_core.config.family_settings import Arch, PositionResize
 from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
-from tdpn_core.model.efficientnet_lite import is_lite
 from tdpn_core.model.layers import Backbone, Conv
-from tdpn_core.validation import settings_class
-
-Arch = Literal["r18", "r34", "r50", "r101"]
-AnyArch = Literal["r18", "r34", "r50", "r101", "lite0", "lite1", "lite2"]
-
-_Blocks = Annotated[int, Field(ge=0)]
 
 BlockKind = Callable[..., Block]
 """Makes a block as `Bottleneck` and `BasicBlock` do, of (channels, width, out_channels) and their settings."""
@@ -35,52 +24,6 @@ DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     "r101": (Bottleneck, (3, 4, 23, 3)),
 }
 """The kind of block and the number of them in res2..res5."""
-
-
-@settings_class
-class BackboneConfig(ModelConfig):
-    """The settings of families over any of the backbones."""
-
-    arch: AnyArch = "r50"
-
-
-@settings_class
-class ResidualConfig(BackboneConfig):
-    """The settings of families with a residual backbone."""
-
-    arch: Arch = "r50"
-
-
-@settings_class
-class TemporalBlocksConfig(ResidualConfig):
-    """The settings of families some of whose blocks can be without their temporal kernel."""
-
-    temporal_blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] | None = None
-    """How many of the blocks of res2..res5, from each first, have the temporal kernel; None: all. PySlowFast's networks
-    of depth 101 have (3, 4, 6, 3)."""
-
-
-@settings_class
-class AttentionConfig(BackboneConfig):
-    """The settings of families whose res5 can have attention."""
-
-    attention: bool | None = False
-    """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet); None: in residual networks."""
-
-    position_resize: PositionResize = "clamp"
-    """What attention's relative positions do at another size than `input_size`."""
-
-    def __post_init__(self) -> None:
-        """A lite backbone has no convolutions that attention could take the place of."""
-        super().__post_init__()
-        if self.attention and is_lite(self.arch):
-            what = f"{self.arch} has no 3x3 convolutions in res5 that attention could replace"
-            raise ConfigError(what, where="model.attention", hint="leave it out, or choose a residual --arch")
-
-    @property
-    def attends(self) -> bool:
-        """Whether res5 has attention."""
-        return not is_lite(self.arch) if self.attention is None else self.attention
 
 
 def scaled(channels: int, width: float, multiple: int = 32) -> int:

@@ -8,44 +8,22 @@ from __future__ import annotations
 from torch import Tensor
 
 from tdpn_core.config.families import LEVELS, Family, Published
+from tdpn_core.config.family_settings import (
+    DifferenceConfig,
+    PyramidConfig,
+    TDPNConfig,
+    TSMTDPNConfig,
+    TSNTDPNConfig,
+)
 from tdpn_core.config.model import ModelConfig
-from tdpn_core.errors import ConfigError
 from tdpn_core.model.base import FeatureMaps, Network
-from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
-from tdpn_core.model.baselines.tsm import ShiftConfig, tsm
+from tdpn_core.model.baselines.resnets import slowonly, tsn
+from tdpn_core.model.baselines.tsm import tsm
 from tdpn_core.model.heads import AuxiliaryHead, Head
 from tdpn_core.model.layers import Backbone
-from tdpn_core.model.pyramid import Pyramid, PyramidConfig
-from tdpn_core.model.resnet import AttentionConfig, scaled
-from tdpn_core.model.temporal_difference import LocalFusion, Temporal, TemporalDifference, Window, sampled_frames
-from tdpn_core.validation import settings_class
-
-
-@settings_class
-class DifferenceConfig(PyramidConfig):
-    """The settings of families with temporal differences before the pyramid."""
-
-    temporal: tuple[Temporal, Temporal, Temporal, Temporal] = ("global", "global", "local", "local")
-    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
-
-    window: Window = 5
-    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
-
-    local_fusion: LocalFusion = "add"
-    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
-
-    def __post_init__(self) -> None:
-        """A level with a module enters the pyramid."""
-        super().__post_init__()
-        for level, module in zip(LEVELS, self.temporal, strict=True):
-            if module != "none" and level not in self.levels:
-                what = f"temporal has a {module} module on {level}, which is not among levels {self.levels}"
-                raise ConfigError(what, where="model.temporal")
-
-    @property
-    def frames_per_step(self) -> int:
-        """What a local module's `window` reads, or the flows of a `stack`."""
-        return max(self.window if "local" in self.temporal else 1, super().frames_per_step)
+from tdpn_core.model.pyramid import Pyramid
+from tdpn_core.model.resnet import scaled
+from tdpn_core.model.temporal_difference import TemporalDifference, sampled_frames
 
 
 class TDPN(Network):
@@ -121,28 +99,6 @@ def _differences(config: PyramidConfig, backbone: Backbone) -> TemporalDifferenc
         in_channels=config.channels,
         reduction=backbone.reduction,
     )
-
-
-@settings_class
-class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
-    """TDPN's settings: the paper's."""
-
-    name: str = "tdpn"
-    attention: bool | None = None
-
-
-@settings_class
-class TSNTDPNConfig(DifferenceConfig, AttentionConfig, TwoStreamConfig):
-    """The settings over TSN, whose published weights have no attention."""
-
-    name: str = "tsn+tdpn"
-
-
-@settings_class
-class TSMTDPNConfig(DifferenceConfig, AttentionConfig, ShiftConfig):
-    """The settings over TSM, whose published weights have no attention."""
-
-    name: str = "tsm+tdpn"
 
 
 def _over_slowonly(config: TDPNConfig) -> TDPN:

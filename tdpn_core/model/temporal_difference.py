@@ -7,21 +7,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import Level
+from tdpn_core.config.family_settings import WINDOW, LocalFusion, Temporal, Window
 from tdpn_core.model.blocks import Bottleneck
 from tdpn_core.model.layers import FRAME, Conv, ConvNorm, halve, resize
 from tdpn_core.model.resnet import scaled
 
-Temporal = Literal["none", "global", "local"]
-Window = Literal[1, 5]
-LocalFusion = Literal["add", "mean"]
-
-WINDOW = 5  # frames around a sampled frame, itself included
 CENTRE = WINDOW // 2
 LATERAL_STRIDE: dict[Level, int] = {"res2": 1, "res3": 1, "res4": 2, "res5": 4}
 

@@ -5,41 +5,15 @@ Yang et al., "Temporal Pyramid Network for Action Recognition", CVPR 2020.
 
 from __future__ import annotations
 
-from tdpn_core.config.families import Family, Level, Published
-from tdpn_core.model.baselines.resnets import SlowConfig, TwoStreamConfig, slowonly, tsn
-from tdpn_core.model.baselines.tsm import Shift, ShiftConfig, tsm
-from tdpn_core.model.pyramid import PyramidConfig
+from tdpn_core.config.families import Family, Published
+from tdpn_core.config.family_settings import (
+    TPNConfig,
+    TSMTPNConfig,
+    TSNTPNConfig,
+)
+from tdpn_core.model.baselines.resnets import slowonly, tsn
+from tdpn_core.model.baselines.tsm import tsm
 from tdpn_core.model.tdpn import TDPN, with_pyramid
-from tdpn_core.validation import settings_class
-
-
-@settings_class
-class TPNLevelsConfig(PyramidConfig):
-    """What the three have in common."""
-
-    levels: tuple[Level, ...] = ("res4", "res5")
-
-
-@settings_class
-class TPNConfig(TPNLevelsConfig, SlowConfig):
-    """The settings over SlowOnly."""
-
-    name: str = "tpn"
-
-
-@settings_class
-class TSNTPNConfig(TPNLevelsConfig, TwoStreamConfig):
-    """The settings over TSN."""
-
-    name: str = "tsn+tpn"
-
-
-@settings_class
-class TSMTPNConfig(TPNLevelsConfig, ShiftConfig):
-    """The settings over TSM, which TPN's release shifts in place."""
-
-    name: str = "tsm+tpn"
-    shift: Shift = "inplace"
 
 
 def _over_slowonly(config: TPNConfig) -> TDPN:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdpn_core.config.family_settings import DifferenceConfig
 from tdpn_core.config.schema import RunConfig, SamplingConfig
 from tdpn_core.model.base import Network
-from tdpn_core.model.tdpn import DifferenceConfig
 from tdpn_core.model.temporal_difference import LocalDifference, TemporalDifference
 from tdpn_core.prediction.drawing import caption_height, draw_caption, draw_scale, draw_title, merged
 from tdpn_core.prediction.results import rank

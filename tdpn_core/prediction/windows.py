@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from tdpn_core import defaults
 from tdpn_core.config.schema import DataConfig, RunConfig
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.shards.decode import decode_frames
@@ -22,7 +23,6 @@ from tdpn_core.video.stream import StreamedFrame
 
 _SECONDS = 4.0  # window length if a network samples from the entire clip: typical length of a single action
 _RATE_FRAMES = 32  # number of frames from which the rate is measured
-_DEFAULT_FPS = 25.0
 _ROUNDING = 0.1  # share of a step by which millisecond time stamps may differ
 
 
@@ -104,7 +104,7 @@ def measured_rate(times: Sequence[float]) -> float:
     """Return frames per second from the typical interval of successive times: the mean of those near the median."""
     steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
     if not steps:
-        return _DEFAULT_FPS
+        return defaults.FRAME_RATE
     middle = median(steps)
     return 1 / fmean(step for step in steps if abs(step - middle) <= _ROUNDING * middle)
 

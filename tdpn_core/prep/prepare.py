@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tdpn_core import files
+from tdpn_core import defaults, files
 from tdpn_core.claim import claimed
-from tdpn_core.datasets import Dataset, read_dataset
+from tdpn_core.datasets import AUTO, Dataset, DatasetOptions, read_dataset
+from tdpn_core.datasets.registry import detect
+from tdpn_core.download.download import download as download_dataset
 from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
 from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.disk_space import SAMPLE, check_room
@@ -40,6 +42,7 @@ from tdpn_core.prep.duplicates import (
 )
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
 from tdpn_core.prep.options import PrepConfig
+from tdpn_core.prep.overview import Overview, overview
 from tdpn_core.prep.pack_blocks import Block, Job, pack_blocks
 from tdpn_core.prep.pending_work import AGAIN, Work, find_work
 from tdpn_core.prep.ray_executor import pack_on_ray
@@ -99,13 +102,15 @@ def prepare(
     out: Path | str | None = None,
     *,
     settings: PrepConfig = _DEFAULTS,
+    download: bool = False,
+    check: Callable[[Overview], None] | None = None,
     workers: int | None = None,
     ffmpeg: str | Path | None = None,
-    executor: str = "local",
+    executor: str = defaults.EXECUTOR,
     ray_address: str | None = None,
     progress: Progress = SILENT,
 ) -> PrepReport:
-    """Encode every clip of a data set and pack it into shards.
+    """Encode every clip of a data set and pack it into shards. What `tdpn prep` does.
 
     A clip that cannot be decoded is recorded with its reason, and the others continue. Another run with the same
     arguments processes what is missing: clips without a record, those whose source has changed, and those whose
@@ -117,11 +122,13 @@ def prepare(
         root: folder of the clips.
         out: folder or fsspec address of the result; default: data/<dataset>.
         settings: sizes and limits.
+        download: download what is missing under `root` first.
+        check: called with what is understood of the files, before a clip is decoded; what it raises ends the call.
         workers: number of concurrent clips; default: one per core.
         ffmpeg: ffmpeg program to use instead of the bundled one.
         executor: `local`, or `ray` for a Ray cluster; `root` and `out` must be the same on all its nodes.
         ray_address: address of the cluster; default: from RAY_ADDRESS, or a cluster on this machine.
-        progress: receives a progress bar over the clips.
+        progress: receives a progress bar over the clips, and lines about what was detected or downloaded.
 
     Returns:
         What was packed, and what was left out with the reason; sizes in bytes.
@@ -134,7 +141,10 @@ def prepare(
         TdpnError: `out` is full or cannot be written.
         Stopped: received SIGTERM; finished work is kept.
     """
-    table = read_dataset(dataset, root.absolute() if executor == "ray" else root, options=settings.dataset)
+    place = root.absolute() if executor == "ray" else root
+    table = _read(dataset, place, settings.dataset, download=download, progress=progress)
+    if check is not None:
+        check(overview(table))
     return pack_dataset(
         table,
         out,
@@ -147,6 +157,43 @@ def prepare(
     )
 
 
+def understand(
+    dataset: str,
+    root: Path,
+    *,
+    options: DatasetOptions = _DEFAULTS.dataset,
+    download: bool = False,
+    progress: Progress = SILENT,
+) -> Overview:
+    """Read the files of a data set without decoding a clip: classes, splits, counts, doubts. `tdpn prep --dry-run`.
+
+    Args:
+        dataset: a name that `read_dataset` knows, or `auto`.
+        root: where its clips lie.
+        options: how the data set is read.
+        download: download what is missing under `root` first.
+        progress: gets lines about what was detected or downloaded.
+
+    Returns:
+        What was understood, and what is doubtful in it.
+
+    Raises:
+        UsageError, DatasetError: see `read_dataset`.
+    """
+    return overview(_read(dataset, root, options, download=download, progress=progress))
+
+
+def _read(dataset: str, root: Path, options: DatasetOptions, *, download: bool, progress: Progress) -> Dataset:
+    if download:
+        for note in download_dataset(dataset, root, progress=progress).notes:
+            progress.say(f"note: {note}")
+    if dataset == AUTO:
+        found = detect(root, options=options)
+        progress.say(found.sentence())
+        dataset = found.name
+    return read_dataset(dataset, root, options=options)
+
+
 def pack_dataset(
     table: Dataset,
     out: Path | str | None = None,
@@ -154,7 +201,7 @@ def pack_dataset(
     settings: PrepConfig = _DEFAULTS,
     workers: int | None = None,
     ffmpeg: str | Path | None = None,
-    executor: str = "local",
+    executor: str = defaults.EXECUTOR,
     ray_address: str | None = None,
     progress: Progress = SILENT,
 ) -> PrepReport:

@@ -136,6 +136,11 @@ RECIPES: Registry[Recipe] = Registry(
 """By name. Another package adds one by an entry point of the group `tdpn.recipes`, whose object is a `Recipe`."""
 
 
+def known_recipes() -> tuple[str, ...]:
+    """The names of all recipes, those of other packages included."""
+    return tuple(RECIPES)
+
+
 def choose(data: DataConfig) -> str:
     """The recipe for a data set: its own if it has one, else `finetune`.
 

@@ -211,6 +211,11 @@ def parse_manifest(content: bytes, path: Path | str) -> Manifest:
     return manifest
 
 
+def known_data() -> list[Path]:
+    """The folders of all prepared data sets under ./data."""
+    return sorted(path.parent for path in Path("data").glob(f"*/{MANIFEST}"))
+
+
 def find_prepared(data: Path | None = None) -> Path:
     """Return the folder of a prepared data set: `data`, else the only one under ./data.
 
@@ -222,7 +227,7 @@ def find_prepared(data: Path | None = None) -> Path:
             return data
         hint = "prepare it with tdpn prep, or give another folder"
         raise UsageError("no prepared data set here", where=data, hint=hint)
-    found = sorted(path.parent for path in Path("data").glob(f"*/{MANIFEST}"))
+    found = known_data()
     if not found:
         raise UsageError("no prepared data set under data/", hint="run tdpn prep …")
     if len(found) > 1:

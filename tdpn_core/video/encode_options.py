@@ -40,7 +40,7 @@ class Encoding(Settings):
     max_frames: Count = defaults.MAX_FRAMES
     """Longest clip in frames; longer ones are refused. The default is 20 minutes at 30 frames per second."""
 
-    codec: Literal["jpeg", "video"] = "jpeg"
+    codec: Literal["jpeg", "video"] = defaults.CODEC
     """One JPEG per frame, or one small H.264 file per clip, with even sides: an odd last row or column is dropped."""
 
     modality: Modality = "rgb"

@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from tdpn_core import defaults
+
 _USUAL = tuple(Fraction(rate) for rate in (30, 25, 24, 60, 50, 15, 10, 12, 20, 120, 240)) + tuple(
     Fraction(rate * 1000, 1001) for rate in (30, 24, 60, 120)
 )
-_UNKNOWN = 25.0  # frames per second if no rate can be derived
 
 
 def repaired(times: NDArray[np.float64], rate: float | None = None) -> NDArray[np.float64]:
@@ -28,7 +29,8 @@ def repaired(times: NDArray[np.float64], rate: float | None = None) -> NDArray[n
     if len(times) < 2 or bool((np.diff(times) > 0).all()):
         return np.nan_to_num(times, nan=0.0)
     good = np.array(_increasing(times), np.int64)
-    step = float(np.median(np.diff(times[good]) / np.diff(good))) if len(good) > 1 else 1 / (rate or _UNKNOWN)
+    usual = 1 / (rate or defaults.FRAME_RATE)
+    step = float(np.median(np.diff(times[good]) / np.diff(good))) if len(good) > 1 else usual
     numbers = np.arange(len(times), dtype=np.float64)
     if len(good) == 0:
         return numbers * step
@@ -72,7 +74,7 @@ def frame_rate(times: NDArray[np.float64], stated: Sequence[Fraction] = (), tick
         tick: time base of the container in seconds.
     """
     if len(times) < 2 or times[-1] <= times[0]:
-        return True, float(stated[0]) if stated else _UNKNOWN
+        return True, float(stated[0]) if stated else defaults.FRAME_RATE
     steps, since = np.arange(len(times)), times - times[0]
     measured = (len(times) - 1) / float(since[-1])
     allowed = min(1.01 * tick, 0.25 / measured) + 2e-6

@@ -10,11 +10,10 @@ from typing import Literal
 from safetensors.torch import save
 from torch import Tensor
 
+from tdpn_core.config.family_settings import PyramidConfig, ShiftConfig
 from tdpn_core.errors import CheckpointError
 from tdpn_core.files import write_bytes
 from tdpn_core.model.base import Network
-from tdpn_core.model.baselines.tsm import ShiftConfig
-from tdpn_core.model.pyramid import PyramidConfig
 from tdpn_core.weights.projects import tpn
 from tdpn_core.weights.rename_rules import Rename, Report, Rule
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tdpn_core.config.family_settings import SlowFastConfig
 from tdpn_core.config.schema import ModelConfig
 from tdpn_core.errors import UsageError
 from tdpn_core.model.base import Network
-from tdpn_core.model.baselines.slowfast import SlowFast, SlowFastConfig
+from tdpn_core.model.baselines.slowfast import SlowFast
 from tdpn_core.model.registry import build_model
 from tdpn_core.weights.convert import Imported
 from tdpn_core.weights.rename_rules import Report

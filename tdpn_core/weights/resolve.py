@@ -85,13 +85,13 @@ def _local(named: Path) -> Path | None:
     return None
 
 
-def split_weights(words: Sequence[str], progress: Progress = SILENT) -> tuple[Path | None, list[str]]:
+def split_weights(words: Sequence[str | Path], progress: Progress = SILENT) -> tuple[Path | None, list[str | Path]]:
     """Split `words` into the weights before the clips and the clips; no weights if the first word is a clip.
 
     Raises:
         CheckpointError: the first word is neither a clip nor resolves to weights.
     """
-    if not words or _names_clips(words[0]):
+    if not words or _names_clips(str(words[0])):
         return None, list(words)
     return find_weights(Path(words[0]), progress), list(words[1:])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from tdpn_core.config.family_settings import SlowFastConfig
 from tdpn_core.config.schema import ModelConfig, SamplingConfig
-from tdpn_core.model.baselines.slowfast import SlowFastConfig
 from tdpn_core.weights.convert import Imported
 
 FRAMES = r"\b(?:new_length|clip_len|NUM_FRAMES)\s*[=:]\s*(\d+)"

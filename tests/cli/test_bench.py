@@ -37,7 +37,7 @@ def test_json_and_a_trace(tmp_path: Path) -> None:
 
 
 def test_all_models_are_a_line_each(monkeypatch) -> None:
-    monkeypatch.setattr("tdpn_cli.bench.FAMILIES", ("tdpn", "tpn"))
+    monkeypatch.setattr("tdpn_core.api.FAMILIES", ("tdpn", "tpn"))
     lines = [line for line in bench("infer", "--model", "all", *TINY).splitlines() if "2x32²" in line]
     assert [re.sub(r"\W+", " ", line).split()[0] for line in lines] == ["tdpn", "tpn"]
 

@@ -193,16 +193,25 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
         assert "UsageError" in result.stderr
 
 
-def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--help"], {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"}),
+        (["train", "--help"], {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"}),
+        (["settings"], {"torch", "h5py", "numpy", "pandas", "ffmpeg", "decord", "sklearn"}),
+    ],
+    ids=["help", "help of train", "settings"],
+)
+def test_help_and_settings_load_nothing_heavy(words: list[str], heavy: set[str], tmp_path: Path) -> None:
+    code = f"""
 import sys
-sys.argv = ["tdpn", "--help"]
+sys.argv = ["tdpn", *{words}]
 from tdpn_cli.app import main
 try:
     main()
 except SystemExit as exit:
     assert not exit.code
-heavy = {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"} & set(sys.modules)
+heavy = {heavy} & set(sys.modules)
 assert not heavy, heavy
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from tdpn_core.catalogue import catalogue
+from tdpn_core.catalogue import list_models
 from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.errors import UsageError
 
@@ -21,14 +21,14 @@ def test_a_row_reads_as_a_sentence_with_its_source():
 
 
 def test_entries_are_counted_at_the_depth_asked_for():
-    tsn, i3d = catalogue(["i3d", "tsn"])
+    tsn, i3d = list_models(["i3d", "tsn"])
     assert (tsn.name, tsn.config.arch, tsn.cost.parameters) == ("tsn", "r50", 24_327_632)
     assert (i3d.name, i3d.config.arch, i3d.cost.parameters) == ("i3d", "inception", 12_697_264)
-    assert [entry.name for entry in catalogue(["i3d", "tsn"], arch="inception")] == ["i3d"]
-    (deep,) = catalogue(["tsn"], arch="r101")
+    assert [entry.name for entry in list_models(["i3d", "tsn"], arch="inception")] == ["i3d"]
+    (deep,) = list_models(["tsn"], arch="r101")
     assert deep.cost.parameters > tsn.cost.parameters
 
 
 def test_an_unknown_family_is_named_and_the_known_ones_are_listed():
     with pytest.raises(UsageError, match=r"no model 'tsx'; .*known are tdpn, tsn, "):
-        catalogue(["tsn", "tsx"])
+        list_models(["tsn", "tsx"])

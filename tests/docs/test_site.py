@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import tdpn_core
+from tdpn_core.config.families import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +50,16 @@ def test_settings_page_every_setting_has_a_meaning(reference: ModuleType) -> Non
     rows = [row for row in reference.settings_tables().splitlines() if row.startswith("| `")]
     assert any(row.startswith("| `train.epochs` | `int` |") for row in rows)
     assert not [row for row in rows if row.endswith("|  |")]
+
+
+def test_models_page_every_family_has_a_row_of_its_own_settings(reference: ModuleType) -> None:
+    rows = reference.family_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(FAMILIES)
+    (slowfast,) = (row for row in rows if row.startswith("| `slowfast` |"))
+    assert "`alpha`" in slowfast
+    assert "`flow`" not in slowfast
+    assert slowfast.endswith("| `r18`, `r34`, `r50`, `r101` | 32 |")
+    assert "<!-- generated: families -->" in (ROOT / "docs" / "models.md").read_text()
 
 
 def test_python_page_every_public_name_is_documented(reference: ModuleType) -> None:

@@ -6,19 +6,17 @@ mmaction2's.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import Family, Level, Published
-from tdpn_core.config.model import ModelConfig
+from tdpn_core.config.family_settings import C3DConfig
 from tdpn_core.model.base import FeatureMaps, Network
 from tdpn_core.model.heads import Head
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import scaled
-from tdpn_core.validation import Count, settings_class
 
 STAGES: dict[Literal["stem"] | Level, dict[str, int]] = {
     "stem": {"conv1a": 64},
@@ -31,16 +29,6 @@ STAGES: dict[Literal["stem"] | Level, dict[str, int]] = {
 
 UNITS = 4096
 """Of the two hidden linear layers."""
-
-
-@settings_class
-class C3DConfig(ModelConfig):
-    """C3D's settings. Its linear layers are made for `num_frames` and `input_size`; other maps are averaged to fit."""
-
-    name: str = "c3d"
-    arch: Literal["c3d"] = "c3d"
-    num_frames: Count = 16
-    input_size: Annotated[int, Field(ge=32)] = 112
 
 
 class Pool(nn.Module):

@@ -7,22 +7,18 @@ have the names of the release. It pads as TensorFlow does: at strides the far si
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import LEVELS, Family, Level, Published
+from tdpn_core.config.family_settings import I3DConfig
 from tdpn_core.config.model import ModelConfig
-from tdpn_core.errors import ConfigError
 from tdpn_core.model.base import FeatureMaps, Network, classifier
-from tdpn_core.model.baselines.resnets import TemporalStrides, i3d
+from tdpn_core.model.baselines.resnets import i3d
 from tdpn_core.model.layers import POINT, Backbone, Conv, ConvNorm, Kernel
 from tdpn_core.model.resnet import scaled
-from tdpn_core.validation import Count, settings_class
-
-_STRIDES = (2, 2, 2)
 
 CUBE: Kernel = (3, 3, 3)
 STEM: Kernel = (7, 7, 7)
@@ -45,30 +41,6 @@ STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
     "res5": (((2, 2, 2), (2, 2, 2)), ("Mixed_5b", "Mixed_5c")),
 }
 """Kernel and stride of the pool before each stage, and the stage's blocks. The stages stand where a ResNet's do."""
-
-
-@settings_class
-class I3DConfig(ModelConfig):
-    """I3D's settings."""
-
-    name: str = "i3d"
-    arch: Literal["inception", "r18", "r34", "r50", "r101"] = "inception"
-    num_frames: Count = 64
-
-    temporal_strides: TemporalStrides = _STRIDES
-    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
-
-    def __post_init__(self) -> None:
-        """The Inception network has strides of its own."""
-        super().__post_init__()
-        if self.arch == "inception" and self.temporal_strides != _STRIDES:
-            what = "the Inception i3d has its own temporal_strides"
-            raise ConfigError(what, where="model.temporal_strides", hint="give --arch r50 to choose them")
-
-    @property
-    def flow_deviation(self) -> float:
-        """The Inception network's flow lies in -1..1, as its authors have it."""
-        return 0.5 if self.arch == "inception" else super().flow_deviation
 
 
 class Mixed(nn.Module):

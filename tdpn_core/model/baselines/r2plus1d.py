@@ -8,36 +8,15 @@ pytorchvideo's (over time first, in place of each bottleneck's 3x3). mmaction2's
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 from torch import Tensor, nn
 
 from tdpn_core.config.families import Family, Published
-from tdpn_core.errors import ConfigError
+from tdpn_core.config.family_settings import R2Plus1DConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import Block, Bottleneck, shortcut
 from tdpn_core.model.layers import FRAME, POINT, TIME, Conv, Kernel
-from tdpn_core.model.resnet import DEPTHS, ResidualConfig, ResNet, scaled
-from tdpn_core.validation import Count, settings_class
-
-
-@settings_class
-class R2Plus1DConfig(ResidualConfig):
-    """R(2+1)D's settings."""
-
-    name: str = "r2plus1d"
-    num_frames: Count = 16
-
-    form: Literal["paper", "mmaction2"] = "paper"
-    """Form of depths 18 and 34. mmaction2's has a pool behind the first convolution, 83 channels within that one in
-    place of 45, more channels within some others, shortcuts of two convolutions, and an epsilon of 10^-3 (10^-5 within
-    each pair)."""
-
-    def __post_init__(self) -> None:
-        """Check that the form is of the depth."""
-        super().__post_init__()
-        if self.form == "mmaction2" and DEPTHS[self.arch][0] is Bottleneck:
-            raise ConfigError("the form mmaction2 is of depths 18 and 34", where="model.form", hint="give --arch r34")
+from tdpn_core.model.resnet import DEPTHS, ResNet, scaled
 
 
 class SpaceTime(nn.Module):

@@ -7,33 +7,17 @@ Tran et al., "ConvNet Architecture Search for Spatiotemporal Feature Learning", 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
 
-from pydantic import Field
 from torch import nn
 
 from tdpn_core.config.families import Family, Published
-from tdpn_core.config.model import ModelConfig
+from tdpn_core.config.family_settings import R3DConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import BasicBlock, shortcut
 from tdpn_core.model.layers import FRAME, Conv, Kernel
 from tdpn_core.model.resnet import ResNet
-from tdpn_core.validation import Count, settings_class
 
 CUBE: Kernel = (3, 3, 3)
-
-
-@settings_class
-class R3DConfig(ModelConfig):
-    """R3D's settings."""
-
-    name: str = "r3d"
-    arch: Literal["r18", "r34"] = "r18"
-    num_frames: Count = 16
-    input_size: Annotated[int, Field(ge=32)] = 112
-
-    mixed: bool = False
-    """MC3: res3, res4 and res5 convolve over space only and keep the number of time steps."""
 
 
 class CubicBlock(BasicBlock):

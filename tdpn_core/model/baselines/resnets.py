@@ -12,80 +12,20 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Family, Published
-from tdpn_core.model.attention import PositionResize
-from tdpn_core.model.base import Network, classifier
-from tdpn_core.model.efficientnet_lite import EfficientNetLite, is_lite
-from tdpn_core.model.layers import Backbone
-from tdpn_core.model.resnet import (
+from tdpn_core.config.family_settings import (
     Arch,
-    AttentionConfig,
-    BackboneConfig,
-    BlockKind,
-    ResidualConfig,
-    ResNet,
-    TemporalBlocksConfig,
-    limited,
+    C2DConfig,
+    PositionResize,
+    SlowConfig,
+    SlowOnlyConfig,
+    TSNConfig,
+    TwoStreamConfig,
+    is_lite,
 )
-from tdpn_core.validation import Count, Odd, settings_class
-
-STACK = 5
-"""Flows that a two-stream network takes as one image, u and v of each in turn."""
-
-TemporalKernels = tuple[Odd, Odd, Odd, Odd]
-TemporalStrides = tuple[Count, Count, Count]
-
-
-@settings_class
-class TwoStreamConfig(BackboneConfig):
-    """The settings of families that see a stack of flows at each sampled frame."""
-
-    @property
-    def stack(self) -> int:
-        """Five flows; one frame of RGB."""
-        return STACK if self.modality == "flow" else 1
-
-
-@settings_class
-class SlowConfig(BackboneConfig):
-    """The settings of families over SlowOnly."""
-
-    temporal_kernels: TemporalKernels | None = None
-    """Temporal kernel of each block's first convolution in res2..res5; None: 1,1,3,3 in residual networks, 1,1,1,1 in
-    lite ones. 1,1,1,1 is the paper's Table I."""
-
-    @property
-    def kernels(self) -> TemporalKernels:
-        """The temporal kernels of res2..res5."""
-        own = (1, 1, 1, 1) if is_lite(self.arch) else (1, 1, 3, 3)
-        return self.temporal_kernels or own
-
-
-@settings_class
-class TSNConfig(TwoStreamConfig):
-    """TSN's settings."""
-
-    name: str = "tsn"
-
-
-@settings_class
-class C2DConfig(ResidualConfig):
-    """C2D's settings."""
-
-    name: str = "c2d"
-
-    temporal_strides: TemporalStrides = (1, 1, 2)
-    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
-
-    padded_pool: bool = True
-    """Whether frames are padded before the pool behind the first convolution; mmaction2's C2D does not pad."""
-
-
-@settings_class
-class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
-    """SlowOnly's settings."""
-
-    name: str = "slowonly"
-    arch: Arch = "r50"
+from tdpn_core.model.base import Network, classifier
+from tdpn_core.model.efficientnet_lite import EfficientNetLite
+from tdpn_core.model.layers import Backbone
+from tdpn_core.model.resnet import BlockKind, ResNet, limited
 
 
 def tsn(

@@ -6,48 +6,18 @@ Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. The 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import LEVELS, Family, Level, Published
-from tdpn_core.errors import ConfigError
+from tdpn_core.config.family_settings import SlowFastConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone, Conv, ConvNorm
-from tdpn_core.model.resnet import ResNet, TemporalBlocksConfig, limited
-from tdpn_core.validation import Count, Odd, settings_class
+from tdpn_core.model.resnet import ResNet, limited
 
 THINNER = 8
 """The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
-
-
-@settings_class
-class SlowFastConfig(TemporalBlocksConfig):
-    """SlowFast's settings."""
-
-    name: str = "slowfast"
-    num_frames: Count = 32
-
-    alpha: Count = 4
-    """Frames of the fast pathway for each of the slow one."""
-
-    lateral_kernel: Odd = 7
-    """Temporal kernel of the lateral convolutions; 7 where alpha is 4, 5 where it is 8."""
-
-    lateral_norm: bool = True
-    """Batch normalisation and ReLU behind each lateral convolution, as its authors; mmaction2 has neither."""
-
-    slow_frames: Literal["stride", "linspace"] = "stride"
-    """The slow pathway's frames are each alpha-th (mmaction2), or spread over the clip, its last included (its
-    authors)."""
-
-    def __post_init__(self) -> None:
-        """The pathways' frames fit."""
-        super().__post_init__()
-        if self.num_frames % self.alpha:
-            what = f"the frames must be a multiple of alpha {self.alpha}, not {self.num_frames}"
-            raise ConfigError(what, where="model.num_frames")
 
 
 class SlowFast(Backbone):

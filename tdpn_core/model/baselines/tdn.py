@@ -13,27 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import Family, Level, Published
+from tdpn_core.config.family_settings import WINDOW, TDNConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
 from tdpn_core.model.layers import TIME, Conv, resize
-from tdpn_core.model.resnet import DEPTHS, ResidualConfig, ResNet
-from tdpn_core.model.temporal_difference import CENTRE, WINDOW, DifferenceEncoder, GlobalDifference
-from tdpn_core.validation import settings_class
+from tdpn_core.model.resnet import DEPTHS, ResNet
+from tdpn_core.model.temporal_difference import CENTRE, DifferenceEncoder, GlobalDifference
 
 FOLD = 8
 """Of so many parts of the channels one starts shifted each way."""
-
-
-@settings_class
-class TDNConfig(ResidualConfig):
-    """TDN's settings."""
-
-    name: str = "tdn"
-
-    @property
-    def frames_per_step(self) -> int:
-        """The five frames of each segment."""
-        return WINDOW
 
 
 class SegmentDifference(GlobalDifference):

@@ -5,41 +5,21 @@ Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.families import Family, Published
-from tdpn_core.model.attention import PositionResize
+from tdpn_core.config.family_settings import PositionResize, ShiftConfig, TSMConfig, is_lite
 from tdpn_core.model.base import Network, classifier
-from tdpn_core.model.baselines.resnets import TwoStreamConfig, tsn
+from tdpn_core.model.baselines.resnets import tsn
 from tdpn_core.model.blocks import BasicBlock, Block, Bottleneck
-from tdpn_core.model.efficientnet_lite import is_lite
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import DEPTHS
-from tdpn_core.validation import settings_class
-
-Shift = Literal["none", "residual", "inplace"]
 
 FOLD = 8
 """Of so many parts of the channels one is shifted each way."""
-
-
-@settings_class
-class ShiftConfig(TwoStreamConfig):
-    """The settings of families over TSM."""
-
-    shift: Shift = "residual"
-    """TSM's shift over time: of each block's residual branch (its authors', mmaction2's), or `inplace`: of what enters
-    the block, a strided shortcut included (TPN's release)."""
-
-
-@settings_class
-class TSMConfig(ShiftConfig):
-    """TSM's settings."""
-
-    name: str = "tsm"
 
 
 def shift(x: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tdpn_core.config.families import LEVELS
+from tdpn_core.config.family_settings import LiteArch
 from tdpn_core.errors import CheckpointError
-from tdpn_core.model.efficientnet_lite import SCALES, LiteArch, stages_of
+from tdpn_core.model.efficientnet_lite import SCALES, stages_of
 from tdpn_core.weights.project import Entries, Finding, Project, refuse
 from tdpn_core.weights.protocol import SEGMENTS, TPU
 from tdpn_core.weights.rename_rules import Rename, Rule

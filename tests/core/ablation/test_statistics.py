@@ -9,8 +9,8 @@ from scipy import stats
 
 from tdpn_core.ablation.ablate import Ablation
 from tdpn_core.ablation.plot import write_plot
-from tdpn_core.ablation.statistics import Row, compare, rows_of
-from tdpn_core.ablation.tables import cells, columns, csv_table, latex_table, markdown_table
+from tdpn_core.ablation.statistics import Row, compare
+from tdpn_core.ablation.tables import cells, columns, csv_table, latex_table, markdown_table, plain_rows
 from tdpn_core.evaluation.paired import sign_flip_test
 
 
@@ -94,7 +94,7 @@ def test_every_form_of_the_table_holds_the_same_numbers(rows: list[Row]) -> None
     assert r"a\_b & -- &" in latex_table(rows)
     (_, second, _) = csv.DictReader(csv_table(rows).splitlines())
     assert float(second["action_top1"]) == pytest.approx(rows[1].mean("action"))
-    assert rows_of(rows)[1]["top1"]["action"] == rows[1].mean("action")
+    assert plain_rows(rows)[1]["top1"]["action"] == rows[1].mean("action")
 
 
 def test_the_plot_is_a_png_and_a_pdf(rows: list[Row], tmp_path) -> None:

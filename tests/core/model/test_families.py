@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tdpn_core import recipes
 from tdpn_core.config.families import FAMILIES, LEVELS, find_family, model_config
+from tdpn_core.config.family_settings import CLASSES
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import DataConfig, ModelConfig, from_dict, to_dict
 from tdpn_core.errors import ConfigError, PluginError, UsageError
@@ -41,6 +42,10 @@ def test_a_configuration_has_the_familys_own_values_and_survives_storage(name):
     assert find_family(name).name == config.name == name
     assert (config.arch, config.num_frames) == (ARCHS.get(name, "r50"), FRAMES.get(name, 8))
     assert from_dict(ModelConfig, to_dict(config)) == config
+
+
+def test_settings_classes_are_found_without_the_networks_and_are_the_families_own():
+    assert {name: find_family(name).config for name in FAMILIES} == CLASSES
 
 
 def test_a_setting_that_a_family_does_not_have_is_an_error_that_names_it():
