@@ -116,7 +116,7 @@ def by_look(ledger: Ledger, before: Seen) -> Seen:
     key = hashlib.sha256(json.dumps([[clip.id, clip.look] for clip in done]).encode()).hexdigest()
     if key == before.key:
         return before
-    found = find_alike([clip.look for clip in done], [clip.seconds for clip in done])
+    found = find_alike([clip.look for clip in done], [clip.seconds for clip in done], [clip.frames for clip in done])
     pairs = (Pair(done[one].id, done[other].id, "mirror" if mirrored else "look") for one, other, mirrored in found)
     return Seen(key, tuple(pairs), before.moved)
 
@@ -227,10 +227,12 @@ def _done(clip: ClipRecord) -> bool:
 
 
 def _size(path: Path) -> tuple[object, ...] | None:
+    """None also for an empty file, which is no copy of another one."""
     try:
-        return (path.stat().st_size,)
+        size = path.stat().st_size
     except OSError:
         return None
+    return (size,) if size else None
 
 
 def _ends(path: Path) -> tuple[object, ...] | None:

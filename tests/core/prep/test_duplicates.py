@@ -1,5 +1,6 @@
 """Clips of one recording under several names: on one side of our split, reported across a given one."""
 
+import base64
 import json
 import os
 import shutil
@@ -168,7 +169,6 @@ def test_prepare_content_that_many_clips_share_joins_nothing(films, tmp_path):
 
 
 def test_find_alike_two_takes_before_one_camera_are_not_alike():
-    import base64
 
     rng = np.random.default_rng(0)
     room = np.broadcast_to(rng.integers(60, 200, (8, 8)), (4, 8, 8)).copy()
@@ -181,10 +181,51 @@ def test_find_alike_two_takes_before_one_camera_are_not_alike():
         return base64.b64encode(picture.astype(np.uint8).tobytes()).decode()
 
     looks = [take(seed) for seed in range(40)]
-    assert find_alike(looks, [3.0] * 40) == []
-    assert [tuple(pair) for pair in find_alike([looks[0], looks[1], looks[0]], [3.0] * 3)] == [(0, 2, False)]
-    assert find_alike([looks[0], looks[0]], [3.0, 4.0]) == [], "of another length"
-    assert find_alike(["", ""], [3.0, 3.0]) == [], "plain pictures are like no other"
+    assert find_alike(looks, [3.0] * 40, [90] * 40) == []
+    assert [tuple(pair) for pair in find_alike([looks[0], looks[1], looks[0]], [3.0] * 3, [90] * 3)] == [(0, 2, False)]
+    assert find_alike(["", ""], [3.0, 3.0], [90, 90]) == [], "plain pictures are like no other"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames", "alike"),
+    [
+        ((3.0, 3.033), (90, 91), True),  # the last frame lost
+        ((3.0, 3.04), (90, 76), True),  # at another rate
+        ((3.0, 3.067), (90, 92), False),  # another take
+        ((3.0, 4.0), (3, 4), False),
+    ],
+)
+def test_find_alike_allows_one_frame_of_difference_in_length(seconds, frames, alike):
+
+    look = base64.b64encode(np.random.default_rng(0).integers(60, 200, 4 * 8 * 8).astype(np.uint8).tobytes()).decode()
+    assert bool(find_alike([look, look], seconds, frames)) is alike
+
+
+def test_prepare_takes_of_one_action_before_one_camera_are_not_alike(shared, tmp_path):
+    root = shared / "datasets" / "three_actions"
+    if not root.is_dir():
+        pytest.skip("shared/datasets is not here")
+    for action in ("action1", "action2"):
+        (tmp_path / "root" / action).mkdir(parents=True)
+        for take in (root / action).glob("*P3T*"):
+            shutil.copy(take, tmp_path / "root" / action)
+    report = prepare("folder", tmp_path / "root", tmp_path / "out", settings=SMALL)
+    assert (sum(report.clips.values()), report.twins) == (6, [])
+
+
+@pytest.mark.parametrize("change", ["scale=44:80", "hflip,scale=44:80", "eq=brightness=0.03"])
+def test_prepare_copies_of_small_pictures_are_alike(change, tmp_path):
+    """Cells of 5.5 pixels: of a copy at half the size, they must not take other pixels."""
+    for number in range(2):
+        original = tmp_path / "root" / "a" / f"{'qw'[number]}.mp4"
+        original.parent.mkdir(parents=True, exist_ok=True)
+        encode(render_clip("moving left", derive(7, 0, number)), original, find_ffmpeg().path)
+        ffmpeg(original, original.with_name(f"other{number}.mkv"), "-vf", f"scale=88:160,{change}", "-crf", "28")
+        ffmpeg(original, original.with_name("qw"[number] + "er.mkv"), "-vf", "scale=88:160")
+        original.unlink()
+    report = prepare("folder", tmp_path / "root", tmp_path / "out", settings=SMALL)
+    assert len(report.twins) == 2
+    assert {twin.how for twin in report.twins} == {"mirror" if "hflip" in change else "look"}
 
 
 def test_prepare_interrupted_says_at_once_what_happens(films, tmp_path):
