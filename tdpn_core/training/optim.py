@@ -106,7 +106,8 @@ class WeightAverage:
         counters = [name for name, value in own.items() if not value.is_floating_point()]
         # over all tensors at once: on a GPU that is a few kernels instead of one for each
         get_ema_multi_avg_fn(decay)([own[name] for name in moving], [fresh[name] for name in moving], 0)
-        torch._foreach_copy_([own[name] for name in counters], [fresh[name] for name in counters])
+        if counters:  # torch refuses empty lists
+            torch._foreach_copy_([own[name] for name in counters], [fresh[name] for name in counters])
 
 
 def frozen_stages(model: Network, last: str) -> list[nn.Module]:
