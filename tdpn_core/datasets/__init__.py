@@ -1,4 +1,4 @@
-"""From a root folder to a table of clips: one file a family of data sets, each with its entries for the registry."""
+"""Read data sets to tables of clips: one file per family of data sets, with its registry entries."""
 
 from tdpn_core.datasets.clip_table import HEAD, Dataset, Rows, Source, make_dataset
 from tdpn_core.datasets.detect import Detection

@@ -1,4 +1,4 @@
-"""Read annotation files as they come: any usual encoding, CRLF, quotes; a fault names file and line.
+"""Read annotation files in any common encoding, with CRLF and quotes; errors name file and line.
 
 UTF-8 and UTF-16 are recognised by byte order mark or content; all else is read as Windows-1252 (a superset of the
 printable characters of Latin-1).
@@ -16,24 +16,24 @@ from typing import Any, BinaryIO
 from tdpn_core.errors import DatasetError
 
 _SHOWN = 60  # characters of a value in a message
-_HEAD = 4096  # bytes that tell UTF-16 by its zeros
+_HEAD = 4096  # bytes examined for zeros, which indicate UTF-16
 _CHUNK = 1 << 20
 
 
 def fault(path: Path, line: int, what: str, value: object = None, hint: str | None = None) -> DatasetError:
-    """The error of one line: `what` is wrong, `value` the culprit."""
+    """Return the error for a line: `what` is wrong, `value` is the faulty text."""
     culprit = "" if value is None else f": {shorten(value)}"
     return DatasetError(f"line {line}: {what}{culprit}", where=path, hint=hint)
 
 
 def shorten(value: object) -> str:
-    """A value as a message shows it."""
+    """Return a value shortened for messages."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def encoding_of(path: Path) -> str:
-    """The encoding of a text file: `utf-8-sig` (UTF-8 with or without a mark), `utf-16…`, `cp1252` or `latin-1`.
+    """Return the encoding of a text file: `utf-8-sig` (UTF-8 with or without BOM), `utf-16…`, `cp1252` or `latin-1`.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -68,7 +68,7 @@ def _decodes(source: BinaryIO, encoding: str) -> bool:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, line without surrounding blanks) of every line that is not blank.
+    """Yield (number, stripped line) for every line that is not blank.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -83,7 +83,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_fields(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of every line that is not blank, quotes resolved.
+    """Yield (number, fields) for every line that is not blank, with quotes resolved.
 
     Raises:
         DatasetError: the file cannot be read.
@@ -104,14 +104,14 @@ def read_fields(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_header(path: Path, separator: str = ",") -> list[str]:
-    """The fields of the first line; none if the file is empty."""
+    """Return the fields of the first line; empty if the file is empty."""
     return next((fields for _, fields in read_fields(path, separator)), [])
 
 
 def read_columns(
     path: Path, names: Sequence[str], optional: Sequence[str] = (), separator: str = ","
 ) -> Iterator[tuple[int, list[str]]]:
-    """(number, values of the named columns) of every row below the header; "" for an optional column that is not there.
+    """Yield (number, values of the named columns) for every row below the header; "" for missing optional columns.
 
     Raises:
         DatasetError: the file cannot be read, is empty, lacks a column, or a row is too short.
@@ -128,12 +128,12 @@ def read_columns(
     needed = max(places[: len(names)], default=-1)
     for number, fields in rows:
         if len(fields) <= needed:
-            raise fault(path, number, f"{len(fields)} fields, where the header has {len(header)}", ",".join(fields))
+            raise fault(path, number, f"{len(fields)} fields, but the header has {len(header)}", ",".join(fields))
         yield number, [fields[place] if 0 <= place < len(fields) else "" for place in places]
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         DatasetError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Class names: how copies of a data set spell them, the files that list them, and the orders they are numbered in."""
+"""Class names: spelling variants, files that list them, and class orders."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _NUMBER_LAST = re.compile(r"(.*\S)\s*[:,;\t ]\s*(\d+)")
 
 
 def normal(label: str) -> str:
-    """The form in which class names are compared: copies of Kinetics spell them in three ways."""
+    """Return the form in which class names are compared; copies of Kinetics spell them in three ways."""
     return re.sub(r"[\"'()\[\]]", "", label.replace("_", " ")).strip().lower()
 
 
 def cleaned(label: str) -> str:
-    """The folder that torchvision makes of a class name (`torchvision.datasets.Kinetics`)."""
+    """Return the folder name that torchvision derives from a class name (`torchvision.datasets.Kinetics`)."""
     return re.sub(r"[()']", "", label.replace(" ", "_"))
 
 
 def read_class_list(path: Path) -> list[str]:
-    """The class names of a file, in the order of their numbers.
+    """Read the class names of a file, in label order.
 
-    One name a line, with its number before or behind it or none; a csv with the columns id and name; or a JSON list, or
-    object of numbers by name. Numbers may begin at 0 or 1.
+    One name per line, optionally with its number before or after it; a csv file with columns id and name; or a JSON
+    list, or object of numbers by name. Numbers may start at 0 or 1.
 
     Raises:
-        DatasetError: the file is empty, a number is missing or there twice, or so is a name.
+        DatasetError: the file is empty, or a number is missing, or a number or name is repeated.
     """
     if path.suffix.lower() == ".json":
         names = _from_json(path)
@@ -51,16 +51,16 @@ def read_class_list(path: Path) -> list[str]:
         raise DatasetError("names no classes", where=path)
     repeated = next((name for row, name in enumerate(names) if name in names[:row]), None)
     if repeated is not None:
-        raise DatasetError(f"names a class twice: {shorten(repeated)}", where=path)
+        raise DatasetError(f"contains a class twice: {shorten(repeated)}", where=path)
     return names
 
 
 def reorder(dataset: Dataset, options: DatasetOptions) -> Dataset:
-    """`dataset` with its classes in the order that `options` asks for.
+    """Return `dataset` with its classes in the order that `options` requests.
 
     Raises:
-        UsageError: this data set cannot be had in that order.
-        DatasetError: the class list names other classes.
+        UsageError: this data set does not support that order.
+        DatasetError: the class list has other classes.
     """
     if options.class_list is None and options.label_order in ("official", dataset.label_order):
         return dataset
@@ -68,7 +68,7 @@ def reorder(dataset: Dataset, options: DatasetOptions) -> Dataset:
         return dataset
     if len(dataset.classes) > 1:
         what = f"{dataset.name} has one order of classes, that of its class files"
-        raise UsageError(what, hint="leave the order of labels as it is")
+        raise UsageError(what, hint="omit --label-order")
     (head, names), *_ = dataset.classes.items()
     if options.class_list is not None:
         order, stated = _given_order(names, options.class_list), _stated(options.class_list)
@@ -80,7 +80,7 @@ def reorder(dataset: Dataset, options: DatasetOptions) -> Dataset:
     else:
         by = cleaned if options.label_order == "cleaned" else str
         order, stated = sorted(range(len(names)), key=lambda label: by(names[label])), options.label_order
-    position = np.full(len(names) + 1, -1)  # the last one is for -1, no label
+    position = np.full(len(names) + 1, -1)  # the last entry is for -1, unlabelled
     position[order] = np.arange(len(order))
     clips = dataset.clips.assign(**{f"label_{head}": position[dataset.clips[f"label_{head}"].to_numpy()]})
     ordered = [names[label] for label in order]
@@ -92,13 +92,13 @@ def _stated(path: Path) -> str:
 
 
 def _given_order(names: list[str], path: Path) -> list[int]:
-    """The data set's labels in the order of the list."""
+    """Return the data set's labels in the order of the list."""
     known = {normal(name): label for label, name in enumerate(names)}
     wanted = read_class_list(path)
     unknown = [name for name in wanted if normal(name) not in known]
     lacking = set(known) - {normal(name) for name in wanted}
     if unknown or lacking:
-        some = f"{unknown[0]!r} is no class of the data set" if unknown else f"{min(lacking)!r} is missing"
+        some = f"{unknown[0]!r} is not a class of the data set" if unknown else f"{min(lacking)!r} is missing"
         raise DatasetError(f"lists {len(wanted)} classes, the data set has {len(names)}: {some}", where=path)
     return [known[normal(name)] for name in wanted]
 
@@ -111,7 +111,7 @@ def _from_json(path: Path) -> list[str]:
         return ["+".join(map(str, parts)) for parts in content]
     if isinstance(content, dict):
         return _in_order(path, [(row, str(number), str(name)) for row, (name, number) in enumerate(content.items(), 1)])
-    raise DatasetError("is no list of class names", where=path)
+    raise DatasetError("is not a list of class names", where=path)
 
 
 def _from_lines(path: Path, lines: list[tuple[int, str]]) -> list[str]:
@@ -123,13 +123,13 @@ def _from_lines(path: Path, lines: list[tuple[int, str]]) -> list[str]:
 
 
 def _in_order(path: Path, numbered: list[tuple[int, str, str]]) -> list[str]:
-    """(line, number, name) as the names in order."""
+    """Return the names of (line, number, name) in order."""
     by_number: dict[int, str] = {}
     for line, number, name in numbered:
         if not number.isdecimal():
-            raise fault(path, line, "is no number of a class", number)
+            raise fault(path, line, "is not a class number", number)
         if int(number) in by_number:
-            raise fault(path, line, "number of a class is there twice", number)
+            raise fault(path, line, "class number is repeated", number)
         by_number[int(number)] = name
     base = min(by_number, default=0)
     if base > 1 or sorted(by_number) != list(range(base, base + len(by_number))):

@@ -1,4 +1,4 @@
-"""The table that every data set becomes."""
+"""The common table of clips that every data set is read to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tdpn_core.errors import DatasetError
 if TYPE_CHECKING:
     import pandas as pd
 
-HEAD = "action"  # the head of every data set that has one label a clip
+HEAD = "action"  # the head of data sets with one label per clip
 UNLABELLED = -1
 SPLITS = ("train", "val", "test")
 VIDEO, FRAMES, TAR = KINDS = ("video", "frames", "tar")
@@ -25,56 +25,56 @@ VIDEO, FRAMES, TAR = KINDS = ("video", "frames", "tar")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as it lies on disk.
+    """A data set as found on disk.
 
-    `clips` has one row a clip, sorted by split (train, val, test) and id, with the columns
+    `clips` has one row per clip, sorted by split (train, val, test) and id, with the columns
 
-    - `id`: unique, and the same wherever the root lies;
+    - `id`: unique, and independent of the root's path;
     - `source`: path of the video file, frame folder or tar file, relative to the root with `/` between folders, as
-      `os.fsdecode` gives it; absolute where it lies outside the root;
+      `os.fsdecode` gives it; absolute if outside the root;
     - `kind`: `video`, `frames` (a folder of pictures) or `tar` (a file of pictures);
     - `pattern`: printf-style name of the pictures within the folder or tar, `%05d.jpg`, without the folders that a tar
       may put before it; "" for a video;
     - `first`, `last`: numbers of the first and last picture as in their names, inclusive; `last` is -1 where all from
       `first` on belong to the clip. 0 and -1 for a video;
-    - `fps`: pictures a second of a folder or tar where it is known, else NaN; NaN for a video;
-    - `start`, `stop`: the part of a video in seconds; NaN for the whole of it;
+    - `fps`: frames per second of a folder or tar if known, else NaN; NaN for a video;
+    - `start`, `stop`: the part of a video in seconds; NaN for an entire video;
     - `split`: train, val or test;
-    - `label_<head>`: class of each head; -1 if it has none.
+    - `label_<head>`: label for each head; -1 if unlabelled.
     """
 
     name: str
     root: Path
     clips: pd.DataFrame
     classes: dict[str, list[str]]
-    """Class names of each head, in the order of the labels."""
+    """Class names by head, in label order."""
 
     reading: Reading
     """How its files were read."""
 
     label_order: str
-    """Where the order of the classes comes from: `file` (the data set's own class file), `sorted` or `cleaned` (see
-    `DatasetOptions.label_order`), `numbers` (a list's bare numbers), or `list <name>` (a class list that was given)."""
+    """Origin of the class order: `file` (the data set's own class file), `sorted` or `cleaned` (see
+    `DatasetOptions.label_order`), `numbers` (bare numbers in a list), or `list <name>` (a given class list)."""
 
     notes: list[str] = field(default_factory=list)
-    """What was seen on the way and not used, or may surprise."""
+    """Notes on unused and unexpected findings."""
 
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
-    """What an official protocol scores apart, as plain lists: `unseen`, ids of clips of unseen participants by split;
-    `tail`, rare classes by head."""
+    """Subsets that the official protocol evaluates separately, as plain lists: `unseen`, ids of clips of unseen
+    participants by split; `tail`, rare classes by head."""
 
     absent: dict[str, list[str]] = field(default_factory=dict)
-    """For each split that the data set's own annotations list: ids of listed clips of which nothing is on disk."""
+    """For each split that the data set's annotations list: ids of listed clips that are not on disk."""
 
     groups: dict[str, str] = field(default_factory=dict)
-    """Source group by clip id, where we drew the split between training and validation; empty where it was given."""
+    """Source group by clip id, if we drew the split between training and validation; empty if it was given."""
 
     seed: int = 0
-    """Of that draw."""
+    """Seed of that draw."""
 
     @property
     def understanding(self) -> Understanding:
-        """What was understood of the files: classes, splits, columns, counts and warnings."""
+        """How the files were read: classes, splits, columns, counts and warnings."""
         reading = {one.name: getattr(self.reading, one.name) for one in fields(Reading)}
         counts = self.clips["split"].value_counts().to_dict()
         found = {split: int(counts[split]) for split in SPLITS if split in counts}
@@ -99,7 +99,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pictures of a clip are, as the table's columns have it."""
+    """Location of a clip's pictures, as in the table's columns."""
 
     source: str
     kind: str
@@ -108,7 +108,7 @@ class Source:
 
 
 class Rows:
-    """The table in the making: a list a column, for a data set may have a million clips."""
+    """Builder of the table: one list per column, since a data set may have a million clips."""
 
     def __init__(self, heads: Sequence[str]) -> None:
         self.heads = tuple(heads)
@@ -125,11 +125,11 @@ class Rows:
         return clip in self._row
 
     def labels(self, clip: str) -> tuple[int, ...]:
-        """The labels of a clip that is there."""
+        """Return the labels of an existing clip."""
         return tuple(self._numbers[_column(head)][self._row[clip]] for head in self.heads)
 
     def split(self, clip: str) -> str:
-        """The split of a clip that is there."""
+        """Return the split of an existing clip."""
         return self._text["split"][self._row[clip]]
 
     @property
@@ -139,7 +139,7 @@ class Rows:
 
     @property
     def splits(self) -> list[str]:
-        """The column itself: what is written to it is the clips' split."""
+        """The column itself; assigning to its items changes the clips' splits."""
         return self._text["split"]
 
     @property
@@ -165,7 +165,7 @@ class Rows:
         start: float = math.nan,
         stop: float = math.nan,
     ) -> None:
-        """Append a clip; the caller knows that no other has its id."""
+        """Append a clip; its id must be new."""
         self._row[clip] = len(self._row)
         for name in ("source", "kind", "pattern"):
             self._text[name].append(getattr(source, name))
@@ -178,13 +178,13 @@ class Rows:
             self._floats[name].append(value)
 
     def lack(self, clip: str, split: str) -> bool:
-        """Note a clip that is listed and of which nothing is on disk; False: it was noted before."""
+        """Record a listed clip that is not on disk; False if it was recorded before."""
         new = clip not in self._lacking
         self._lacking.setdefault(clip, split)
         return new
 
     def absent(self, listed: Iterable[str]) -> dict[str, list[str]]:
-        """Of each of the `listed` splits, the clips that were noted as lacking and never found."""
+        """Return, for each of the `listed` splits, the recorded clips that were never found."""
         absent: dict[str, list[str]] = {split: [] for split in SPLITS if split in set(listed)}
         for clip, split in self._lacking.items():
             if clip not in self._row:
@@ -192,8 +192,8 @@ class Rows:
         return absent
 
     def frame(self) -> pd.DataFrame:
-        """The columns in their order, the rows in theirs."""
-        import pandas as pd  # what only asks for names of data sets need not wait for it
+        """Return the rows as a DataFrame."""
+        import pandas as pd  # slow import, not needed to list data sets
 
         ids = list(self._row)
         self._row.clear()
@@ -219,20 +219,20 @@ class Rows:
 
 
 class Tally:
-    """Counts what is passed over, by kind and with one example, so that nothing is passed over silently."""
+    """Counts skipped items by kind, with an example each, so that nothing is skipped silently."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._examples: dict[str, str] = {}
 
     def add(self, what: str, example: str = "") -> None:
-        """One more of `what`, a plural: `clips are not on disk`."""
+        """Count one more of `what`, a plural such as `clips are not on disk`."""
         self._counts[what] = self._counts.get(what, 0) + 1
         if example:
             self._examples.setdefault(what, example)
 
     def notes(self) -> list[str]:
-        """A sentence for each kind."""
+        """Return a sentence per kind."""
         return [
             f"{count} {what}" + (f" (for example {self._examples[what]!r})" if what in self._examples else "")
             for what, count in self._counts.items()
@@ -253,7 +253,7 @@ def make_dataset(
     groups: dict[str, str] | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Put the clips in their order; `listed` are the splits that annotations list.
+    """Sort the clips and build the data set; `listed` are the splits that annotations list.
 
     Raises:
         DatasetError: there are no clips.
@@ -271,7 +271,7 @@ def _column(head: str) -> str:
 
 
 def _strings(values: list[str], order: np.ndarray) -> pd.Series:
-    """A column of exact strings: the string types of pandas may refuse the names of undecodable bytes."""
+    """Return a column of exact strings: pandas' string types may refuse names of undecodable bytes."""
     import pandas as pd
 
     array_of = np.empty(len(values), dtype=object)

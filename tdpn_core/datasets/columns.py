@@ -1,4 +1,4 @@
-"""Columns of list files by the names that their headers use."""
+"""Roles of list file columns, by the names used in headers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     END: ("end", "end_time", "time_end", "end_sec", "end_s", "t_end", "end_frame", "end_timestamp", "stop",
           "stop_time", "stop_frame", "stop_timestamp", "segment_end"),
 }  # fmt: skip
-"""The names of each role, the preferred first; compared in lower case, with blanks and hyphens as underscores."""
+"""Names for each role, the preferred first; compared in lower case, with spaces and hyphens as underscores."""
 
 
 def plain(name: str) -> str:
-    """A column's name as it is compared."""
+    """Return a column's name as used for comparison."""
     return name.strip().strip("\"'").lower().replace(" ", "_").replace("-", "_")
 
 
 def places_of(header: Sequence[str]) -> dict[str, list[int]]:
-    """The columns of each role in a header, the preferred first; a column has one role."""
+    """Return the columns for each role in a header, the preferred first; each column has one role."""
     names = [plain(name) for name in header]
     places = {role: [names.index(known) for known in known_names if known in names]
               for role, known_names in COLUMN_NAMES.items()}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Diving48: videos, and JSON files that number 48 dives. Only the second version, whose labels were corrected."""
+"""Diving48: videos, and JSON files that number 48 dives. Only version 2, with corrected labels, is supported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPLITS = {"train": "train", "test": "val"}  # the official test set is what the
 
 
 def annotation_files(texts: list[Path], version: str = "_V2") -> dict[str, Path]:
-    """Split and vocabulary files by role: train, test, vocab."""
+    """Return split and vocabulary files by role: train, test, vocab."""
     wanted = {f"diving48{version}_{role}.json".lower(): role for role in _SPLITS}
     wanted["diving48_vocab.json"] = "vocab"
     files: dict[str, Path] = {}
@@ -30,10 +30,10 @@ def annotation_files(texts: list[Path], version: str = "_V2") -> dict[str, Path]
 
 
 def read_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of Diving48 that was found; its test set is the split `val`.
+    """Return the table of a copy of Diving48; its test set is the split `val`.
 
     Raises:
-        DatasetError: no files of the second version, no vocabulary, no clips, or a fault in an annotation file.
+        DatasetError: there are no version 2 files, vocabulary or clips, or an annotation file has an error.
     """
     files = annotation_files(texts)
     if not files.keys() & set(_SPLITS):
@@ -66,7 +66,7 @@ def read_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> D
 def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, sources: Sources) -> None:
     content = read_json(path)
     if not isinstance(content, list):
-        raise DatasetError("is no list of clips", where=path)
+        raise DatasetError("is not a list of clips", where=path)
     for place, entry in enumerate(content, 1):
         if not isinstance(entry, dict) or not isinstance(entry.get("vid_name"), str):
             raise fault(path, place, "entry has no vid_name", entry)
@@ -75,8 +75,8 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
             raise fault(path, place, f"label of {clip} is not one of {classes}", label)
         if clip in rows:
             if rows.labels(clip) != (label,):
-                raise fault(path, place, "clip is there twice, with two labels", clip)
-            tally.add("clips appear more than once and are taken once", clip)
+                raise fault(path, place, "clip is listed twice with different labels", clip)
+            tally.add("clips are listed more than once and used once", clip)
             continue
         source = sources.find(clip)
         if source is None:
@@ -87,7 +87,7 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
 
 
 def detect_diving48(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """A list of either version, if there is one: the first version's are recognised, and refused when they are read."""
+    """Detect annotation files of either version; version 1 is detected, too, but refused when read."""
     for version in ("_V2", ""):
         if roles := annotation_files(texts, version).keys() & set(_SPLITS):
             return f"Diving48{version}_{max(roles)}.json is here"

@@ -1,8 +1,8 @@
 """EPIC-KITCHENS-100 and -55: segments of long videos with a verb and a noun.
 
-A segment of a video is cut by its timestamps. Its frame numbers are those of the released pictures, which were taken at
-60 a second (videos of EPIC-55, `PXX_YY`) or 50 (the extension, `PXX_1YY`) whatever the rate of the video; they are used
-for these pictures only. Class ids of the two data sets differ, so that their files are never mixed.
+A segment of a video is cut at its timestamps. Its frame numbers are those of the released frames, extracted at 60
+frames per second (videos of EPIC-55, `PXX_YY`) or 50 (the extension, `PXX_1YY`) whatever the video's rate, and are
+used only for these frames. The data sets have different class ids, so their files are never mixed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tdpn_core.errors import DatasetError
 
 HEADS = ("verb", "noun")
 VAL_PARTICIPANTS_55 = frozenset(f"P{number}" for number in range(25, 32))
-"""EPIC-55 has no validation split; this one is Baradel et al.'s ("Object Level Visual Reasoning in Videos", ECCV 2018),
-which the field took over: P01 to P24 to train on, P25 to P31 to validate."""
+"""EPIC-55 has no validation split; this is the common one of Baradel et al. ("Object Level Visual Reasoning in
+Videos", ECCV 2018): P01 to P24 for training, P25 to P31 for validation."""
 
 _TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
 _VIDEO = re.compile(r"P\d{2}_\d{2,3}")
@@ -36,7 +36,7 @@ _RATE, _EXTENSION_RATE = 60.0, 50.0
 
 @dataclass(frozen=True)
 class _Files:
-    """How a data set calls its files and columns; `{head}` is verb or noun."""
+    """File and column names of a data set; `{head}` is verb or noun."""
 
     train: str
     val: str | None
@@ -50,7 +50,7 @@ class _Files:
 
     videos: str
     video: str
-    """Column of a video in the file `videos`, which has their durations."""
+    """Column of a video in the file `videos`, which contains durations."""
 
 
 _SETS = {
@@ -76,7 +76,7 @@ _SETS = {
     ),
 }
 _INVALID_55 = "EPIC_train_invalid_labels.csv"
-_UNSEEN_TEST_55 = "EPIC_test_s2_timestamps.csv"  # of participants who are in no other file
+_UNSEEN_TEST_55 = "EPIC_test_s2_timestamps.csv"  # participants in no other file
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,20 @@ class _Row:
     first: int
     last: int
     classes: tuple[str, ...]
-    """Numbers of verb and noun as written; "" in test files."""
+    """Numbers of verb and noun as text; "" in test files."""
 
 
 def segment_files(name: str, texts: list[Path]) -> list[str]:
-    """The names of the data set's files of segments among `texts`, sorted."""
+    """Return the sorted names of the data set's segment files among `texts`."""
     files = _SETS[name]
     return sorted({path.name for path in texts} & {files.train, files.val, *files.tests})
 
 
 def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of EPIC-KITCHENS that was found.
+    """Return the table of a copy of EPIC-KITCHENS.
 
     Raises:
-        DatasetError: no annotation files of this data set, no clips, or a fault in an annotation file.
+        DatasetError: there are no annotation files of this data set or no clips, or an annotation file has an error.
     """
     files = _SETS[name]
     known: dict[str, Path] = {}
@@ -111,7 +111,7 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
         known.setdefault(path.name, path)
     if not segment_files(name, texts):
         present = [other for other in _SETS if segment_files(other, texts)]
-        other = f"; the files here are those of {present[0]}, whose classes have other numbers" if present else ""
+        other = f"; the files here belong to {present[0]}, which numbers classes differently" if present else ""
         raise DatasetError(f"none of {files.train}, {files.val or files.tests[0]}, … here{other}", where=found.root)
     classes = {head: _class_names(known, files, head, found.root) for head in HEADS}
     rows, tally = Rows(HEADS), Tally()
@@ -130,20 +130,22 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
             labels = _labels(row, classes, known[file])
             if row.clip in rows:
                 if rows.labels(row.clip) != labels or rows.split(row.clip) != split:
-                    raise fault(known[file], row.line, "segment is there twice, with two labels or splits", row.clip)
-                tally.add("segments appear more than once and are taken once", row.clip)
+                    raise fault(
+                        known[file], row.line, "segment is listed twice with different labels or splits", row.clip
+                    )
+                tally.add("segments are listed more than once and used once", row.clip)
             elif row.stop <= row.start or row.start >= durations.get(row.video, row.stop):
                 if rows.lack(row.clip, split):
-                    what = "segments have no length or begin after their video's end and are not used"
+                    what = "segments are empty or begin after their video's end and are left out"
                     tally.add(what, row.clip)
             elif (source := sources.find(row.video)) is None:
                 if rows.lack(row.clip, split):
-                    tally.add(f"{split} segments are of videos that are not on disk", row.video)
+                    tally.add(f"{split} segments belong to videos that are not on disk", row.video)
                 missing.add(row.video)
             else:
                 _add(row, split, labels, source, rows)
                 if row.stop > durations.get(row.video, row.stop):
-                    tally.add("segments end after their video does and are cut there", row.clip)
+                    tally.add("segments extend beyond their video's end and are shortened", row.clip)
                 apart = "unseen" if file == _UNSEEN_TEST_55 else row.participant
                 participants.setdefault(split, {}).setdefault(apart, []).append(row.clip)
     notes = found.notes(used) + tally.notes() + sources.notes()
@@ -153,7 +155,7 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
         notes.append("no official validation split: participants P25 to P31 are held out, after Baradel et al. (2018)")
         if _INVALID_55 in known:
             count = sum(1 for _ in read_columns(known[_INVALID_55], ["uid"]))
-            notes.append(f"{count} segments of {_INVALID_55} are not used: they lack a class")
+            notes.append(f"{count} segments of {_INVALID_55} are left out: they lack a class")
     subsets = _subsets(name, known, participants, classes)
     return make_dataset(
         name,
@@ -169,7 +171,7 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
 
 
 def _video_of(path: str, name: str) -> str | None:
-    """The video that a file, folder or tar is of; None for optical flow and what else lies there."""
+    """Return the video that a file, folder or tar belongs to; None for optical flow and other files."""
     folders = path.lower().split("/")[:-1]
     if not _VIDEO.fullmatch(name) or any(folder.startswith(("flow", "frames_flow")) for folder in folders):
         return None
@@ -185,15 +187,15 @@ def _split(name: str, files: _Files, file: str, participant: str) -> str:
 
 
 def _segments(path: Path, files: _Files, *, labelled: bool) -> Iterator[_Row]:
-    """The rows of a file of segments."""
+    """Yield the rows of a file of segments."""
     names = [files.clip, "participant_id", "video_id", "start_timestamp", "stop_timestamp", "start_frame", "stop_frame"]
     for line, values in read_columns(path, names + ([f"{head}_class" for head in HEADS] if labelled else [])):
         clip, participant, video, start, stop, first, last, *classes = values
         if not clip or not _VIDEO.fullmatch(video):
-            raise fault(path, line, f"{files.clip} or video_id is none", f"{clip},{video}")
+            raise fault(path, line, f"{files.clip} or video_id is invalid", f"{clip},{video}")
         for number in (first, last):
             if not number.isdecimal():
-                raise fault(path, line, "is no frame number", number)
+                raise fault(path, line, "is not a frame number", number)
         begin, end = _seconds(path, line, start), _seconds(path, line, stop)
         yield _Row(line, clip, participant, video, begin, end, int(first), int(last), tuple(classes))
 
@@ -201,7 +203,7 @@ def _segments(path: Path, files: _Files, *, labelled: bool) -> Iterator[_Row]:
 def _seconds(path: Path, line: int, text: str) -> float:
     match = _TIME.fullmatch(text)
     if not match:
-        raise fault(path, line, "is no timestamp (HH:MM:SS.ss)", text)
+        raise fault(path, line, "is not a timestamp (HH:MM:SS.ss)", text)
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
@@ -223,22 +225,22 @@ def _add(row: _Row, split: str, labels: tuple[int, ...], source: Source, rows: R
 
 
 def _class_names(known: dict[str, Path], files: _Files, head: str, root: Path) -> list[str]:
-    """The names of a head's classes in the order of their ids."""
+    """Return the class names of a head in the order of their ids."""
     file = files.classes.format(head=head)
     if file not in known:
         raise DatasetError(f"no {file}, which names the {head}s", where=root)
     names: dict[int, str] = {}
     for line, (number, name) in read_columns(known[file], [column.format(head=head) for column in files.class_columns]):
         if not number.isdecimal() or int(number) in names:
-            raise fault(known[file], line, "is no new class id", number)
+            raise fault(known[file], line, "is not a new class id", number)
         names[int(number)] = name
     if not names or sorted(names) != list(range(len(names))):
-        raise DatasetError(f"does not number its {len(names)} classes from 0 on", where=known[file])
+        raise DatasetError(f"does not number its {len(names)} classes from 0", where=known[file])
     return [names[number] for number in range(len(names))]
 
 
 def _durations(known: dict[str, Path], files: _Files) -> dict[str, float]:
-    """Seconds of each video, if the file that says so is there."""
+    """Return the seconds of each video, if the file with durations exists."""
     durations = {}
     for line, (video, text) in (
         read_columns(known[files.videos], [files.video, "duration"]) if files.videos in known else ()
@@ -246,14 +248,14 @@ def _durations(known: dict[str, Path], files: _Files) -> dict[str, float]:
         try:
             durations[video] = float(text)
         except ValueError:
-            raise fault(known[files.videos], line, "is no duration", text) from None
+            raise fault(known[files.videos], line, "is not a duration", text) from None
     return durations
 
 
 def _subsets(
     name: str, known: dict[str, Path], participants: dict[str, dict[str, list[str]]], classes: dict[str, list[str]]
 ) -> Subsets:
-    """What the official metric scores apart (`Dataset.subsets`)."""
+    """Return the subsets that the official metric evaluates separately (`Dataset.subsets`)."""
     if name == "epic55":
         return {"unseen": {"test": sorted(participants["test"].get("unseen", []))}}
     unseen, tail = read_unseen(known, participants), read_tail(known, classes)
@@ -261,7 +263,7 @@ def _subsets(
 
 
 Subsets = dict[str, dict[str, list[str]] | dict[str, list[int]]]
-"""As `Dataset.subsets`."""
+"""See `Dataset.subsets`."""
 
 _TAIL = "EPIC_100_tail_{head}s.csv"
 _UNSEEN = {
@@ -271,32 +273,32 @@ _UNSEEN = {
 
 
 def find_lists(folder: Path) -> dict[str, Path]:
-    """The annotation files below a folder, by name.
+    """Return the annotation files below a folder, by name.
 
     Raises:
-        DatasetError: there is no such folder, or none of the lists is in it.
+        DatasetError: there is no such folder, or it contains none of the lists.
     """
     if not folder.is_dir():
         raise DatasetError("no such folder of annotations", where=folder)
     known = {Path(text).name: folder / text for text in scan(folder).texts}
     wanted = [*(_TAIL.format(head=head) for head in ("verb", "noun")), *_UNSEEN.values()]
     if not known.keys() & set(wanted):
-        raise DatasetError(f"holds none of {', '.join(wanted)}", where=folder, hint=_hint())
+        raise DatasetError(f"contains none of {', '.join(wanted)}", where=folder, hint=_hint())
     return known
 
 
 def read_subsets(
     known: Mapping[str, Path], split: str, clips: Sequence[str], classes: Mapping[str, Sequence[str]], *, where: Path
 ) -> Subsets:
-    """What is scored apart of the `clips` of a split, whose participants stand in their names.
+    """Return the subsets of the `clips` of a split to evaluate separately; clip names contain the participants.
 
     Raises:
-        DatasetError: a list that this split needs is not among the `known` files of the folder `where`, or is faulty.
+        DatasetError: a required list is not among the `known` files of the folder `where`, or has an error.
     """
     needed = [_TAIL.format(head=head) for head in classes] + ([_UNSEEN[split]] if split in _UNSEEN else [])
     lacking = [name for name in needed if name not in known]
     if lacking:
-        raise DatasetError(f"holds no {' and no '.join(lacking)}", where=where, hint=_hint())
+        raise DatasetError(f"lacks {' and '.join(lacking)}", where=where, hint=_hint())
     of_participant: dict[str, list[str]] = {}
     for clip in clips:
         of_participant.setdefault(clip.partition("_")[0], []).append(clip)
@@ -307,7 +309,7 @@ def read_subsets(
 def read_unseen(
     known: Mapping[str, Path], participants: Mapping[str, Mapping[str, Sequence[str]]]
 ) -> dict[str, list[str]]:
-    """Ids of the clips of unseen participants, by split; `participants` has the clips of each, by split."""
+    """Return ids of clips of unseen participants by split; `participants` has the clips of each, by split."""
     unseen = {}
     for split, file in _UNSEEN.items():
         if file in known and split in participants:
@@ -317,10 +319,10 @@ def read_unseen(
 
 
 def read_tail(known: Mapping[str, Path], classes: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
-    """Rare classes by head.
+    """Return the rare classes by head.
 
     Raises:
-        DatasetError: a list names what is no class.
+        DatasetError: a list contains an unknown class.
     """
     tail: dict[str, list[int]] = {}
     for head, names in classes.items():
@@ -336,11 +338,11 @@ def read_tail(known: Mapping[str, Path], classes: Mapping[str, Sequence[str]]) -
 
 
 def _hint() -> str:
-    return "they come with the annotations of EPIC-KITCHENS-100; name the folder that they lie in"
+    return "they come with the annotations of EPIC-KITCHENS-100; give the folder that contains them"
 
 
 def detect_epic(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The first of the data set's files of segments, if there are any."""
+    """Detect the data set's segment files."""
     files = segment_files(name, texts)
     return f"{files[0]} is here" if files else None
 

@@ -1,6 +1,6 @@
-"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`, of videos or of folders of pictures.
+"""Class folders: `root/<class>/...`, or `root/{train,val[,test]}/<class>/...`, of videos or picture folders.
 
-A folder that holds all of these (`root/videos/train/<class>/...`) is passed through.
+A folder that contains all of these (`root/videos/train/<class>/...`) is skipped over.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LAYOUT = "a class folder is a folder of clips of one class"
 
 
 def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the clips that were found; the first folder of each path (after the split's) is its class.
+    """Return the table of the clips found; the first folder of each path (after the split's) is its class.
 
-    Without a validation folder, a fifth of the training clips becomes one, by source group (`groups`).
+    Without a validation folder, a fifth of the training clips is used for it, by source group (`groups`).
 
     Raises:
-        DatasetError: no class folders with clips, or folders of splits with clips but without class folders.
+        DatasetError: there are no class folders with clips, or split folders contain clips but no class folders.
     """
     notes = found.notes()
     if given := options.annotation_paths():
-        what = "classes are those of the folders, and --annotations is not used"
+        what = "classes are the folder names; --annotations is not used"
         notes.insert(0, f"{what}: {', '.join(path.name for path in given)}")
     sources = Sources(found, options.sources, key=lambda path, _: path)
     paths = sources.unused()
@@ -55,7 +55,7 @@ def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
         raise DatasetError("no class folders with videos", where=root, hint=hint)
     if len(paths) > len(placed):
         left = sorted({path.rpartition("/")[0] for path, place in zip(inner, places, strict=True) if place is None})
-        where = "in no class folder" + (" of a split" if by_split else "")
+        where = "not in a class folder" + (" of a split" if by_split else "")
         notes.append(
             f"{len(paths) - len(placed)} videos are {where}: {', '.join(one or 'the root' for one in left[:5])}"
         )
@@ -77,7 +77,7 @@ def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             rows.add(path, split, [number[label]], source)
     notes += sources.left()
     del sources
-    layout = "a folder for each class" + (", below folders of splits" if by_split else "")
+    layout = "a folder per class" + (", below folders of splits" if by_split else "")
     reading = Reading(layout + (f", in {wrapper}" if wrapper else ""))
     return make_dataset(
         "folder",
@@ -93,9 +93,9 @@ def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
 
 
 def wrapper_of(paths: Iterable[str]) -> str:
-    """The folders above all class folders and folders of splits, with a trailing `/`; "" if there are none.
+    """Return the folders above all class and split folders, with a trailing `/`; "" if there are none.
 
-    They hold all clips, and no clip directly: a folder with clips in it is one of a class.
+    They contain all clips, and none directly: a folder that directly contains clips is a class folder.
     """
     folders = {path.rpartition("/")[0] for path in paths} - {""}
     shared = commonpath(folders) if folders else ""
@@ -109,25 +109,25 @@ def wrapper_of(paths: Iterable[str]) -> str:
 
 
 def has_split_folders(paths: Sequence[str]) -> bool:
-    """Whether clips are in class folders below a training folder."""
+    """Return whether clips are in class folders below a training folder."""
     return any("/" in path[path.find("/") + 1 :] and split_of_folder(path[: path.find("/")]) == "train"
                for path in paths)  # fmt: skip
 
 
 def _refuse_flat_splits(paths: Sequence[str], root: Path) -> None:
-    """Raise where folders of splits hold clips directly: they would be read as classes."""
+    """Refuse split folders that directly contain clips: they would be read as classes."""
     tops = sorted({path.partition("/")[0] for path in paths if "/" in path})
     flat = [top for top in tops if split_of_folder(top)]
     if flat:
         what = (
-            f"{', '.join(flat)} would be {'a class' if len(flat) == 1 else 'classes'}, and the name is that of a split"
+            f"{', '.join(flat)} would be {'a class' if len(flat) == 1 else 'classes'}, but that is the name of a split"
         )
-        hint = f"{_LAYOUT}: {root}/{flat[0]}/<class>/<video>; or name the classes in a list file and use prep list"
+        hint = f"{_LAYOUT}: {root}/{flat[0]}/<class>/<video>; or give the classes in a list file and use prep list"
         raise DatasetError(what, where=root, hint=hint)
 
 
 def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
-    """(split, class, what follows it) of a path; None if it is in no class folder. Without splits, all is train."""
+    """Return (split, class, rest) of a path; None if not in a class folder. Without splits, all is train."""
     split = "train"
     if by_split:
         folder, _, path = path.partition("/")
@@ -139,17 +139,17 @@ def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
 def set_aside(
     splits: list[str], within: Callable[[int], str], classes: Sequence[str], seed: int, notes: list[str]
 ) -> dict[int, str]:
-    """Make a fifth of the training clips the validation split, if there is none.
+    """Use a fifth of the training clips for validation, if there is no validation split.
 
     Args:
-        splits: train, val or test of each clip; changed in place.
-        within: path within its class folder by the clip's row; its names may tell which clips are of one recording.
-        classes: of each clip.
-        seed: of the draw.
-        notes: get a line on what was done.
+        splits: split of each clip (train, val or test); changed in place.
+        within: path within its class folder by the clip's row; its name may identify the recording.
+        classes: class of each clip.
+        seed: seed of the draw.
+        notes: list to which a description is appended.
 
     Returns:
-        The source group of each clip that was drawn, by its row; empty where the split was given.
+        Source group by row of each clip that was drawn; empty if the split was given.
     """
     if "val" in splits or "train" not in splits:
         return {}
@@ -160,14 +160,14 @@ def set_aside(
     for row, split in zip(pool, drawn, strict=True):
         splits[row] = split
     notes.append(
-        f"no validation split: {drawn.count('val')} of {len(pool)} clips were set aside for validation, "
+        f"no validation split: {drawn.count('val')} of {len(pool)} clips are used for validation, "
         f"by {len(set(grouping.groups))} source groups, seed {seed}"
     )
     if grouping.unknown:
         some = ", ".join(grouping.unknown[:5]) + (", …" if len(grouping.unknown) > 5 else "")
         notes.append(
-            f"the names of {len(grouping.unknown)} classes ({some}) tell no source groups: clips of one recording may "
-            "lie on both sides of the split"
+            f"the names of {len(grouping.unknown)} classes ({some}) do not identify source groups: clips of "
+            "one recording may be on both sides of the split"
         )
     validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
     lonely = sorted(set(labels) - set(validated))
@@ -179,15 +179,15 @@ def set_aside(
 
 
 def detect_folder(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The folders that would be classes, if there are any."""
+    """Detect folders that would be classes."""
     paths = found.videos + found.folders
     wrapper = wrapper_of(paths)
     paths = [path.removeprefix(wrapper) for path in paths]
-    where = f"{wrapper} holds the clips; " if wrapper else ""
+    where = f"{wrapper} contains the clips; " if wrapper else ""
     if has_split_folders(paths):
         return f"{where}class folders are in a folder of training clips"
     classes = {path.partition("/")[0] for path in paths if "/" in path}
-    return f"{where}{len(classes)} folders of clips, taken for classes" if classes else None
+    return f"{where}{len(classes)} folders of clips, read as classes" if classes else None
 
 
 FOLDER = DatasetSpec(name="folder", title="Class folders", read=read_folder, detect=detect_folder)

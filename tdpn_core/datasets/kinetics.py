@@ -1,8 +1,7 @@
-"""Kinetics-400, 600 and 700 in the forms of their copies: flat or in class folders, annotated or not.
+"""Kinetics-400, 600 and 700 in all common layouts: flat or in class folders, annotated or not.
 
-Where a split has an annotation file, it decides which files are clips, and their labels; else its class folders do.
-Names of classes are compared without case, quotes and brackets, `_` as a space; the order of classes is that of the
-sorted raw names.
+If a split has an annotation file, it determines the clips and their labels; otherwise class folders do. Class names are
+compared without case, quotes and brackets, with `_` as a space; the class order is that of the sorted raw names.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ YOUTUBE_ID = "youtube_id"
 
 _SIZE = re.compile(r"(?:k|kinetics)[-_]?(400|600|700)", re.IGNORECASE)
 _JSON = re.compile(r'\s*\{\s*"[^"]+"\s*:\s*\{.*?"annotations"\s*:\s*\{', re.DOTALL)
-_HEAD = 4096  # characters of a json file that tell what it is
+_HEAD = 4096  # characters of a json file that are examined to recognise it
 
 
 def is_annotation(path: Path) -> bool:
-    """Whether a file annotates Kinetics: a csv file with a youtube_id, or DeepMind's json without a csv beside it."""
+    """Return whether a file annotates Kinetics: csv with a youtube_id, or DeepMind's json without a csv next to it."""
     try:
         if path.suffix.lower() == ".csv":
             return YOUTUBE_ID in read_header(path)
@@ -45,21 +44,21 @@ def is_annotation(path: Path) -> bool:
 
 
 def annotation_files(name: str, texts: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The annotation files but for those of another size of Kinetics; and notes on these."""
+    """Return the annotation files except those of another size of Kinetics, and notes on these."""
     files, notes = [], []
     for path in texts:
         if not is_annotation(path):
             continue
         size = stated_size(path)
         if size and size != name.removeprefix("kinetics"):
-            notes.append(f"{path.name} is of Kinetics-{size} and not used")
+            notes.append(f"{path.name} belongs to Kinetics-{size} and is not used")
         else:
             files.append(path)
     return files, notes
 
 
 def stated_size(path: Path) -> str | None:
-    """400, 600 or 700, if a file or the folder it lies in says so."""
+    """Return 400, 600 or 700 if the name of a file or its folder contains it."""
     for part in (path.name, path.parent.name, path.parent.parent.name):
         if match := _SIZE.search(part):
             return match[1]
@@ -67,31 +66,31 @@ def stated_size(path: Path) -> str | None:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
-    """(line, clip, split, label or "") of every row; the line of a json file is the number of the entry.
+    """Yield (line, clip, split, label or "") for every row; for a json file, the line is the number of the entry.
 
     Raises:
-        DatasetError: a row is no annotation.
+        DatasetError: a row is not an annotation.
     """
     stated = split_of_file(path.stem)
     for line, (video, start, end, split, label) in _rows(path):
         if not video:
-            raise fault(path, line, "is no annotation: youtube_id is empty")
+            raise fault(path, line, "is not an annotation: youtube_id is empty")
         try:
             name = f"{video}_{int(float(start)):06d}_{int(float(end)):06d}"
         except (ValueError, OverflowError, TypeError) as error:
-            raise fault(path, line, f"is no annotation: {error}") from error
+            raise fault(path, line, f"is not an annotation: {error}") from error
         known = split_of_folder(split) if split else stated
         if known is None:
             raise (
-                fault(path, line, "is no annotation, there is no such split", split)
+                fault(path, line, "is not an annotation: unknown split", split)
                 if split
-                else fault(path, line, "names no split, nor does the file")
+                else fault(path, line, "has no split, nor does the file name")
             )
         yield line, name, known, label
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
-    """(line, [video, start, end, split, label])."""
+    """Yield (line, [video, start, end, split, label])."""
     if path.suffix.lower() == ".csv":
         yield from read_columns(path, (YOUTUBE_ID, "time_start", "time_end"), ("split", "label"))
         return
@@ -101,7 +100,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[Any]]]:
             start, end = said["segment"]
             yield number, [video, start, end, str(entry.get("subset", "")), str(said.get("label", ""))]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"is no annotation with a segment: {shorten(entry)}"
+            what = f"is not an annotation with a segment: {shorten(entry)}"
             raise fault(path, number, what, video) from error
 
 
@@ -119,20 +118,20 @@ def _has_table(path: Path) -> bool:
 
 SIZES = (400, 600, 700)
 
-_TIMED = re.compile(r".+_\d{6}_\d{6}", re.DOTALL)  # an id may hold _ itself, and begin with -
+_TIMED = re.compile(r".+_\d{6}_\d{6}", re.DOTALL)  # an id may contain _ and begin with -
 _ID_LENGTH = 11
 _REPLACEMENT = "replacement"  # folder of CVDF's intact copies of corrupt files
 
 
 class _Labels:
-    """Classes in the order they are met; sorted at the end."""
+    """Classes in order of occurrence; sorted at the end."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}  # by spelling and by normal form
+        self._known: dict[str, int] = {}  # by spelling and by normalised form
         self._raw: list[str] = []
 
     def __call__(self, spelled: str, written: str | None = None) -> int:
-        """The provisional number of a class; `written` is how its name reads, where `spelled` is a folder's."""
+        """Return the provisional number of a class; `written` is its name if `spelled` is a folder name."""
         label = self._known.get(spelled)
         if label is None:
             label = self._known.setdefault(normal(spelled), len(self._raw))
@@ -142,16 +141,16 @@ class _Labels:
         return label
 
     def in_order(self) -> tuple[list[str], np.ndarray]:
-        """The sorted names, and the number of each provisional one; the last, of -1, is -1."""
+        """Return the sorted names, and the final number of each provisional one; the last entry maps -1 to -1."""
         names = sorted(self._raw)
         return names, np.array([*map({name: label for label, name in enumerate(names)}.get, self._raw), UNLABELLED])
 
 
 def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of Kinetics that was found.
+    """Return the table of a copy of Kinetics.
 
     Raises:
-        DatasetError: no clips, or an annotation file that cannot be read.
+        DatasetError: there are no clips, or an annotation file cannot be read.
     """
     files, notes = annotation_files(name, texts)
     rows, labels, tally = Rows([HEAD]), _Labels(), Tally()
@@ -163,9 +162,9 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
         notes.append("no annotation file found: classes are the names of the class folders")
     strays = _read_class_folders(sources, annotated, bool(files), rows, labels)
     if strays:
-        notes.append(f"{strays} videos are in no annotation file")
+        notes.append(f"{strays} videos are not in any annotation file")
     if replaced:
-        notes.append(f"{replaced} files are overridden by those of the replacement folder")
+        notes.append(f"{replaced} files are replaced by those in the replacement folder")
     notes += sources.left()
     del sources, intact  # as large as the table
     names, order = labels.in_order()
@@ -186,7 +185,7 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
 
 
 def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _Labels, tally: Tally) -> set[str]:
-    """Add the annotated clips that are on disk; the splits that are annotated."""
+    """Add the annotated clips that are on disk; returns the annotated splits."""
     splits = set()
     for path in files:
         for line, name, split, label in read_rows(path):
@@ -194,10 +193,10 @@ def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _La
             number = labels(label) if label else UNLABELLED
             if name in rows:
                 if rows.labels(name) != (number,):
-                    raise fault(path, line, "clip is there twice, with two classes", name)
+                    raise fault(path, line, "clip is listed twice with different classes", name)
                 same = rows.split(name) == split
-                tally.add("clips appear more than once and are taken once" if same else
-                          "clips are in two splits and taken in the first", name)  # fmt: skip
+                tally.add("clips are listed more than once and used once" if same else
+                          "clips are in two splits and used in the first", name)  # fmt: skip
                 continue
             own = partial(_is_of, split)
             source = sources.find(name, own) or sources.find(name[: -len("_000000_000000")], own)
@@ -210,7 +209,7 @@ def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _La
 
 
 def _without_replaced(found: Found) -> tuple[int, Found]:
-    """The number of files that a replacement folder overrides, and what was found without them."""
+    """Return the number of files that a replacement folder overrides, and the findings without them."""
     replacements = {stem(video) for video in found.videos if _is_replacement(video)}
     if not replacements:
         return 0, found
@@ -225,7 +224,7 @@ def _is_replacement(path: str) -> bool:
 def _read_class_folders(
     sources: Sources, annotated: set[str], any_annotation: bool, rows: Rows, labels: _Labels
 ) -> int:
-    """Add the clips that no annotation file could have spoken of, by their class folders; the number of the others."""
+    """Add clips of splits without annotation files by their class folders; returns the number of other videos."""
     others = 0
     for name in sources.unused():
         paths = sources.paths(name)
@@ -242,7 +241,7 @@ def _read_class_folders(
 
 
 def _split_of(path: str) -> str | None:
-    """The split whose folder a file lies in."""
+    """Return the split in whose folder a file is."""
     return next((split for part in path.split("/")[:-1] if (split := split_of_folder(part))), None)
 
 
@@ -251,7 +250,7 @@ def _is_of(split: str, path: str) -> bool:
 
 
 def _class_of(path: str) -> str | None:
-    """The class folder of a file: its own folder, unless that is a split's or a container of all."""
+    """Return the class folder of a file: its own folder, unless that is a split folder or contains everything."""
     folders = path.split("/")[:-1]
     if not folders or split_of_folder(folders[-1]) or _is_replacement(path):
         return None
@@ -259,7 +258,7 @@ def _class_of(path: str) -> str | None:
 
 
 def detect_kinetics(size: int, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """What speaks for Kinetics of that size: a place that says so, or else the number of annotated classes."""
+    """Detect Kinetics of that size by a file or folder name, else by the number of annotated classes."""
     files = [path for path in texts if is_annotation(path)]
     if not files:
         return None
@@ -268,7 +267,7 @@ def detect_kinetics(size: int, found: Found, texts: list[Path], options: Dataset
         stated = {place: files[0]}
     if stated:
         file = stated.get(str(size))
-        return f"{file.name} annotates its clips, and its place says {size}" if file else None
+        return f"{file.name} annotates its clips, and its path contains {size}" if file else None
     labels = frozenset[str]().union(*map(_labels_of, files))
     if size != next((size for size in SIZES if len(labels) <= size + 1), SIZES[-1]):
         return None
@@ -282,7 +281,7 @@ def _labels_of(path: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=8)
 def _labels_of_version(path: Path, size: int, changed: int) -> frozenset[str]:
-    """The labels of an annotation file, which all sizes ask for: a file is long, its labels are few."""
+    """Return the labels of an annotation file, cached for all sizes: the file is long, the labels are few."""
     return frozenset(label for *_, label in read_rows(path))
 
 
@@ -292,15 +291,16 @@ _TREES = {400: ("400", "k400"), 600: ("600", "k600"), 700: ("700_2020", "k700_20
 
 
 def _remote_files(size: int, base: str, splits: Sequence[str]) -> list[RemoteFile]:
-    """CVDF's copy: annotations, lists of archives, and for Kinetics-400 its replacements of corrupted clips.
+    """Return CVDF's copy: annotations, lists of archives, and for Kinetics-400 replacements of corrupted clips.
 
     Kinetics-400 comes in parts of flat files (k400_extractor.sh), Kinetics-700-2020 in class folders, and Kinetics-600
-    in an archive a class, whose train.csv and val.csv its README calls incomplete: there the folders tell the class.
+    in one archive per class; its README calls its train.csv and val.csv incomplete, so there the folders give the
+    class.
     """
     folder, prefix = _TREES[size]
     by_class = {split: size == 600 and split != "test" for split in splits}
     files = []
-    for split in splits:  # the csv files of Kinetics-600 are incomplete, and would hide the class folders
+    for split in splits:  # the csv files of Kinetics-600 are incomplete and would override the class folders
         place = f"annotations/{split}.{'txt' if by_class[split] else 'csv'}"
         files.append(
             RemoteFile(url=f"{base}/{place}", kind="file", target=place, provides=place, split=split, etag_is_md5=True)
@@ -318,7 +318,7 @@ def _remote_files(size: int, base: str, splits: Sequence[str]) -> list[RemoteFil
                 etag_is_md5=True,
             )
         )
-    if size == 400 and "train" in splits:  # the corrupted clips are of train, see arrange_by_classes.py
+    if size == 400 and "train" in splits:  # the corrupted clips belong to train, see arrange_by_classes.py
         url, own = f"{base}/replacement_for_corrupted_k400.tgz", _REPLACEMENT
         files.append(RemoteFile(url=url, kind="archive", target=own, provides=own, etag_is_md5=True))
     return files

@@ -1,15 +1,15 @@
-"""List files: a clip a line, in the dialects of the field's code bases.
+"""List files: one clip per line, in the dialects of common code bases.
 
-`list_file` tells which fields of a line are path, numbers, class name and split. What the numbers behind the path of a
-list without a header mean follows from how many there are and from the clips on disk:
+`list_grammar` determines which fields of a line are path, numbers, class name and split. The meaning of the numbers
+after the path in a list without a header depends on their count and on the clips on disk:
 
 - `path`;
 - `path label`, and `path,class name`;
-- `path count label` (TSN and those after it; for a video the count means nothing), `path 0 -1` (unlabelled),
-  `path start count` where the folders' sizes say so (VideoMAE V2's pre-training);
+- `path count label` (TSN and derived projects; for a video the count is ignored), `path 0 -1` (unlabelled),
+  `path start count` if the folders' sizes match (VideoMAE V2's pre-training);
 - `path first last label`, or `path offset count label` (mmaction2);
 - `path first last verb noun`;
-- a frame a line, under the header `original_vido_id video_id frame_id path labels` (PySlowFast; the typo is real).
+- one frame per line, with the header `original_vido_id video_id frame_id path labels` (PySlowFast; the typo is real).
 """
 
 from __future__ import annotations
@@ -54,17 +54,18 @@ _CLASS_FILE = re.compile(
     r"label[_-]?map(?:[_-]\w+)?|labels[_-]to[_-]id)\.(?:txt|csv|json|list)", re.IGNORECASE,
 )  # fmt: skip
 _ENDINGS = (".txt", ".csv", ".list", ".tsv")
-_SAMPLE = 500  # lines that tell what numbers mean
-_LOOKED_AT = 20  # clips of these that are looked for on disk
+_SAMPLE = 500  # lines examined to interpret the numbers
+_LOOKED_AT = 20  # of these, clips that are looked up on disk
 _FRAME_HEADER = ("original_vido_id", "video_id", "frame_id", "path", "labels")
 _FRAME_COLUMNS = {"clip": "original_vido_id", "path": "path", "label": "labels"}
 
 
 def find_lists(found: Found, texts: list[Path], options: DatasetOptions) -> list[Path]:
-    """The list files: those of the splits, else one whose own column states the split, else a lone one that was named.
+    """Return the list files: those of the splits, else one with a split column, else a single one that was given.
 
-    The split of a list stands in its name, or else in that of a folder it lies in. Files that nobody named must name
-    clips that are on disk. Of several for one split, that of `options.split` is taken, then that of the wanted sources.
+    The split of a list is in its name, or else in that of a folder above it. Lists that were not given explicitly must
+    contain clips that are on disk. Of several for one split, the one for `options.split` is used, then the one for the
+    requested sources.
 
     Raises:
         DatasetError: several files could be the list of one split.
@@ -73,7 +74,7 @@ def find_lists(found: Found, texts: list[Path], options: DatasetOptions) -> list
 
 
 _List = tuple[Path, str | None, Grammar | None]
-"""A list file, the split that its name states, and its grammar; None: a frame a line."""
+"""A list file, the split in its name, and its grammar; None for one frame per line."""
 
 
 def _find_lists(found: Found, texts: list[Path], options: DatasetOptions, finder: _Finder) -> list[_List]:
@@ -99,7 +100,7 @@ def _find_lists(found: Found, texts: list[Path], options: DatasetOptions, finder
 
 
 def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List | None:
-    """A file as a list of clips, of which some are on disk if nobody named it; None: something else."""
+    """Return a file as a list of clips, some of which must be on disk unless it was given; None if it is not a list."""
     class_file = _CLASS_FILE.fullmatch(path.name) is not None
     split = split_of_file(path.stem) or next(
         (split for folder in _folders_of(path, found.root) if (split := split_of_folder(folder))), None
@@ -121,22 +122,22 @@ def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List
 
 
 def _folders_of(path: Path, root: Path) -> Iterator[str]:
-    """The folders that a file lies in, the innermost first, up to the root."""
+    """Yield the folders above a file, the innermost first, up to the root."""
     if path.is_relative_to(root):
         yield from reversed(path.relative_to(root).parts[:-1])
 
 
 def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the clips that list files name.
+    """Return the table of the clips in list files.
 
     Raises:
-        DatasetError: no lists, several for one split, no clips, or a fault in a list.
+        DatasetError: there are no lists, several for one split, or no clips, or a list has an error.
     """
     finder, tally = _Finder(found, options), Tally()
     lists = _find_lists(found, texts, options, finder)
     if not lists:
-        hint = "expected train and val lists (train.txt, val.list, …) under the root; else name them with --annotations"
-        raise DatasetError("no list files whose clips are on disk", where=found.root, hint=hint)
+        hint = "expected train and val lists (train.txt, val.list, …) under the root; or give them with --annotations"
+        raise DatasetError("no list files with clips that are on disk", where=found.root, hint=hint)
     files = [ListFile(path, grammar, split, segments=not options.ignore_segments)
              for path, split, grammar in lists if grammar]  # fmt: skip
     four = any(file.grammar.numbers == MOST_NUMBERS for file in files)
@@ -168,7 +169,7 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     del builder, finder  # as large as the table
     if not len(rows):
         hint = "; ".join([*notes, f"paths are searched below {found.root} and next to the lists"])
-        raise DatasetError("not one clip of the lists is on disk", where=found.root, hint=hint)
+        raise DatasetError("none of the listed clips is on disk", where=found.root, hint=hint)
     main = names.classes[heads[0]]
     labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
     groups = set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
@@ -197,7 +198,7 @@ def _reading(lists: list[_List], files: list[ListFile], used: list[Path], odd: t
         columns = dict(_FRAME_COLUMNS)
     layout = "list files with a header" if any(file.grammar.header for file in files) else "list files"
     if any(grammar is None for *_, grammar in lists):
-        layout = "list files: a frame a line"
+        layout = "list files: one frame per line"
     return Reading(layout, tuple(used), columns, tuple(ignored), odd)
 
 
@@ -218,19 +219,19 @@ def _segments_ignored(files: list[ListFile]) -> list[str]:
         role: name for file in files for role, name in file.grammar.columns_used().items() if role in ("start", "end")
     }
     what = " and ".join(columns.values())
-    return [f"{what} are ignored: entire videos are packed, not the parts that they give"] if columns else []
+    return [f"{what} are ignored: entire videos are packed instead of the listed parts"] if columns else []
 
 
 def _named_classes(files: list[ListFile]) -> tuple[dict[str, str], list[str], list[str]]:
-    """(class of each spelling, sorted classes, notes) of lists that give classes by name.
+    """Return (class of each spelling, sorted classes, notes) of lists with class names.
 
     Raises:
-        DatasetError: one list has names and another numbers.
+        DatasetError: one list has names and another has numbers.
     """
     by_name = [file for file in files if file.by_name]
     numbered = [file for file in files if not file.by_name and (LABEL in file.grammar.columns or file.grammar.numbers)]
     if by_name and numbered:
-        what = f"labels are names, but those of {numbered[0].path.name} are numbers"
+        what = f"labels are names, but numbers in {numbered[0].path.name}"
         raise DatasetError(what, where=by_name[0].path, hint="give both lists the same kind of label")
     met: dict[str, set[str]] = {}
     for file in by_name:
@@ -245,7 +246,7 @@ def _named_classes(files: list[ListFile]) -> tuple[dict[str, str], list[str], li
 
 
 def _one(lists: list[_List], split: str, options: DatasetOptions) -> list[_List]:
-    """The list of a split among several; all of them where they lie in folders of their own splits."""
+    """Return the list of a split among several; all of them if they are in folders of their own splits."""
     if len(lists) > 1:
         numbered = [one for one in lists if (m := _SPLIT_NUMBER.search(one[0].stem)) and int(m[1]) == options.split]
         lists = numbered or lists
@@ -254,7 +255,9 @@ def _one(lists: list[_List], split: str, options: DatasetOptions) -> list[_List]
         lists = [one for one in lists if word in one[0].stem.lower()] or lists
     if len(lists) > 1 and len({path.read_bytes() for path, *_ in lists}) > 1:
         names = ", ".join(path.name for path, *_ in lists[:4])
-        raise DatasetError(f"{len(lists)} lists could be the {split} split: {names}", hint="name those to read")
+        raise DatasetError(
+            f"{len(lists)} lists could be the {split} split: {names}", hint="give those to read with --annotations"
+        )
     return lists[:1]
 
 
@@ -268,26 +271,26 @@ def _is_frame_list(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Part:
-    """Which pictures of a source a line means, and their labels."""
+    """The pictures of a source that a line refers to, and their labels."""
 
     first: int
     last: int | None
-    """None: the last there is."""
+    """None: the last that exists."""
 
     labels: tuple[int, ...]
     relative: bool = True
-    """Counted from the first picture there is, whatever its number; else numbers as in the names."""
+    """Whether numbers are relative to the first existing picture; otherwise they are as in the file names."""
 
 
 class _Builder:
-    """Rows from lines, and where each label was met first."""
+    """Converts lines to rows, and records the first occurrence of each label."""
 
     def __init__(self, heads: list[str], finder: _Finder, tally: Tally, *, apart: bool) -> None:
-        """Start without rows; `apart`: the lists are in several folders, so that what they write is no id."""
+        """Start without rows; `apart`: the lists are in several folders, so paths in them are not unique ids."""
         self.rows = Rows(heads)
         self.met: dict[tuple[str, int], tuple[Path, int]] = {}
         self.names: dict[int, tuple[str, Path, int]] = {}
-        """Class names that stand beside the numbers, and where."""
+        """Class names next to the numbers, and their positions."""
 
         self.listed: set[str] = set()
         self._finder = finder
@@ -318,23 +321,25 @@ class _Builder:
                 self._lack(clip, split, line.path)
                 continue
             if source.kind == VIDEO and (part.first > 1 or numbers == MOST_NUMBERS):
-                what = "a part of a video is given in frames, whose rate is not known"
-                raise fault(path, line.number, what, line.path, hint="lists of parts are for folders of pictures")
+                what = "a part of a video is given in frames, but the frame rate is unknown"
+                raise fault(
+                    path, line.number, what, line.path, hint="such lists are only supported for folders of pictures"
+                )
             if clip == source.source:
-                clip = source.source  # one string, not two that are equal
+                clip = source.source  # share one string object
             self._add(clip, split, part, source, path, line.number)
 
     def _name(self, path: Path, line: Line) -> None:
-        """Note the class name beside a number."""
+        """Record the class name next to a number."""
         if line.label is None:
             return
         known, where, first = self.names.setdefault(line.values[-1], (line.label, path, line.number))
         if known != line.label:
             what = f"class {line.values[-1]} is {known!r} in line {first} of {where.name}"
-            raise fault(path, line.number, what, line.label, "a number has one name")
+            raise fault(path, line.number, what, line.label, "each number must have one name")
 
     def add_frame_list(self, path: Path, split: str) -> None:
-        """Add the clips of a list that has a line a frame, in order."""
+        """Add the clips of a list with one line per frame, in order."""
         for line, clip, folder, pattern, part in _frame_clips(path):
             source = self._finder.find(folder, path, split)
             self.listed.add(split)
@@ -351,7 +356,7 @@ class _Builder:
     def _met(self, path: Path, line: int, labels: tuple[int, ...]) -> None:
         for head, label in zip(self.rows.heads, labels, strict=False):
             if not UNLABELLED <= label < LARGEST_CLASS:
-                raise fault(path, line, "is no label", label)
+                raise fault(path, line, "is not a label", label)
             self.met.setdefault((head, label), (path, line))
 
     def _add(self, clip: str, split: str, part: _Part, source: Source, path: Path, line: int) -> None:
@@ -359,10 +364,10 @@ class _Builder:
         self._met(path, line, labels)
         if clip in self.rows:
             if self.rows.labels(clip) != labels:
-                raise fault(path, line, "clip is there twice, with two labels", clip)
+                raise fault(path, line, "clip is listed twice with different labels", clip)
             same = self.rows.split(clip) == split
-            self._tally.add("clips appear more than once and are taken once" if same else
-                            "clips are in two splits and taken in the first", clip)  # fmt: skip
+            self._tally.add("clips are listed more than once and used once" if same else
+                            "clips are in two splits and used in the first", clip)  # fmt: skip
         elif source.kind == VIDEO:
             self.rows.add(clip, split, labels, source)
         else:
@@ -375,14 +380,14 @@ _Meaning = Callable[[Line], _Part]
 
 
 def _meaning(files: list[ListFile], finder: _Finder) -> _Meaning:
-    """What the numbers of a line mean in these lists, which have the same count of them."""
+    """Determine the meaning of the numbers in these lists, which have the same count of them."""
     numbers = files[0].grammar.numbers
     if numbers < 2:
         return lambda line: _Part(0, None, line.values or (UNLABELLED,))
     sample = [(file.path, line) for file in files for line in islice(file.lines(), _SAMPLE)]
     starts = [line.values[0] for _, line in sample]
     if numbers == 2:
-        if all(line.values[1] == -1 for _, line in sample):  # path start total, of whole videos
+        if all(line.values[1] == -1 for _, line in sample):  # path start total, for entire videos
             return lambda line: _Part(0, None, (UNLABELLED,))
         if set(starts) <= {0, 1} and finder.agree(sample, lambda line: line.values[1]):
             return lambda line: _Part(0, line.values[1] - 1, (UNLABELLED,))
@@ -396,12 +401,12 @@ def _meaning(files: list[ListFile], finder: _Finder) -> _Meaning:
     )
     if counted:
         return lambda line: _Part(line.values[0], line.values[0] + line.values[1] - 1, line.values[2:])
-    relative = 0 in starts  # counted from 0, whatever the first picture is called
+    relative = 0 in starts  # numbered from 0, whatever the first picture's number
     return lambda line: _Part(line.values[0], line.values[1], line.values[2:], relative=relative)
 
 
 def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
-    """(line, clip, folder, pattern, frames) of a list that has a line a frame."""
+    """Yield (line, clip, folder, pattern, frames) of a list with one line per frame."""
     began: tuple[int, str, str, tuple[str, str], int, int, tuple[int, ...]] | None = None
     last = 0
 
@@ -419,7 +424,7 @@ def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
         clip, _, _, frame, *rest = fields
         match = PICTURE.fullmatch(name_of(frame))
         if not match:
-            raise fault(path, number, "is no numbered picture", frame)
+            raise fault(path, number, "is not a numbered picture", frame)
         if began is None or clip != began[1]:
             yield from closed()
             labels = (int(rest[0]),) if rest and rest[0].isdecimal() else (UNLABELLED,)
@@ -432,19 +437,19 @@ def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
 
 
 class _Finder:
-    """The source of a path as a list writes it: relative to the root, to the list, or to a folder that is not known."""
+    """Finds the source of a path in a list: relative to the root, to the list, or to an unknown folder."""
 
     def __init__(self, found: Found, options: DatasetOptions) -> None:
         self._root = found.root
         self._sources = Sources(found, options.sources, key=lambda _, name: _composed(name))
 
     def find(self, written: str, path: Path, split: str | None = None) -> Source | None:
-        """The source of `written` in the list `path`.
+        """Return the source of `written` in the list `path`.
 
-        A path of which only the last parts are there counts as found if these tell the clip.
+        A path of which only the last parts exist is accepted if these identify the clip.
         """
         if "\\" in written and not (path.parent / written).exists():
-            written = written.replace("\\", "/")  # written on Windows
+            written = written.replace("\\", "/")  # Windows separators
         wanted = _composed(written.removeprefix("./").rstrip("/"))
         name = name_of(wanted)
         ending = suffix(name)
@@ -471,11 +476,11 @@ class _Finder:
         return self._sources.find(key, lambda one: one == same[0]) if same else self._outside(written, path)
 
     def place(self, written: str, path: Path) -> str:
-        """Where a clip that is not on disk would be."""
+        """Return the expected path of a clip that is not on disk."""
         return _relative(self._root, path.parent / written)
 
     def agree(self, sample: list[tuple[Path, Line]], count: Callable[[Line], int]) -> bool:
-        """Whether the folders of the sampled lines hold as many pictures as `count` says."""
+        """Return whether the folders of the sampled lines contain as many pictures as `count` returns."""
         looked = 0
         for path, line in sample:
             source = self.find(line.path, path)
@@ -492,11 +497,11 @@ class _Finder:
         return looked > 0
 
     def notes(self) -> list[str]:
-        """What is on disk and not in the lists."""
+        """Return notes on clips that are on disk but not in the lists."""
         return self._sources.notes()
 
     def _outside(self, written: str, path: Path) -> Source | None:
-        """A path that leads out of the root, or to a file that the scan did not take for a clip."""
+        """Return a source outside of the root, or one that the scan did not recognise as a clip."""
         if not written:
             return None
         for base in (path.parent, self._root):
@@ -506,7 +511,7 @@ class _Finder:
                     return self._sources.describe(_relative(self._root, place), VIDEO)
                 if place.is_dir():
                     return self._sources.describe(_relative(self._root, place), FRAMES)
-            except OSError:  # a line that is too long for a path
+            except OSError:  # a line too long for a path
                 return None
         return None
 
@@ -517,12 +522,12 @@ class _Finder:
 
 
 def _composed(text: str) -> str:
-    """Unicode's composed form: lists and file systems differ in it."""
+    """Return Unicode's composed form, since lists and file systems may differ in it."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _relative(root: Path, place: Path) -> str:
-    """A path relative to the root, or absolute where it lies outside."""
+    """Return a path relative to the root, or absolute if outside of it."""
     if ".." in place.parts:
         root, place = root.resolve(), place.resolve()
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else str(place.absolute())
@@ -544,14 +549,14 @@ def _beside(lists: list[Path]) -> list[Path]:
 
 
 def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], options: DatasetOptions) -> _Names:
-    """The names of the classes: the list's own, those of a class file, or else their numbers."""
+    """Return the class names: the list's own, those of a class file, or else the numbers."""
     heads = builder.rows.heads
     if by_name:
         return _Names({HEAD: by_name}, "sorted", None, [])
     most = {head: max((label for one, label in builder.met if one == head), default=-1) for head in heads}
     numbers = {head: [str(label) for label in range(count + 1)] for head, count in most.items()}
     if len(heads) > 1:
-        return _Names(numbers, "numbers", None, ["the classes of the list have no names"])
+        return _Names(numbers, "numbers", None, ["the list has no class names"])
     if builder.names and not options.class_list:
         return _beside_numbers(builder.names, numbers[HEAD])
     if options.class_list:
@@ -564,33 +569,35 @@ def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], optio
         try:
             read[path] = read_class_list(path)
         except DatasetError as error:
-            notes.append(f"{path.name} gives the classes no names: {error.what}")
-    if len(read) > 1:  # those of other data sets lie about
+            notes.append(f"{path.name} is not used for class names: {error.what}")
+    if len(read) > 1:  # files of other data sets may be present
         read = {path: names for path, names in read.items() if len(names) > most[HEAD]}
     if len({tuple(names) for names in read.values()}) > 1:
         notes.append(
-            f"{', '.join(path.name for path in read)} name the classes differently: give one as the class list"
+            f"{', '.join(path.name for path in read)} contain different class names: give one with --class-list"
         )
         read = {}
     if not read:
-        return _Names(numbers, "numbers", None, [*notes, "the classes of the list have no names"])
+        return _Names(numbers, "numbers", None, [*notes, "the list has no class names"])
     path, names = next(iter(read.items()))
     _check(names, path, most[HEAD], builder)
-    return _Names({HEAD: names}, "file", path, [*notes, f"classes are named by {path.name}"])
+    return _Names({HEAD: names}, "file", path, [*notes, f"class names are from {path.name}"])
 
 
 def _beside_numbers(named: dict[int, tuple[str, Path, int]], numbers: list[str]) -> _Names:
-    """The names that stand in the list beside the numbers; a number without one stays a number."""
+    """Return the names next to the numbers in the list; a number without one is its own name."""
     numbers_of: dict[str, int] = {}
     for number, (name, path, line) in sorted(named.items()):
         if (other := numbers_of.setdefault(name, number)) != number:
-            raise fault(path, line, f"names class {number} as class {other} is named", name, "a name has one number")
+            raise fault(
+                path, line, f"gives class {number} the name of class {other}", name, "each name must have one number"
+            )
     names = [named[number][0] if number in named else text for number, text in enumerate(numbers)]
-    return _Names({HEAD: names}, "file", None, ["classes are named by the column beside their numbers"])
+    return _Names({HEAD: names}, "file", None, ["class names are from the column next to their numbers"])
 
 
 def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:
-    """Raise for a label that the class file does not have."""
+    """Refuse a label that the class file does not contain."""
     if most >= len(names):
         path, line = builder.met[HEAD, most]
         hint = "do its labels count from 1? UCF101's own lists are read as ucf101" if most == len(names) else None
@@ -598,14 +605,14 @@ def _check(names: list[str], file: Path, most: int, builder: _Builder) -> None:
 
 
 def detect_list(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The names of the lists, if there are any; which of several to read is a question for the reader."""
+    """Detect list files; the choice among several is left to the reader."""
     try:
         paths = find_lists(found, texts, options)
         root = found.root
         names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path.name) for path in paths)
     except DatasetError as error:
         names = error.what
-    return f"{names}: lists of clips that are here" if names else None
+    return f"{names}: lists of clips that exist here" if names else None
 
 
 LIST = DatasetSpec(name="list", title="List files", read=read_list, detect=detect_list)

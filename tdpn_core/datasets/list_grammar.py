@@ -1,14 +1,11 @@
 """The grammar of a list file: which fields of its lines are the path, the labels, the class name and the split.
 
-1. Where the first line is a header (it names a path column), columns are read by their names (`columns`).
-2. Else the separator is the first of tab, `::`, `;`, `,` and blank behind which most lines end in whole numbers; the
-   count of numbers that most lines end in is that of all. Lines are split from the right, since a path may hold the
-   separator.
-3. Else, without numbers, the last field of most lines is a class name; quotes are resolved.
-4. Else a line is a path.
-
-A line that does not fit is an odd line: it is left out and named by its number. The odd lines change the reading of no
-other line; where they are more than a quarter, the file is refused.
+1. If the first line is a header (it names a path column), columns are identified by name (`columns`). 2. Else the
+separator is the first of tab, `::`, `;`, `,` and space after which most lines end in integers; the most frequent count
+of integers at the end of lines applies to all. Lines are split from the right, since a path may contain the separator.
+3. Else, without numbers, the last field of most lines is a class name; quotes are resolved. 4. Else a line is a path.
+A line that does not match is an odd line: it is left out and reported with its number. Odd lines do not affect how
+other lines are read; if they are more than a quarter, the file is refused.
 """
 
 from __future__ import annotations
@@ -29,15 +26,15 @@ from tdpn_core.datasets.understanding import OddLine
 from tdpn_core.errors import DatasetError
 
 MOST_NUMBERS = 4
-LARGEST_CLASS = 100_000  # numbers beyond are ids, not classes
+LARGEST_CLASS = 100_000  # larger numbers are ids, not classes
 
 _SEPARATORS = ("\t", "::", ";", ",", " ")
 _WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 _AFTER_VIDEO = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))\s+(\S.*)", re.IGNORECASE)
 _NOTHING = {"", "nan", "none", "null", "n/a", "na", "?"}
-_SAMPLE = 20_000  # lines that tell the grammar
-_LOOKED_AT = 20  # clips of these that are looked for on disk
-_SHOWN = 20  # odd lines that are kept
+_SAMPLE = 20_000  # lines examined to determine the grammar
+_LOOKED_AT = 20  # of these, clips that are looked up on disk
+_SHOWN = 20  # odd lines that are stored
 _MOST_ODD = 0.25
 
 Find = Callable[[str], bool]
@@ -51,34 +48,34 @@ class Line:
     number: int
     path: str
     values: tuple[int, ...] = ()
-    """The numbers behind the path; the last are labels."""
+    """The numbers after the path; the last ones are labels."""
 
     label: str | None = None
-    """Class by name, where the list has no numbers or names beside them."""
+    """Class name, if the list has no numbers or names next to them."""
 
     split: str | None = None
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """How the lines of a list are read."""
+    """How the lines of a list are parsed."""
 
     separator: str
     numbers: int = 0
-    """Whole numbers behind the path."""
+    """Number of integers after the path."""
 
     named: int = 0
-    """Where the last field is a class name: the fields that are the path."""
+    """If the last field is a class name: the number of fields that form the path."""
 
     width: int = 0
-    """Fields of most lines, where the last is a class name."""
+    """Number of fields of most lines, if the last is a class name."""
 
     header: tuple[str, ...] = ()
     columns: dict[str, int] = field(default_factory=dict)
-    """Column by role, where there is a header."""
+    """Column by role, if there is a header."""
 
     def columns_used(self) -> dict[str, str]:
-        """Column by role, in words."""
+        """Return the column by role, as text."""
         if self.header:
             return {role: self.header[place] for role, place in self.columns.items()}
         if self.named:
@@ -88,7 +85,7 @@ class Grammar:
         return {PATH: "first fields", LABEL: "last field" if self.numbers < MOST_NUMBERS else "last two fields"}
 
     def columns_ignored(self) -> tuple[str, ...]:
-        """Columns of the header that have no role, or fields between path and class name."""
+        """Return header columns without a role, or the fields between path and class name."""
         if self.named:
             return tuple(f"field {place + 1}" for place in range(self.named, self.width - 1))
         used = set(self.columns.values())
@@ -96,7 +93,7 @@ class Grammar:
 
 
 def whole(text: str) -> int | None:
-    """A whole number as lists write it: `3`, `3.0`, `"3"`."""
+    """Parse an integer as written in lists: `3`, `3.0`, `"3"`."""
     match = _WHOLE.fullmatch(text.strip().strip('"'))
     return int(match[1]) if match else None
 
@@ -105,10 +102,10 @@ def whole(text: str) -> int | None:
 
 
 def grammar_of(path: Path, find: Find) -> Grammar:
-    """The grammar of a list file, by its header or the majority of its lines.
+    """Determine the grammar of a list file from its header or the majority of its lines.
 
     Raises:
-        DatasetError: the file is empty, cannot be read, or its header names no path that is known.
+        DatasetError: the file is empty or cannot be read, or its header has no known path column.
     """
     lines = [text for _, text in islice(read_lines(path), _SAMPLE)]
     if not lines:
@@ -134,7 +131,7 @@ def _header(path: Path, lines: list[str], find: Find) -> Grammar | None:
         columns = {role: found[0] for role, found in places.items()}
         if LABEL not in columns and NAME in columns:
             columns[LABEL] = columns.pop(NAME)
-        if len(places[PATH]) > 1:  # the one that names files
+        if len(places[PATH]) > 1:  # choose the one that contains file paths
             rows = [fields for _, fields in islice(read_fields(path, separator), 1, _LOOKED_AT)]
             hits = {place: sum(len(row) > place and find(row[place]) for row in rows) for place in places[PATH]}
             columns[PATH] = max(hits, key=lambda place: hits[place])
@@ -149,7 +146,7 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _numbered(lines: list[str]) -> Grammar | None:
-    """The separator behind which most lines end in numbers, and how many numbers most of them have."""
+    """Find the separator after which most lines end in numbers, and the most frequent count of numbers."""
     for separator in _SEPARATORS:
         counts = Counter(_trailing_numbers(line, separator) for line in lines)
         if counts[0] * 2 < len(lines):
@@ -163,7 +160,7 @@ def _numbered(lines: list[str]) -> Grammar | None:
 
 
 def _trailing_numbers(line: str, separator: str) -> int:
-    """How many fields from the right are numbers; the first field is the path."""
+    """Return how many fields from the right are numbers; the first field is the path."""
     fields = line.split(separator) if separator != " " else line.split()
     count = 0
     for part in reversed(fields[1:]):
@@ -174,7 +171,7 @@ def _trailing_numbers(line: str, separator: str) -> int:
 
 
 def _named(lines: list[str], find: Find) -> Grammar | None:
-    """The separator by which most lines are a path and a class name."""
+    """Find the separator by which most lines are a path and a class name."""
     for separator in _SEPARATORS[:-1]:
         rows = [_fields(line, separator) for line in lines]
         widths = Counter(len(row) for row in rows)
@@ -190,7 +187,7 @@ def _named(lines: list[str], find: Find) -> Grammar | None:
 
 
 def _settled(grammar: Grammar, lines: list[str], find: Find) -> Grammar:
-    """The grammar corrected by what is on disk: a path could itself end in a number."""
+    """Correct the grammar using files on disk, since a path could itself end in a number."""
     if grammar.separator != " " or grammar.named:
         return grammar
     sample = lines[:: max(1, len(lines) // _LOOKED_AT)]
@@ -200,7 +197,7 @@ def _settled(grammar: Grammar, lines: list[str], find: Find) -> Grammar:
 
 
 def _refuse_unknown_header(path: Path, lines: list[str], grammar: Grammar, find: Find) -> None:
-    """Raise where the first line looks like a header whose names are not known."""
+    """Refuse a first line that looks like a header with unknown names."""
     if len(lines) < 2:
         return
     separator = grammar.separator if grammar.separator != "\n" else ","
@@ -222,7 +219,7 @@ def _refuse_unknown_header(path: Path, lines: list[str], grammar: Grammar, find:
 
 
 def _rest(line: str, separator: str, numbers: int) -> tuple[str, list[str]]:
-    """The path of a line and the `numbers` fields behind it."""
+    """Return the path of a line and the `numbers` fields after it."""
     if not numbers:
         return line.strip().strip('"'), []
     parts = line.rsplit(separator if separator != " " else None, numbers)
@@ -233,12 +230,12 @@ class ListFile:
     """A list file and its grammar; `lines` yields its clips and collects the odd lines."""
 
     def __init__(self, path: Path, grammar: Grammar, split: str | None, *, segments: bool = True) -> None:
-        """Read nothing yet.
+        """Store the arguments; nothing is read yet.
 
         Args:
             path: the file.
-            grammar: how its lines are read.
-            split: the split of lines that do not state one.
+            grammar: how its lines are parsed.
+            split: split of lines without one.
             segments: whether start and end columns are refused.
         """
         self.path = path
@@ -251,22 +248,22 @@ class ListFile:
 
     @property
     def has_splits(self) -> bool:
-        """Whether the lines state their splits."""
+        """Whether the lines contain their splits."""
         return SPLIT in self.grammar.columns
 
     @property
     def by_name(self) -> bool:
-        """Whether classes are given by name alone."""
+        """Whether classes are given only by name."""
         if not self.grammar.header:
             return self.grammar.named > 0
         return self._label_shape()[1]
 
     def lines(self) -> Iterator[Line]:
-        """The clips of the list.
+        """Yield the clips of the list.
 
         Raises:
-            DatasetError: the file cannot be read, more than a quarter of its lines are odd, a split is not known, or
-                a line gives a part of a video.
+            DatasetError: the file cannot be read, more than a quarter of its lines are odd, a split is unknown, or
+                a line refers to a part of a video.
         """
         self.odd.clear()
         self.odd_count = count = 0
@@ -275,7 +272,7 @@ class ListFile:
             if line is not None:
                 yield line
         if self.odd_count > 1 and self.odd_count > count * _MOST_ODD:
-            what = f"{self.odd_count} of {count} lines do not fit the reading of the others"
+            what = f"{self.odd_count} of {count} lines differ in format from the others"
             raise DatasetError(what, where=self.path, hint="; ".join(map(str, self.odd[:3])))
 
     def _odd(self, number: int, reason: str, text: str) -> None:
@@ -337,7 +334,7 @@ class ListFile:
             elif not by_name and value is not None:
                 yield Line(number, fields[columns[PATH]], (value,), name or None, split)
             else:
-                self._odd(number, "is no class number" if label else "has no label", text)
+                self._odd(number, "is not a class number" if label else "has no label", text)
                 yield None
 
     def _value(self, role: str, fields: Sequence[str]) -> str:
@@ -346,7 +343,7 @@ class ListFile:
         return "" if text.lower() in _NOTHING else text
 
     def _label_shape(self) -> tuple[bool, bool]:
-        """(whether any line has a label, whether labels are names): the majority of the labels decides."""
+        """Return (whether any line has a label, whether labels are names), by the majority of the labels."""
         if self._shape is None:
             numbers = names = 0
             rows = read_fields(self.path, self.grammar.separator)
@@ -366,15 +363,15 @@ class ListFile:
         split = split_of_folder(stated)
         if split is None:
             known = ", ".join(name for names in SYNONYMS.values() for name in names)
-            hint = f"known are {known}; rename the column if it is no split"
-            raise fault(self.path, number, "states a split that is not known", stated, hint)
+            hint = f"known are {known}; rename the column if it is not a split"
+            raise fault(self.path, number, "has an unknown split", stated, hint)
         return split
 
     def _refuse_segment(self, number: int, fields: Sequence[str]) -> None:
         for role in (START, END) if self._segments else ():
             if self._value(role, fields):
                 column = self.grammar.header[self.grammar.columns[role]]
-                what = f"column {column!r} gives a part of a video, and parts of videos are not read yet"
+                what = f"column {column!r} gives a part of a video, which is not supported yet"
                 hint = "cut the videos first, or pass --ignore-segments to pack entire videos"
                 raise fault(self.path, number, what, fields[self.grammar.columns[role]], hint)
 

@@ -1,4 +1,4 @@
-"""The file, folder or tar of a clip that an annotation names, and the names of the pictures in it."""
+"""Find the file, folder or tar of a clip that an annotation names, and the names of its pictures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tdpn_core.datasets.clip_table import FRAMES, TAR, VIDEO, Source
 from tdpn_core.datasets.options import SourceChoice
 from tdpn_core.datasets.scan import PICTURE, Found, name_of, stem
 
-_LOOKED_AT = 3  # folders of pictures beside one another; where they agree, so do all
-_MEMBERS = 64  # of a tar, where the name of its pictures is all that is wanted
+_LOOKED_AT = 3  # picture folders examined among siblings; if they agree, all do
+_MEMBERS = 64  # members read of a tar if only the pictures' name pattern is needed
 _NOT_RGB = re.compile(r"(?:flow|flow_?[xyuv]|[xyuv])[_-]?", re.IGNORECASE)
-_FALLBACK = ("%05d.jpg", 1)  # of a folder that is empty, whose decoding will say so
+_FALLBACK = ("%05d.jpg", 1)  # for an empty folder; decoding reports the error
 _ORDER = {"auto": (VIDEO, FRAMES, TAR), "videos": (VIDEO,), "frames": (FRAMES, TAR)}
 
 
 class Sources:
-    """What was found, by a key of its path: the stem, unless `key` says otherwise.
+    """Sources found on disk, by a key of their path: the stem, unless `key` is given.
 
-    A key that belongs to several paths of one kind is theirs in sorted order.
+    If several paths of one kind have the same key, they are used in sorted order.
     """
 
     def __init__(
@@ -34,19 +34,19 @@ class Sources:
         key: Callable[[str, str], str | None] = lambda path, name: name,
         whole_tars: bool = True,
     ) -> None:
-        """Index what was found.
+        """Index the paths.
 
         Args:
             found: the paths.
-            choice: which kinds of source to take, in which order.
-            key: of a path and its last part without suffix; None where it is no clip.
-            whole_tars: whether the first picture of a tar matters, so that all its names are read.
+            choice: kinds of sources to use, and their preference.
+            key: returns the key for a path and its last part without suffix; None if it is not a clip.
+            whole_tars: whether to read all names of a tar, to find its first picture.
         """
         self._names = PictureNames(found.root, whole_tars=whole_tars)
         self._kinds: dict[str, dict[str, str]] = {}
         self._more: dict[tuple[str, str], list[str]] = {}
         self._used: set[str] = set()
-        self._taken: set[str] = set()  # paths whose key others share
+        self._taken: set[str] = set()  # paths that share their key
         paths = {VIDEO: found.videos, FRAMES: found.folders, TAR: found.tars}
         self.left_out = sum(len(paths[kind]) for kind in paths if kind not in _ORDER[choice])
         for kind in _ORDER[choice]:
@@ -66,11 +66,11 @@ class Sources:
         return sum(map(len, self._kinds.values())) + sum(map(len, self._more.values()))
 
     def paths(self, name: str) -> list[str]:
-        """Every path of a key, videos before frames."""
+        """Return all paths of a key, videos before frames."""
         return [path for kind in self._kinds for path in self._of(kind, name)]
 
     def find(self, name: str, prefer: Callable[[str], bool] | None = None) -> Source | None:
-        """What to read for a key; among several of one kind, the first that is preferred."""
+        """Return the source for a key; among several of one kind, the first preferred one."""
         for kind in self._kinds:
             paths = self._of(kind, name)
             if paths:
@@ -82,33 +82,33 @@ class Sources:
         return None
 
     def describe(self, path: str, kind: str) -> Source:
-        """A path as the table has it."""
+        """Return a path as in the table."""
         if kind == VIDEO:
             return Source(path, kind)
         pattern, first = self._names.of(path, kind)
         return Source(path, kind, pattern, first)
 
     def unused(self) -> list[str]:
-        """Keys that no clip asked for."""
+        """Return keys that no clip used."""
         left = sorted(name for index in self._kinds.values() for name in index if name not in self._used)
         return [name for row, name in enumerate(left) if row == 0 or name != left[row - 1]]
 
     def notes(self) -> list[str]:
-        """What was found and is not used, in words."""
+        """Return notes on sources that are not used."""
         lines = []
         unused = self.unused()
         if unused:
-            lines.append(f"{len(unused)} clips on disk are in no annotation file (for example {unused[0]!r})")
+            lines.append(f"{len(unused)} clips on disk are not in any annotation file (for example {unused[0]!r})")
         return lines + self.left()
 
     def left(self) -> list[str]:
-        """The part of `notes` that is not about annotations: copies, and what the choice of sources leaves."""
+        """Return the `notes` that do not concern annotations: copies, and sources excluded by choice."""
         lines = []
         copies = sum(self._copies(name) for name in self._used)
         if copies:
             lines.append(f"{copies} further copies of clips (other containers, folders or frames) are not used")
         if self.left_out:
-            lines.append(f"{self.left_out} files or folders are of the kind that `sources` leaves out")
+            lines.append(f"{self.left_out} files or folders are of the kind that --sources excludes")
         return lines
 
     def _copies(self, name: str) -> int:
@@ -121,7 +121,7 @@ class Sources:
 
 
 class PictureNames:
-    """The pattern and the first number of pictures, from a look into a few folders for each folder above them.
+    """Name pattern and first number of pictures, from examining a few sibling folders.
 
     A folder's own name may be part of its pictures' names.
     """
@@ -132,7 +132,7 @@ class PictureNames:
         self._seen: dict[tuple[str, str], list[tuple[str, int]]] = {}
 
     def of(self, path: str, kind: str) -> tuple[str, int]:
-        """(pattern, first number) of the folder or tar at `path`."""
+        """Return (pattern, first number) of the folder or tar at `path`."""
         parent, _, name = path.rpartition("/")
         name = stem(name) if kind == TAR else name
         seen = self._seen.setdefault((parent, kind), [])
@@ -150,14 +150,14 @@ class PictureNames:
             with tarfile.open(path, "r:") as archive:
                 members = archive if self._whole_tars else islice(archive, _MEMBERS)
                 return picture_pattern((name_of(member.name) for member in members if member.isreg()), name)
-        except (OSError, tarfile.TarError):  # told by its decoding, clip by clip
+        except (OSError, tarfile.TarError):  # reported when the clip is decoded
             return None
 
 
 def picture_pattern(names: Iterable[str], folder: str) -> tuple[str, int] | None:
-    """(pattern, lowest number) of the commonest series of numbered pictures; `folder` in it stands as a NUL.
+    """Return (pattern, lowest number) of the most frequent series of numbered pictures, with `folder` as a NUL.
 
-    Series of optical flow beside them, of denseflow for one, do not count.
+    Optical flow pictures among them (for example from denseflow) are ignored.
     """
     widths: dict[tuple[str, str], int] = {}
     lowest: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""What can be chosen about the reading of a data set."""
+"""Options for reading a data set."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ _OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """Choices that matter to some of the data sets; the others pass them over."""
+    """Options that apply to some of the data sets and are ignored by others."""
 
     seed: int = defaults.SEED
-    """Of the validation split, where a data set has none."""
+    """Random seed of the validation split, if a data set has none."""
 
     split: int = defaults.OFFICIAL_SPLIT
-    """Which of the three official splits of UCF101 and HMDB51, or of lists that are numbered like theirs."""
+    """Official split of UCF101 and HMDB51 (1, 2 or 3), or of lists numbered like theirs."""
 
     label_order: LabelOrder = defaults.LABEL_ORDER
-    """Order of the classes, for code bases disagree: `official` is what the data set documents, `file` that of its own
-    class file, `sorted` that of the sorted names, `cleaned` that of the sorted names of cleaned folders (as torchvision
-    has them: a space is `_`; quotes and brackets are gone)."""
+    """Order of the classes, in which code bases differ: `official` is what the data set documents, `file` that of its
+    own class file, `sorted` that of the sorted names, `cleaned` that of the sorted names of cleaned folders (as in
+    torchvision: spaces become `_`; quotes and brackets are removed)."""
 
     class_list: Path | None = None
-    """A file of class names in the order to use, a checkpoint's for instance; in the place of `label_order`."""
+    """File with class names in the order to use, for example a checkpoint's; replaces `label_order`."""
 
     annotations: Path | tuple[Path, ...] | None = None
-    """Annotation or list files, or folders of them, where they do not lie under the root."""
+    """Annotation or list files, or folders of them, if they are not under the root."""
 
     sources: SourceChoice = defaults.SOURCES
-    """What to read where a clip is there both as a video and as frames; `auto` takes the video."""
+    """Which source to read if a clip exists both as a video and as frames; `auto` uses the video."""
 
     ignore_segments: bool = False
-    """Pack entire videos where a list has columns of start and end, instead of refusing it."""
+    """Pack entire videos if a list has start and end columns, instead of refusing it."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("label_order", get_args(LabelOrder)), ("sources", get_args(SourceChoice))):
             if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not known", hint=f"one of {', '.join(allowed)}")
+                raise UsageError(f"{name} {getattr(self, name)!r} is unknown", hint=f"one of {', '.join(allowed)}")
         if self.split not in _OFFICIAL_SPLITS:
             raise UsageError(f"there is no split {self.split}", hint="the official splits are 1, 2 and 3")
 
     def annotation_paths(self) -> tuple[Path, ...]:
-        """`annotations` as a tuple."""
+        """Return `annotations` as a tuple."""
         if self.annotations is None:
             return ()
         return (self.annotations,) if isinstance(self.annotations, Path) else tuple(self.annotations)

@@ -1,6 +1,6 @@
-"""The table of data sets, and reading one by its name or by what its files look like.
+"""Registry of data sets; reads one by name or after detection.
 
-Another package adds a data set by an entry point of the group `tdpn.datasets`, whose object is a `DatasetSpec`.
+Another package adds a data set with an entry point in the group `tdpn.datasets` whose object is a `DatasetSpec`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DATASETS: Registry[DatasetSpec] = Registry(
     },
     lambda part: isinstance(part, DatasetSpec),
 )
-"""By name, in the order in which they are recognised: the layouts that fit many files come last."""
+"""By name, in the order of detection: layouts that match many files are last."""
 
 AUTO = "auto"
 _DEFAULTS = DatasetOptions()
@@ -48,7 +48,7 @@ def known_datasets() -> tuple[str, ...]:
 
 
 def find_dataset(name: str) -> DatasetSpec:
-    """The data set that is called `name`, in any of its spellings.
+    """Return the data set called `name`, in any of its spellings.
 
     Raises:
         UsageError: there is none; the message lists them.
@@ -64,16 +64,16 @@ def find_dataset(name: str) -> DatasetSpec:
 
 
 def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) -> Dataset:
-    """Read the data set `name` at `root` as a table of clips; no video is opened.
+    """Read the data set `name` at `root` to a table of clips; no video is opened.
 
     Args:
-        name: a name or alias of one of `DATASETS`, or `auto` to detect it by the files.
-        root: the folder of its videos or pictures.
-        options: choices, of which some matter to one data set only.
+        name: name or alias of one of `DATASETS`, or `auto` to detect it.
+        root: folder of its videos or pictures.
+        options: options, some of which apply to only one data set.
 
     Raises:
-        UsageError: no such data set is known, or it cannot be read as the options ask.
-        DatasetError: `root` does not hold it, or an annotation file is faulty.
+        UsageError: the data set is unknown, or does not support the options.
+        DatasetError: `root` does not contain it, or an annotation file has an error.
         PluginError: another package's data set cannot be loaded.
     """
     spec = None if name == AUTO else find_dataset(name)
@@ -93,10 +93,10 @@ def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) 
 
 
 def detect(root: Path, *, options: DatasetOptions = _DEFAULTS) -> Detection:
-    """Tell which data set is at `root`, with the evidence.
+    """Detect the data set at `root`, with the evidence.
 
     Raises:
-        DatasetError: nothing that is known, or two that must not be mixed.
+        DatasetError: there is no known data set, or two that must not be mixed.
         PluginError: another package's data set cannot be loaded.
     """
     found = scan(root)
@@ -104,25 +104,25 @@ def detect(root: Path, *, options: DatasetOptions = _DEFAULTS) -> Detection:
 
 
 def _in_order() -> list[DatasetSpec]:
-    """All data sets as they are asked: those of other packages first, as somebody installed them for these files."""
+    """Return all data sets in the order of detection: those of other packages first, since they were installed."""
     return [_checked(name) for name in (*DATASETS.plugins(), *DATASETS.own)]
 
 
 def _checked(name: str) -> DatasetSpec:
-    """The data set of that entry.
+    """Load the data set of an entry point.
 
     Raises:
-        PluginError: it cannot be loaded, or has another name than its entry point.
+        PluginError: it cannot be loaded, or its name differs from the entry point's.
     """
     spec = DATASETS[name]
     if spec.name != name:
-        what = f"the entry point {name!r} gives a data set that is called {spec.name!r}"
-        raise PluginError(what, hint="give both one name")
+        what = f"the entry point {name!r} provides a data set with the name {spec.name!r}"
+        raise PluginError(what, hint="use the same name for both")
     return spec
 
 
 def _texts(found: Found, options: DatasetOptions) -> list[Path]:
-    """The files that may be annotations: those that the options name, or else those below the root."""
+    """Return files that may be annotations: those in the options, or else those below the root."""
     given = options.annotation_paths()
     if not given:
         return [found.root / text for text in found.texts]
@@ -133,8 +133,8 @@ def _texts(found: Found, options: DatasetOptions) -> list[Path]:
         elif path.is_file():
             texts.append(path)
         else:
-            raise DatasetError("is no file or folder of annotations", where=path)
+            raise DatasetError("is not a file or folder of annotations", where=path)
     if not texts:
         endings = " ".join(sorted(TEXT_SUFFIXES))
-        raise DatasetError("holds no annotation files", where=given[0], hint=f"they end in one of {endings}")
+        raise DatasetError("contains no annotation files", where=given[0], hint=f"supported suffixes: {endings}")
     return texts

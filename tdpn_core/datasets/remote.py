@@ -1,4 +1,4 @@
-"""Where a data set can be downloaded from: the owner's files, or the owner's instructions for people."""
+"""Sources for downloading a data set: the owner's files, or the owner's instructions for people."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """One file of a data set's owner, and what becomes of it."""
+    """One file of a data set's owner, and how it is stored."""
 
     url: str
     kind: Literal["file", "archive", "index"]
-    """`index` is a text file of the addresses of archives, one a line."""
+    """`index` is a text file with addresses of archives, one per line."""
 
     target: str
-    """Below the root: the file itself, or the folder that the archive, or each archive of the index, is unpacked in."""
+    """Path below the root: the file, or the folder into which the archive (each one of the index) is unpacked."""
 
     provides: str
-    """Below the root: what is there once it was downloaded."""
+    """Path below the root that exists after the download."""
 
     split: str | None = None
 
     base: str = ""
-    """Of an index: the address that its lines begin with, and `url` too unless a mirror is used."""
+    """For an index: the address that its lines begin with, and also `url` unless a mirror is used."""
 
     class_folders: bool = False
-    """Of an index: each archive holds a class, and is unpacked in a folder of the archive's name."""
+    """For an index: each archive contains a class, and is unpacked in a folder of the archive's name."""
 
     nested: bool = False
-    """The archive holds archives, which are unpacked in turn."""
+    """Whether the archive contains archives, which are also unpacked."""
 
     etag_is_md5: bool = False
 
@@ -47,16 +47,16 @@ class Download:
     """A data set that its owner lets programs download."""
 
     address: str
-    """Of the owner's tree; a mirror's takes its place."""
+    """Address of the owner's tree; replaced by a mirror's."""
 
     files: Callable[[str, Sequence[str]], list[RemoteFile]]
-    """The files in order, small ones first, from the address (of the owner or a mirror) and the wanted splits."""
+    """Returns the files in order, small ones first, for the address (of the owner or a mirror) and the splits."""
 
     splits: tuple[str, ...] = ()
-    """Those that can be downloaded alone; none: the data set has one part."""
+    """Splits that can be downloaded separately; empty if the data set has one part."""
 
     usual_splits: tuple[str, ...] = ()
-    """Those that are downloaded unless others are asked for."""
+    """Splits downloaded by default."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ByHand:
     """A data set that only people can download."""
 
     where: str
-    """Page or program of the owner, with what the owner asks for."""
+    """Page or program of the owner, and the owner's requirements."""
 
     layout: str
-    """How its files must be laid out below the root."""
+    """Required layout of its files below the root."""

@@ -1,7 +1,8 @@
-"""Find videos, folders of pictures and annotation files below a folder, without opening any of them.
+"""Find videos, picture folders and annotation files below a folder without opening them.
 
-Paths are strings relative to the root, with `/` between folders: an object for each of a million paths costs too much.
-Folders of pictures are told by a look into a few of them; a set of 200,000 such folders is not listed one by one.
+Paths are strings relative to the root, with `/` between folders: an object for each of a million paths is too
+expensive. Picture folders are recognised by examining a few of them; a set of 200,000 such folders is not listed one
+by one.
 """
 
 from __future__ import annotations
@@ -20,44 +21,44 @@ VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".flv", ".mkv", ".webm", ".avi", ".divx",
     ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".ogv", ".mxf", ".gif",
 ))  # fmt: skip
-"""Suffixes of videos, in lower case; docs/data.md lists them."""
+"""Video suffixes, in lower case; docs/data.md lists them."""
 
 TEXT_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".txt", ".list"))
 PICTURE = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
-"""Name of a numbered picture: what stands before the number, the number, the suffix."""
+"""Name of a numbered picture: prefix, number, suffix."""
 
 _IGNORED = ("__MACOSX",)
-_MOST_LINKED = 10_000  # folders that are read a second time
-_TEXT_DEPTH = 4  # folders above an annotation file; beyond, a text is a clip's own
-_PEEK = 256  # entries that tell whether a folder holds pictures
+_MOST_LINKED = 10_000  # largest number of folders that are read a second time
+_TEXT_DEPTH = 4  # deepest level of annotation files; deeper text files belong to clips
+_PEEK = 256  # entries examined to recognise a picture folder
 
 
 @dataclass
 class Found:
-    """What lies below a folder; every list is sorted."""
+    """Content of a folder; every list is sorted."""
 
     root: Path
     videos: list[str] = field(default_factory=list)
-    """Regular files, or links to some, with a suffix of `VIDEO_SUFFIXES`."""
+    """Regular files with a suffix of `VIDEO_SUFFIXES`, or links to them."""
 
     folders: list[str] = field(default_factory=list)
     """Folders of numbered pictures."""
 
     tars: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    """Files that may be annotations: `TEXT_SUFFIXES`, at most `_TEXT_DEPTH` folders deep."""
+    """Files that may be annotations: suffixes `TEXT_SUFFIXES`, at most `_TEXT_DEPTH` folders deep."""
 
     others: Counter[str] = field(default_factory=Counter)
     """Number of other regular files, by suffix."""
 
     special: list[str] = field(default_factory=list)
-    """What would hang or fail when opened: pipes, sockets, devices, links to nowhere or to a folder above them."""
+    """Entries that would block or fail when opened: pipes, sockets, devices, broken and circular links."""
 
     linked: list[str] = field(default_factory=list)
-    """Links to folders that are read under a path of their own as well."""
+    """Links to folders that are also read under another path."""
 
     def notes(self, used: Collection[Path] = ()) -> list[str]:
-        """What was passed over, in words; `used` are the annotation files that were not."""
+        """Return notes on skipped entries; `used` are annotation files, which are not skipped."""
         lines = []
         read = {str(path) for path in used}
         others = self.others + Counter(suffix(text) for text in self.texts if str(self.root / text) not in read)
@@ -65,40 +66,40 @@ class Found:
             kinds = ", ".join(f"{count} {ending or 'without suffix'}" for ending, count in others.most_common(5))
             lines.append(f"{sum(others.values())} files are not videos ({kinds})")
         if self.special:
-            lines.append(f"{len(self.special)} entries are no regular files: {', '.join(self.special[:5])}")
+            lines.append(f"{len(self.special)} entries are not regular files: {', '.join(self.special[:5])}")
         if self.linked:
-            what = "links lead to folders that are read under another path as well"
+            what = "links point to folders that are also read under another path"
             lines.append(f"{len(self.linked)} {what}: {', '.join(self.linked[:5])}")
         return lines
 
 
 def name_of(path: str) -> str:
-    """The last part of a path."""
+    """Return the last part of a path."""
     return path[path.rfind("/") + 1 :]
 
 
 def stem(path: str) -> str:
-    """The last part of a path, without its suffix."""
+    """Return the last part of a path without its suffix."""
     name = name_of(path)
     dot = name.rfind(".")
     return name[:dot] if dot > 0 else name
 
 
 def suffix(path: str) -> str:
-    """The suffix in lower case, with its dot."""
+    """Return the suffix in lower case, with its dot."""
     name = name_of(path)
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
 
 
 def scan(root: Path) -> Found:
-    """Walk through `root`, following links unless they lead to a folder above them.
+    """Walk through `root`, following links unless they point to a folder above them.
 
     Raises:
         DatasetError: `root` is not a folder, or it or a folder below cannot be read.
     """
     if not root.is_dir():
-        raise DatasetError("is not a folder", where=root, hint="--root is where the data set's videos lie")
+        raise DatasetError("is not a folder", where=root, hint="--root must be the folder of the data set's videos")
     found = Found(root)
     try:
         _walk(found)
@@ -114,7 +115,7 @@ _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device",
 
 def _walk(found: Found) -> None:
     seen: set[tuple[int, int]] = set()
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]  # a folder, and those above it
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]  # a folder and its parents
     while waiting:
         prefix, above = waiting.pop()
         folder = os.path.join(found.root, prefix)  # noqa: PTH118 - a million of them
@@ -162,7 +163,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _sort_in(entry: os.DirEntry[str], prefix: str, found: Found) -> None:
-    """Put one entry that is no folder where it belongs."""
+    """Add an entry that is not a folder to the list it belongs to."""
     path = prefix + entry.name
     try:
         regular = entry.is_file()
@@ -189,13 +190,13 @@ def _special(entry: os.DirEntry[str]) -> str:
 
 
 def _hold_pictures(folder: str, names: list[str]) -> bool:
-    """Whether the first, middle and last of the sub-folders are folders of pictures, so that all are."""
+    """Return whether the first, middle and last sub-folder are picture folders; then all are assumed to be."""
     verdicts = [_peek(os.path.join(folder, name)) for name in {names[0], names[len(names) // 2], names[-1]}]  # noqa: PTH118
     return True in verdicts and False not in verdicts
 
 
 def _peek(folder: str) -> bool | None:
-    """Whether a folder holds numbered pictures, and neither videos nor folders; None if it is empty."""
+    """Return whether a folder contains numbered pictures, but neither videos nor folders; None if it is empty."""
     pictures = None
     with os.scandir(folder) as entries:
         for _, entry in zip(range(_PEEK), entries, strict=False):

@@ -1,8 +1,8 @@
-"""Something-Something V1, V2 and Jester: numbered clips, annotated by csv or JSON files under two sets of names.
+"""Something-Something V1, V2 and Jester: numbered clips, annotated by csv or JSON files in two naming schemes.
 
-V1 and Jester come as folders of pictures (`%05d.jpg`, 12 a second) with `id;label` lines; V2 as videos with JSON files.
-The order of classes is that of the labels file; for V1 and Jester it is not the sorted one, and published checkpoints
-follow either.
+V1 and Jester come as picture folders (`%05d.jpg`, 12 frames per second) with `id;label` lines; V2 as videos with JSON
+files. The class order is that of the labels file; for V1 and Jester this is not the sorted order, and published
+checkpoints use either.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _FILE = re.compile(r"(?:(.+)[-_])?(labels|train|validation|val|test|test-answers
 @dataclass(frozen=True)
 class _Kind:
     prefix: str
-    """Of the old file names; the later package has none."""
+    """Prefix of the old file names; newer packages have none."""
 
     endings: tuple[str, ...]
     fps: float
     first_class: str
-    """Tells files without prefix apart: of the data sets with such endings, only this one has the class."""
+    """Identifies files without prefix: of the data sets with such suffixes, only this one has the class."""
 
 
 _SETS = {
@@ -57,9 +57,9 @@ class _Row:
 
 
 def annotation_files(name: str, texts: list[Path]) -> dict[str, Path]:
-    """The files of `name` by role: labels, train, val, test, answers. Files with the set's prefix go first.
+    """Return the files of `name` by role: labels, train, val, test, answers. Files with the prefix are preferred.
 
-    Something-Something V1 and V2 share most classes, so files without a prefix are V2's if they are JSON.
+    Something-Something V1 and V2 share most classes, so files without a prefix belong to V2 if they are JSON.
     """
     kind = _SETS[name]
     stated: dict[str, Path] = {}
@@ -83,10 +83,10 @@ def annotation_files(name: str, texts: list[Path]) -> dict[str, Path]:
 
 
 def read_something(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of Something-Something or Jester that was found.
+    """Return the table of a copy of Something-Something or Jester.
 
     Raises:
-        DatasetError: no labels file, no clips, or a fault in an annotation file.
+        DatasetError: there is no labels file or no clips, or an annotation file has an error.
     """
     files = annotation_files(name, texts)
     kind = _SETS[name]
@@ -95,7 +95,9 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
         what = (
             f"no {kind.prefix}-labels.{ending} with -train, -validation or -test next to it, nor labels/labels.{ending}"
         )
-        raise DatasetError(what, where=found.root, hint="name the folder of the annotation files, if it is elsewhere")
+        raise DatasetError(
+            what, where=found.root, hint="if the annotation files are elsewhere, give their folder with --annotations"
+        )
     names = _labels(files["labels"])
     label_of = {label: number for number, label in enumerate(names)}
     rows, tally, sources = Rows([HEAD]), Tally(), Sources(found, options.sources)
@@ -110,8 +112,8 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
                 raise fault(stated.path, stated.line, f"label is not in {files['labels'].name}", stated.label)
             if row.clip in rows:
                 if rows.labels(row.clip) != (label,):
-                    raise fault(row.path, row.line, "clip is there twice, with two labels", row.clip)
-                tally.add("clips appear more than once and are taken once", row.clip)
+                    raise fault(row.path, row.line, "clip is listed twice with different labels", row.clip)
+                tally.add("clips are listed more than once and used once", row.clip)
                 continue
             source = sources.find(row.clip)
             if source is None:
@@ -130,7 +132,7 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
 
 
 def _labels(path: Path) -> list[str]:
-    """The classes of a labels file: lines, or numbers (as strings) by name."""
+    """Return the classes of a labels file: lines, or numbers (as strings) by name."""
     if path.suffix.lower() == ".csv":
         names = [line.strip('"') for _, line in read_lines(path)]
     else:
@@ -138,19 +140,19 @@ def _labels(path: Path) -> list[str]:
         try:
             numbers = {int(number): name for name, number in content.items()}
         except (AttributeError, TypeError, ValueError) as error:
-            raise DatasetError(f"is no object of numbers by class: {error}", where=path) from error
+            raise DatasetError(f"is not an object of numbers by class: {error}", where=path) from error
         if sorted(numbers) != list(range(len(content))):
-            raise DatasetError(f"does not number its {len(content)} classes from 0 on", where=path)
+            raise DatasetError(f"does not number its {len(content)} classes from 0", where=path)
         names = [numbers[number] for number in range(len(numbers))]
     if not names:
         raise DatasetError("is empty", where=path)
     if len(set(names)) < len(names):
-        raise DatasetError("names a class twice", where=path)
+        raise DatasetError("contains a class twice", where=path)
     return names
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    """The rows of an annotation file; the label is "" where there is none. A JSON entry's line is its place, from 1."""
+    """Yield the rows of an annotation file; label "" if there is none. A JSON entry's line is its position, from 1."""
     if path.suffix.lower() == ".csv":
         for line, fields in read_fields(path, ";"):
             if len(fields) > 2 or not fields[0]:
@@ -159,7 +161,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         return
     content = read_json(path)
     if not isinstance(content, list):
-        raise DatasetError("is no list of clips", where=path)
+        raise DatasetError("is not a list of clips", where=path)
     for place, entry in enumerate(content, 1):
         clip = entry.get("id") if isinstance(entry, dict) else None
         if not isinstance(clip, str | int) or clip == "":
@@ -172,12 +174,12 @@ def _plain(template: str) -> str:
 
 
 def detect_something(name: str, found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The first of the data set's label files, if there are any."""
+    """Detect the data set's label files."""
     files = annotation_files(name, texts)
     return f"{min(path.name for path in files.values())} is here" if files else None
 
 
-_OWNER = "the owner, Qualcomm, wants an account and consent: www.qualcomm.com/developer/software, "
+_OWNER = "the owner, Qualcomm, requires an account and consent: www.qualcomm.com/developer/software, "
 
 SOMETHING_V1 = DatasetSpec(
     name="something-v1",

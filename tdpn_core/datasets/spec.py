@@ -1,4 +1,4 @@
-"""What is known of a data set: one entry that reading, detection, training, evaluation and foreign weights share."""
+"""Everything specific to a data set: one entry for reading, detection, training, evaluation and foreign weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.plugins import plain
 
 Reader = Callable[[Found, list[Path], DatasetOptions], Dataset]
-"""Makes the table of clips from what lies under the root, the files that may be annotations, and the user's choices.
+"""Builds the table of clips from the content of the root, files that may be annotations, and the user's options.
 
-It opens no video, and raises `DatasetError` where the files are not those of the data set or are faulty.
+It opens no video, and raises `DatasetError` if the files do not belong to the data set or have errors.
 """
 
 Detector = Callable[[Found, list[Path], DatasetOptions], str | None]
-"""From the same: what speaks for the data set, in words (`labels.csv is here`); None if the files are of another."""
+"""With the same arguments: returns the evidence as text (`labels.csv is here`); None for other data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,37 +27,37 @@ class DatasetSpec:
     """A data set, or a layout such as class folders."""
 
     name: str
-    """As the command line, a prepared data set and a checkpoint have it."""
+    """Name on the command line, in prepared data and in checkpoints."""
 
     title: str
-    """As people write it: `Kinetics-400`."""
+    """Name in text: `Kinetics-400`."""
 
     read: Reader
     detect: Detector
     aliases: tuple[str, ...] = ()
-    """Other names that are accepted; case, `-`, `_` and spaces never matter."""
+    """Other accepted names; case, `-`, `_` and spaces are ignored."""
 
     recipe: str = "finetune"
-    """The recipe that it is trained by unless another is asked for."""
+    """Default recipe for training."""
 
     num_classes: Mapping[str, int] = field(default_factory=dict)
-    """Classes of the complete data set by head; empty for a layout that has any number of them."""
+    """Number of classes of the complete data set by head; empty for a layout with any number of classes."""
 
     published_as: str | None = None
-    """Its name in tables of published results, if that is not the title."""
+    """Name in tables of published results, if it differs from the title."""
 
     foreign_order: str | None = None
-    """The order in which all other projects' checkpoints number its classes (`Dataset.label_order`); None: unknown."""
+    """Class order in all other projects' checkpoints (`Dataset.label_order`); None if unknown."""
 
     has_subset_lists: bool = False
-    """Whether it has EPIC-KITCHENS-100's lists of unseen participants and tail classes (`tdpn eval --annotations`)."""
+    """Whether EPIC-KITCHENS-100's lists of unseen participants and tail classes exist (`tdpn eval --annotations`)."""
 
     download: Download | ByHand | None = None
-    """What `--download` fetches, or what it says of a data set that only people can download."""
+    """Source for `--download`, or instructions for a data set that only people can download."""
 
     conflicts: tuple[str, ...] = ()
-    """Data sets whose annotations look alike but number their classes differently: the two must not be mixed."""
+    """Data sets with similar annotations but other class numbers, which must not be mixed with this one."""
 
     def is_called(self, name: str) -> bool:
-        """Whether `name` is the name, or one of the aliases."""
+        """Return whether `name` is the name or one of the aliases."""
         return plain(name) in {plain(own) for own in (self.name, *self.aliases)}

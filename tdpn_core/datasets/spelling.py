@@ -1,4 +1,4 @@
-"""Spellings of one class: the same name in another case, another Unicode form or with other blanks."""
+"""Spelling variants of a class name: case, Unicode form and spaces."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Collection, Mapping
 
 
 def tidy(name: str) -> str:
-    """A class name in Unicode's composed form (NFC), with single blanks and none around it."""
+    """Return a class name in Unicode's composed form (NFC), with single spaces and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def unify(met: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]]:
-    """The class of each spelling, and notes on what was merged or only looks alike.
+    """Return the class of each spelling, and notes on merged and similar names.
 
-    Unicode forms and blanks never tell classes apart. Case does where one split has both spellings (`a` and `A` of
-    sign language); otherwise it is taken for another spelling of the same class.
+    Unicode forms and spaces are ignored. Case is significant if one split has both spellings (`a` and `A` of sign
+    language); otherwise they are spellings of the same class.
 
     Args:
-        met: the splits that each spelling occurs in.
+        met: splits in which each spelling occurs.
     """
     notes: list[str] = []
     class_of = {name: tidy(name) for name in met}
@@ -36,7 +36,7 @@ def unify(met: Mapping[str, Collection[str]]) -> tuple[dict[str, str], list[str]
         if sum(len(splits[form]) for form in several) > len(set().union(*(splits[form] for form in several))):
             quoted = ", ".join(map(repr, sorted(several)))
             notes.append(
-                f"classes {quoted} differ in case only and are in one split: they are read as separate classes"
+                f"classes {quoted} differ only in case and occur in the same split: they are read as separate classes"
             )
             continue
         notes.append(_note(sorted(several), several[0]))

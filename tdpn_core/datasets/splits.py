@@ -1,4 +1,4 @@
-"""Names of splits: one table for folders, list files and the values of a split column."""
+"""Names of splits, for folders, list files and split columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SYNONYMS = {
     "val": ("val", "valid", "validate", "validation", "dev", "devel", "development", "eval", "evaluation"),
     "test": ("test", "testing", "tst"),
 }
-"""Each split's synonyms, in lower case; folders and files may add to them: `videos_train`, `val_256`, `testlist01`."""
+"""Synonyms of each split, in lower case; folders and files may add to them: `videos_train`, `val_256`, `testlist01`."""
 
 _SPLIT_OF = {name: split for split, names in SYNONYMS.items() for name in names}
 _ATTACHED = re.compile(
@@ -21,13 +21,13 @@ _ENDING = re.compile(r"(?:list|set|split|data|file)s?$")
 
 
 def split_of_folder(name: str) -> str | None:
-    """The split that a folder's name or a value of a split column states, if any."""
+    """Return the split that a folder name or a value of a split column refers to, if any."""
     plain = name.strip().lower()
     return _SPLIT_OF.get(plain) or _SPLIT_OF.get(_ATTACHED.sub("", plain))
 
 
 def split_of_file(stem: str) -> str | None:
-    """The split that a word of a file's name states: `kinetics400_train_list_videos`, `testlist01`."""
+    """Return the split that a word of a file name refers to: `kinetics400_train_list_videos`, `testlist01`."""
     words = _TOKEN.findall(stem.lower())
     return next(
         (split for word in words if (split := _SPLIT_OF.get(word) or _SPLIT_OF.get(_ENDING.sub("", word)))), None
@@ -35,7 +35,7 @@ def split_of_file(stem: str) -> str | None:
 
 
 def merged_names(names: Iterable[str]) -> list[str]:
-    """A note for each split that several folders are read as."""
+    """Return a note for each split that several folders are read as."""
     spelled: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         if split := split_of_folder(name):

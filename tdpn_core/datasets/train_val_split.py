@@ -1,7 +1,7 @@
 """Split clips into training and validation so that clips of one recording stay together.
 
-Clips cut from one video, or showing one person in one room, are near copies: with some of them on each side, a
-validation accuracy says nothing. Where the names tell which clips belong together, they do.
+Clips cut from one video, or showing one person in one room, are nearly copies: if they are on both sides, the
+validation accuracy is meaningless. They are kept together if their names identify the recording.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UCF = re.compile(r"_(g\d+)_c\d+$")
 _HMDB = re.compile(r"_[fhul]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+$")
 _YOUTUBE = re.compile(r"([\w-]{11})_\d{6}_\d{6}")
 _TAKE = re.compile(r"[_\-. ]+(?:take|part|clip|cut|scene)?[_\-. ]?\(?\d{1,4}\)?$", re.IGNORECASE)
-_MIN_SOURCES = 4  # fewer, and what looked like a source's name is more likely a common prefix
+_MIN_SOURCES = 4  # if fewer, an apparent source name is more likely a common prefix
 
 _CHANGES = (
     "[hv]?[_-]?flipped|[hv]_?flip|mirror(?:ed)?|rotated?|rot\\d+|aug(?:mented|mentation)?|copy|copie|kopie|copia|"
@@ -38,7 +38,7 @@ _CHANGED = re.compile(rf"[_\-. ]+(?:{_CHANGES})[_\-. ]?\d*(?:[_\-. ]*\(\d{{1,3}}
 _BEFORE = re.compile(rf"^(?:copy of|flip|(?:{_CHANGES})\d*)[_\-. ]+", re.IGNORECASE)
 _NUMBERED = re.compile(r"[_\-. ]?\(\d{1,3}\)$")
 _WORDS = re.compile(r"[_\-. ]+(?=[A-Za-z])")
-_MOST_COPIES = 5  # of one name with suffixes that no list knows: more, and the name is a common prefix
+_MOST_COPIES = 5  # copies of one name with unknown suffixes; if more, the name is a common prefix
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Grouping:
     """Which clips belong together."""
 
     groups: list[str]
-    """Of each file."""
+    """Group of each file."""
 
     unknown: list[str]
-    """Classes whose names tell nothing, so that every file stands alone."""
+    """Classes whose names identify no groups, so that every file is its own group."""
 
 
 def find_groups(files: Sequence[str], classes: Sequence[str]) -> Grouping:
-    """Recognise the sources of files.
+    """Determine the source groups of files.
 
     Args:
         files: paths within their class folders, with `/` between folders.
-        classes: the class folder of each file.
+        classes: class folder of each file.
     """
     originals = find_originals(files, classes)
     stated = [_stated_group(stem(file), label) for file, label in zip(originals, classes, strict=True)]
@@ -79,16 +79,16 @@ def find_groups(files: Sequence[str], classes: Sequence[str]) -> Grouping:
 
 
 def find_originals(files: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The file that each file is a copy of, by its name; the file itself where its name says nothing.
+    """Return the file that each file is a copy of, by its name; the file itself if it is not a copy.
 
     `X_flipped.mp4`, `X.mp4.mp4`, `X - Copy.mp4`, `mirror_X.mp4` and `X_aug3.mp4` are copies of `X.mp4` of the same
-    class, whether that is there or not. `X(1).mp4` and `X_anything.mp4` are, where `X.mp4` is there and not more than
-    five files extend its name. Of several files of one name (in other folders, say those of the splits), a copy
-    belongs to that of its own folder, or else to the first.
+    class, even if that does not exist. `X(1).mp4` and `X_anything.mp4` are copies if `X.mp4` exists and at most five
+    files extend its name. Of several files of one name (for example in the folders of the splits), a copy belongs to
+    the one in its own folder, or else to the first.
 
     Args:
         files: paths with `/` between folders.
-        classes: the class of each file.
+        classes: class of each file.
     """
     plain: dict[tuple[str, str], list[str]] = defaultdict(list)
     bare = [_unchanged(stem(file)) for file in files]
@@ -109,14 +109,14 @@ def find_originals(files: Sequence[str], classes: Sequence[str]) -> list[str]:
 
 
 def _of_name(copy: str, name: str, originals: Sequence[str]) -> str:
-    """The original of a copy among those of its name; where there is none, the name within the copy's folder."""
+    """Return the original of a copy among those of its name; if there is none, the name in the copy's folder."""
     folder = copy[: copy.rfind("/") + 1]
     same = [file for file in originals if file[: file.rfind("/") + 1] == folder]
     return next(iter([*same, *originals]), f"{folder}{name}{suffix(copy)}")
 
 
 def _unchanged(name: str) -> str:
-    """A name without all that says how a clip was changed or copied."""
+    """Return a name without everything that indicates how a clip was modified or copied."""
     while True:
         shorter = name
         for pattern in (_CONTAINER, _CHANGED):
@@ -127,7 +127,7 @@ def _unchanged(name: str) -> str:
 
 
 def _shorter(name: str) -> Iterator[str]:
-    """Names that a name may extend: without a first word, without a number in brackets, without last words."""
+    """Yield names that a name may extend: without a first word, a number in brackets, or the last words."""
     for short in (_BEFORE.sub("", name), _NUMBERED.sub("", name)):
         if short and short != name:
             yield _unchanged(short)
@@ -137,7 +137,7 @@ def _shorter(name: str) -> Iterator[str]:
 
 
 def merge(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """Groups in which every pair of rows is together: joined groups have the first of their names."""
+    """Return groups in which every pair of rows is together; joined groups have the first of their names."""
     root: dict[str, str] = {}
 
     def of(group: str) -> str:
@@ -153,17 +153,17 @@ def merge(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
 
 
 def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share: float = VAL_SHARE) -> list[str]:
-    """`train` or `val` for each clip: no group on both sides, about `share` of each class in `val`.
+    """Return `train` or `val` for each clip: no group on both sides, about `share` of each class in `val`.
 
-    A class with two groups or more has clips on both sides wherever the groups allow it. The order in which groups are
-    drawn depends on their names and `seed` alone, so that a few new files move few old ones.
+    A class with at least two groups has clips on both sides if the groups allow it. The order in which groups are drawn
+    depends only on their names and `seed`, so that a few new files move few old ones.
     """
     members, names = _numbered(groups)
     labels, _ = _numbered(classes)
     content = _Content(members, labels)
     totals = np.bincount(labels).tolist()
     drawn = np.fromiter((derive_seed(seed, _number(name)) for name in names), np.int64, len(names))
-    order = np.argsort(drawn, kind="stable").tolist()  # names are sorted: they settle ties
+    order = np.argsort(drawn, kind="stable").tolist()  # names are sorted, which resolves ties
     held = [0] * len(totals)
     chosen = np.zeros(len(names), dtype=bool)
     for group in order:
@@ -188,7 +188,7 @@ def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share
 
 
 class _Content:
-    """How many clips of which classes a group holds; arrays, for there may be a group a clip."""
+    """Number of clips by class in a group; as arrays, since there may be one group per clip."""
 
     def __init__(self, members: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> None:
         classes = int(labels.max(initial=0)) + 1
@@ -197,20 +197,20 @@ class _Content:
         self._begins = np.searchsorted(pairs // classes, np.arange(int(members.max(initial=-1)) + 2))
 
     def __getitem__(self, group: int) -> list[tuple[int, int]]:
-        """(class, number of clips) of a group."""
+        """Return (class, number of clips) of a group."""
         part = slice(self._begins[group], self._begins[group + 1])
         return list(zip(self._labels[part].tolist(), self._counts[part].tolist(), strict=True))
 
 
 def _numbered(names: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """The number of each name among the sorted names, and these."""
+    """Return the index of each name in the sorted names, and these."""
     known = sorted(set(names))
     number = {name: row for row, name in enumerate(known)}
     return np.fromiter((number[name] for name in names), np.int64, len(names)), known
 
 
 def _stated_group(stem: str, label: str) -> str | None:
-    """The group that a known convention of names states; a person is one across all classes."""
+    """Return the group that a known naming convention contains; a person is one group across all classes."""
     if (code := _CODE.match(stem)) and (person := _PERSON_CODE.search(code[0], 1)):
         return f"person {person[0]}"
     if person := _PERSON.match(stem):
@@ -225,7 +225,7 @@ def _stated_group(stem: str, label: str) -> str | None:
 
 
 def _guessed_sources(files: Sequence[str]) -> list[str] | None:
-    """Sub-folders, or names without a trailing take number, if they look like the names of sources."""
+    """Return sub-folders, or names without a trailing take number, if they look like names of sources."""
     for sources in ([file.rpartition("/")[0] for file in files], [_TAKE.sub("", stem(file)) for file in files]):
         counts = Counter(sources)
         if len(counts) >= _MIN_SOURCES and 1 < max(counts.values()) <= len(files) / 2:
@@ -234,7 +234,7 @@ def _guessed_sources(files: Sequence[str]) -> list[str] | None:
 
 
 def _leaves_training(inside: Sequence[tuple[int, int]], held: Sequence[int], totals: Sequence[int]) -> bool:
-    """Whether no class loses its last training clip."""
+    """Return whether no class loses its last training clip."""
     return all(held[label] + count < totals[label] for label, count in inside)
 
 

@@ -1,4 +1,4 @@
-"""UCF101 and HMDB51: class folders with three official splits, whose test lists the field validates on."""
+"""UCF101 and HMDB51: class folders with three official splits, whose test lists are used for validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HMDB_SPLITS = {"1": "train", "2": "val"}  # 0: the clip is unused in this split
 
 
 def ucf_files(texts: list[Path], split: int) -> dict[str, Path]:
-    """The class list and the two lists of a split: classes, train, val."""
+    """Return the class list and the two lists of a split: classes, train, val."""
     wanted = {"classind.txt": "classes", f"trainlist0{split}.txt": "train", f"testlist0{split}.txt": "val"}
     files: dict[str, Path] = {}
     for path in texts:
@@ -33,12 +33,12 @@ def ucf_files(texts: list[Path], split: int) -> dict[str, Path]:
 
 
 def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of UCF101 that was found; the test list of the split is `val`.
+    """Return the table of a copy of UCF101; the test list of the split is `val`.
 
-    Paths are compared without case: the files of the folder HandstandPushups are called v_HandStandPushups.
+    Paths are compared without case: the files in the folder HandstandPushups are named v_HandStandPushups.
 
     Raises:
-        DatasetError: a list is not there, no clips, or a fault in a list.
+        DatasetError: a list is missing, there are no clips, or a list has an error.
     """
     files = ucf_files(texts, options.split)
     wanted = {
@@ -48,7 +48,7 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
     }
     for role, name in wanted.items():
         if role not in files:
-            hint = "it is part of ucfTrainTestlist; name its folder, if it lies elsewhere"
+            hint = "it is part of ucfTrainTestlist; if it is elsewhere, give its folder with --annotations"
             raise DatasetError(f"no {name}", where=found.root, hint=hint)
     names = read_class_list(files["classes"])
     label_of = {name.lower(): label for label, name in enumerate(names)}
@@ -83,14 +83,14 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
 
 
 def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
-    """A table of the copy of HMDB51 that was found; the 30 test clips a class of the split are `val`.
+    """Return the table of a copy of HMDB51; the 30 test clips per class of the split are `val`.
 
     Raises:
-        DatasetError: no lists of the split, no clips, or a fault in a list.
+        DatasetError: there are no lists of the split or no clips, or a list has an error.
     """
     files = hmdb_files(texts, options.split)
     if not files:
-        hint = "they are testTrainMulti_7030_splits; name their folder, if it lies elsewhere"
+        hint = "they are in testTrainMulti_7030_splits; if it is elsewhere, give it with --annotations"
         raise DatasetError(f"no <class>_test_split{options.split}.txt", where=found.root, hint=hint)
     names = sorted(files)
     rows, tally = Rows([HEAD]), Tally()
@@ -116,7 +116,7 @@ def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
 
 
 def hmdb_files(texts: list[Path], split: int) -> dict[str, Path]:
-    """The lists of a split by class."""
+    """Return the lists of a split by class."""
     files: dict[str, Path] = {}
     for path in texts:
         if (match := HMDB_FILE.fullmatch(path.name)) and match[2] == str(split):
@@ -137,11 +137,11 @@ def _add(
     *,
     folder: str | None = None,
 ) -> None:
-    """One line of a list."""
+    """Add one line of a list."""
     if clip in rows:
         if rows.labels(clip) != (label,) or rows.split(clip) != split:
-            raise fault(path, line, "clip is there twice, with two labels or in two splits", clip)
-        tally.add("clips appear more than once and are taken once", clip)
+            raise fault(path, line, "clip is listed twice with different labels or splits", clip)
+        tally.add("clips are listed more than once and used once", clip)
         return
     source = sources.find(key, (lambda path: f"/{folder}/" in f"/{path}") if folder else None)
     if source is None:
@@ -152,7 +152,7 @@ def _add(
 
 
 def detect_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The class list and a list of the chosen split, if they are there."""
+    """Detect the class list and a list of the chosen split."""
     files = ucf_files(texts, options.split)
     if "classes" in files and len(files) > 1:
         return f"classInd.txt and the lists of split {options.split} are here"
@@ -160,9 +160,9 @@ def detect_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> s
 
 
 def detect_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
-    """The lists of the chosen split, if they are there."""
+    """Detect the lists of the chosen split."""
     files = hmdb_files(texts, options.split)
-    return f"{min(files.values()).name} and {len(files) - 1} more lists like it are here" if files else None
+    return f"{min(files.values()).name} and {len(files) - 1} similar lists are here" if files else None
 
 
 def _ucf101_files(base: str, splits: Sequence[str]) -> list[RemoteFile]:
@@ -189,7 +189,7 @@ UCF101 = DatasetSpec(
     read=read_ucf101,
     detect=detect_ucf101,
     num_classes={HEAD: 101},
-    # As torchvision/datasets/ucf101.py and many other scripts have it; the owner's page is crcv.ucf.edu/data/UCF101.php
+    # As in torchvision/datasets/ucf101.py and many other scripts; the owner's page is crcv.ucf.edu/data/UCF101.php
     download=Download(address="https://www.crcv.ucf.edu/data/UCF101", files=_ucf101_files),
 )
 HMDB51 = DatasetSpec(

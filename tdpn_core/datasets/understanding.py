@@ -1,4 +1,4 @@
-"""What a reader understood of a data set: shown before anything is decoded."""
+"""How a reader interpreted a data set; shown before anything is decoded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OddLine:
-    """A line of an annotation file that was not read like the others."""
+    """A line of an annotation file that differs from the others."""
 
     file: Path
     line: int
-    """From 1."""
+    """Line number, from 1."""
 
     reason: str
-    """What is wrong with it and what became of it."""
+    """What is wrong with it and how it was handled."""
 
     text: str
     """The line, shortened."""
@@ -27,10 +27,10 @@ class OddLine:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the annotation files and folders were read; every reader fills one."""
+    """How annotation files and folders were read; filled by every reader."""
 
     layout: str
-    """The kind of layout, in words."""
+    """Kind of layout, as text."""
 
     annotations: tuple[Path, ...] = ()
     """Files that were read: lists, annotation files, class files."""
@@ -44,22 +44,22 @@ class Reading:
 
 @dataclass(frozen=True)
 class Understanding(Reading):
-    """A `Reading` with what came of it."""
+    """A `Reading` with its results."""
 
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Number of clips found of each class, by head, in the order of the labels; classes without clips included."""
+    """Number of clips found, by head and class in label order; includes classes without clips."""
 
     unlabelled: int = 0
-    """Clips found without a label of the first head."""
+    """Number of clips found without a label of the first head."""
 
     listed: Mapping[str, int] = field(default_factory=dict)
-    """Number of clips by split that annotations list or, where there are none, that are on disk."""
+    """Number of clips by split in the annotations or, without annotations, on disk."""
 
     found: Mapping[str, int] = field(default_factory=dict)
     """Number of clips by split that will be packed."""
 
     missing: Mapping[str, int] = field(default_factory=dict)
-    """Number of clips by split that are listed and not on disk."""
+    """Number of clips by split that are listed but not on disk."""
 
     notes: tuple[str, ...] = ()
-    """Warnings, in words."""
+    """Warnings, as text."""

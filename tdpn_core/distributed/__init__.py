@@ -1,1 +1,1 @@
-"""Several processes that compute as one: where each stands, how they meet, are watched, are started and end."""
+"""Processes that compute together: their ranks, rendezvous, monitoring, start and end."""

@@ -1,4 +1,4 @@
-"""What processes that train together do at the same place: go on, or leave."""
+"""Lockstep of processes that train together: continue or stop at the same point."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tdpn_core.signals import StopRequest
 T = TypeVar("T")
 
 _GO_ON, _STOP, _INTERRUPT, _FAULT = range(4)
-"""The higher is done if processes differ."""
+"""If processes differ, the highest value applies."""
 
 
 class StopAgreed(Exception):  # noqa: N818 - a request, not a fault
-    """One of the processes was asked to stop: all do so at this place. `interrupted`: by Ctrl-C."""
+    """One of the processes was asked to stop: all stop at this point. `interrupted`: by Ctrl-C."""
 
     def __init__(self, *, interrupted: bool) -> None:
         super().__init__("stop")
@@ -25,14 +25,14 @@ class StopAgreed(Exception):  # noqa: N818 - a request, not a fault
 
 
 def run_in_lockstep(runtime: Runtime, stop: StopRequest, job: Callable[[], T], *, may_stop: bool = True) -> T:
-    """What `job` gives in this process, once it is done in all of them.
+    """Return the result of `job` in this process, once it is done in all of them.
 
-    With `may_stop` False a request to stop waits, unless `job` failed of it: a signal may end a loader's workers, too.
+    With `may_stop` False, a stop request waits unless `job` failed because of it (a signal may end a loader's workers).
 
     Raises:
-        StopAgreed: one was asked to stop.
-        TdpnError: `job` raised it here.
-        DistributedError: it did so elsewhere; the message quotes it.
+        StopAgreed: a process was asked to stop.
+        TdpnError: `job` raised it in this process.
+        DistributedError: `job` failed in another process; the message quotes the error.
     """
     try:
         result = job()

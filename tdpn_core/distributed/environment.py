@@ -1,4 +1,4 @@
-"""Which of how many processes this one is, by the environment that its launcher left."""
+"""Determine this process's rank from the environment that its launcher set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from tdpn_core.errors import UsageError
 
 _FIRST_PORT, _PORTS = 20000, 10000
-"""Ports of Slurm jobs that name none, by the job's number."""
+"""Ports of Slurm jobs that do not set one, derived from the job's number."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,25 +20,25 @@ class Place:
     rank: int
     world: int
     local_rank: int
-    """Number among the processes of this machine: that of its GPU."""
+    """Index among the processes of this machine, and of its GPU."""
 
     local_world: int
     host: str
-    """Address of the machine of rank 0, or of the launcher that keeps the store there."""
+    """Address of the machine of rank 0, or of the launcher that serves the store."""
 
     port: int
     attempt: int = 0
-    """How often the launcher has restarted these processes."""
+    """Number of restarts of these processes by the launcher."""
 
     served: bool = False
-    """Whether the launcher keeps the store, so that rank 0 need not."""
+    """Whether the launcher serves the store, so that rank 0 does not."""
 
 
 def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """The place that torch's launcher (`torchrun`, or our own) or Slurm's `srun` gave this process; None: it is alone.
+    """Return the place that torch's launcher (`torchrun`, or our own) or Slurm's `srun` assigned; None if alone.
 
     Raises:
-        UsageError: the environment has some of what makes a place, but not all.
+        UsageError: the environment is incomplete.
     """
     if "WORLD_SIZE" in environment:
         return _of_torch(environment)
@@ -48,7 +48,7 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def restarts(environment: Mapping[str, str] = os.environ) -> int:
-    """How often torch's launcher restarted this process, or Slurm requeued its job."""
+    """Return how often torch's launcher restarted this process, or Slurm requeued its job."""
     return max(int(environment.get(name, "0")) for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
 
 
@@ -83,7 +83,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Place:
 
 
 def first_host(nodes: str) -> str:
-    """The first name of Slurm's short form of many: `gpu[07-09,12],cpu1` begins with `gpu07`."""
+    """Return the first host in Slurm's short notation: `gpu[07-09,12],cpu1` begins with `gpu07`."""
     match = re.match(r"([^,\[]+)(?:\[(\w+))?([^,\]-]*)", nodes)
     if match is None:
         raise UsageError(f"no host in {nodes!r}", where="SLURM_STEP_NODELIST", hint="set MASTER_ADDR")
@@ -99,6 +99,6 @@ def _number(environment: Mapping[str, str], name: str) -> int:
 
 def _text(environment: Mapping[str, str], name: str) -> str:
     if not environment.get(name):
-        what = "this process was started as one of several, but its environment does not say which"
+        what = "this process was started as one of several, but its environment does not contain its rank"
         raise UsageError(what, where=name, hint="start it with torchrun, srun, or tdpn's own --gpus")
     return environment[name]

@@ -1,7 +1,7 @@
-"""How each process of a run ended, in files beside each other: the launcher finds the one that began it.
+"""Exit reports of a run's processes, in files, from which the launcher finds the original failure.
 
-torch's launcher knows exit codes alone and restarts everything after any but 0. So a process that ends as it means
-to, by an error of its data or because it was asked to, leaves its ending and exits with 0: a new start would not help.
+torch's launcher knows only exit codes and restarts everything after any but 0. So a process that ends deliberately,
+with an error about its data or because it was asked to, writes a report and exits with 0: a restart would not help.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from tdpn_core.errors import DistributedError, HangError, TdpnError
 from tdpn_core.files import write_json
 
 VARIABLE = "TDPN_ENDINGS"
-"""The folder of endings, in the environment of processes that our own launcher started."""
+"""Environment variable with the folder of exit reports, set for processes started by our own launcher."""
 
 _PECULIAR, _UNEXPECTED, _HUNG, _LOST, _TOLD = range(5)
-"""Kinds of endings, those that may be causes of others first."""
+"""Kinds of endings, those that may cause others first."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ending:
-    """The error that one process ended with."""
+    """The error that ended a process."""
 
     rank: int
     host: str
     pid: int
     seconds: float
-    """When, since the epoch."""
+    """Time in seconds since the epoch."""
 
     kind: str
     """Class of the error: one of `tdpn_core.errors`, or any other."""
@@ -43,17 +43,17 @@ class Ending:
     where: str | None = None
     hint: str | None = None
     told: bool = False
-    """Whether it only repeats another process's."""
+    """Whether it only repeats another process's error."""
 
     def error(self) -> TdpnError:
-        """The error as it was, told by the launcher."""
+        """Return the error for the launcher to raise."""
         kind = getattr(errors, self.kind, None)
         if not (isinstance(kind, type) and issubclass(kind, TdpnError)):
             return DistributedError(f"rank {self.rank} failed: unexpected {self.kind}: {self.what}", hint=_DEBUG)
         return kind(self.what, where=self.where, hint=self.hint)
 
     def order(self) -> tuple[int, float]:
-        """Sorts causes before consequences."""
+        """Sort key: causes before consequences."""
         if self.kind == HangError.__name__:
             return (_HUNG, self.seconds)
         if self.kind == DistributedError.__name__:
@@ -65,31 +65,33 @@ _DEBUG = "this may be a bug; run again with --debug to see where"
 
 
 def begin() -> None:
-    """Leave word that this process has begun, if our launcher started it."""
+    """Record that this process has started, if our launcher started it."""
     folder, place = os.environ.get(VARIABLE), find_place()
     if folder is not None and place is not None:
         ending = Path(folder) / f"{restarts()}-{place.local_rank}.json"
-        ending.unlink(missing_ok=True)  # of a start that the launcher did not count, as another machine's restart is
+        ending.unlink(
+            missing_ok=True
+        )  # from a start that the launcher did not count, such as another machine's restart
         write_json(ending.with_suffix(".begun"), place.rank)
 
 
 def remember(folder: Path) -> None:
-    """Note the run's folder, for a start after this one."""
+    """Record the run's folder for a later restart."""
     endings = os.environ.get(VARIABLE)
     if endings is not None:
         write_json(Path(endings) / "run.json", str(folder))
 
 
 def remembered() -> Path | None:
-    """The run's folder that a start before this one noted on this machine."""
+    """Return the run's folder that an earlier start recorded on this machine."""
     path = Path(os.environ.get(VARIABLE, "")) / "run.json"
     return Path(json.loads(path.read_text())) if VARIABLE in os.environ and path.exists() else None
 
 
 def report(error: BaseException) -> int | None:
-    """Leave the ending of this process, if our launcher started it; gives the exit code that it wants then.
+    """Write the exit report of this process, if our launcher started it; returns the exit code to use.
 
-    That is 0 for what a new start would not mend. None: nobody asked, the process tells the user itself.
+    The code is 0 if a restart would not help. None: not started by our launcher; the process reports the error itself.
     """
     folder, place = os.environ.get(VARIABLE), find_place()
     if folder is None or place is None:
@@ -111,18 +113,18 @@ def report(error: BaseException) -> int | None:
 
 
 def last_attempt(folder: Path) -> int:
-    """The number of the last start, from 0."""
+    """Return the number of the last start, from 0."""
     return max((int(path.name.partition("-")[0]) for path in folder.glob("*-*.begun")), default=0)
 
 
 def read_endings(folder: Path, attempt: int) -> list[Ending]:
-    """The endings of the processes of one start on this machine, causes first."""
+    """Return the reports of the processes of one start on this machine, causes first."""
     found = [Ending(**json.loads(path.read_text())) for path in folder.glob(f"{attempt}-*.json")]
     return sorted(found, key=Ending.order)
 
 
 def why_restarted() -> str | None:
-    """What ended the start before this one, as far as this machine knows; None where it is no restart of ours."""
+    """Return what ended the previous start, as far as known on this machine; None if this is not a restart of ours."""
     folder, attempt = os.environ.get(VARIABLE), restarts()
     if folder is None or attempt == 0:
         return None
@@ -131,28 +133,28 @@ def why_restarted() -> str | None:
 
 
 def begun(folder: Path, attempt: int) -> set[int]:
-    """The ranks that began in one start on this machine."""
+    """Return the ranks that started in one attempt on this machine."""
     return {int(path.read_text()) for path in folder.glob(f"{attempt}-*.begun")}
 
 
 def cause(endings: list[Ending], deaths: dict[int, int], ranks: set[int]) -> TdpnError | None:
-    """What began it: an error, else a death. None: all is well.
+    """Return the original failure: an error, else a death. None if there is none.
 
-    A rank that was killed says nothing, and those that lost it say no more than that. `deaths` are the exit codes of
-    ranks that the launcher calls failed, negative for signals; `ranks` are all that began.
+    A killed rank leaves no report, and ranks that lost it report only that. `deaths` are the exit codes of ranks that
+    the launcher reports as failed, negative for signals; `ranks` are all that started.
     """
     if endings and endings[0].order()[0] <= _HUNG:
         return endings[0].error()
     silent = {rank: deaths.get(rank, 0) for rank in ranks | set(deaths)} if endings or deaths else {}
     for ending in endings:
         silent.pop(ending.rank, None)
-    if endings:  # the launcher ends those who are left with SIGTERM
+    if endings:  # the launcher ends the remaining ranks with SIGTERM
         silent = {rank: code for rank, code in silent.items() if code != -signal.SIGTERM}
     if not silent:
         return endings[0].error() if endings else None
     rank = min(silent, key=lambda rank: (silent[rank] == 0, rank))
     if silent[rank] < 0:
-        hint = "signal 9 is often the system's: memory ran out; use fewer --workers or a smaller --batch-size"
+        hint = "signal 9 often means that the system ran out of memory: use fewer --workers or a smaller --batch-size"
         return DistributedError(f"rank {rank} was killed by {signal.Signals(-silent[rank]).name}", hint=hint)
     return DistributedError(
         f"rank {rank} exited without reporting an error" + (f", code {silent[rank]}" if silent[rank] else "")

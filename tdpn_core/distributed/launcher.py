@@ -1,4 +1,4 @@
-"""Starting one command several times, as the ranks of one run, by torch's elastic launcher."""
+"""Start a command several times as the ranks of one run, with torch's elastic launcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tdpn_core.distributed.watchdog import PARENT
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
 
 STOP_SECONDS = 60
-"""How long processes that were asked to stop may take to save."""
+"""Time for processes to save after a stop request."""
 
 _SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"
 
@@ -33,15 +33,15 @@ def launch_ranks(
     join_seconds: float = 60.0,
     say: Callable[[str], None],
 ) -> None:
-    """Run `command` in `processes` processes here, and as many on each of `nodes` machines that start the same.
+    """Run `command` in `processes` processes here, and as many on each of `nodes` machines that start the same command.
 
-    Each finds its place in its environment, see `environment.py`. When one dies all restart, `restarts` times. The
-    machines meet at `rendezvous`, `host:port`, of which one of them is the host.
+    Each process gets its place from its environment, see `environment.py`. If one dies, all are restarted, up to
+    `restarts` times. The machines meet at `rendezvous`, `host:port`, where host is one of them.
 
     Raises:
-        UsageError: several machines and no `rendezvous`, or one of another form.
-        DistributedError: the machines did not meet; a process died once too often, or hung.
-        TdpnError: what the run itself raised, `Stopped` among them.
+        UsageError: several machines without `rendezvous`, or one of another form.
+        DistributedError: the machines did not meet; a process died too often, or hung.
+        TdpnError: an error of the run itself, including `Stopped`.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -94,29 +94,29 @@ def launch_ranks(
 
 
 def own_address(endpoint: str) -> str:
-    """The address of this machine that others on the way to `endpoint` see."""
+    """Return the address of this machine as seen from `endpoint`."""
     host, _, port = endpoint.rpartition(":")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, int(port)))  # sends nothing: it only chooses the route
+            probe.connect((host, int(port)))  # sends nothing, only selects the route
             return str(probe.getsockname()[0])
     except OSError as error:
-        raise DistributedError(f"no way to it ({error.strerror or error})", where=endpoint) from error
+        raise DistributedError(f"no route to it ({error.strerror or error})", where=endpoint) from error
 
 
 def _is_here(endpoint: str) -> bool:
-    """Whether this machine is the host of `endpoint`: the way to an own address begins there."""
+    """Return whether this machine is the host of `endpoint`: the route to an own address starts there."""
     try:
         return own_address(endpoint) == socket.gethostbyname(endpoint.rpartition(":")[0])
     except OSError as error:
-        raise DistributedError(f"no machine of this name ({error})", where=endpoint) from error
+        raise DistributedError(f"unknown host ({error})", where=endpoint) from error
 
 
 def _keeps_store(endpoint: str) -> bool:
-    """Whether this launcher is to keep the store that all meet in: it is on the machine of `endpoint`.
+    """Return whether this launcher serves the store: it is on the machine of `endpoint`.
 
     Raises:
-        DistributedError: another program has the port.
+        DistributedError: another program uses the port.
     """
     if not _is_here(endpoint):
         return False
@@ -126,13 +126,13 @@ def _keeps_store(endpoint: str) -> bool:
         try:
             probe.bind((host, int(port)))
         except OSError as error:
-            what, hint = "another program has this port", "choose another --rdzv HOST:PORT"
+            what, hint = "another program uses this port", "choose another --rdzv HOST:PORT"
             raise DistributedError(what, where=endpoint, hint=hint) from error
     return True
 
 
 def interface_of(address: str) -> str | None:
-    """The name of the network interface that has an IPv4 `address`, for libraries that ask for it."""
+    """Return the name of the network interface with the IPv4 `address`, for libraries that need it."""
     import fcntl
     import struct
 
@@ -140,7 +140,7 @@ def interface_of(address: str) -> str | None:
         for _, name in socket.if_nameindex():
             try:
                 answer = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
-            except OSError:  # it has no such address
+            except OSError:  # it has no IPv4 address
                 continue
             if socket.inet_ntoa(answer[20:24]) == address:
                 return name
@@ -151,7 +151,7 @@ def _endpoint(nodes: int, rendezvous: str | None) -> str:
     if rendezvous is None:
         if nodes > 1:
             hint = "--rdzv HOST:PORT, the same on all machines, HOST being one of them"
-            raise UsageError(f"{nodes} machines need a place to meet", where="--nodes", hint=hint)
+            raise UsageError(f"{nodes} machines need a rendezvous address", where="--nodes", hint=hint)
         return "localhost:0"  # any free port
     host, _, port = rendezvous.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -160,7 +160,7 @@ def _endpoint(nodes: int, rendezvous: str | None) -> str:
 
 
 def _hush() -> None:
-    """No logging of torch's launcher, unless LOGLEVEL asks for it: causes are told once, by us."""
+    """Disable logging of torch's launcher unless LOGLEVEL is set: we report causes once."""
     if "LOGLEVEL" not in os.environ:
         for name in list(logging.root.manager.loggerDict):
             if name.startswith("torch.distributed"):
@@ -169,7 +169,7 @@ def _hush() -> None:
 
 @contextmanager
 def _environment(folder: str, endpoint: str | None) -> Iterator[None]:
-    """What the processes inherit."""
+    """Set the environment that the processes inherit."""
     added = {VARIABLE: folder, PARENT: str(os.getpid())}
     if endpoint is not None and "GLOO_SOCKET_IFNAME" not in os.environ:
         name = interface_of(own_address(endpoint))

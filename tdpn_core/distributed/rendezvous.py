@@ -1,4 +1,4 @@
-"""How processes meet, and what they tell each other beside tensors: small JSON values in a store that all reach."""
+"""Rendezvous of the processes, and small JSON values that they exchange through a shared store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from torch._C._distributed_c10d import TCPStore  # torch.distributed.TCPStore, where its type is declared
+from torch._C._distributed_c10d import TCPStore  # torch.distributed.TCPStore, with its type
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
@@ -30,22 +30,22 @@ Facts = dict[str, Any]
 
 
 class Peers:
-    """The processes of a run, as seen from one of them. Every wait ends, and then names who is missing."""
+    """The processes of a run, as seen from one of them. Every wait has a timeout, and then names the missing ranks."""
 
     def __init__(self, place: Place, store: Store, facts: list[Facts], timeout: float) -> None:
-        """Of processes that have met, see `meet`; `store` is for these alone."""
+        """Create it after a rendezvous, see `meet`; `store` is used only by these processes."""
         self.place = place
         self.store = store
         self.facts = facts
-        """What each rank said of itself when they met."""
+        """Facts that each rank provided at the rendezvous."""
         self._timeout = timeout
         self._gathered = 0
 
     def gather(self, value: Any) -> list[Any]:
-        """The JSON `value` of every rank, in the order of ranks, on all of them.
+        """Return the JSON `value` of every rank, in rank order, on all of them.
 
         Raises:
-            DistributedError: a rank did not give one in time, or is lost; the message names it.
+            DistributedError: a rank did not provide one in time, or is lost; the message names it.
         """
         self._gathered += 1
         keys = [f"gathered/{self._gathered}/{rank}" for rank in range(self.place.world)]
@@ -57,25 +57,25 @@ class Peers:
             raise lost(self, error) from error
 
     def _check(self) -> None:
-        """Raise what another process ended with, instead of waiting for it."""
+        """Raise the error that ended another process, instead of waiting for it."""
         told = self.told()
         if told is not None:
             raise DistributedError(f"another process ended: {told}", told=True)
 
     def tell(self, fault: str) -> None:
-        """Leave the reason of this process's end, which others find when they lose it."""
+        """Store the reason of this process's end, for others that lose it."""
         with suppress(DistError):
             self.store.set("fault", f"rank {self.place.rank}: {fault}")
 
     def told(self) -> str | None:
-        """What another process told before it ended, if the store is still there."""
+        """Return the reason that another process stored before it ended, if the store is still available."""
         with suppress(DistError):
             if self.store.check(["fault"]):
                 return self.store.get("fault").decode()
         return None
 
     def leave(self) -> None:
-        """Say that this process needs the others no more; where rank 0 keeps the store, it waits to hear so of all."""
+        """Report that this process no longer needs the others; if rank 0 serves the store, it waits for all reports."""
         keys = [f"left/{rank}" for rank in range(self.place.world)]
         with suppress(DistError, DistributedError):
             self.store.set(keys[self.place.rank], "")
@@ -83,20 +83,20 @@ class Peers:
                 _await(self.place, self.store, keys, _LEAVE_SECONDS)
 
     def close(self) -> None:
-        """Let go of the store, whose thread ends with it where this process keeps it. Nothing can be told any more."""
+        """Release the store; if this process serves it, its thread ends. Nothing can be exchanged afterwards."""
         del self.store
 
 
 def meet(
     place: Place, facts: Facts, *, timeout: float, seconds: float = MEET_SECONDS, say: Callable[[str], None] | None
 ) -> Peers:
-    """Wait for all processes, `seconds` at most, and learn each one's `facts`. `say` hears of those still missing.
+    """Wait up to `seconds` for all processes, and exchange their `facts`. Missing ranks are reported to `say`.
 
-    A launcher may keep one store over several starts, with all that dead processes left in it. So rank 0 invites
-    under a new name, and the meeting counts for a rank only if its own number of this start is in the minutes.
+    A launcher may serve one store over several starts, with data of dead processes in it. So rank 0 invites with a new
+    name, and the rendezvous is valid for a rank only if the minutes contain its own number for this start.
 
     Raises:
-        DistributedError: a rank is missing, or the rendezvous is not available.
+        DistributedError: a rank is missing, or the rendezvous address is not available.
     """
     shared = PrefixStore("tdpn", _open_store(place, seconds))
     mine = {**facts, "pid": os.getpid(), "start": uuid.uuid4().hex}
@@ -117,7 +117,7 @@ def meet(
 def _accept(place: Place, shared: Store, mine: Facts, until: float, seconds: float) -> PrefixStore:
     store: PrefixStore | None = None
     name = b""
-    while time.monotonic() < until + 1:  # rank 0 knows better who is missing, and says so first
+    while time.monotonic() < until + 1:  # rank 0 knows who is missing, and reports it first
         if shared.check(["invitation"]) and shared.get("invitation") != name:
             name = shared.get("invitation")
             store = PrefixStore(name.decode(), shared)
@@ -132,7 +132,7 @@ def _accept(place: Place, shared: Store, mine: Facts, until: float, seconds: flo
 
 
 def _open_store(place: Place, timeout: float) -> Store:
-    """The store of all processes: the launcher's, or one that rank 0 keeps."""
+    """Return the store of all processes: the launcher's, or one that rank 0 serves."""
     keeps = place.rank == 0 and not place.served
     where = f"{place.host}:{place.port}"
     try:
@@ -147,7 +147,9 @@ def _open_store(place: Place, timeout: float) -> Store:
     except (DistError, RuntimeError, ValueError) as error:
         if keeps:
             what = f"rank 0 cannot listen here ({_first_line(error)})"
-            raise DistributedError(what, where=where, hint="another program has this port: choose another") from error
+            raise DistributedError(
+                what, where=where, hint="another program uses this port; choose another one"
+            ) from error
         raise DistributedError(f"rank 0 cannot be reached ({_first_line(error)})", where=where) from error
 
 
@@ -159,7 +161,7 @@ def _await(
     say: Callable[[str], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> None:
-    """Wait until the store has all `keys`, one of each rank; `check` may end that."""
+    """Wait until the store has all `keys`, one per rank; `check` may end the wait."""
     began = said = time.monotonic()
     missing = list(range(place.world))
     while missing := [rank for rank in missing if not store.check([keys[rank]])]:
@@ -178,12 +180,12 @@ def _absent(place: Place, ranks: list[int], timeout: float) -> DistributedError:
     return DistributedError(
         f"{named(ranks)} of {place.world} did not connect within {timeout:g} s",
         where=f"{place.host}:{place.port}",
-        hint="look at what it printed itself; all must reach this address",
+        hint="check its own output; all processes must be able to reach this address",
     )
 
 
 def lost(peers: Peers, error: Exception) -> DistributedError:
-    """What to say where the connection to another process broke: that one's own words, if it left any."""
+    """Return the error for a broken connection to another process, with that process's own error if available."""
     told = peers.told()
     if told is not None:
         return DistributedError(f"another process ended: {told}", told=True)
@@ -191,10 +193,10 @@ def lost(peers: Peers, error: Exception) -> DistributedError:
 
 
 def named(ranks: list[int]) -> str:
-    """`rank 3`, or `ranks 1, 3`."""
+    """Return `rank 3`, or `ranks 1, 3`."""
     return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
 
 
 def _first_line(error: Exception) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"^\[[^]]*\] *|\. .*$", "", text)  # without the place in a library's source, and its advice
+    return re.sub(r"^\[[^]]*\] *|\. .*$", "", text)  # without the location in a library's source, and its advice

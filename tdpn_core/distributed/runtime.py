@@ -1,6 +1,6 @@
-"""The process that trains, evaluates or predicts: its device, and its place among others. Process set-up is here.
+"""Runtime of a process that trains, evaluates or predicts: its device and rank, and process set-up.
 
-One process is the plain case: every method of its `Runtime` returns at once.
+For a single process, every method of `Runtime` returns at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tdpn_core.version import __version__
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """Where one process computes: its device, and its place `rank` among `world` processes that compute together."""
+    """Device of a process, and its `rank` among `world` processes that compute together."""
 
     device: torch.device
     rank: int = 0
@@ -49,85 +49,85 @@ class Runtime:
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
-        """What kind of device it is."""
+        """Kind of device."""
         return "cuda" if self.device.type == "cuda" else "cpu"
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def mark(self) -> None:
-        """This process comes by a place that all come by, equally often: who falls behind is found hung."""
+        """Mark a point that all processes pass equally often: a rank that falls behind is detected as hung."""
         if self.watch is not None:
             self.watch.mark()
 
     def alive(self) -> None:
-        """This process achieved something, at a place that only it may come by."""
+        """Report progress at a point that only this process may pass."""
         if self.watch is not None:
             self.watch.alive()
 
     def barrier(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every process has reached this point."""
         if self.peers is not None:
             self.peers.gather(None)
 
     def gather(self, value: Any) -> list[Any]:
-        """The `value` of every rank, in their order, on all of them. Plain JSON values, small ones.
+        """Return the `value` of every rank, in rank order, on all of them. Small JSON values.
 
         Raises:
-            DistributedError: a rank gave none in time.
+            DistributedError: a rank did not provide one in time.
         """
         return [value] if self.peers is None else self.peers.gather(value)
 
     def from_main(self, value: Any) -> Any:
-        """Rank 0's `value`, on all ranks. Plain JSON values, small ones."""
+        """Return rank 0's `value` on all ranks. A small JSON value."""
         return self.gather(value if self.is_main else None)[0]
 
     def highest(self, value: int) -> int:
-        """The highest `value` of all processes: what one of them wants, all learn at the same place."""
+        """Return the highest `value` of all processes: a request of one reaches all at the same point."""
         return int(self.total_of([value], dist.ReduceOp.MAX)[0]) if self.world > 1 else value
 
     def sums(self, values: Sequence[float]) -> list[float]:
-        """The sum of each value over all processes, in float64."""
+        """Return the sum of each value over all processes, in float64."""
         return self.total_of(values, dist.ReduceOp.SUM).tolist() if self.world > 1 else list(values)
 
     def total_of(self, values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> Tensor:
-        """`values` reduced over all processes, float64 on the CPU."""
+        """Return `values` reduced over all processes, float64 on the CPU."""
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, operation)
         return tensor
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Let each tensor be what it is on rank 0, in place."""
+        """Set each tensor to its value on rank 0, in place."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def parallel(self, model: nn.Module) -> nn.Module:
-        """`model`, called where all processes call it; a backward pass then gives the mean of their gradients."""
+        """Wrap `model` for use by all processes together; a backward pass then gives the mean of their gradients."""
         if self.world == 1:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
         known = inspect.signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
-        # of kernels of one pixel, whose gradients lie in another of several equivalent orders
+        # for kernels of one pixel, whose gradients have another of several equivalent memory orders
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
-        options: dict[str, Any] = {name: False}  # batch statistics are each process's own, see `broadcast`
-        # gradients are views of what is exchanged, instead of copies as large as the network
+        options: dict[str, Any] = {name: False}  # batch statistics are separate, see `broadcast`
+        # gradients are views of the exchanged buffers, instead of copies as large as the network
         return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True, **options)
 
     def no_sync(self, network: nn.Module) -> AbstractContextManager[None]:
-        """Inside, backward passes through what `parallel` gave only add to each process's own gradients."""
-        inner = getattr(network, "_orig_mod", network)  # of a compiled one
+        """Inside, backward passes through the wrapped model only add to each process's own gradients."""
+        inner = getattr(network, "_orig_mod", network)  # for a compiled network
         return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()
 
     def merge(self, array: npt.NDArray[np.float64], own: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """The rows that each process has, in one array on all of them: exactly as they were.
+        """Combine the rows of all processes in one array on all of them, exactly.
 
         Args:
-            array: float64 (N, ...), of equal shape everywhere; rows that are not `own` do not matter.
-            own: (N,) bool, the rows that this process computed. Rows of no process become NaN.
+            array: float64 (N, ...), of equal shape in all processes; rows that are not `own` are ignored.
+            own: (N,) bool, rows computed by this process. Rows of no process become NaN.
         """
         if self.world == 1:
             return array
@@ -148,22 +148,22 @@ class Runtime:
 
 
 def set_up(gpus: int | None = None) -> Runtime:
-    """Take the device of a process that is alone: `gpus` None is one GPU where there is one, 0 the CPU.
+    """Return the runtime of a single process: `gpus` None uses a GPU if available, 0 the CPU.
 
     Raises:
-        DeviceError: more GPUs than this machine has, or more than one.
+        DeviceError: more GPUs than available, or more than one.
     """
     if check_gpus(gpus) > 1:
-        hint = "use --gpus 1; tdpn train, eval and ablate take several, and a program of yours that torchrun starts"
+        hint = "use --gpus 1; tdpn train, eval and ablate support several, and so do your programs under torchrun"
         raise DeviceError(f"this runs on one GPU, not on {gpus}", where="--gpus", hint=hint)
     return Runtime(_device(gpus, 0))
 
 
 def check_gpus(gpus: int | None) -> int:
-    """The number of GPUs to use on this machine: `gpus`, or one where there is one.
+    """Return the number of GPUs to use on this machine: `gpus`, or one if available.
 
     Raises:
-        DeviceError: more than this machine has.
+        DeviceError: more than available.
     """
     found = torch.cuda.device_count()
     wanted = min(found, 1) if gpus is None else gpus
@@ -179,13 +179,13 @@ def check_gpus(gpus: int | None) -> int:
 def join_ranks(
     gpus: int | None = None, *, timeout: float = defaults.TIMEOUT, say: Callable[[str], None] | None = None
 ) -> Iterator[Runtime]:
-    """The runtime of this process: alone, or together with those that its launcher started with it.
+    """Yield the runtime of this process: alone, or together with those that its launcher started.
 
-    Inside, an error of one process ends the others; what they then lose is told by `DistributedError`.
+    Inside, an error in one process ends the others, which raise `DistributedError` with its message.
 
     Raises:
         DeviceError: see `check_gpus`.
-        DistributedError: a process is missing or runs another version; or, from within, another one was lost.
+        DistributedError: a process is missing or runs another version; or, inside, another one was lost.
     """
     place = find_place()
     if place is None:
@@ -198,10 +198,10 @@ def join_ranks(
     watch = Watch(peers, timeout, _give_up)
     try:
         must_agree(peers.facts, "tdpn", "torch", "python", "device")
-        _connect(peers, device, 2 * timeout + 30)  # the watch comes first, and knows whom to name
+        _connect(peers, device, 2 * timeout + 30)  # the watchdog has the shorter timeout, and knows whom to name
         yield Runtime(device, place.rank, place.world, peers, watch)
     except Exception as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # by which a launcher ends the others: they report first
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a launcher sends it to the others, which must report first
         if isinstance(error, RuntimeError) and _of_a_connection(error):
             raise lost(peers, error) from error
         if not isinstance(error, DistributedError):
@@ -210,15 +210,15 @@ def join_ranks(
     finally:
         watch.stop()
         peers.leave()
-        gc.collect()  # what `parallel` gave holds the group, whose threads end with it
+        gc.collect()  # the wrapped model holds the group, whose threads end with it
         if dist.is_initialized():
             dist.destroy_process_group()
         peers.close()
 
 
 def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
-    """Set up the collective operations: gloo for what lies in memory, NCCL for what lies on GPUs."""
-    import torch.distributed.nn  # before the group: imported later, its functions would hold it by their defaults
+    """Set up the collective operations: gloo for CPU tensors, NCCL for GPU tensors."""
+    import torch.distributed.nn  # before the group exists: its functions' defaults would keep it alive
 
     place = peers.place
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
@@ -244,7 +244,7 @@ def _facts(device: torch.device) -> Facts:
 
 
 def _give_up(error: DistributedError) -> None:
-    """End this process from a thread: its main thread waits for a process that hangs, or hangs itself."""
+    """End this process from a thread, since its main thread is waiting for a hung process or hangs itself."""
     if report(error) is None:
         sys.stderr.write(f"error {error}\n")
         sys.stderr.flush()
@@ -252,16 +252,16 @@ def _give_up(error: DistributedError) -> None:
 
 
 def must_agree(facts: list[Facts], *names: str) -> None:
-    """Refuse to go on where a rank differs from rank 0.
+    """Raise an error if a rank differs from rank 0.
 
     Raises:
-        DistributedError: naming the rank, its machine, and both values.
+        DistributedError: with the rank, its machine, and both values.
     """
     for name in names:
         for rank, fact in enumerate(facts):
             if fact[name] != facts[0][name]:
                 what = f"rank {rank} on {fact['host']} has {name} {fact[name]}, but rank 0 on {facts[0]['host']} has"
-                raise DistributedError(f"{what} {facts[0][name]}", hint="all processes of a run must be alike")
+                raise DistributedError(f"{what} {facts[0][name]}", hint="all processes of a run must be the same")
 
 
 def _device(gpus: int | None, local_rank: int) -> torch.device:
@@ -270,15 +270,15 @@ def _device(gpus: int | None, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if local_rank >= torch.cuda.device_count():
         what = f"process {local_rank} of this machine has no GPU of its own, {torch.cuda.device_count()} found"
-        raise DeviceError(what, hint="start as many processes as there are GPUs")
-    torch.backends.cudnn.benchmark = True  # clips have one size
+        raise DeviceError(what, hint="start at most as many processes as there are GPUs")
+    torch.backends.cudnn.benchmark = True  # clips have a constant size
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
 
 
 def _of_a_connection(error: RuntimeError) -> bool:
-    """Whether a collective operation broke because another process is gone or silent."""
+    """Return whether a collective operation failed because another process is gone or hung."""
     return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
 
 

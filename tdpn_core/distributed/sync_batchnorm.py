@@ -1,4 +1,4 @@
-"""Batch statistics over all processes: PyTorch's `SyncBatchNorm`, and its formula where it does not run, on a CPU."""
+"""Batch statistics over all processes: PyTorch's `SyncBatchNorm`, and an equivalent for the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes. Each one's loss depends on each one's term, so gradients are summed alike."""
+    """Sum over all processes. Each process's loss depends on all terms, so gradients are summed as well."""
 
     @staticmethod
     def forward(ctx: Any, term: Tensor) -> Tensor:
@@ -28,10 +28,10 @@ class _Sum(torch.autograd.Function):
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Normalises (N, C, ...) by the mean and variance over the clips of all processes, on a CPU."""
+    """Normalises (N, C, ...) by mean and variance over the clips of all processes, on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, ...) to the same shape."""
+        """Normalise (N, C, ...) to the same shape."""
         if not self.training:
             return super().forward(input)
         dims = [0, *range(2, input.ndim)]
@@ -48,7 +48,7 @@ class SharedBatchNorm(_BatchNorm):
         return normal * scale + shift
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any will do."""
+        """Accept any number of dimensions."""
 
     def _keep(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None:
@@ -64,7 +64,7 @@ _sum: Callable[[Tensor], Tensor] = _Sum.apply
 
 
 def synchronise(model: nn.Module) -> None:
-    """Exchange every batch normalisation within `model`, in place; parameters, buffers and their names stay."""
+    """Replace every batch normalisation in `model` in place; parameters, buffers and their names are unchanged."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, _BatchNorm):

@@ -1,4 +1,4 @@
-"""A thread that ends its process when the run stands still, or when the launcher is gone."""
+"""A thread that ends its process if the run hangs or the launcher is gone."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from tdpn_core.distributed.rendezvous import Peers, lost, named
 from tdpn_core.errors import DistributedError, HangError
 
 PARENT = "TDPN_LAUNCHER"
-"""The launcher's process id, in the environment of processes that it started."""
+"""Environment variable with the launcher's process id, set for processes that it started."""
 
 _GRACE_SECONDS = 8.0
-"""How long a process whose launcher is gone, or another one ended, may take to notice by itself and leave."""
+"""Time for a process to notice by itself that its launcher is gone or another process has ended."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with_launcher() -> None:
-    """Let the system send SIGTERM to this process when its launcher ends, however that happens."""
+    """Make the system send SIGTERM to this process when its launcher ends for any reason."""
     if PARENT not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if _orphaned():  # it ended just before
+    if _orphaned():  # it ended just before this call
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Watch:
-    """Watches the main thread of one rank, which calls `mark` where all ranks come by, and `alive` anywhere."""
+    """Watches the main thread of a rank, which calls `mark` at points that all ranks pass, and `alive` anywhere."""
 
     def __init__(self, peers: Peers, timeout: float, end: Callable[[DistributedError], None]) -> None:
-        """`end` is called in the watching thread when there was no progress for `timeout` seconds."""
+        """`end` is called in the watching thread after `timeout` seconds without progress."""
         self._peers = peers
         self._timeout = timeout
         self._end = end
@@ -48,16 +48,16 @@ class Watch:
         self._thread.start()
 
     def mark(self) -> None:
-        """The main thread has come by one more of the places that all ranks come by, in the same order."""
+        """Record that the main thread has passed another of the points that all ranks pass in the same order."""
         self._position += 1
         self.alive()
 
     def alive(self) -> None:
-        """The main thread has achieved something."""
+        """Record progress of the main thread."""
         self._achieved = time.monotonic()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._over.set()
         self._thread.join(5)
 
@@ -74,7 +74,7 @@ class Watch:
                 if now - gone > _GRACE_SECONDS:
                     os.kill(os.getpid(), signal.SIGKILL)
             told = told or (now if self._peers.told() else None)
-            if told and now - max(told, self._achieved) > _GRACE_SECONDS:  # it waits for one that has ended
+            if told and now - max(told, self._achieved) > _GRACE_SECONDS:  # it is waiting for a process that has ended
                 self._end(lost(self._peers, RuntimeError()))
                 return
             if now - self._achieved > self._timeout:
@@ -82,13 +82,13 @@ class Watch:
                 return
 
     def _silence(self) -> HangError:
-        """Who has not come where others wait."""
+        """Return the error that names the ranks that have not reached the others' point."""
         at: dict[int, int] = {}
         with suppress(DistError):
             for rank in range(self._peers.place.world):
                 at[rank] = int(self._peers.store.get(f"at/{rank}")) if self._peers.store.check([f"at/{rank}"]) else 0
         behind = [rank for rank, position in at.items() if position < max(at.values())]
-        hint = f"--timeout sets for how long they wait, {self._timeout:g} s here"
+        hint = f"--timeout sets how long they wait, currently {self._timeout:g} s"
         if not behind:
             what = f"no progress for {self._timeout:g} s: a process, or the network between them, hangs"
             return HangError(what, hint=hint)

@@ -1,4 +1,4 @@
-"""Downloads: one file by http, and data sets whose owners let programs download them."""
+"""Download single files over HTTP, and data sets whose owners let programs download them."""
 
 from tdpn_core.download.archive import extract
 from tdpn_core.download.catalogue import downloadable, plan

@@ -1,6 +1,6 @@
-"""Unpack archives from strangers: regular files of plain relative names, within limits, all or none of them.
+"""Unpack untrusted archives: only regular files with plain relative names, within limits, all or none of them.
 
-`tarfile`, `zipfile` and `rarfile` read the formats; what lands, and where, is decided by `members` for all three.
+`tarfile`, `zipfile` and `rarfile` parse the formats; `members` decides for all three what is written, and where.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tdpn_core.download.members import ArchiveLimits, Landing, Member
 from tdpn_core.errors import TdpnError
 from tdpn_core.progress import SILENT, ByteProgress, Progress
 
-_LARGEST_HEADER = 1 << 20  # of tar: extended names and attributes, which tarfile reads into memory
+_LARGEST_HEADER = 1 << 20  # extended names and attributes of tar, which tarfile reads into memory
 _EXTENDED = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
@@ -39,18 +39,18 @@ _DAMAGE = (
 def extract(
     archive: Path, folder: Path, *, limits: ArchiveLimits | None = None, progress: Progress = SILENT
 ) -> list[Path]:
-    """Unpack a tar (plain or gzip), zip or rar archive into the new folder `folder`, unless that is there already.
+    """Unpack a tar (plain or gzip), zip or rar archive into the new folder `folder`, unless it exists already.
 
-    The content decides the format, not the name. Modes, owners and times of the archive are not applied. `folder`
-    appears when everything is checked and on the disk; before, it is a hidden folder next to it.
+    The format is detected from the content, not the name. Modes, owners and times in the archive are not applied.
+    `folder` appears once everything is checked and written; before, it is a hidden folder next to it.
 
     Returns:
         The files in `folder`, sorted.
 
     Raises:
-        TdpnError: the archive is damaged, has a member that is no regular file or could land elsewhere, exceeds the
-            limits, or does not fit on the disk.
-        ToolError: a rar archive, and no program that unpacks it.
+        TdpnError: the archive is damaged, has a member that is not a regular file or has an unsafe path, exceeds
+            the limits, or does not fit on the disk.
+        ToolError: it is a rar archive, and there is no program to unpack it.
     """
     if folder.is_symlink() or not folder.is_dir():
         unfinished = folder.with_name(f"{files.TEMPORARY_PREFIX}{folder.name}")
@@ -69,15 +69,15 @@ def extract(
 
 
 def merge(source: Path, target: Path) -> int:
-    """Move the files of the folder `source` to the same places below `target`, and remove `source`.
+    """Move the files of the folder `source` to the same paths below `target`, and remove `source`.
 
-    A file that is there is replaced. After a kill at any moment it can be repeated. Both are on one disk.
+    Existing files are replaced. After a kill at any time it can be repeated. Both folders must be on one disk.
 
     Returns:
         The number of files moved.
 
     Raises:
-        TdpnError: a link, or a folder in place of a file or the reverse, is in the way.
+        TdpnError: a link, or a folder instead of a file or the reverse, is in the way.
     """
     count = 0
     make_plain_folder(target)
@@ -86,7 +86,7 @@ def merge(source: Path, target: Path) -> int:
         if entry.is_dir():
             count += merge(entry, place)
         elif place.is_symlink() or place.is_dir():
-            raise TdpnError("is no regular file, and is in the way of one", where=place, hint="remove it")
+            raise TdpnError("is not a regular file and is in the way of one", where=place, hint="remove it")
         else:
             entry.replace(place)
             count += 1
@@ -95,7 +95,7 @@ def merge(source: Path, target: Path) -> int:
 
 
 def make_plain_folder(folder: Path) -> None:
-    """Make a folder unless it is there; raise TdpnError if it is a link or a file."""
+    """Create a folder unless it exists; raise TdpnError if it is a link or a file."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         what = "is a link or a file where a folder is needed"
         raise TdpnError(what, where=folder, hint="give the real folder as --root, or remove it")
@@ -106,7 +106,7 @@ def _unpack(source: BinaryIO, archive: Path, landing: Landing) -> None:
     start = source.read(8)
     source.seek(0)
     if start.startswith(b"Rar!\x1a\x07"):
-        from tdpn_core.download.rar import unpack_rar  # needs a package and a program that the others do not
+        from tdpn_core.download.rar import unpack_rar  # needs an additional package and program
 
         unpack_rar(archive, landing)
     elif start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -124,18 +124,18 @@ def _unpack(source: BinaryIO, archive: Path, landing: Landing) -> None:
 
 @contextmanager
 def _damage_named(archive: Path) -> Iterator[None]:
-    """The readers' many exceptions on damaged input as one."""
+    """Convert the readers' exceptions on damaged input to one error."""
     try:
         yield
     except _DAMAGE as error:
-        what = f"is damaged, or no tar, zip or rar archive: {str(error) or type(error).__name__}"
+        what = f"is damaged, or not a tar, zip or rar archive: {str(error) or type(error).__name__}"
         raise TdpnError(what, where=archive, hint="remove it and run again to download it again") from error
 
 
 def _zip_member(reader: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
     mode = stat.S_IFMT(entry.external_attr >> 16)
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "a symbolic link" if mode == stat.S_IFLNK else "no regular file"
+        kind = "a symbolic link" if mode == stat.S_IFLNK else "not a regular file"
     else:
         kind = "folder" if entry.is_dir() else "file"
     # `filename` ends at the first NUL
@@ -143,7 +143,7 @@ def _zip_member(reader: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
 
 
 class _Header(tarfile.TarInfo):
-    """A header of tar that must be intact: tarfile takes a damaged one for the end of the archive."""
+    """A tar header that must be intact: tarfile treats a damaged one as the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
@@ -152,7 +152,7 @@ class _Header(tarfile.TarInfo):
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error}, where a header is expected") from error
+            raise tarfile.ReadError(f"{error} in place of a header") from error
         if header.size < 0 or (header.size > _LARGEST_HEADER and header.type in _EXTENDED):
             raise tarfile.ReadError(f"a header of {header.size} bytes")
         return header
@@ -168,11 +168,11 @@ def _unpack_tar(source: IO[bytes] | gzip.GzipFile, landing: Landing) -> None:
     with tarfile.open(fileobj=source, mode="r|", tarinfo=_Header) as reader:
         for entry in reader:
             kinds = {tarfile.DIRTYPE: "folder", tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link"}
-            kind = "file" if entry.isreg() and not entry.issparse() else kinds.get(entry.type, "no regular file")
+            kind = "file" if entry.isreg() and not entry.issparse() else kinds.get(entry.type, "not a regular file")
             member = Member(entry.name, entry.size, kind, partial(_content, reader, entry))
             landing.check(member)
             landing.land(member)
-    if source.read(_LARGEST_PADDING).strip(b"\0"):  # to the end, where gzip compares its checksum
+    if source.read(_LARGEST_PADDING).strip(b"\0"):  # read to the end, so that gzip verifies its checksum
         raise tarfile.ReadError("data follow its end mark")
     if source.read(1):
         raise tarfile.ReadError("its padding has no end")

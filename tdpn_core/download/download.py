@@ -1,7 +1,7 @@
-"""Download a data set, archive by archive, into the tree that `tdpn prep` reads; it can be stopped at any moment.
+"""Download a data set, archive by archive, into the layout that `tdpn prep` reads; can be interrupted and resumed.
 
-`<root>/.download/` holds unfinished work and `record.json`: what was downloaded, with the digests found. An archive is
-unpacked as soon as it is complete and then removed, so the disk needs room for the tree and one archive twice.
+`<root>/.download/` contains unfinished work and `record.json`: completed downloads with their digests. An archive is
+unpacked once it is complete and then removed, so the disk needs space for the tree plus twice the largest archive.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tdpn_core.progress import SILENT, Progress
 
 WORK = ".download"
 RECORD = "record.json"
-_NO_DIGESTS = "no digests are published for this data set: lengths are checked, and the MD5 where the server gives it"
+_NO_DIGESTS = "no digests are published for this data set: lengths are checked, and the MD5 if the server provides it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadReport:
-    """What a download did."""
+    """Result of a download."""
 
     dataset: str
     root: Path
     fetched_bytes: int
-    """Of the files that were completed now."""
+    """Size of the files completed by this call."""
 
     fetched_files: int
-    """Archives, lists and annotation files that were completed now."""
+    """Number of archives, lists and annotation files completed by this call."""
 
     unpacked_files: int
-    """Files of archives that were moved into the tree now."""
+    """Number of unpacked files moved into the tree by this call."""
 
     notes: list[str]
-    """What was there already, or has changed."""
+    """Notes on existing and changed files."""
 
 
 def download(
@@ -58,25 +58,25 @@ def download(
     limits: FetchLimits | None = None,
     progress: Progress = SILENT,
 ) -> DownloadReport:
-    """Download into `root` what is not there yet.
+    """Download into `root` what does not exist yet.
 
-    What was put there by hand (a split's folder, an annotation file) is left as it is and not downloaded again. An
-    archive that was obtained in another way can be put where a failure says, and is then used.
+    Files that the user put there (a split's folder, an annotation file) are unchanged and not downloaded. An archive
+    obtained in another way can be put at the path that an error message gives, and is then used.
 
     Args:
-        dataset: one of `catalogue.downloadable`.
-        root: the folder that `tdpn prep --root` reads.
+        dataset: name of one of `catalogue.downloadable`.
+        root: folder for `tdpn prep --root`.
         splits: see `plan`.
         mirror: see `plan`.
-        archive_limits: what one archive may unpack to.
-        limits: when to give up one file.
+        archive_limits: limits for unpacking one archive.
+        limits: timeouts and retries for one file.
         progress: receives the megabytes of each file.
 
     Raises:
         UsageError: see `plan`; or another process is downloading into `root`.
-        ToolError: a rar archive could not be unpacked here.
+        ToolError: a rar archive cannot be unpacked on this machine.
         TdpnError: a file cannot be downloaded, is damaged, is unsafe to unpack, or does not fit on the disk.
-        Interrupted: Ctrl-C; the next call continues.
+        Interrupted: Ctrl-C was pressed; the next call continues.
     """
     remotes = plan(dataset, splits=splits, mirror=mirror)
     if any(remote.name.endswith(".rar") and not _is_there(root, remote) for remote in remotes):
@@ -106,23 +106,23 @@ def download(
 
 @dataclass
 class _Entry:
-    """A file that was downloaded."""
+    """A downloaded file."""
 
     size: int
     sha256: str
     done: bool = False
-    """It is in its place, or unpacked."""
+    """Whether it is in its place, or unpacked."""
 
 
 @dataclass
 class _Record:
-    """What was done, on the disk at every moment."""
+    """Completed work, always up to date on disk."""
 
     fetched: dict[str, _Entry] = field(default_factory=dict)
-    """By address."""
+    """Entries by address."""
 
     claimed: list[str] = field(default_factory=list)
-    """What below the root is ours to write; anything else was put there by hand."""
+    """Paths below the root that we may write; anything else was put there by the user."""
 
 
 def _read_record(path: Path) -> _Record:
@@ -130,7 +130,7 @@ def _read_record(path: Path) -> _Record:
         return TypeAdapter(_Record).validate_json(path.read_bytes()) if path.exists() else _Record()
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-        hint = "remove it, and what was downloaded so far counts as put there by hand"
+        hint = "remove it; files downloaded so far then count as the user's own"
         raise TdpnError(f"cannot be read: {reason}", where=path, hint=hint) from error
 
 
@@ -153,7 +153,7 @@ class _Run:
         """Bring one file of the plan into the tree."""
         if remote.provides not in self.record.claimed:
             if _is_there(self.root, remote):
-                self._note(f"{remote.provides} was there already and is left as it is")
+                self._note(f"{remote.provides} exists already and is unchanged")
                 return
             self.record.claimed.append(remote.provides)
             self._save()
@@ -183,7 +183,7 @@ class _Run:
         self._finish(entry)
 
     def _take_archive(self, remote: RemoteFile) -> None:
-        """Download, unpack aside, move into the tree, record it, clear up; each step can be repeated."""
+        """Download, unpack to a temporary folder, move into the tree, record, clean up; each step can be repeated."""
         place = Path(remote.split or ".") / remote.name
         archive, unpacked = self.work / "archives" / place, self.work / "unpacked" / place
         if not self._is_done(remote):
@@ -204,7 +204,7 @@ class _Run:
         return entry is not None and entry.done and (self.root / remote.provides).exists()
 
     def _fetch(self, remote: RemoteFile, path: Path) -> _Entry:
-        """Download a file and record its digest; a change since the last time is noted."""
+        """Download a file and record its digest; add a note if it has changed since the last time."""
         if not path.exists():
             self.fetched_files += 1
             self.fetched_bytes += (
@@ -236,6 +236,6 @@ class _Run:
 
 
 def _is_there(root: Path, remote: RemoteFile) -> bool:
-    """Whether something is where the file would go: a file, or a folder that is not empty."""
+    """Return whether the target exists: a file, or a folder that is not empty."""
     place = root / remote.provides
     return any(place.iterdir()) if place.is_dir() else place.exists()

@@ -1,8 +1,9 @@
-"""Download one file over HTTP: continued after a break, and at its path only when it is complete and checked.
+"""Download one file over HTTP with resume; it appears at its path only when complete and verified.
 
-`requests` and urllib3's `Retry` do the protocol, redirects, proxies, TLS and retries of a request. What they lack is
-here: continuing a body that broke off. Bytes land in `<name>.part`; `<name>.part.json` records which file they belong
-to, and the next request asks for the rest on condition that the server's file is still that one (RFC 9110, If-Range).
+`requests` and urllib3's `Retry` handle the protocol, redirects, proxies, TLS and retries of a request. This module
+adds resuming an interrupted body. Bytes are written to `<name>.part`; `<name>.part.json` records which file they
+belong to, and the next request asks for the rest on condition that the server's file is unchanged (RFC 9110,
+If-Range).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tdpn_core.progress import SILENT, ByteProgress, Progress
 _CHUNK = 1 << 18
 _LONGEST_PAUSE = 60.0
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_REASONS = {401: "access is refused", 403: "access is refused", 404: "is not there", 410: "is not there any more"}
+_REASONS = {401: "access is refused", 403: "access is refused", 404: "does not exist", 410: "no longer exists"}
 
 
 class FetchLimitError(TdpnError):
@@ -47,7 +48,7 @@ class FetchLimitError(TdpnError):
     def __init__(self, limit: Literal["idle", "total"], what: str, *, where: str, hint: str | None = None) -> None:
         super().__init__(what, where=where, hint=hint)
         self.limit = limit
-        """The field of `FetchLimits` that was exceeded."""
+        """Field of `FetchLimits` that was exceeded."""
 
 
 def fetch(
@@ -60,23 +61,23 @@ def fetch(
     limits: FetchLimits | None = None,
     progress: Progress = SILENT,
 ) -> Path:
-    """Download `url` to `path`, unless the file is there already; returns `path`.
+    """Download `url` to `path`, unless the file exists already; returns `path`.
 
-    Proxies and additional certificates are taken from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`). While
-    another process downloads the same file this one waits for it.
+    Proxies and additional certificates are taken from the environment (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`). If another
+    process is downloading the same file, wait for it.
 
     Args:
         url: an http or https address.
-        path: the file; an unfinished download leaves `<path>.part`, which the next call continues.
+        path: output file; an unfinished download leaves `<path>.part`, from which the next call continues.
         checksum: what its publisher states.
-        size: expected number of bytes; by default the server's Content-Length.
-        etag_is_md5: the server is S3, whose ETag is the MD5 of an object that was not uploaded in parts.
-        limits: when to give up.
+        size: expected number of bytes; default: the server's Content-Length.
+        etag_is_md5: the server is S3, where the ETag is the MD5 of an object that was not uploaded in parts.
+        limits: timeouts and retries.
         progress: receives the megabytes.
 
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
-        UsageError: `url` is neither http nor https, or the folder cannot be written.
+        UsageError: `url` is neither http nor https, or the folder is not writable.
         TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one; or it is not
             there and the network must not be asked.
     """
@@ -107,29 +108,29 @@ def fetch(
 
 @dataclass(frozen=True)
 class Peeked:
-    """How a server begins to answer."""
+    """The start of a server's answer."""
 
     url: str
-    """After redirects."""
+    """Address after redirects."""
 
     content_type: str
-    """In lower case, without parameters; empty if the server does not give it."""
+    """Content type in lower case, without parameters; empty if unknown."""
 
     length: int | None
-    """Bytes of the body; None: the server does not say."""
+    """Length of the body in bytes; None if unknown."""
 
     body: bytes
-    """Its first bytes; empty unless they were asked for."""
+    """First bytes of the body; empty unless requested."""
 
 
 def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool], most: int = 1 << 20) -> Peeked:
-    """Request `url` and close the connection after the header of the answer, or after the first `most` bytes.
+    """Request `url` and close the connection after the headers, or after the first `most` bytes.
 
     Args:
         url: an http or https address.
-        limits: when to give up; the answer may take `idle` seconds for each request that `retries` allows.
-        wants_body: given the header, whether to read the body.
-        most: bytes to read of it.
+        limits: timeouts and retries; the answer may take `idle` seconds for each request that `retries` allows.
+        wants_body: decides from the headers whether to read the body.
+        most: largest number of bytes to read.
 
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
@@ -162,25 +163,25 @@ def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool],
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the server says about the file that a part belongs to."""
+    """Metadata from the server about the file of a partial download."""
 
     url: str = ""
     validator: str | None = None
-    """A strong ETag, else the date: the condition of continuing."""
+    """Strong ETag, else the date: the condition for resuming."""
 
     size: int | None = None
     md5: str | None = None
 
 
 class _Part:
-    """The unfinished file and the notes next to it."""
+    """The unfinished file and its metadata file."""
 
     def __init__(self, path: Path) -> None:
         self.destination = path
         self.path = path.with_name(path.name + ".part")
         self.notes = path.with_name(path.name + ".part.json")
         self.remote = _Remote()
-        with suppress(OSError, ValueError, TypeError):  # unreadable notes: the part is of no use
+        with suppress(OSError, ValueError, TypeError):  # unreadable metadata: the part cannot be used
             self.remote = _Remote(**json.loads(self.notes.read_text()))
 
     @property
@@ -188,7 +189,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def begin(self, remote: _Remote) -> None:
-        """Drop what is there: `remote` is downloaded from its first byte."""
+        """Discard existing data to download `remote` from its first byte."""
         self.discard()
         self.remote = remote
         files.write_json(self.notes, asdict(remote))
@@ -200,15 +201,15 @@ class _Part:
 
 
 class _BrokenError(Exception):
-    """The body broke off or the part does not fit: another request may succeed."""
+    """The body broke off or the part does not match: another request may succeed."""
 
 
 class _SlowError(_BrokenError):
-    """Too few bytes arrive."""
+    """The transfer is too slow."""
 
 
 class _Clock:
-    """The time left of a limit for everything."""
+    """Remaining time of a total limit."""
 
     def __init__(
         self,
@@ -224,10 +225,10 @@ class _Clock:
 
     @property
     def left(self) -> float:
-        """Seconds, more than none.
+        """Return the remaining seconds, more than 0.
 
         Raises:
-            FetchLimitError: none is left.
+            FetchLimitError: no time is left.
         """
         seconds = self._end - time.monotonic()
         if seconds <= 0:
@@ -236,7 +237,7 @@ class _Clock:
         return seconds
 
     def run(self, call: Callable[[], requests.Response]) -> requests.Response:
-        """`call()`, left alone at the limit: name resolution and a dribbled header heed no timeout of a socket."""
+        """Return `call()`, abandoning it at the limit: name resolution and slow headers have no socket timeout."""
         if self._total == math.inf:
             return call()
         outcome: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
@@ -258,7 +259,7 @@ class _Clock:
 
 
 class _Session(requests.Session):
-    """A session that follows redirects, but not away from the web and not out of TLS."""
+    """A session that follows redirects only within http(s), and not from https to http."""
 
     def __init__(self, limits: FetchLimits) -> None:
         super().__init__()
@@ -281,7 +282,7 @@ class _Session(requests.Session):
             scheme = urlsplit(urljoin(resp.url, target)).scheme
             if scheme not in ("http", "https") or (scheme == "http" and resp.url.startswith("https:")):
                 resp.close()
-                raise TdpnError(f"leads to {target[:200]!a}, which is not followed", where=resp.url)
+                raise TdpnError(f"redirects to {target[:200]!a}, which is not followed", where=resp.url)
         return target
 
 
@@ -293,10 +294,10 @@ class _Request:
     limits: FetchLimits
     clock: _Clock
     failure: Callable[[str], TdpnError]
-    """The error for a fault: adds what to do."""
+    """Returns the error for a fault, with a hint."""
 
     def send(self, session: _Session, headers: dict[str, str]) -> requests.Response:
-        """The answer to a request, with headers but without its body."""
+        """Send a request and return the answer with headers, without its body."""
 
         def get() -> requests.Response:
             return session.get(self.url, headers=headers, stream=True, timeout=timeout)
@@ -306,7 +307,7 @@ class _Request:
             answer = self.clock.run(get)
         except requests.exceptions.SSLError as error:
             what = f"the server's certificate cannot be verified: {_reason(error)}"
-            hint = "name the certificates of your network in REQUESTS_CA_BUNDLE"
+            hint = "give the certificates of your network in REQUESTS_CA_BUNDLE"
             raise TdpnError(what, where=self.url, hint=hint) from error
         except (requests.RequestException, UnicodeError) as error:
             raise self.given_up(error) from error
@@ -318,7 +319,7 @@ class _Request:
         raise self.failure(f"{reason} (HTTP {status})")
 
     def given_up(self, error: Exception) -> TdpnError:
-        """The error after the last retry.
+        """Return the error after the last retry.
 
         Raises:
             FetchLimitError: no time is left.
@@ -336,7 +337,7 @@ class _Request:
 
 @dataclass
 class _Transfer:
-    """Fills a part, with as many requests as it takes."""
+    """Fills a part, with as many requests as necessary."""
 
     url: str
     part: _Part
@@ -351,7 +352,7 @@ class _Transfer:
         """Fill the part.
 
         Raises:
-            FetchLimitError: the server is too slow; with the bytes that were received.
+            FetchLimitError: the server is too slow; the message contains the bytes received.
         """
         request = _Request(self.url, self.limits, self.clock, self._failure)
         try:
@@ -381,7 +382,7 @@ class _Transfer:
         headers = {}
         if part.remote.url != self.url or not part.remote.validator:
             part.discard()
-        elif have and have == part.remote.size:  # only the checks are missing
+        elif have and have == part.remote.size:  # only verification is missing
             return
         elif have:
             headers = {"Range": f"bytes={have}-", "If-Range": part.remote.validator}
@@ -394,7 +395,7 @@ class _Transfer:
             self._receive(answer, meter)
 
     def _accept(self, answer: requests.Response) -> None:
-        """Bring the part in line with the answer."""
+        """Update the part for the answer."""
         part, known = self.part, self.part.remote
         if answer.headers.get("Content-Type", "").startswith("text/html") and not self.url.endswith((".html", ".htm")):
             what = "the server sent a web page, not the file"
@@ -403,7 +404,7 @@ class _Transfer:
         if answer.status_code == HTTPStatus.OK:
             return part.begin(said)
         place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-        # some servers ignore If-Range; and those that heed it need not repeat what the file is
+        # some servers ignore If-Range; those that support it need not repeat the file's metadata
         same = said.validator in (None, known.validator)
         if not (place and same and int(place[1]) == part.length and known.size in (None, int(place[3]))):
             part.discard()
@@ -417,7 +418,7 @@ class _Transfer:
             raise TdpnError(f"has {total} bytes on the server, expected {self.size}", where=self.url)
         if total is None and self.size is None and not self.has_digest:
             self.part.discard()
-            raise self._failure("the server does not give the length, so a broken download could not be recognised")
+            raise self._failure("the server does not give the length, so an incomplete download could not be detected")
 
     def _receive(self, answer: requests.Response, meter: ByteProgress) -> None:
         """Append the answer's body to the part."""
@@ -427,7 +428,7 @@ class _Transfer:
         with _disk_errors(self.part), self.part.path.open("ab") as sink:
             while total is None or have < total:
                 self.clock.left  # noqa: B018 - raises at the limit
-                # read1 returns what has arrived, so a break loses nothing of it
+                # read1 returns what has arrived, so that nothing is lost if the connection breaks
                 chunk = answer.raw.read1(min(_CHUNK, _CHUNK if total is None else total - have))
                 if not chunk:
                     break
@@ -457,11 +458,11 @@ def _by_hand(path: Path) -> str:
 
 
 def _describe(answer: requests.Response, url: str, etag_is_md5: bool) -> _Remote:
-    """What the headers say; `size` of a partial answer is that of the part."""
+    """Return the metadata in the headers; `size` of a partial answer is that of the part."""
     etag = answer.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else None
     plain = re.fullmatch(r'"([0-9a-f]{32})"', etag)
-    by_key = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")  # then it is no MD5
+    by_key = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")  # then it is not an MD5
     return _Remote(
         url,
         strong or answer.headers.get("Last-Modified"),
@@ -471,28 +472,28 @@ def _describe(answer: requests.Response, url: str, etag_is_md5: bool) -> _Remote
 
 
 def _length(answer: requests.Response) -> int | None:
-    """Bytes of the body that the header states."""
+    """Return the length of the body according to the headers."""
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
 
 def _check_scheme(url: str) -> None:
     if urlsplit(url).scheme not in ("http", "https"):
-        raise UsageError("is no http or https address", where=url)
+        raise UsageError("is not an http or https address", where=url)
 
 
 class _Pace:
-    """Notices a body that arrives too slowly."""
+    """Detects a transfer that is too slow."""
 
     def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
         self._since, self._bytes = time.monotonic(), 0
 
     def add(self, count: int) -> None:
-        """`count` more bytes have arrived.
+        """Count `count` received bytes.
 
         Raises:
-            _SlowError: too few have within the last `idle` seconds.
+            _SlowError: too few bytes were received within the last `idle` seconds.
         """
         self._bytes += count
         now, limits = time.monotonic(), self._limits
@@ -504,11 +505,11 @@ class _Pace:
 
 
 def _wait_for_claim(path: Path, clock: _Clock, stack: ExitStack, progress: Progress) -> None:
-    """Hold the claim on the file until `stack` closes; another process that downloads it is waited for."""
+    """Hold the claim on the file until `stack` closes; wait for another process that downloads it."""
     reported = False
     while True:
         try:
-            hint = "wait for it, or end it"
+            hint = "wait for it, or stop it"
             stack.enter_context(claimed(path, "downloading", hint=hint, option="folder", file=True))
             return
         except InUseError as error:
@@ -519,7 +520,7 @@ def _wait_for_claim(path: Path, clock: _Clock, stack: ExitStack, progress: Progr
 
 
 def _is_timeout(error: BaseException) -> bool:
-    """Whether it, or what caused it, is a limit of waiting."""
+    """Return whether an error or its cause is a timeout."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (TimeoutError, urllib3.exceptions.ReadTimeoutError)):
@@ -529,7 +530,7 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, which is the operating system's or the TLS library's."""
+    """Return the message of the innermost cause, from the operating system or the TLS library."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error) or repr(error)
@@ -545,10 +546,10 @@ def _disk_errors(part: _Part) -> Iterator[None]:
 
 
 def _verify(path: Path, size: int | None, checksums: Sequence[Checksum | None], *, hint: str) -> None:
-    """Compare a file with what is expected.
+    """Compare a file with the expected size and digests.
 
     Raises:
-        TdpnError: it differs; with the expected and the found value.
+        TdpnError: it differs; the message has both values.
     """
     found = path.stat().st_size
     if size is not None and found != size:

@@ -1,6 +1,6 @@
-"""Members of archives from strangers: what each may be called, what it may be, how much they may be, where they land.
+"""Checks for members of untrusted archives: names, kinds, sizes and target paths.
 
-Each file is created exclusively in a new folder that holds no link, whatever the format of the archive: see
+Each file is created exclusively in a new folder that contains no links, for every archive format: see
 docs/decisions/006-downloads.md.
 """
 
@@ -27,41 +27,41 @@ _DEEPEST = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLimits:
-    """What an archive may unpack to; the defaults admit every archive of the data sets known here."""
+    """Limits for unpacking an archive; the defaults allow every archive of the supported data sets."""
 
     max_bytes: int = 64 << 30
-    """Of all members together."""
+    """Largest total size of all members in bytes."""
 
     max_members: int = 200_000
-    """Files and folders."""
+    """Largest number of files and folders."""
 
     max_ratio: float = 100.0
-    """Bytes of all members for each byte of the archive."""
+    """Largest ratio of the total size to the size of the archive."""
 
 
 class Readable(Protocol):
-    """The content of a member."""
+    """Content of a member."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; empty at the end."""
 
 
 class Member(NamedTuple):
-    """One entry of an archive, before it is trusted."""
+    """One entry of an archive, unverified."""
 
     name: str
     size: int
-    """Bytes, as the archive declares them."""
+    """Size in bytes according to the archive."""
 
     kind: str
-    """`file`, `folder`, or what else it is, in words."""
+    """`file`, `folder`, or another kind as text."""
 
     open: Callable[[], AbstractContextManager[Readable]]
-    """Its content."""
+    """Opens the content."""
 
 
 def bad_name(name: str) -> str | None:
-    """Why a member of this name may not land, if so."""
+    """Return why a member of this name is refused, None if it is allowed."""
     components = name.split("/")
     if re.search(r"[\x00-\x1f\x7f]", name):
         return "has control characters in its name"
@@ -77,7 +77,7 @@ def bad_name(name: str) -> str | None:
 
 
 class Landing:
-    """Where members land, after every check."""
+    """Writes members after checking them."""
 
     def __init__(self, folder: Path, archive: Path, limits: ArchiveLimits, meter: ByteProgress) -> None:
         self._folder = folder
@@ -91,14 +91,14 @@ class Landing:
         files.need_space(folder, self._packed, archive)
 
     def check_all(self, members: Sequence[Member]) -> None:
-        """Check the members of a format that lists them, before the first one lands."""
+        """Check all members of a format that lists them, before the first one is written."""
         for member in members:
             self.check(member)
         files.need_space(self._folder, self._declared, self._archive)
         self._meter.begin(self._archive.name, self._declared)
 
     def check(self, member: Member) -> None:
-        """Raise TdpnError unless a member may land."""
+        """Raise TdpnError unless a member is allowed."""
         self._members += 1
         self._declared += max(0, member.size)
         if reason := bad_name(member.name):
@@ -127,22 +127,22 @@ class Landing:
                     left -= sink.write(chunk)
                     self._meter.add(len(chunk))
                 if left or content.read(1):
-                    raise self._refuse(member.name, "is not as long as the archive declares")
+                    raise self._refuse(member.name, "differs in length from the archive's declaration")
                 sink.flush()
                 os.fsync(sink.fileno())
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise self._refuse(member.name, "has the place of another member") from error
+            raise self._refuse(member.name, "has the path of another member") from error
 
     def clear(self) -> None:
-        """Remove what has landed, for another attempt."""
+        """Remove the written files, for another attempt."""
         shutil.rmtree(self._folder)
         self._folder.mkdir()
         self._meter.begin(self._archive.name, self._declared)
 
     def _refuse(self, name: str, reason: str) -> TdpnError:
         shown = ascii(name if len(name) <= 80 else name[:77] + "...")  # no terminal codes
-        hint = "nothing of it was unpacked; download it again, and if that does not help, tell its owner"
+        hint = "nothing was unpacked; download it again, and if that does not help, contact its owner"
         return TdpnError(f"member {shown} {reason}", where=self._archive, hint=hint)
 
     def _too_much(self, what: str) -> TdpnError:
-        return TdpnError(f"unpacks to {what}", where=self._archive, hint="this is no archive of videos; remove it")
+        return TdpnError(f"unpacks to {what}", where=self._archive, hint="this is not an archive of videos; remove it")

@@ -1,7 +1,7 @@
-"""Rar archives: `rarfile` reads what is in them, an outside program decompresses.
+"""Unpack rar archives: `rarfile` reads the list of members, an external program decompresses.
 
-The program runs once and writes all members one after another to a pipe, in the order of the archive: it is given no
-name and writes no file. `rarfile` itself would start it once a member, and cannot use bsdtar
+The program runs once and writes all members one after another to a pipe, in the order of the archive: it gets no names
+and writes no files. `rarfile` itself would start it once per member, and does not support bsdtar
 (docs/decisions/006-downloads.md).
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from tdpn_core.download.members import Landing, Member
 from tdpn_core.errors import TdpnError, ToolError
 
-_SILENCE = 300.0  # seconds without a byte: the program hangs
+_SILENCE = 300.0  # seconds without output after which the program counts as hung
 _INSTALL = "pip install 'tdpn[download]', and install one of the programs unrar, unar, 7z or bsdtar"
 _PROGRAMS = {
     "unrar": ("p", "-inul", "-p-", "--"),
@@ -36,7 +36,7 @@ _PROGRAMS = {
 
 
 def require_rar() -> tuple[ModuleType, list[str]]:
-    """The module rarfile, and the programs that unpack: check before a download, not after it.
+    """Return the module rarfile and the available unpacking programs; call it before a download.
 
     Raises:
         ToolError: one of them is missing.
@@ -54,8 +54,8 @@ def unpack_rar(archive: Path, landing: Landing) -> None:
     """Unpack all of `archive`.
 
     Raises:
-        ToolError: the package rarfile or a program is missing, or no program could do it.
-        TdpnError: the archive is damaged or has a member that may not land.
+        ToolError: rarfile or a program is missing, or no program could unpack it.
+        TdpnError: the archive is damaged or has a member that is refused.
     """
     rarfile, programs = require_rar()
     again = "remove it and run again to download it again"
@@ -63,9 +63,9 @@ def unpack_rar(archive: Path, landing: Landing) -> None:
         with rarfile.RarFile(archive, errors="strict") as reader:
             entries = reader.infolist()
             if reader.needs_password() or len(reader.volumelist()) > 1:
-                raise TdpnError("is encrypted, or one of several volumes, which are not unpacked", where=archive)
+                raise TdpnError("is encrypted or one of several volumes, which is not supported", where=archive)
     except rarfile.Error as error:
-        raise TdpnError(f"is damaged, or no complete rar archive: {error}", where=archive, hint=again) from error
+        raise TdpnError(f"is damaged, or not a complete rar archive: {error}", where=archive, hint=again) from error
     output: _Output
 
     def content(entry: Any) -> Any:
@@ -74,7 +74,7 @@ def unpack_rar(archive: Path, landing: Landing) -> None:
     members = [Member(entry.filename, entry.file_size or 0, _kind(entry), partial(content, entry)) for entry in entries]
     landing.check_all(members)
     reasons = []
-    for program in programs:  # some know more kinds of rar than others
+    for program in programs:  # some support more variants of rar than others
         try:
             with _run(program, archive) as output:
                 for member in members:
@@ -88,13 +88,13 @@ def unpack_rar(archive: Path, landing: Landing) -> None:
 
 
 class _ProgramError(Exception):
-    """The program did not deliver what the archive's list promises."""
+    """The program's output differs from the archive's list."""
 
 
 def _kind(entry: Any) -> str:
     if entry.is_symlink() or entry.file_redir:
         return "a link"
-    return "folder" if entry.is_dir() else "file" if entry.is_file() else "no regular file"
+    return "folder" if entry.is_dir() else "file" if entry.is_file() else "not a regular file"
 
 
 class _Output:
@@ -107,7 +107,7 @@ class _Output:
 
     @contextmanager
     def member(self, name: str, size: int, checksum: int | None) -> Iterator[_Output]:
-        """The next `size` bytes as a file, which must have this CRC-32."""
+        """Yield the next `size` bytes as a file, and verify its CRC-32."""
         self._left, self._checksum = size, 0
         yield self
         if checksum is not None and checksum != self._checksum:
@@ -124,17 +124,17 @@ class _Output:
         return chunk
 
     def next(self, size: int) -> bytes:
-        """What the program wrote next; nothing at its end."""
+        """Return the program's next output; empty at its end."""
         if not select.select([self._descriptor], [], [], _SILENCE)[0]:
-            raise _ProgramError(f"silent for {_SILENCE:g} s")
+            raise _ProgramError(f"no output for {_SILENCE:g} s")
         return os.read(self._descriptor, size)
 
 
 @contextmanager
 def _run(program: str, archive: Path) -> Iterator[_Output]:
-    """Run the program, which must end well and with the last byte that the body takes.
+    """Run the program, which must succeed and end with the last byte that the body reads.
 
-    It sees a link in a folder of its own: unar takes neighbours of similar names for volumes of the archive.
+    It sees only a link in a separate folder: unar treats neighbours with similar names as volumes of the archive.
     """
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryFile() as errors:
         link = Path(alone) / "archive.rar"
@@ -147,7 +147,7 @@ def _run(program: str, archive: Path) -> Iterator[_Output]:
             try:
                 yield output
                 if output.next(1):
-                    raise _ProgramError("its output has more than the archive lists")
+                    raise _ProgramError("its output is longer than the archive's list")
                 if child.wait(_SILENCE):
                     raise _ProgramError(f"exit code {child.returncode}")
             except (_ProgramError, subprocess.TimeoutExpired) as error:

@@ -38,7 +38,7 @@ def kitchens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prepared = tdpn("prep", "epic100", "--root", "epic", "--short-side", 48)
         assert "data/epic100: 12 train, 6 val (of 8 listed), 2 test clips" in prepared
         said = " ".join(prepared.split())
-        assert "note 2 val segments are of videos that are not on disk (for example 'P18_07')" in said
+        assert "note 2 val segments belong to videos that are not on disk (for example 'P18_07')" in said
         trained = tdpn("train", "--epochs", 2, *TINY, "--set", "sampling.short_side=36")
         assert "94 of 97 verb classes have no training clips" in trained
         assert "note: every top-1 of this run is the mean over verb and noun" in trained
@@ -161,7 +161,7 @@ def test_lists_that_come_later_are_packed_by_the_same_command(bare: Path) -> Non
     ("lists", "error", "message"),
     [
         ("nowhere", DatasetError, "nowhere: no such folder of annotations"),
-        ("epic/EPIC-KITCHENS", DatasetError, r"holds none of EPIC_100_tail_verbs\.csv, .*name the folder that they"),
+        ("epic/EPIC-KITCHENS", DatasetError, r"contains none of EPIC_100_tail_verbs\.csv, .*give the folder that"),
     ],
 )
 def test_a_folder_without_the_lists_is_refused_before_anything_is_scored(
@@ -174,7 +174,7 @@ def test_a_folder_without_the_lists_is_refused_before_anything_is_scored(
 def test_a_folder_with_some_of_the_lists_and_data_of_another_kind_are_refused(bare: Path, tmp_path: Path) -> None:
     write_lists(tmp_path / "some")
     (tmp_path / "some" / "EPIC_100_unseen_participant_ids_validation.csv").unlink()
-    with pytest.raises(DatasetError, match=r"some: holds no EPIC_100_unseen_participant_ids_validation\.csv"):
+    with pytest.raises(DatasetError, match=r"some: lacks EPIC_100_unseen_participant_ids_validation\.csv"):
         tdpn("eval", bare, "--annotations", tmp_path / "some")
     scores = read_scores(bare)
     write_scores(tmp_path / "other.safetensors", replace(scores, origin=replace(scores.origin, dataset="epic55")))

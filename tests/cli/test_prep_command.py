@@ -46,7 +46,7 @@ def test_prep_dry_run_shows_what_is_understood_and_packs_nothing(clips: Path) ->
     result = tdpn("prep", "folder", "--root", "clips", "--dry-run", cwd=clips)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "clips: folder, a folder for each class"
+    assert lines[0] == "clips: folder, a folder per class"
     assert max(map(len, lines)) <= 80
     assert "  classes   2: kick_l 4, kick_r 3" in lines
     assert "  clips     7 listed, 7 found, 0 missing" in lines

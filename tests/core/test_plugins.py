@@ -42,7 +42,7 @@ def test_an_entry_point_of_another_kind_is_refused(site: Path) -> None:
 
 def test_an_entry_point_with_another_name_than_its_data_set_is_refused(site: Path) -> None:
     _install(site, "tdpn.datasets", "mine = tdpn_core.datasets.ucf_hmdb:UCF101")
-    with pytest.raises(PluginError, match="'mine' gives a data set that is called 'ucf101'"):
+    with pytest.raises(PluginError, match="'mine' provides a data set with the name 'ucf101'"):
         find_dataset("mine")
 
 

@@ -15,7 +15,7 @@ def test_the_verdict_says_by_what_and_how_to_override(tmp_path):
     detection = detect(tmp_path)
     assert detection.sentence() == (
         "taken for kinetics400: train.csv annotates its clips, in 1 classes; "
-        "to read it as another, name that one (folder)"
+        "to read it as another data set, give its name (folder)"
     )
     dataset = read_dataset(AUTO, tmp_path)
     assert dataset.name == "kinetics400"
@@ -54,7 +54,7 @@ def test_folders_and_lists(tmp_path):
     plant(tmp_path / "b", "x/1.mp4", "y/2.mp4")
     assert (detect(tmp_path / "b").name, detect(tmp_path / "b").evidence) == (
         "folder",
-        "2 folders of clips, taken for classes",
+        "2 folders of clips, read as classes",
     )
     frames(tmp_path / "c", "x/1")
     frames(tmp_path / "c", "x/2")
@@ -75,7 +75,7 @@ def test_texts_that_are_no_lists_are_let_be(tmp_path):
 
 def test_nothing_known(tmp_path):
     plant(tmp_path, "readme.md", "k400_targz/train/part_0.tar.gz")
-    with pytest.raises(DatasetError, match=r"is no data set that is known by its files; name the data set.*1 \.gz"):
+    with pytest.raises(DatasetError, match=r"no known data set was detected; give the name of the data set.*1 \.gz"):
         detect(tmp_path)
 
 
@@ -114,11 +114,11 @@ def test_annotations_that_tell_nothing_are_not_passed_over_silently(tmp_path):
     write(tmp_path, "labels.txt", "one\ntwo\n")
     options = DatasetOptions(annotations=tmp_path / "labels.txt")
     notes = read_dataset("auto", tmp_path / "root", options=options).notes
-    assert "classes are those of the folders, and --annotations is not used: labels.txt" in notes
+    assert "classes are the folder names; --annotations is not used: labels.txt" in notes
 
 
 def test_a_flat_folder_of_videos_is_told_what_to_do(tmp_path):
     plant(tmp_path, "1.mp4", "2.mp4")
-    with pytest.raises(DatasetError, match="no data set that is known") as error:
+    with pytest.raises(DatasetError, match="no known data set was detected") as error:
         read_dataset("auto", tmp_path)
-    assert "2 videos lie directly in it, and folder wants a folder for each class" in error.value.hint
+    assert "2 videos are directly in it, but folder needs a folder per class" in error.value.hint

@@ -139,26 +139,24 @@ def test_segments_that_cannot_be_used_are_counted(tmp_path):
     dataset = read_dataset("epic100", tmp_path)
     notes = "\n".join(dataset.notes)
     assert sorted(dataset.clips["id"]) == ["P01_01_0", "P01_01_3", "P01_11_0", "P18_103_5", "P33_101_0"]
-    assert (
-        "2 segments have no length or begin after their video's end and are not used (for example 'P01_01_1')" in notes
-    )
-    assert "1 segments end after their video does and are cut there (for example 'P01_01_3')" in notes
-    assert "1 segments appear more than once and are taken once (for example 'P01_01_0')" in notes
-    assert "1 train segments are of videos that are not on disk (for example 'P02_01')" in notes
+    assert "2 segments are empty or begin after their video's end and are left out (for example 'P01_01_1')" in notes
+    assert "1 segments extend beyond their video's end and are shortened (for example 'P01_01_3')" in notes
+    assert "1 segments are listed more than once and used once (for example 'P01_01_0')" in notes
+    assert "1 train segments belong to videos that are not on disk (for example 'P02_01')" in notes
     assert "1 annotated videos are not on disk: P02_01" in notes
-    assert "1 clips on disk are in no annotation file (for example 'P09_09')" in notes
+    assert "1 clips on disk are not in any annotation file (for example 'P09_09')" in notes
     assert dataset.absent == {"train": ["P01_01_1", "P01_01_2", "P02_01_0"], "val": [], "test": []}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("00:00:03.37", "3.37", r"train\.csv: line 2: is no timestamp \(HH:MM:SS\.ss\): '3\.37'"),
-        ("00:00:03.37", "00:61:03.37", "is no timestamp"),
+        ("00:00:03.37", "3.37", r"train\.csv: line 2: is not a timestamp \(HH:MM:SS\.ss\): '3\.37'"),
+        ("00:00:03.37", "00:61:03.37", "is not a timestamp"),
         (",open,3,", ",open,97,", r"line 2: verb_class of P01_01_0 is not one of 4: '97'"),
         (",door,3,", ",door,,", r"line 2: noun_class of P01_01_0 is not one of 4: ''"),
-        (",8,202,", ",8,x,", r"line 2: is no frame number: 'x'"),
-        ("P01_01,0", "../x,0", "line 2: narration_id or video_id is none"),
+        (",8,202,", ",8,x,", r"line 2: is not a frame number: 'x'"),
+        ("P01_01,0", "../x,0", "line 2: narration_id or video_id is invalid"),
     ],
 )
 def test_a_faulty_row_is_named(old, new, fault, tmp_path):
@@ -223,7 +221,7 @@ def test_epic55_in_the_bristol_tree(tmp_path):
 def test_the_two_sets_are_not_mixed(tmp_path):
     epic55(tmp_path)
     plant(tmp_path, "P01/P01_01.MP4")
-    with pytest.raises(DatasetError, match="the files here are those of epic55, whose classes have other numbers"):
+    with pytest.raises(DatasetError, match="the files here belong to epic55, which numbers classes differently"):
         read_dataset("epic100", tmp_path)
     epic100(tmp_path)
     with pytest.raises(
@@ -241,7 +239,7 @@ def test_class_files_are_needed_and_their_order_stands(tmp_path):
         read_dataset("epic100", tmp_path, options=DatasetOptions(label_order="sorted"))
     path = tmp_path / "EPIC-KITCHENS/annotations/EPIC_100_noun_classes.csv"
     path.write_text("id,key\n0,tap\n2,plate\n")
-    with pytest.raises(DatasetError, match="does not number its 2 classes from 0 on"):
+    with pytest.raises(DatasetError, match="does not number its 2 classes from 0"):
         read_dataset("epic100", tmp_path)
     path.unlink()
     with pytest.raises(DatasetError, match=r"no EPIC_100_noun_classes\.csv, which names the nouns"):

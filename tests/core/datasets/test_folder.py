@@ -44,7 +44,7 @@ def test_without_a_split_groups_stay_together(tmp_path):
     }  # fmt: skip
     for name, split in splits(dataset).items():
         assert splits(dataset)[name.replace("_c01", "_c02")] == split
-    assert any("4 of 20 clips were set aside for validation, by 10 source groups, seed 0" in n for n in dataset.notes)
+    assert any("4 of 20 clips are used for validation, by 10 source groups, seed 0" in n for n in dataset.notes)
 
 
 def test_the_split_is_the_same_each_time_and_another_for_another_seed(tmp_path):
@@ -85,10 +85,10 @@ def test_other_files_are_counted_and_special_ones_are_not_opened(tmp_path):
     assert sorted(dataset.clips["id"]) == ["a/1.mp4", "a/2.mp4"]
     notes = "\n".join(dataset.notes)
     assert "2 files are not videos (2 .txt)" in notes
-    assert "5 entries are no regular files" in notes
+    assert "5 entries are not regular files" in notes
     assert "a/pipe.mp4 (pipe)" in notes
     assert "a/zero.mp4 (device)" in notes
-    assert "1 videos are in no class folder: the root" in notes
+    assert "1 videos are not in a class folder: the root" in notes
 
 
 def test_links_to_files_and_folders_are_followed_and_circles_left(tmp_path):

@@ -49,8 +49,8 @@ def test_cvdf_flat_with_replacements(tmp_path):
     assert replaced == "replacement/replacement_for_corrupted_k400/0wR5jVB-WPk_000417_000427.mp4"
     assert "1 val clips of the annotation file are not on disk" in dataset.notes
     assert dataset.absent == {"train": [], "val": ["missing0000_000001_000011"], "test": []}
-    assert "1 videos are in no annotation file" in dataset.notes
-    assert "1 files are overridden by those of the replacement folder" in dataset.notes
+    assert "1 videos are not in any annotation file" in dataset.notes
+    assert "1 files are replaced by those in the replacement folder" in dataset.notes
 
 
 @pytest.mark.parametrize(
@@ -236,17 +236,17 @@ def test_rows_that_repeat_a_clip(tmp_path):
     dataset = read_dataset("kinetics400", tmp_path)
     assert labels(dataset) == {"0wR5jVB-WPk_000417_000427": ("train", ABSEILING)}
     clip = "for example '0wR5jVB-WPk_000417_000427'"
-    assert f"1 clips appear more than once and are taken once ({clip})" in dataset.notes
-    assert f"1 clips are in two splits and taken in the first ({clip})" in dataset.notes
+    assert f"1 clips are listed more than once and used once ({clip})" in dataset.notes
+    assert f"1 clips are in two splits and used in the first ({clip})" in dataset.notes
     write(tmp_path, "val.csv", f"{CVDF}{line.replace(ABSEILING, DRUMS)},val\n")
-    with pytest.raises(DatasetError, match=r"val\.csv: line 2: clip is there twice, with two classes: '0wR5"):
+    with pytest.raises(DatasetError, match=r"val\.csv: line 2: clip is listed twice with different classes: '0wR5"):
         read_dataset("kinetics400", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (f"{CVDF}{ABSEILING},0wR5jVB-WPk\n", "line 2: 2 fields, where the header has 5"),
+        (f"{CVDF}{ABSEILING},0wR5jVB-WPk\n", "line 2: 2 fields, but the header has 5"),
         ("label,youtube_id,split\n", "has no column 'time_start'"),
     ],
 )

@@ -174,7 +174,7 @@ def test_one_named_list_is_split(tmp_path):
         ("train", 0): 8, ("train", 1): 8, ("val", 0): 2, ("val", 1): 2,
     }  # fmt: skip
     assert any(note.startswith("no validation split: 4 of 20 clips") for note in dataset.notes)
-    with pytest.raises(DatasetError, match="no list files whose clips are on disk"):
+    with pytest.raises(DatasetError, match="no list files with clips that are on disk"):
         read_dataset("list", tmp_path)
 
 
@@ -196,9 +196,9 @@ def test_several_lists_for_a_split(tmp_path):
     [
         (f"{A}.mp4 0\n{C}.mp4 -2\n", "line 2: is no label: -2"),
         (f"{A}.mp4 0\n\n{C}.mp4 7\n", r"line 3: label is not one of the 3 of classes\.txt: 7"),
-        (f"{A}.mp4 0\n{C}.mp4 1\n{A}.mp4 2\n", "line 3: clip is there twice, with two labels"),
+        (f"{A}.mp4 0\n{C}.mp4 1\n{A}.mp4 2\n", "line 3: clip is listed twice with different labels"),
         ("\ufeff\r\n", r"train\.txt: is empty"),
-        ("gone.mp4 0\n", "not one clip of the lists is on disk; .*1 train clips of the list are not on disk"),
+        ("gone.mp4 0\n", "none of the listed clips is on disk; .*1 train clips of the list are not on disk"),
     ],
 )
 def test_a_faulty_line_is_named(text, fault, tmp_path):
@@ -216,8 +216,8 @@ def test_clips_in_both_lists_are_counted(tmp_path):
     dataset = read_dataset("list", tmp_path)
     notes = "\n".join(dataset.notes)
     assert len(dataset.clips) == 3
-    assert f"1 clips appear more than once and are taken once (for example '{A}.mp4')" in notes
-    assert f"1 clips are in two splits and taken in the first (for example '{A}.mp4')" in notes
+    assert f"1 clips are listed more than once and used once (for example '{A}.mp4')" in notes
+    assert f"1 clips are in two splits and used in the first (for example '{A}.mp4')" in notes
     assert "1 val clips of the list are not on disk (for example 'gone.mp4')" in notes
     assert dataset.absent == {"train": [], "val": ["gone.mp4"]}
 
@@ -247,7 +247,7 @@ def test_class_files_that_disagree_name_nothing(tmp_path):
     other = write(tmp_path, "category.txt", "b\na\n")
     dataset = read_dataset("list", tmp_path)
     assert dataset.classes == {"action": ["0", "1"]}
-    assert "category.txt, classes.txt name the classes differently: give one as the class list" in dataset.notes
+    assert "category.txt, classes.txt contain different class names: give one with --class-list" in dataset.notes
     chosen = read_dataset("list", tmp_path, options=DatasetOptions(class_list=other))
     assert (chosen.classes, chosen.label_order) == ({"action": ["b", "a"]}, "list category.txt")
     with pytest.raises(UsageError, match="the classes of the list have no names to sort"):

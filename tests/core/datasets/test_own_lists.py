@@ -174,7 +174,7 @@ def test_one_number_among_class_names_is_a_class_name(tmp_path):
 def test_list_of_which_a_third_does_not_fit_is_refused(tmp_path):
     plant(tmp_path, *CLIPS)
     write(tmp_path, "train.csv", table("path,label", [(c, "" if n % 3 == 0 else "a") for n, c in enumerate(CLIPS)]))
-    with pytest.raises(DatasetError, match="4 of 12 lines do not fit the reading of the others") as error:
+    with pytest.raises(DatasetError, match="4 of 12 lines differ in format from the others") as error:
         read_dataset("list", tmp_path)
     assert "train.csv line 2: has no label" in error.value.hint
 
@@ -216,7 +216,7 @@ def test_names_in_one_list_and_numbers_in_the_other_are_refused(tmp_path):
     plant(tmp_path, *CLIPS)
     write(tmp_path, "train.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS[:8]]))
     write(tmp_path, "val.csv", table("path,label", [(clip, 0) for clip in CLIPS[8:]]))
-    with pytest.raises(DatasetError, match=r"train\.csv: labels are names, but those of val\.csv are numbers"):
+    with pytest.raises(DatasetError, match=r"train\.csv: labels are names, but numbers in val\.csv"):
         read_dataset("list", tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_unknown_split_is_named_by_line(tmp_path):
     rows = [(clip, name_of(clip), "holdout" if n == 3 else "train") for n, clip in enumerate(CLIPS)]
     write(tmp_path, "metadata.csv", table("path,label,split", rows))
     options = DatasetOptions(annotations=tmp_path / "metadata.csv")
-    with pytest.raises(DatasetError, match=r"metadata\.csv: line 5: states a split that is not known: 'holdout'"):
+    with pytest.raises(DatasetError, match=r"metadata\.csv: line 5: has an unknown split: 'holdout'"):
         read_dataset("list", tmp_path, options=options)
 
 
@@ -301,7 +301,7 @@ def test_lists_of_which_nothing_is_on_disk_are_refused(tmp_path):
     plant(tmp_path, "other/a.mp4")
     write(tmp_path, "train.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS]))
     options = DatasetOptions(annotations=tmp_path / "train.csv")
-    with pytest.raises(DatasetError, match="not one clip of the lists is on disk") as error:
+    with pytest.raises(DatasetError, match="none of the listed clips is on disk") as error:
         read_dataset("list", tmp_path, options=options)
     assert "12 train clips of the list are not on disk (for example 'v/Archery_0.mp4')" in error.value.hint
 
@@ -325,7 +325,9 @@ def test_two_folders_of_one_split_are_noted(tmp_path):
 
 def test_folder_beside_the_splits_is_named(tmp_path):
     plant(tmp_path, *(f"{split}/{c}/{n}.mp4" for split in ("train", "val", "holdout") for c in "ab" for n in range(2)))
-    assert "4 videos are in no class folder of a split: holdout/a, holdout/b" in read_dataset("folder", tmp_path).notes
+    assert (
+        "4 videos are not in a class folder of a split: holdout/a, holdout/b" in read_dataset("folder", tmp_path).notes
+    )
 
 
 def test_case_tells_classes_apart_within_a_split(tmp_path):
@@ -333,7 +335,8 @@ def test_case_tells_classes_apart_within_a_split(tmp_path):
     dataset = read_dataset("folder", tmp_path)
     assert dataset.classes == {"action": ["A", "a"]}
     assert (
-        "classes 'A', 'a' differ in case only and are in one split: they are read as separate classes" in dataset.notes
+        "classes 'A', 'a' differ only in case and occur in the same split: they are read as separate classes"
+        in dataset.notes
     )
 
 
@@ -345,7 +348,7 @@ def test_linked_class_and_split_folders_are_read(tmp_path):
             (tmp_path / split / label).symlink_to(tmp_path / "all" / label)
     dataset = read_dataset("folder", tmp_path)
     assert dataset.understanding.found == {"train": 6, "val": 6}
-    assert any("lead to folders that are read under another path as well: train/a, train/b" in n for n in dataset.notes)
+    assert any("point to folders that are also read under another path: train/a, train/b" in n for n in dataset.notes)
 
 
 def test_linked_split_folder_is_read(tmp_path):

@@ -41,7 +41,7 @@ def test_v1_is_folders_of_frames_in_the_order_of_the_labels_file(end, tmp_path):
     assert "1 train clips of the annotation file are not on disk (for example '7')" in notes
     assert "1 test clips of the annotation file are not on disk (for example '10')" in notes
     assert dataset.absent == {"train": ["7"], "val": [], "test": ["10"]}
-    assert "1 clips on disk are in no annotation file (for example '4711')" in notes
+    assert "1 clips on disk are not in any annotation file (for example '4711')" in notes
 
 
 def test_v1_can_be_had_in_sorted_order(tmp_path):
@@ -119,7 +119,7 @@ def test_v2_as_frames_of_three_code_bases(pattern, first, expected, tmp_path):
         clip: (f"frames/{clip}", "frames", expected.format(clip), first, -1) for clip in ("78687", "1", "2", "3", "4")
     }
     assert all(math.isnan(fps) for fps in dataset.clips["fps"])
-    assert "5 files or folders are of the kind that `sources` leaves out" in dataset.notes
+    assert "5 files or folders are of the kind that --sources excludes" in dataset.notes
     videos = read_dataset("something-v2", tmp_path)
     assert set(videos.clips["kind"]) == {"video"}
     assert "5 further copies of clips (other containers, folders or frames) are not used" in videos.notes
@@ -154,7 +154,7 @@ def test_jester_under_both_names(prefix, tmp_path):
         ("5;Flying", r"train\.csv: line 2: label is not in something-something-v1-labels\.csv: 'Flying'"),
         ("85", r"train\.csv: line 2: clip has no label: '85'"),
         ("85;Holding something;x", r"train\.csv: line 2: is not id;label"),
-        (f"100218;{TURNING}", r"train\.csv: line 2: clip is there twice, with two labels: '100218'"),
+        (f"100218;{TURNING}", r"train\.csv: line 2: clip is listed twice with different labels: '100218'"),
     ],
 )
 def test_a_faulty_line_is_named(line, fault, tmp_path):
@@ -168,16 +168,16 @@ def test_a_clip_that_is_listed_again_is_counted(tmp_path):
     something_v1(tmp_path)
     write(tmp_path, f"{V1}-train.csv", "100218;Closing something\n" * 3)
     dataset = read_dataset("something-v1", tmp_path)
-    assert "2 clips appear more than once and are taken once (for example '100218')" in dataset.notes
+    assert "2 clips are listed more than once and used once (for example '100218')" in dataset.notes
 
 
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
         ("labels/labels.json", "{", "cannot be read"),
-        ("labels/labels.json", json.dumps({APPROACHING: "0", "b": "2"}), "does not number its 2 classes from 0 on"),
-        ("labels/labels.json", json.dumps({APPROACHING: "x"}), "is no object of numbers by class"),
-        ("labels/train.json", json.dumps({"id": "1"}), "is no list of clips"),
+        ("labels/labels.json", json.dumps({APPROACHING: "0", "b": "2"}), "does not number its 2 classes from 0"),
+        ("labels/labels.json", json.dumps({APPROACHING: "x"}), "is not an object of numbers by class"),
+        ("labels/train.json", json.dumps({"id": "1"}), "is not a list of clips"),
         ("labels/train.json", json.dumps([{"id": "1", "template": APPROACHING}, {}]), "line 2: entry has no id"),
         ("labels/train.json", json.dumps([{"id": "1", "template": "[x] flies"}]), "is not in labels.json: 'x flies'"),
     ],
@@ -207,12 +207,12 @@ def test_annotations_may_lie_elsewhere(tmp_path):
     dataset = read_dataset("something-v1", tmp_path / "data", options=DatasetOptions(annotations=notes))
     assert len(dataset.clips) == 4
     assert dataset.clips["source"][0] == f"20bn-{V1}/100218"
-    with pytest.raises(DatasetError, match="is no file or folder of annotations"):
+    with pytest.raises(DatasetError, match="is not a file or folder of annotations"):
         read_dataset("something-v1", tmp_path / "data", options=DatasetOptions(annotations=tmp_path / "no"))
 
 
 def test_unknown_choices_are_refused():
-    with pytest.raises(UsageError, match="label_order 'random' is not known; one of official, file, sorted, cleaned"):
+    with pytest.raises(UsageError, match="label_order 'random' is unknown; one of official, file, sorted, cleaned"):
         DatasetOptions(label_order="random")
     with pytest.raises(UsageError, match="there is no split 4"):
         DatasetOptions(split=4)

@@ -44,7 +44,7 @@ def test_ucf101_reads_the_official_splits(end, split, tmp_path):
         f"v_YoYo_g{val}_c01": ("val", "YoYo"),
     }
     assert dataset.label_order == "file"
-    assert any(note.startswith("2 clips on disk are in no annotation file") for note in dataset.notes)
+    assert any(note.startswith("2 clips on disk are not in any annotation file") for note in dataset.notes)
 
 
 @pytest.mark.parametrize("spelled", ["HandstandPushups/v_HandStandPushups", "HandStandPushups/v_HandstandPushups"])
@@ -84,8 +84,8 @@ def test_a_source_group_in_both_lists_is_noted(tmp_path):
         ("trainlist01", "ApplyEyeMakeup/x.avi 2", r"trainlist01\.txt: line 2: ApplyEyeMakeup has number 1 in .*'2'"),
         ("trainlist01", "Flying/x.avi 1", r"line 2: class is not in classInd\.txt: 'Flying'"),
         ("testlist01", "x.avi", r"line 2: is not Class/file\.avi: 'x\.avi'"),
-        ("testlist01", "YoYo/v_HandStandPushups_g08_c01.avi", "clip is there twice, with two labels or in two splits"),
-        ("classInd", "1 ApplyLipstick", r"line 2: number of a class is there twice: '1'"),
+        ("testlist01", "YoYo/v_HandStandPushups_g08_c01.avi", "clip is listed twice with different labels or splits"),
+        ("classInd", "1 ApplyLipstick", r"line 2: class number is repeated: '1'"),
         ("classInd", "5 ApplyLipstick", r"the numbers of its 2 classes have gaps"),
     ],
 )
@@ -139,7 +139,7 @@ def test_hmdb51_leaves_the_unused_clips(tmp_path):
         "clap/A_B_clap_u_nm_np1_fr_goo_1": ("val", "clap"),
     }
     assert "1 clips are unused in split 1" in dataset.notes
-    assert "1 clips on disk are in no annotation file (for example 'extra')" in dataset.notes
+    assert "1 clips on disk are not in any annotation file (for example 'extra')" in dataset.notes
     assert columns(dataset, "source")[f"clap/{ODD}"] == (f"hmdb51_org/clap/{ODD}.avi",)
     with pytest.raises(DatasetError, match=r"_split2\.txt: line 1: is not a file name and 0, 1 or 2: '.* 3'"):
         read_dataset("hmdb51", tmp_path, options=DatasetOptions(split=2))

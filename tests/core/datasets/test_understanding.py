@@ -6,7 +6,7 @@ from tdpn_core.datasets import read_dataset
 def test_understanding_of_class_folders_counts_clips_by_class_and_split(tmp_path):
     plant(tmp_path, "train/a/1.mp4", "train/a/2.mp4", "train/b/1.mp4", "val/b/2.mp4")
     understood = read_dataset("folder", tmp_path).understanding
-    assert understood.layout == "a folder for each class, below folders of splits"
+    assert understood.layout == "a folder per class, below folders of splits"
     assert understood.classes == {"action": {"a": 2, "b": 2}}
     assert (understood.listed, understood.found, understood.missing) == (
         {"train": 3, "val": 1},

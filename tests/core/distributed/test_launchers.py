@@ -113,7 +113,7 @@ def test_gpus_or_processes_that_cannot_be_are_refused_at_once(prepared: Path, tm
     for options, message in (
         (("--gpus", 6), "--gpus: 6 GPUs asked for, 0 found"),
         (("--gpus", 2, "--processes", 2), "--processes: is for the CPU"),
-        (("--nodes", 2), "--nodes: 2 machines need a place to meet"),
+        (("--nodes", 2), "--nodes: 2 machines need a rendezvous address"),
     ):
         result = train(prepared, tmp_path / "run", *options, CUDA_VISIBLE_DEVICES="")
         assert (result.returncode, message in result.stderr) == (2, True), result.stderr

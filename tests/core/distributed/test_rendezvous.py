@@ -135,7 +135,7 @@ def test_a_meeting_place_where_another_program_listens_is_refused_within_seconds
         taken.listen()
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
         began = time.monotonic()
-        with pytest.raises(DistributedError, match=rf"{endpoint}: another program has this port; choose another"):
+        with pytest.raises(DistributedError, match=rf"{endpoint}: another program uses this port; choose another"):
             launch_ranks(["true"], processes=1, nodes=2, rendezvous=endpoint, say=lambda line: None)
         assert time.monotonic() - began < 20
 
@@ -143,7 +143,7 @@ def test_a_meeting_place_where_another_program_listens_is_refused_within_seconds
 @pytest.mark.parametrize(
     ("rendezvous", "message"),
     [
-        (None, "--nodes: 2 machines need a place to meet; --rdzv HOST:PORT"),
+        (None, "--nodes: 2 machines need a rendezvous address; --rdzv HOST:PORT"),
         ("node1", "--rdzv: 'node1' is not HOST:PORT; for example node1:29400"),
         ("node1:99999", "is not HOST:PORT"),
         ("no.such.host.invalid:29400", "no.such.host.invalid:29400: no "),

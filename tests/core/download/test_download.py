@@ -193,7 +193,7 @@ def test_download_that_cannot_write_the_tree_is_an_error(k400: Web, tmp_path: Pa
 def test_a_missing_part_is_named_and_the_others_are_kept(k400: Web, tmp_path: Path) -> None:
     part = k400.files.pop("/k/train/part_1.tar.gz")
     with pytest.raises(
-        TdpnError, match=r"/k/train/part_1.tar.gz: is not there \(HTTP 404\); .*put it at (.*)"
+        TdpnError, match=r"/k/train/part_1.tar.gz: does not exist \(HTTP 404\); .*put it at (.*)"
     ) as caught:
         fetch_all(k400, tmp_path)
     assert set(tree(tmp_path)) >= {f"train/{name}.mp4" for name in list(CLIPS["train"])[:2]}
@@ -246,9 +246,7 @@ def test_download_leaves_what_is_there_already(k400: Web, tmp_path: Path) -> Non
     assert {name: found[name] for name in own} == own
     assert not any("train/part" in path for path, _ in k400.asked)
     assert {f"val/{name}.mp4" for name in CLIPS["val"]} <= set(found)
-    assert report.notes == [
-        f"{name} was there already and is left as it is" for name in ("annotations/val.csv", "train")
-    ]
+    assert report.notes == [f"{name} exists already and is unchanged" for name in ("annotations/val.csv", "train")]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +270,7 @@ def test_download_of_a_list_that_leads_elsewhere_is_refused(k400: Web, tmp_path:
 
 def test_download_of_an_empty_list_is_an_error(k400: Web, tmp_path: Path) -> None:
     k400.files["/k/val/k400_val_path.txt"] = b"\n"
-    with pytest.raises(TdpnError, match="lists no archive"):
+    with pytest.raises(TdpnError, match="lists no archives"):
         fetch_all(k400, tmp_path, splits=["val"])
 
 
@@ -363,16 +361,16 @@ def test_download_that_cannot_unpack_rar_fails_before_a_request(
 @pytest.mark.parametrize(
     ("dataset", "text"),
     [
-        ("sthv2", "the owner, Qualcomm, wants an account.*lay it out as 20bn-something-something-v2"),
+        ("sthv2", "the owner, Qualcomm, requires an account.*lay it out as 20bn-something-something-v2"),
         ("Something-Something-V1", "Something-Something v1"),
         ("epic100", "epic-kitchens-download-scripts"),
         ("jester", "Jester"),
         ("diving48", "svcl.ucsd.edu"),
         (
             "folder",
-            "no download is known for 'folder'; known are kinetics400, kinetics600, kinetics700, ucf101, hmdb51",
+            "there is no download for 'folder'; available: kinetics400, kinetics600, kinetics700, ucf101, hmdb51",
         ),
-        ("auto", "no download is known for 'auto'; known are kinetics400"),
+        ("auto", "there is no download for 'auto'; available: kinetics400"),
         ("ucf11", "no data set 'ucf11'; did you mean ucf101"),
     ],
 )
@@ -388,7 +386,7 @@ def test_plan_of_unknown_splits_is_refused() -> None:
     for splits in (["validation"], []):
         with pytest.raises(UsageError, match="kinetics400 has the splits train, val, test, not"):
             plan("kinetics400", splits=splits)
-    with pytest.raises(UsageError, match="ucf101 is downloaded whole"):
+    with pytest.raises(UsageError, match="ucf101 is downloaded as a whole"):
         plan("ucf101", splits=["train"])
 
 

@@ -177,7 +177,7 @@ def test_fetch_from_a_busy_server_retries(web: Web, target: Path, status: int) -
 
 
 @pytest.mark.parametrize(
-    ("status", "text"), [(404, "is not there"), (403, "access is refused"), (410, "is not there any more"), (451, "")]
+    ("status", "text"), [(404, "does not exist"), (403, "access is refused"), (410, "no longer exists"), (451, "")]
 )
 def test_fetch_that_is_refused_says_what_to_do_without_retries(web: Web, target: Path, status: int, text: str) -> None:
     web.statuses = [status]
@@ -283,10 +283,10 @@ except TdpnError as error:
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "/etc/passwd"])
 def test_fetch_of_another_scheme_is_refused_also_after_a_redirect(web: Web, target: Path, address: str) -> None:
-    with pytest.raises(UsageError, match="is no http or https address"):
+    with pytest.raises(UsageError, match="is not an http or https address"):
         fetch(address, target)
     web.redirect = {"/file": address}
-    with pytest.raises(TdpnError, match=r"which is not followed|is not there"):
+    with pytest.raises(TdpnError, match=r"which is not followed|does not exist"):
         fetch(f"{web.url}/file", target, limits=QUICK)
     assert not target.exists()
 
@@ -324,7 +324,7 @@ def test_fetch_through_a_redirect_out_of_tls_is_refused(
     served.redirect = {"/plain": f"{web.url}/file", "/same": "/file"}
     fetch(f"{served.url}/same", target, checksum=Checksum("sha256", SHA256), limits=QUICK)
     target.unlink()
-    with pytest.raises(TdpnError, match=r"leads to 'http://127.*', which is not followed"):
+    with pytest.raises(TdpnError, match=r"redirects to 'http://127.*', which is not followed"):
         fetch(f"{served.url}/plain", target, limits=QUICK)
     assert names(target) == []
     assert not web.asked

@@ -59,12 +59,12 @@ def test_extract_of_a_rar_gives_its_files(archive: Path, tmp_path: Path, monkeyp
 LIES = {
     "other bytes": ("write(b'x' + content[1:])", r"unrar: 'UCF-101/A b/v_&!\(1\).avi' has checksum"),
     "too few": ("write(content[:-1])", "its output ends early"),
-    "too many": ("write(content + b'x')", "its output has more than the archive lists"),
+    "too many": ("write(content + b'x')", "its output is longer than the archive's list"),
     "exit code": (
         "write(content); print('CRC failed', file=sys.stderr); sys.exit(3)",
         "exit code 3; its message: CRC failed",
     ),
-    "silence": ("write(content[:9]); sys.stdout.flush(); time.sleep(60)", "silent for 0.5 s"),
+    "silence": ("write(content[:9]); sys.stdout.flush(); time.sleep(60)", "no output for 0.5 s"),
 }
 
 

@@ -49,7 +49,7 @@ def test_a_submission_holds_every_score_of_every_clip(tmp_path: Path) -> None:
             ScoresError,
             "does not fit the challenge: results.P01_101_0: .*verb must have the 9",
         ),
-        (epic(nouns=352), (2, 3, 3), ScoresError, "noun must have the 300 classes 0 to 299, not 352"),
+        (epic(nouns=352), (2, 3, 3), ScoresError, "noun must have the 300 classes 0 to 299, but has 352"),
         (epic(), (2, 3, 6), ScoresError, "does not fit the challenge: sls_td: .*less than or equal to 5"),
         (epic(), (2, 3), UsageError, "--sls: 2 supervision levels, not 3"),
         (make_scores([[1.0, 2.0]], [0]), (2, 3, 3), UsageError, "needs the heads verb and noun .*, not action"),

@@ -167,7 +167,7 @@ def test_an_address_is_predicted_as_the_file_behind_it(checkpoint: Path, long_vi
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("none.mp4", "none.mp4: is not there"),
+        ("none.mp4", "none.mp4: does not exist"),
         ("page.mp4", "page.mp4: not a video"),
         ("trap.m3u8", "trap.m3u8: not a supported video"),
     ],

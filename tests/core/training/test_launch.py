@@ -43,7 +43,7 @@ def test_what_is_about_to_be_trained_fits_one_line(config: RunConfig) -> None:
     [
         (0, 1, "1 GPU asked for, 0 found; use --gpus 0"),
         (2, 6, "6 GPUs asked for, 2 found; use --gpus 2"),
-        (6, 6, "--gpus: this runs on one GPU, not on 6; use --gpus 1; tdpn train, eval and ablate take"),
+        (6, 6, "--gpus: this runs on one GPU, not on 6; use --gpus 1; tdpn train, eval and ablate support"),
         (1, -1, "must not be negative"),
     ],
 )

@@ -211,9 +211,7 @@ def test_how_a_run_is_computed_may_change_on_the_way_and_nothing_else(
     assert load_checkpoint(tmp_path / "run" / "last.pt").config.train.checkpointing
     assert same(tmp_path / "run", undisturbed)
     both = {"train.checkpointing": "false", "train.momentum": "0.5"}
-    with pytest.raises(
-        ConfigError, match=r"the run to resume has another train.momentum \(0.9, not 0.5\); leave these"
-    ):
+    with pytest.raises(ConfigError, match=r"the run to resume has another train.momentum \(0.9, not 0.5\); omit these"):
         train(out=tmp_path / "run", resume=True, workers=0, overrides=TrainOverrides(settings=both))
     other = replace(config, train=replace(config.train, lr=1.0), recipe="x")
     with pytest.raises(

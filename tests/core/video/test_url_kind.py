@@ -77,7 +77,7 @@ def test_inspected_address_of_another_scheme_is_live_without_a_request() -> None
 
 def test_inspected_address_that_is_refused_or_silent_is_an_error() -> None:
     with serve() as web:
-        with pytest.raises(ClipError, match=rf"{re.escape(web.url)}/none.mp4: is not there \(HTTP 404\)$"):
+        with pytest.raises(ClipError, match=rf"{re.escape(web.url)}/none.mp4: does not exist \(HTTP 404\)$"):
             inspected(network_address(f"{web.url}/none.mp4"), QUICK)
         web.files, web.drip, web.piece = {"/a.m3u8": OPEN}, 0.1, 1
         with pytest.raises(ClipError, match=r"did not answer within 0.5 s; wait longer with --idle-timeout"):

@@ -113,7 +113,7 @@ def test_entries_that_are_no_tensors_are_named(tmp_path):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """A class of a program that is not there any more when the file is read."""
+    """A class of a program that no longer exists when the file is read."""
 
     def make(module, name, bases=(object,), **members):
         kind = type(name, bases, {"__module__": module, **members})
