@@ -1,8 +1,8 @@
 """TDPN: action recognition from a folder of videos to a trained, evaluated network.
 
-The public API: what a command does, one typed function does. Modules follow the data: `datasets`, `video`, `shards`,
-`sampling`, `model`, `training`, `evaluation`, `prediction`, `exporting`. Importing this package imports none of them:
-each name is imported on first use.
+The public API has one typed function per command. Modules follow the data: `datasets`, `video`, `shards`, `sampling`,
+`model`, `training`, `evaluation`, `prediction`, `exporting`. Importing this package imports none of them: each name is
+imported on first use.
 """
 
 from __future__ import annotations
@@ -165,5 +165,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The public names, also those that are not imported yet."""
+    """Return the public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """What a command does in one call each: the device is chosen, the parts are called, the reports are written.
 
-The other functions of the public API need nothing around them and are in the module of their subject; see
+The other functions of the public API are in their own modules; see
 `tdpn_core.__all__`.
 """
 
@@ -51,34 +51,34 @@ def evaluate(
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Score a checkpoint, or the fusion of several, and write a report. What `tdpn eval` does.
+    """Score a checkpoint, or the fusion of several, and write a report. Implements `tdpn eval`.
 
     Args:
         files: checkpoints of ours or of another project, names of the zoo, run folders, or files of scores; several
             are fused. None named: the newest `best.pt` under `runs/`.
         options: data, split, views, and how checkpoints are scored.
-        topk: each k of top-k accuracy; cut to the number of classes.
-        weights: of each file in a fusion; None: equal ones, unless they are searched.
-        search_on: where fusion weights are searched: `half` of the clips (the other is reported), a split, or one file
-            of scores for each of `files`.
+        topk: values of k for top-k accuracy, each limited to the number of classes.
+        weights: weight of each file in a fusion; default: equal, unless `search_on` is given.
+        search_on: where to search for fusion weights: `half` of the clips (the other half is reported), a split, or one
+            score file for each of `files`.
         annotations: EPIC-KITCHENS' lists of unseen participants and tail classes, if the data was packed without them.
-        out: folder of the report; None: next to the first file.
-        submission: zip of the EPIC-KITCHENS-100 challenge to write.
+        out: folder of the report; default: next to the first file.
+        submission: zip file to write for the EPIC-KITCHENS-100 challenge.
         levels: supervision levels of the submission: pre-training, training labels, training data; each 0 to 5.
-        gpus: GPUs of this process, 0 for the CPU; None: one where there is one. Files of scores need none.
-        progress: gets a bar of the clips and lines about the work.
+        gpus: number of GPUs of this process, 0 for the CPU; None uses one if available. Score files need none.
+        progress: receives messages and a progress bar over the clips.
 
     Returns:
-        Metrics of each head, in [0, 1], and the scores: `probabilities[head]` is (clips, classes). `report` is the
-        path of the report.
+        Metrics by head, in [0, 1], and scores: `probabilities[head]` is (clips, classes). `report` is the path of the
+        report.
 
     Raises:
         CheckpointError, ScoresError: a file is damaged, or has other classes or clips than the data or the other files.
-        UsageError: the split is empty, or the arguments contradict one another.
-        DatasetError: a list of `annotations` is missing or faulty.
+        UsageError: the split is empty, or the arguments contradict each other.
+        DatasetError: a list in `annotations` is missing or has an error.
         ShardError, ClipError: a clip cannot be read, and missing ones are not allowed.
-        DeviceError: `gpus` are not there.
-        Stopped: SIGINT or SIGTERM came; what was scored is saved and used by the next call.
+        DeviceError: `gpus` exceeds the available GPUs.
+        Stopped: received SIGINT or SIGTERM; the scores so far are saved and used by the next call.
     """
     paths = evaluation.find_inputs(_listed(files), progress)
     if submission is not None:
@@ -112,16 +112,16 @@ def compare(
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
-    """Score several models on the same clips, and test each against the first. What `tdpn eval A B` does.
+    """Score several models on the same clips, and test each against the first. Implements `tdpn eval A B`.
 
     Args:
-        files: two or more checkpoints, run folders or files of scores.
+        files: two or more checkpoints, run folders or score files.
         options: data, split, views, and how checkpoints are scored.
-        topk: each k of top-k accuracy; cut to the number of classes.
+        topk: values of k for top-k accuracy, each limited to the number of classes.
         annotations: see `evaluate`.
-        out: folder of the comparison and of each model's report; None: next to the files.
-        gpus: GPUs of this process, 0 for the CPU; None: one where there is one.
-        progress: gets a bar of the clips and lines about the work.
+        out: folder of the comparison and of each model's report; default: next to the files.
+        gpus: number of GPUs of this process, 0 for the CPU; None uses one if available.
+        progress: receives messages and a progress bar over the clips.
 
     Returns:
         Each model's evaluation, and by head its difference from the first with a p-value. `report` is the path of the
@@ -129,10 +129,10 @@ def compare(
 
     Raises:
         UsageError: fewer than two files.
-        TdpnError: see `evaluate`; models of other classes, or scores of other clips, are not compared.
+        TdpnError: see `evaluate`; also if models have other classes, or scores other clips.
     """
     if len(files) < 2:
-        raise UsageError(f"a comparison needs two or more models, not {len(files)}", hint="name more files")
+        raise UsageError(f"a comparison needs two or more models, not {len(files)}", hint="give more files")
     paths = evaluation.find_inputs(files, progress)
     with _device_for(paths, gpus, progress) as runtime:
         result = evaluation.compare_files(
@@ -156,31 +156,31 @@ def predict(
     on_segment: Callable[[str, Segment], None] | None = None,
     progress: Progress = SILENT,
 ) -> Generator[Prediction, None, None]:
-    """Name what happens in videos, one after the other. What `tdpn predict` does.
+    """Predict the classes of videos, one after another. Implements `tdpn predict`.
 
-    A clip that fails does not stop the rest: its `error` says why.
+    A clip that fails does not stop the rest; its `error` has the reason.
 
     Args:
         clips: video files, folders, numbered pictures (`frames/%05d.jpg`), `http://` or `rtsp://` addresses. Without
             `checkpoint`, the first one may be the network instead.
         checkpoint: checkpoint of ours or of another project, file of `export`, run folder, or name of a run, of the zoo
             or of the hub; None: the newest `best.pt` under `runs/`, or without one the zoo's network for Kinetics-400.
-        options: views, number of classes, timeline, overlay and the like.
+        options: views, number of classes, timeline, overlay and others.
         csv: file to write with a row for each class of each clip or segment; also if Ctrl-C ends a live stream.
-        gpus: 1 for a GPU, 0 for the CPU; None: a GPU where there is one.
+        gpus: 1 for a GPU, 0 for the CPU; None uses a GPU if available.
         may_fetch: asked before the zoo's network for Kinetics-400 is downloaded; None: it is not.
-        on_segment: called with a clip's name and each segment of its timeline as soon as it is known.
-        progress: gets a line about the network, and a bar of the seconds of each timeline.
+        on_segment: called with a clip's name and each segment of its timeline as soon as it is final.
+        progress: receives a line about the network, and a progress bar over the seconds of each timeline.
 
     Yields:
-        For each clip the likeliest classes of each head with probabilities in [0, 1], and with a timeline its segments
-        in seconds.
+        For each clip, the most likely classes of each head with probabilities in [0, 1], and for a timeline its
+        segments in seconds.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
-        UsageError: no clip is named, one cannot be opened, or the network cannot do what is asked.
+        CheckpointError: there is no checkpoint, or it is damaged.
+        UsageError: there are no clips, one cannot be opened, or the network does not support an option.
         ToolError: a package that an exported file needs is not installed.
-        DeviceError: `gpus` are not there.
+        DeviceError: `gpus` exceeds the available GPUs.
     """
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.prediction import PredictOptions
@@ -341,7 +341,7 @@ def bench_models(
     Raises:
         UsageError: no such model, or `profile` with several.
         ConfigError: a setting that the network does not have.
-        DeviceError: `gpus` are not there.
+        DeviceError: `gpus` exceeds the available GPUs.
     """
     names = list(FAMILIES) if models is None else [find_family(name).name for name in models]
     if profile is not None and len(names) > 1:
@@ -383,7 +383,7 @@ def _listed(files: Path | Sequence[Path]) -> Sequence[Path]:
 
 
 def _device_for(paths: Sequence[Path], gpus: int | None, progress: Progress) -> AbstractContextManager[Runtime | None]:
-    """The runtime of this process; None where all are files of scores, which are measured without torch."""
+    """Yield the runtime of this process; None if all are score files, which are measured without torch."""
     if all(is_scores(path) for path in paths):
         return nullcontext()
     from tdpn_core.distributed.runtime import join_ranks
@@ -392,6 +392,6 @@ def _device_for(paths: Sequence[Path], gpus: int | None, progress: Progress) -> 
 
 
 def _writes() -> bool:
-    """Whether this process is the one of its command that writes reports."""
+    """Return whether this process writes reports."""
     place = find_place()
     return place is None or place.rank == 0

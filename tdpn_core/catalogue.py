@@ -1,4 +1,4 @@
-"""The families side by side: what each is, costs, was reported to reach, and can start from."""
+"""Overview of the model families: description, cost, published accuracy and available weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tdpn_core.weights.projects import PROJECTS
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """One family, built as it usually is."""
+    """One family in its default form."""
 
     name: str
     title: str
     archs: tuple[str, ...]
-    """Its depths; `config` has its own."""
+    """Its depths; `config` has one of them."""
 
     config: ModelConfig
     cost: Cost
-    """Of one clip at `config`'s size."""
+    """Cost of one clip at `config`'s size."""
 
     published: tuple[Published, ...]
 
@@ -31,12 +31,12 @@ class ModelInfo:
 
 
 def list_models(names: Sequence[str] = (), *, arch: str | None = None) -> list[ModelInfo]:
-    """An entry for each family of that name, or for all; with `arch`, of those that have that depth, at that depth.
+    """Return an entry for each named family, or for all; with `arch`, for those that have this depth.
 
-    Nothing is computed and no weights are made: a second or two for all of them.
+    Nothing is computed and no weights are created: it takes a second or two for all.
 
     Raises:
-        ConfigError: there is no such family; the message names the nearest.
+        ConfigError: there is no such family; the message suggests the most similar name.
     """
     chosen = {find_family(name).name for name in names}
     entries = []

@@ -1,7 +1,7 @@
-"""A checkpoint is one safetensors file: tensors, everything else as JSON in its header, and a digest over both.
+"""Checkpoints: one safetensors file with tensors, everything else as JSON in its header, and a digest over both.
 
-No code runs when one is loaded. A flipped bit anywhere in tensors or settings changes the digest (safetensors alone
-would not notice), and a file is written whole or not at all. The name ends in `.pt` by the field's habit.
+Loading runs no code. A flipped bit anywhere in tensors or settings changes the digest (safetensors alone would not
+detect it), and files are written atomically. The suffix `.pt` is a convention of the field.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tdpn_core.shards.manifest import MANIFEST
 from tdpn_core.version import __version__
 
 Purpose = Literal["run", "trace", "train"]
-"""What a network is built for."""
+"""Purpose for which a network is built."""
 
 SCHEMA = 2  # 1: a network's settings had the fields of every family
 RUNNING = ("loss", "objective", "correct", "clips", "seconds", "waiting")
@@ -42,31 +42,31 @@ _FILLERS = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, init.no
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Where a run stands. With weights and optimiser this is all that resuming needs: randomness is derived."""
+    """Progress of a run. With weights and optimiser, it is sufficient to resume, since randomness is derived."""
 
     epoch: int = 0
-    """Finished epochs."""
+    """Number of finished epochs."""
 
     batch: int = 0
-    """Finished batches of the epoch under way."""
+    """Number of finished batches of the current epoch."""
 
     step: int = 0
-    """Optimiser steps since the start."""
+    """Number of optimiser steps since the start."""
 
     running: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Sums over the epoch under way, of `RUNNING`."""
+    """Sums over the current epoch, by the names in `RUNNING`."""
 
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    """One row of metrics a finished epoch; `metrics.csv` is this."""
+    """One row of metrics per finished epoch, as in `metrics.csv`."""
 
     best_top1: float = -1.0
     """Highest validation top-1 so far, in [0, 1]; -1 before the first validation."""
 
     best_loss: float = math.inf
-    """Validation loss of the best epoch: it decides between equal top-1."""
+    """Validation loss of the best epoch; decides between equal top-1."""
 
     drops: int = 0
-    """Divisions of the learning rate that the plateau schedule has made."""
+    """Number of reductions of the learning rate by the plateau schedule."""
 
     stale_epochs: int = 0
     """Epochs since the last improvement, for the plateau schedule."""
@@ -74,7 +74,7 @@ class TrainingState:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A run at one moment."""
+    """State of a run."""
 
     config: RunConfig
     state: TrainingState
@@ -82,27 +82,27 @@ class Checkpoint:
     """The model's state dict."""
 
     optimiser: dict[str, Tensor]
-    """The optimiser's buffers of each parameter, by `<buffer>.<parameter>`; empty where it is not resumable."""
+    """The optimiser's buffers by `<buffer>.<parameter>`; empty if not resumable."""
 
     resumable: bool = True
-    """Whether it holds all that a run goes on from (`last.pt`), or weights alone (`best.pt`, a fourth of the size)."""
+    """Whether a run can resume from it (`last.pt`), or it contains only weights (`best.pt`, a fourth of the size)."""
 
     world: int = 1
-    """Processes that trained together: to continue with others is another run in its batch statistics."""
+    """Number of processes that trained together; with another number, batch statistics differ."""
 
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Of this package, torch and Python, as they were when it was saved."""
+    """Versions of this package, torch and Python when it was saved."""
 
     averaged: bool | None = None
-    """Of another project's file with raw and averaged (EMA) weights: whether these are the averaged ones."""
+    """For another project's file with raw and averaged (EMA) weights: whether these are the averaged ones."""
 
     def build(self, device: torch.device, purpose: Purpose = "run") -> Network:
-        """The network with these weights on `device`, in eval mode.
+        """Return the network with these weights on `device`, in eval mode.
 
-        To "train" (or to be saved) it has these very tensors. To "run" or to "trace" it lacks the auxiliary head, and
-        normalisations are folded into convolutions; to "run" it also has the fastest memory layout of `device`.
+        For "train" (also to save it) it shares these tensors. For "run" and "trace" it lacks the auxiliary head, and
+        normalisations are folded into convolutions; for "run" it also has the fastest memory layout of `device`.
         """
-        with torch.device("meta"), _Unfilled():  # random weights that would be overwritten take a second
+        with torch.device("meta"), _Unfilled():  # initialising weights that are overwritten takes a second
             model = build_model(self.config.model)
         load_weights(model, self.weights, assign=True)
         if purpose == "train":
@@ -112,7 +112,7 @@ class Checkpoint:
 
 
 class _Unfilled(TorchFunctionMode):
-    """New tensors are left as they are. (To fill one that has no memory, torch would import its compiler.)"""
+    """Leaves new tensors uninitialised. (To fill a meta tensor, torch would import its compiler.)"""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -141,13 +141,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "versions": versions,
     }
     text = json.dumps(header, ensure_ascii=False)
-    metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry: several would be written in any order
+    metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry, since the order of several is not defined
     with atomic_path(path) as temporary:
         try:
             temporary.touch()
             mode = temporary.stat().st_mode
             save_file(tensors, temporary, metadata=metadata)
-            temporary.chmod(mode)  # safetensors would let nobody else read it
+            temporary.chmod(mode)  # safetensors makes it readable only for the owner
         except SafetensorError as error:
             raise disk_error(error) from error
 
@@ -156,7 +156,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: missing, damaged, of another program or a later schema.
+        CheckpointError: it is missing, damaged, from another program or of a later schema.
         ConfigError: its settings do not fit this version's fields.
     """
     header, tensors = _read(path)
@@ -181,11 +181,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def find_data(data: DataConfig, near: Path) -> DataConfig:
-    """`data` with the path of its folder as it is found from here.
+    """Return `data` with the path of its folder as found from here.
 
-    A relative path is looked for in the working directory, then in every folder above `near` (a file of the run): a
-    project that was moved with its `runs/` and `data/` finds its data. Then comes the place where the data was when the
-    run began. Where nothing is found the path stays what it was.
+    A relative path is looked up in the working directory, then in every folder above `near` (a file of the run), so
+    that a project that was moved with its `runs/` and `data/` finds its data. Then the absolute path at the start of
+    the run is tried. If nothing is found, the path is unchanged.
     """
     named = Path(data.path)
     places = [named, *(folder / named for folder in near.absolute().parents), Path(data.absolute)]
@@ -194,10 +194,10 @@ def find_data(data: DataConfig, near: Path) -> DataConfig:
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], *, assign: bool = False) -> None:
-    """Load a state dict whole; with `assign` the model takes the tensors themselves, not their values.
+    """Load a complete state dict; with `assign`, the model uses the tensors themselves instead of copying values.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, or of another shape; the message names the first of each.
+        CheckpointError: tensors are missing, unexpected, or of another shape; the message names the first of each.
     """
     own = model.state_dict()
     missing = sorted(own.keys() - weights.keys())
@@ -214,7 +214,7 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], *, assign: 
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether `path` is a file that `save_checkpoint` wrote, by its header; damage is not looked for."""
+    """Return whether `path` was written by `save_checkpoint`, by its header; damage is not detected."""
     try:
         with safe_open(path, framework="pt") as file:
             return _ENTRY in (file.metadata() or {})
@@ -225,11 +225,11 @@ def is_checkpoint(path: Path) -> bool:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if path.is_dir():
         best = path / "best.pt"
-        hint = f"name {best}" if best.is_file() else "name a checkpoint in it"
+        hint = f"give {best}" if best.is_file() else "give a checkpoint in it"
         raise CheckpointError("a folder, not a checkpoint", where=path, hint=hint)
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=path, hint="`tdpn train` writes them under runs/")
-    damaged = "use another checkpoint; this one was changed or cut after it was written"
+    damaged = "use another checkpoint; this one was changed or truncated after it was written"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -1,7 +1,7 @@
-"""Claims: one process at a time works in a folder or on a file; a second one is refused with the first one's name.
+"""Claims: one process at a time uses a folder or file; another one is refused with a message that names the first.
 
-A claim is a lock of the operating system on a small file, so a killed process leaves no claim behind, and the file
-says who holds it. Where the file system has no locks there is no claim, and `claimed` yields False.
+A claim is an operating system lock on a small file, so a killed process leaves no claim behind, and the file contains
+the holder. On file systems without locks there are no claims, and `claimed` yields False.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOCK = ".lock"
 """Name of the lock file in a claimed folder."""
 
 _PATIENCE_SECONDS = 0.5
-"""Longer than another process needs to inspect a lock, or to write its name into one that it just took."""
+"""Longer than another process needs to inspect a lock, or to write its name into a lock it has just taken."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,10 @@ class Holder:
     pid: int
     host: str
     since: str
-    """Local time of the start, `2026-01-31 12:30:05`."""
+    """Local time when it started, `2026-01-31 12:30:05`."""
 
     doing: str
-    """What it does, as in `training`."""
+    """Its activity, such as `training`."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} has been {self.doing} here since {self.since}"
@@ -43,20 +43,20 @@ class Holder:
 
 @contextmanager
 def claimed(path: Path, doing: str, *, hint: str, option: str = "--out", file: bool = False) -> Iterator[bool]:
-    """Hold the claim on a folder, or with `file` on a file that is to be written; yields whether it is certain.
+    """Hold the claim on a folder, or with `file` on a file to be written; yields whether the claim is reliable.
 
-    A folder that is missing is made, and removed again if it is empty in the end. The yielded value is False where
-    the file system has no locks. Processes forked inside do not hold the claim.
+    A missing folder is created, and removed again if it is empty at the end. The yielded value is False if the file
+    system has no locks. Processes forked inside do not hold the claim.
 
     Args:
         path: the folder, or the file.
-        doing: what this process does there, as in `training`: the refusal of others repeats it.
-        hint: what a refused user can do.
-        option: names the option that chooses another place, for an error of a folder that cannot be written.
-        file: `path` is a file.
+        doing: activity of this process, such as `training`, for the error message of others.
+        hint: advice for a user who is refused.
+        option: option that chooses another path, for the error of a folder that is not writable.
+        file: whether `path` is a file.
 
     Raises:
-        InUseError: another process holds the claim; the message has its number, its machine, and since when.
+        InUseError: another process holds the claim; the message has its process id, machine and start time.
         UsageError: the folder cannot be written.
     """
     with ExitStack() as stack:
@@ -76,12 +76,12 @@ def claimed(path: Path, doing: str, *, hint: str, option: str = "--out", file: b
 
 
 def lock_file(path: Path, *, file: bool = False) -> Path:
-    """Where the claim on `path` is kept."""
+    """Return the path of the lock file for `path`."""
     return path.with_name(f".{path.name}.lock") if file else path / LOCK
 
 
 def holder(path: Path, *, file: bool = False) -> Holder | None:
-    """The process that holds the claim on `path` at this moment; None: there is none, as far as can be known."""
+    """Return the process that currently holds the claim on `path`; None if there is none or it is unknown."""
     lock = lock_file(path, file=file)
     try:
         with lock.open("r") as opened:
@@ -100,7 +100,7 @@ def _this_process(doing: str) -> Holder:
 
 
 def _made(folder: Path) -> list[Path]:
-    """Make `folder`; gives those folders that were missing, the innermost first."""
+    """Create `folder`; returns the folders that were missing, the innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
@@ -113,16 +113,16 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _acquire(lock: Path, stack: ExitStack) -> bool:
-    """Take the lock until `stack` closes; False: the file system has no locks.
+    """Take the lock until `stack` closes; returns False if the file system has no locks.
 
     Raises:
-        TimeoutError: another process has it (`filelock.Timeout` is one).
+        TimeoutError: another process holds it (`filelock.Timeout` is a subclass).
         OSError: the lock file cannot be written.
     """
-    from filelock import FileLock  # 0.05 s that most commands do not need
+    from filelock import FileLock  # takes 0.05 s, and most commands do not need it
 
     if not lock.exists():
-        lock.touch()  # so that an error below is one of locking alone
+        lock.touch()  # so that errors below can only concern locking
     own = FileLock(lock, timeout=_PATIENCE_SECONDS, fallback_to_soft=False)
     try:
         own.acquire()
@@ -131,13 +131,13 @@ def _acquire(lock: Path, stack: ExitStack) -> bool:
     except OSError:
         return False
     stack.callback(own.release)
-    stack.callback(lock.unlink, missing_ok=True)  # while it is held: who waits for it notices that it has no name
+    stack.callback(lock.unlink, missing_ok=True)  # while held: a waiting process detects that it was unlinked
     return True
 
 
 def _who(lock: Path) -> str:
-    """The holder in words."""
-    return str(_read(lock) or "another process is at work here")
+    """Describe the holder."""
+    return str(_read(lock) or "another process is working here")
 
 
 def _read(lock: Path) -> Holder | None:

@@ -1,4 +1,4 @@
-"""Defaults that the library and the command line share: each is written here once, and nothing heavy is imported."""
+"""Defaults shared by the library and the command line, each defined once; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ JPEG_QUALITY = 3
 """ffmpeg's JPEG quantiser."""
 
 MAX_FRAMES = 36_000
-"""Frames of the longest clip that is packed: 20 minutes at 30 frames a second."""
+"""Longest clip that is packed, in frames: 20 minutes at 30 frames per second."""
 
 MAX_PIXELS = 8192 * 4320
-"""Pixels of the largest picture that is packed: 8K in both of its shapes."""
+"""Largest picture that is packed, in pixels: both 8K formats fit."""
 
 OFFICIAL_SPLIT = 1
-"""Of the three official splits of UCF101 and HMDB51."""
+"""Official split of UCF101 and HMDB51: 1, 2 or 3."""
 
 LABEL_ORDER: Final = "official"
 """Order of the classes."""
@@ -40,7 +40,7 @@ EXECUTOR: Final = "local"
 
 # training
 KEEP = 2
-"""Checkpoints of a run to keep: where the newest turns out damaged, the one before is there."""
+"""Checkpoints of a run to keep, so that an older one exists if the newest is damaged."""
 
 TIMEOUT = 600.0
 """Seconds without progress after which hung processes are ended."""
@@ -59,19 +59,19 @@ TOP_K = (1, 5)
 """Each k of top-k accuracy."""
 
 SEARCH_ON = "half"
-"""Where fusion weights are searched: half of the reported split's clips, the other half being reported."""
+"""Where fusion weights are searched: half of the reported split's clips; the other half is reported."""
 
 SUPERVISION_LEVELS = (2, 3, 3)
-"""Of an EPIC-KITCHENS-100 submission: pre-training, training labels, training data."""
+"""Supervision levels of an EPIC-KITCHENS-100 submission: pre-training, training labels, training data."""
 
 PREDICTED_CLASSES = 5
-"""Classes that a prediction names."""
+"""Number of classes in a prediction."""
 
 THRESHOLD = 0.0
-"""Probability below which a moment is left out of a timeline."""
+"""Probability below which windows are left out of a timeline."""
 
 MIN_LENGTH = 1.0
-"""Seconds of the shortest segment of a timeline."""
+"""Shortest segment of a timeline in seconds."""
 
 FRAME_RATE = 25.0
 """Frames a second of numbered pictures, and of a video that does not say."""
@@ -93,43 +93,43 @@ COMPARED_CLIPS_INT8 = 64
 """The same where it is quantised, which few clips cannot judge."""
 
 CALIBRATION_CLIPS = 32
-"""Clips that the ranges of int8 are taken from."""
+"""Number of clips from which int8 ranges are derived."""
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability between a network and its exported file."""
+"""Largest accepted difference of a probability between a network and its exported file."""
 
 # ablation
 SEEDS = 1
-"""Runs of each row, with different seeds."""
+"""Runs per row, with different seeds."""
 
 JOBS = 1
-"""Runs at a time on the CPU."""
+"""Parallel runs on the CPU."""
 
 # benchmarks
 BENCH_SIZE = 224
 """Input size in pixels."""
 
 BENCH_BATCH = 2
-"""Clips of a step."""
+"""Clips per step."""
 
 BENCH_ROUNDS = 5
-"""Measurements of a network; the median counts."""
+"""Measurements of a network; the median is reported."""
 
 READING_SPLIT = "train"
 """Clips of which split are read."""
 
 READING_CLIPS = 32
-"""Clips that are read."""
+"""Number of clips to read."""
 
 READING_ROUNDS = 7
-"""Measurements of reading; the median counts."""
+"""Measurements of reading; the median is reported."""
 
 # demo
 DEMO_FOLDER = "tdpn-demo"
 """Output folder."""
 
 DEMO_EPOCHS = 10
-"""Passes over the data."""
+"""Training epochs."""
 
 DEMO_CLIPS = 64
-"""Training clips of each class; a quarter as many for validation."""
+"""Training clips per class; validation has a quarter as many."""

@@ -1,5 +1,5 @@
-"""One report on what a machine has and how fast it is, with a hint where that will not do. It can be shown to anyone:
-no path of the user's is in it."""
+"""Report on the machine's hardware, software and speed, with hints on problems. It contains no paths of the user, so
+that it can be published."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tdpn_core.video.ffmpeg_binary import VARIABLE, Program, find_ffmpeg
 from tdpn_core.video.subprocess_limits import Limits, run_child
 
 PACKAGES = {"torch": "torch", "numpy": "numpy", "h5py": "h5py", "decord": "decord2", "simplejpeg": "simplejpeg"}
-"""What reading and training need: module, and the distribution that it comes in."""
+"""Packages for reading and training: module, and the distribution that contains it."""
 
 DECODERS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
-"""Codecs of the videos that people have; a decoder's name is or contains them."""
+"""Codecs of common videos; decoder names equal or contain them."""
 
 GIB = 2**30
 LEAST_DISK = 5.0
-"""GiB of free disk below which little can be prepared."""
+"""Free disk space in GiB below which little can be prepared."""
 
 LEAST_WRITE, LEAST_READ, LEAST_DECODE = 20.0, 20.0, 100.0
-"""MB/s of the disk, and frames a second and core, below which data will hold up training."""
+"""MB/s of the disk, and frames per second and core, below which reading data slows down training."""
 
 _PROBE_BYTES = 64_000_000
 
@@ -46,16 +46,16 @@ class Finding:
     name: str
     value: str
     hint: str = ""
-    """What to do about it; a line with a hint is red."""
+    """Advice; a line with a hint is red."""
 
     @property
     def red(self) -> bool:
-        """Whether this will be in the way."""
+        """Whether this is a problem."""
         return bool(self.hint)
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding, each as soon as it is there; some take seconds."""
+    """Yield every finding as soon as it is available; some take seconds."""
     yield from versions()
     yield machine()
     yield from gpus()
@@ -65,7 +65,7 @@ def examine() -> Iterator[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Of this package, Python and the packages that do the work."""
+    """Report versions of this package, Python and the main dependencies."""
     yield Finding("tdpn", __version__)
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for module, distribution in PACKAGES.items():
@@ -77,17 +77,17 @@ def versions() -> Iterator[Finding]:
 
 
 def machine() -> Finding:
-    """Cores that this process may use, threads, memory."""
+    """Report the cores available to this process, threads, memory."""
     cores, memory = len(os.sched_getaffinity(0)), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     return Finding("cpu", f"{cores} cores, {torch.get_num_threads()} threads, {memory:.0f} GiB of memory")
 
 
 def gpus() -> Iterator[Finding]:
-    """Each GPU, or why there is none."""
+    """Report each GPU, or why there is none."""
     if not torch.cuda.is_available():
         hint = "install a build of torch for CUDA that fits the driver" if shutil.which("nvidia-smi") else ""
         yield Finding(
-            "gpu", "a driver is there, but torch sees none" if hint else "none: everything runs on the CPU", hint
+            "gpu", "a driver is installed, but torch finds no GPU" if hint else "none: everything runs on the CPU", hint
         )
         return
     for number in range(torch.cuda.device_count()):
@@ -97,30 +97,30 @@ def gpus() -> Iterator[Finding]:
 
 
 def ffmpeg() -> Iterator[Finding]:
-    """The ffmpeg that is used, and what it cannot read or write."""
+    """Report the ffmpeg in use, and codecs that it lacks."""
     try:
         program = find_ffmpeg()
     except TdpnError as error:
         yield Finding("ffmpeg", error.what, hint=error.hint or f"set {VARIABLE} to an ffmpeg")
         return
-    origin = f"named by {VARIABLE}" if os.environ.get(VARIABLE) else "of imageio-ffmpeg"
+    origin = f"set by {VARIABLE}" if os.environ.get(VARIABLE) else "bundled with imageio-ffmpeg"
     yield Finding("ffmpeg", f"{program.version}, {origin}")
     decoders, encoders = _codecs(program, "-decoders"), _codecs(program, "-encoders")
     missing = [codec for codec in DECODERS if not any(codec in name for name in decoders)]
     missing += [] if "libx264" in encoders else ["libx264 (to write)"]
-    use = f"use the ffmpeg of imageio-ffmpeg (unset {VARIABLE})"
+    use = f"use the ffmpeg bundled with imageio-ffmpeg (unset {VARIABLE})"
     value = f"lacks {', '.join(missing)}" if missing else f"{', '.join(DECODERS)}; writes H.264"
     yield Finding("codecs", value, hint=use if missing else "")
 
 
 def disk(folder: Path) -> Iterator[Finding]:
-    """Room on the disk of `folder`, and how fast it writes and reads."""
+    """Report free space and speed of the disk of `folder`."""
     free = shutil.disk_usage(folder).free / GIB
     yield Finding("disk", f"{free:.0f} GiB free here", hint="free some space" if free < LEAST_DISK else "")
     try:
         written, read = _disk_speed(folder)
     except OSError as error:
-        hint = "work in a folder that you may write to"
+        hint = "work in a writable folder"
         yield Finding("disk speed", f"cannot write here: {error.strerror}", hint=hint)
         return
     slow = written < LEAST_WRITE or read < LEAST_READ
@@ -129,7 +129,7 @@ def disk(folder: Path) -> Iterator[Finding]:
 
 
 def decoding() -> Iterator[Finding]:
-    """How fast one core decodes what shards hold, 340 x 256 pixels."""
+    """Report how fast one core decodes stored frames of 340 x 256 pixels."""
     import simplejpeg
 
     from tdpn_core.shards.decode import decode_jpegs
@@ -138,7 +138,7 @@ def decoding() -> Iterator[Finding]:
     smooth = np.kron(rng.integers(0, 256, (16, 22, 3), np.uint8), np.ones((16, 16, 1), np.uint8))[:, :340]
     jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(smooth), 90, "RGB", "420")
     speed = _rate(lambda: decode_jpegs([jpeg] * 20, range(20), 256, 340, "this machine"), 20)
-    hint = "other work is on this machine, or its cores are slow: fewer --frames, or a smaller --short-side"
+    hint = "the machine is busy or its cores are slow: use fewer --frames or a smaller --short-side"
     yield Finding("decoding", f"{speed:,.0f} JPEG frames/s on one core", hint=hint if speed < LEAST_DECODE else "")
 
 
@@ -148,7 +148,7 @@ def _codecs(program: Program, kind: str) -> set[str]:
 
 
 def _disk_speed(folder: Path) -> tuple[float, float]:
-    """MB/s of writing and of reading, through to the disk; where the system keeps the file in memory, of that."""
+    """Return MB/s of writing and reading, flushed to disk; reading may be served from memory by the system."""
     content = os.urandom(_PROBE_BYTES)
     with tempfile.TemporaryFile(dir=folder) as file:
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Every error that a user can meet: what is wrong, where, and what to do about it.
+"""Errors for users: what is wrong, where, and what to do about it.
 
-The library raises these; the command line prints them in one place and exits with `exit_code`. Anything else
-that escapes is a bug of ours.
+The library raises these; the command line prints them in one place and exits with `exit_code`. Any other exception is a
+bug.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 class TdpnError(Exception):
-    """Base of all errors meant for the user's eyes.
+    """Base of all errors meant for users.
 
-    `what` is the fault in one sentence, `where` the file, clip or option it concerns, `hint` the next thing to do.
+    `what` describes the fault in one sentence, `where` the file, clip or option concerned, `hint` what to do next.
     """
 
     exit_code = 1
@@ -30,85 +30,85 @@ class TdpnError(Exception):
 
 
 class UsageError(TdpnError):
-    """The command or call asked for something that cannot be."""
+    """A command or call with invalid or impossible arguments."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """Settings that contradict each other, or a stored configuration of unknown fields."""
+    """Invalid or contradictory settings, or a stored configuration with unknown fields."""
 
 
 class PluginError(TdpnError):
-    """A part that another package adds cannot be loaded, or its name is taken."""
+    """A plugin of another package cannot be loaded, or its name is taken."""
 
 
 class DeviceError(UsageError):
-    """A device was asked for that this machine does not have."""
+    """The machine lacks the requested device."""
 
 
 class InUseError(UsageError):
-    """A folder or file that another process is writing to."""
+    """A folder or file that another process is writing."""
 
 
 class DatasetError(TdpnError):
-    """A root folder or annotation file that cannot be read as the data set it should be."""
+    """A root folder or annotation file that is not valid for the data set."""
 
 
 class ClipError(TdpnError):
-    """One clip cannot be decoded or is not what its container promises."""
+    """One clip cannot be decoded, or is incomplete or damaged."""
 
 
 class ClipRefused(ClipError):  # noqa: N818 - a decision, not a fault
-    """A clip that may be whole, but is larger or longer than the limits that were set."""
+    """A clip that may be complete, but exceeds the configured limits."""
 
 
 class ClipTooLong(ClipRefused):
-    """A clip of more frames than the limit that was set."""
+    """A clip with more frames than the configured limit."""
 
 
 class ToolError(TdpnError):
-    """An outside program (ffmpeg) is missing, too old or broken."""
+    """An external program (ffmpeg) is missing, too old or fails."""
 
 
 class ShardError(TdpnError):
-    """A shard or manifest that is damaged, missing or of another version."""
+    """A shard or manifest is damaged, missing or of another version."""
 
 
 class CheckpointError(TdpnError):
-    """A checkpoint that is damaged, or does not fit what it is loaded into."""
+    """A checkpoint is damaged, or does not fit the model."""
 
 
 class DistributedError(TdpnError):
-    """Another process of the same run is missing, differs, hangs or was lost; restarting all may help."""
+    """Another process of the run is missing, differs, hangs or was lost; restarting all may help."""
 
     def __init__(
         self, what: str, *, where: str | Path | None = None, hint: str | None = None, told: bool = False
     ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.told = told
-        """Whether the other process had ended by an error of its own, which it reports itself."""
+        """Whether the other process ended with an error of its own, which it reports itself."""
 
 
 class ScoresError(TdpnError):
-    """A file of scores that is damaged, or does not fit those beside it."""
+    """A score file is damaged, or does not fit the others."""
 
 
 class HangError(DistributedError):
-    """A process shows no progress while the others wait for it."""
+    """A process makes no progress while the others wait for it."""
 
 
 class TrainingError(TdpnError):
-    """Training cannot go on, a non-finite loss for example."""
+    """Training cannot continue, for example because of a non-finite loss."""
 
 
 class Stopped(TdpnError):  # noqa: N818 - a state, not a fault
-    """The run was asked to stop, saved its state and can be resumed."""
+    """The run was stopped on request, is saved and can be resumed."""
 
     exit_code = 3
 
 
 class Interrupted(Stopped):
-    """The same, by Ctrl-C."""
+    """Stopped by Ctrl-C."""
 
     exit_code = 130

@@ -1,7 +1,7 @@
-"""Named places where a test can make the program fail at an exact moment; without the variable they do nothing.
+"""Named points where a test can make the program fail at an exact moment; inactive without the variable.
 
-`TDPN_FAILPOINT=POINT[/FILE][#N][@RANK]:ACTION` fails at the N-th passing of POINT (the first if not given), for FILE
-and in the process RANK alone if they are given, in processes that were not restarted. An ACTION is `kill` (SIGKILL),
+`TDPN_FAILPOINT=POINT[/FILE][#N][@RANK]:ACTION` fails at the N-th passing of POINT (default: the first), only for FILE
+and in process RANK if given, in processes that were not restarted. An ACTION is `kill` (SIGKILL),
 `stop` (SIGTERM), `interrupt` (SIGINT), `hang`, `exit` (code 0), or the name of an `errno`: `ENOSPC`, `EIO`, `EACCES`.
 """
 
@@ -17,8 +17,8 @@ from typing import NoReturn
 VARIABLE = "TDPN_FAILPOINT"
 
 POINTS = ("write.open", "write.sync", "write.rename", "write.end", "train.batch", "train.step", "train.validate")
-"""In `files.atomic_path`: before the content, before it is flushed, before and after it takes its name. In the training
-loop: before a batch is asked for, before its step, before the validation."""
+"""In `files.atomic_path`: before the content, before flushing, before and after the rename. In the training loop:
+before requesting a batch, before its step, before validation."""
 
 _FORM = re.compile(r"([\w.]+)(?:/([^#@:]+))?(?:#(\d+))?(?:@(\d+))?:(\w+)")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "interrupt": signal.SIGINT}
@@ -26,7 +26,7 @@ _passed: dict[str, int] = {}
 
 
 def failpoint(point: str, file: str = "") -> None:
-    """Pass `point`, and fail there if the environment says so."""
+    """Pass `point`, and fail there if the environment requests it."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return

@@ -1,4 +1,4 @@
-"""How many files this process may open: raised as far as it is allowed, or refused before anything fails for it."""
+"""Limit of open files of this process: raised as far as allowed, or refused before anything fails."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from tdpn_core.errors import TdpnError
 
 RESERVE = 24
-"""Descriptors for shards, checkpoints, curves and libraries while a command runs."""
+"""Descriptors reserved for shards, checkpoints, curves and libraries."""
 
 
 def ensure_descriptors(workers: int) -> None:
-    """Make sure that a command can start `workers` loader workers; the soft limit is raised to the hard one if needed.
+    """Make sure that a command can start `workers` loader workers; raises the soft limit if necessary.
 
     Raises:
         TdpnError: the hard limit is too low.
@@ -26,7 +26,7 @@ def ensure_descriptors(workers: int) -> None:
         return
     fewer = " or use fewer --workers" if workers > 1 else ""
     raise TdpnError(
-        f"this process may open {hard} files at a time and needs {needed}",
+        f"this process may open {hard} files at a time, but needs {needed}",
         where="ulimit -n",
         hint=f"raise the limit (`ulimit -n 1024`){fewer}",
     )
@@ -35,5 +35,5 @@ def ensure_descriptors(workers: int) -> None:
 def _open_now() -> int:
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError:  # no /proc, or no descriptor left to list it with
+    except OSError:  # no /proc, or no descriptor left for listing it
         return RESERVE

@@ -1,7 +1,7 @@
-"""The only place that writes an artefact: a file is there whole, or not at all.
+"""Atomic file output; the only module that writes artefacts.
 
-Written to a temporary name beside its destination, flushed to the disk, renamed over it. A process killed at any
-moment leaves the old file or the new one, and at worst a stray `.tmp-*` file that the next run sweeps.
+A file is written under a temporary name next to its destination, flushed to disk and renamed. A process killed at any
+moment leaves the old file or the new one, and at worst a stray `.tmp-*` file that the next run removes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPORARY_PREFIX = ".tmp-"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it becomes `path`, on any exception it is removed.
+    """Yield a temporary path in the same folder; on success it is renamed to `path`, on any exception it is removed.
 
     Raises:
         TdpnError: the disk is full, or the folder cannot be written.
@@ -52,23 +52,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def disk_error(error: Exception) -> OSError:
-    """The operating system's error within safetensors' own, which has it as text: `... (os error 28)`."""
+    """Return the operating system error that safetensors reports as text: `... (os error 28)`."""
     match = re.search(r"os error (\d+)", str(error))
     number = int(match[1]) if match else errno.EIO
     return OSError(number, os.strerror(number))
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, unless it is there.
+    """Create a folder and its parents unless it exists.
 
     Raises:
-        TdpnError: it cannot be made.
+        TdpnError: it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         hint = "choose another --out"
-        raise TdpnError(f"this folder cannot be made: {error.strerror}", where=path, hint=hint) from error
+        raise TdpnError(f"this folder cannot be created: {error.strerror}", where=path, hint=hint) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -88,30 +88,30 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def digest(content: bytes | memoryview) -> str:
-    """The sha256 of `content`, as 64 hexadecimal digits."""
+    """Return the SHA-256 of `content` as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """The sha256 of a file's content, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def need_space(folder: Path, needed: int, where: Path) -> None:
-    """Check that `needed` bytes fit on the disk of `folder`; `where` is what they are for.
+    """Check that `needed` bytes fit on the disk of `folder`; `where` is the file to write, for the message.
 
     Raises:
-        TdpnError: fewer are free.
+        TdpnError: there is less free space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        what = f"needs {size_text(needed)} more, and the disk has {size_text(free)} left"
+        what = f"needs {size_text(needed)} more, but only {size_text(free)} are free"
         raise TdpnError(what, where=where, hint="free some space, or choose a folder on another disk")
 
 
 def size_text(count: float) -> str:
-    """A number of bytes for a reader."""
+    """Format a number of bytes."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}"
@@ -119,7 +119,7 @@ def size_text(count: float) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in `folder`. Call it only where no other process writes."""
+    """Remove temporary files of killed writers in `folder`. Call it only if no other process writes there."""
     for stray in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError):
             stray.unlink()

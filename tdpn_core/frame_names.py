@@ -1,4 +1,4 @@
-"""Names of numbered pictures: the printf pattern that makes them, and the pattern of names that are there."""
+"""Names of numbered pictures: printf patterns, and detecting the pattern of existing names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)", re.DOTALL)
 
 
 def parts_of(pattern: str) -> tuple[str, str]:
-    """The text before and after the number in the names that `pattern` makes; %% in it is a percent sign.
+    """Return the text before and after the number in names of `pattern`, in which %% is a percent sign.
 
     Raises:
-        ValueError: it is no such pattern.
+        ValueError: it is not such a pattern.
     """
     match = _PATTERN.fullmatch(pattern)
     if match is None:
-        what = f"names of frames hold one number, as in %05d.jpg, and no folder, unlike {pattern!r}"
+        what = f"frame names must contain one number, as in %05d.jpg, and no folder, unlike {pattern!r}"
         raise ValueError(what)
     before, behind = (part.replace("%%", "%") for part in match.groups())
     return before, behind
 
 
 def pattern_of(names: Sequence[str]) -> tuple[str, tuple[int, ...]]:
-    """The pattern that makes exactly these file names, and their numbers, ascending.
+    """Return the pattern of exactly these file names, and their numbers in ascending order.
 
     Raises:
-        ValueError: no one pattern makes them all, as with `1.png` and `02.png`.
+        ValueError: they do not have a common pattern, such as `1.png` and `02.png`.
     """
     found = [match for name in names if (match := _NUMBERED.fullmatch(name))]
     kinds = {(match[1], match[3]) for match in found}

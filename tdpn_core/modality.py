@@ -1,8 +1,8 @@
-"""What frames are of: colours or motion."""
+"""Modality of frames: RGB or optical flow."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Modality = Literal["rgb", "flow"]
-"""Colour pictures, or optical flow: two grey pictures a frame, horizontal and vertical."""
+"""RGB pictures, or optical flow: two grey pictures per frame, horizontal and vertical."""

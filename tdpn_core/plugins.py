@@ -1,4 +1,4 @@
-"""Tables of named parts that other packages can add to, by an entry point of the table's group."""
+"""Tables of named parts, to which other packages can add with entry points of the table's group."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T]):
-    """Parts of one kind by name: the package's own first, then those of other packages. A part is imported on access.
+    """Parts of one kind by name: the package's own first, then those of other packages. Parts are imported on access.
 
-    Names are compared exactly by `in` and `[]`, and without case, `-`, `_` and spaces by `named`.
+    Names are compared exactly by `in` and `[]`, and ignoring case, `-`, `_` and spaces by `named`.
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, str], is_valid: Callable[[object], bool]) -> None:
         """Create a table.
 
         Args:
-            kind: what a part is, for messages: `data set`.
-            group: the group of entry points that adds to the table.
-            own: `module:ATTRIBUTE` of the package's own parts, by name.
-            is_valid: whether a loaded object is such a part.
+            kind: kind of parts, for messages: `data set`.
+            group: group of entry points for this table.
+            own: `module:ATTRIBUTE` of the package's own parts by name.
+            is_valid: returns whether a loaded object is such a part.
         """
         self.kind = kind
         self.group = group
@@ -34,10 +34,10 @@ class Registry(Mapping[str, T]):
         self._is_valid = is_valid
 
     def plugins(self) -> dict[str, EntryPoint]:
-        """The entry points of other packages by name.
+        """Return the entry points of other packages by name.
 
         Raises:
-            PluginError: two packages register one name, or one that is ours.
+            PluginError: two packages register one name, or a package registers one of our names.
         """
         found: dict[str, EntryPoint] = {}
         for point in entry_points(group=self.group):
@@ -49,17 +49,17 @@ class Registry(Mapping[str, T]):
         return found
 
     def named(self, name: str) -> str | None:
-        """The name in the table that `name` spells; None if there is none."""
+        """Return the name in the table that `name` refers to; None if there is none."""
         if name in self.own:
             return name
         return next((known for known in self if plain(known) == plain(name)), None)
 
     def unknown(self, name: str, *, where: str | None = None, also: tuple[str, ...] = ()) -> UsageError:
-        """The error for a name that is not in the table, with the nearest and all known names; `also` are accepted."""
+        """Return the error for an unknown name, with the most similar and all known names; `also` are accepted, too."""
         known = [*self, *also]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}? " if near else ""
-        return UsageError(f"no {self.kind} {name!r}", where=where, hint=f"{hint}known are {', '.join(known)}")
+        return UsageError(f"no {self.kind} {name!r}", where=where, hint=f"{hint}available: {', '.join(known)}")
 
     def __iter__(self) -> Iterator[str]:
         yield from self.own
@@ -72,11 +72,11 @@ class Registry(Mapping[str, T]):
         return name in self.own or name in self.plugins()
 
     def __getitem__(self, name: str) -> T:
-        """The part of that name.
+        """Return the part of that name.
 
         Raises:
             KeyError: there is none.
-            PluginError: another package's part cannot be imported, or is something else.
+            PluginError: another package's part cannot be imported, or is of another kind.
         """
         if name in self.own:
             return cast(T, EntryPoint(name, self.own[name], self.group).load())
@@ -84,7 +84,7 @@ class Registry(Mapping[str, T]):
         where = f"{self.kind} {name!r} of {_package(point)}"
         try:
             part = point.load()
-        except Exception as error:  # whatever the other package does when it is imported
+        except Exception as error:  # importing another package can fail in any way
             what = f"cannot be loaded from {point.value}: {type(error).__name__}: {error}"
             raise PluginError(what, where=where, hint="repair or uninstall that package") from error
         if not self._is_valid(part):
@@ -93,7 +93,7 @@ class Registry(Mapping[str, T]):
 
 
 def plain(name: str) -> str:
-    """The form in which names are compared: `EPIC-100` and `epic100` are one."""
+    """Return the form in which names are compared: `EPIC-100` and `epic100` are equal."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 

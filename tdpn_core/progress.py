@@ -1,4 +1,4 @@
-"""How long-running library functions tell their caller where they are, without knowing who listens."""
+"""Progress reporting of long-running library functions to their caller."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ _MEGABYTE = 1_000_000
 
 
 class Progress(Protocol):
-    """A listener. One task at a time: `begin`, any number of `advance`, `end`; `say` at any moment."""
+    """A progress listener. One task at a time: `begin`, any number of `advance`, `end`; `say` at any time."""
 
     def begin(self, title: str, total: int) -> None:
-        """A task of `total` steps starts."""
+        """Start a task of `total` steps."""
 
     def advance(self, steps: int = 1, **fields: str) -> None:
-        """`steps` more are done; `fields` (name and ready-made text) replace those shown beside the bar."""
+        """Count `steps`; `fields` (name and formatted text) replace those shown next to the bar."""
 
     def end(self) -> None:
-        """The task is over, finished or not."""
+        """End the task, finished or not."""
 
     def say(self, line: str) -> None:
-        """One line worth keeping, above the bar."""
+        """Show one line permanently, above the bar."""
 
 
 class Silent:
-    """The listener that ignores everything: the default of every library function."""
+    """Ignores everything; the default of every library function."""
 
     def begin(self, title: str, total: int) -> None:
         """Ignore."""
@@ -44,7 +44,7 @@ SILENT: Progress = Silent()
 
 
 class ByteProgress:
-    """Bytes as the megabytes of a progress bar; a context that ends the task."""
+    """Reports bytes as megabytes of a progress bar; a context manager that ends the task."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -52,14 +52,14 @@ class ByteProgress:
         self._running = False
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        """Start a task, in place of one that runs, at `done` of `total` bytes."""
+        """Start a task at `done` of `total` bytes, replacing a running one."""
         self.__exit__(None, None, None)
         self._progress.begin(f"{title}, MB", -(-total // _MEGABYTE))
         self._running, self._bytes = True, 0
         self.add(done)
 
     def add(self, count: int) -> None:
-        """`count` more bytes are done."""
+        """Count `count` more bytes."""
         before, self._bytes = self._bytes, self._bytes + count
         if steps := self._bytes // _MEGABYTE - before // _MEGABYTE:
             self._progress.advance(steps)

@@ -1,7 +1,7 @@
-"""Randomness is derived, never carried: every draw is a function of a seed and of what it is drawn for.
+"""Derived randomness: every draw is a function of a seed and of what it is drawn for.
 
-So an augmentation depends on (seed, epoch, clip) and a dropout mask on (seed, step): neither on the number of workers,
-nor on the order of work, nor on whether the run was interrupted.
+An augmentation depends on (seed, epoch, clip) and a dropout mask on (seed, step), not on the number of workers, the
+order of work, or interruptions of the run.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import numpy as np
 
 
 def derive(seed: int, *path: int) -> np.random.Generator:
-    """A generator for one place: `derive(seed, epoch, clip)`; another path, also a longer one, is another stream."""
-    # a spawn key, because plain entropy is padded with zeros: (seed, epoch) would be (seed, epoch, 0)
+    """Return a generator for a path: `derive(seed, epoch, clip)`; any other path is independent."""
+    # a spawn key, since plain entropy is padded with zeros: (seed, epoch) would equal (seed, epoch, 0)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=path))
 
 
 def derive_seed(seed: int, *path: int) -> int:
-    """A 63-bit seed for one place, for libraries that take a number."""
+    """Return a 63-bit seed for a path, for libraries that need a number."""
     return int(derive(seed, *path).integers(2**63 - 1))

@@ -1,4 +1,4 @@
-"""Where runs are: one folder each under `runs/`, with `last.pt`, `best.pt`, `config.json`, `metrics.csv`."""
+"""Folders of runs: one each under `runs/`, with `last.pt`, `best.pt`, `config.json`, `metrics.csv`."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ RUNS = Path("runs")
 LAST, BEST = "last.pt", "best.pt"
 
 CELL = "cell.json"
-"""Marks the folder of an ablation's cell, which is no run of its own."""
+"""Marks the folder of an ablation's cell, which is not a run of its own."""
 
 _TRAINING = "training"
 
 
 def new_name(config: RunConfig) -> Path:
-    """The folder that a run gets if it is free: under `runs/`, named by data set, model and depth."""
+    """Return the default folder of a run: under `runs/`, named by data set, model and depth."""
     return RUNS / f"{config.data.dataset}-{config.model.name}-{config.model.arch}"
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `folder` holds a run: a checkpoint of `tdpn train`, and not as the cell of an ablation."""
+    """Return whether `folder` contains a run of `tdpn train` that is not a cell of an ablation."""
     return not (folder / CELL).exists() and any((folder / name).exists() for name in (LAST, BEST))
 
 
 def free_folder(wanted: Path) -> Path:
-    """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that is free. Not created."""
+    """Return `wanted`, or the first of `wanted-2`, `wanted-3`, ... that is free. It is not created."""
     return next(_free(wanted))
 
 
 @contextmanager
 def claimed_new(wanted: Path) -> Iterator[tuple[Path, bool]]:
-    """Hold the claim on the first of `wanted`, `wanted-2`, `wanted-3`, ... that is free and that no other run takes.
+    """Hold the claim on the first of `wanted`, `wanted-2`, `wanted-3`, ... that is free and not claimed.
 
-    Yields the folder, and whether the claim is certain (see `claimed`).
+    Yields the folder, and whether the claim is reliable (see `claimed`).
     """
     for folder in _free(wanted):
         with ExitStack() as stack:
@@ -46,7 +46,7 @@ def claimed_new(wanted: Path) -> Iterator[tuple[Path, bool]]:
                 certain = stack.enter_context(claimed(folder, _TRAINING, hint="choose another --out"))
             except InUseError:
                 continue
-            if not _is_free(folder):  # another run began and ended here in the meantime
+            if not _is_free(folder):  # another run started and ended here in the meantime
                 continue
             yield folder, certain
             return
@@ -54,23 +54,23 @@ def claimed_new(wanted: Path) -> Iterator[tuple[Path, bool]]:
 
 @contextmanager
 def claimed_run(folder: Path, *, new: bool) -> Iterator[bool]:
-    """Hold the claim on a run's folder; with `new` no run may be there yet. Yields whether the claim is certain.
+    """Hold the claim on a run's folder; with `new` it must not contain a run. Yields whether the claim is reliable.
 
     Raises:
-        InUseError: another process trains here.
-        UsageError: it holds a run already, and `new` was asked for.
+        InUseError: another process is training here.
+        UsageError: it contains a run, but `new` was requested.
     """
     hint = "choose another --out" if new else "wait until it ends, or stop it first"
     with claimed(folder, _TRAINING, hint=hint) as certain:
         if new and (folder / LAST).exists():
             raise UsageError(
-                "already holds a run", where=folder, hint="add --resume to continue it, or choose another --out"
+                "already contains a run", where=folder, hint="add --resume to continue it, or choose another --out"
             )
         yield certain
 
 
 def newest_checkpoint(root: Path = RUNS, name: str = BEST) -> Path:
-    """The checkpoint of that name written last by a run (`is_run`) in any folder below `root`.
+    """Return the most recently written checkpoint `name` of a run (`is_run`) in any folder below `root`.
 
     Raises:
         CheckpointError: there is none.
@@ -91,7 +91,7 @@ def _free(wanted: Path) -> Iterator[Path]:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether nothing is there, but perhaps the lock of a process that began no work."""
+    """Return whether nothing is there, except a lock of a process that did not start."""
     if not folder.is_dir():
         return not folder.exists()
     return all(path.name == LOCK for path in folder.iterdir())

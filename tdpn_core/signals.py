@@ -1,4 +1,4 @@
-"""How a run is asked to stop."""
+"""Requests to stop a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import FrameType
 from tdpn_core.errors import Interrupted, Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what ends a service; what Slurm sends ahead of a time limit (`--signal=USR1@120`) or a pre-emption."""
+"""Ctrl-C; service managers; Slurm before a time limit (`--signal=USR1@120`) or pre-emption."""
 
 
 _PROMISE = b"\rstopping: saves once this step or validation is done; Ctrl-C again stops at once, unsaved\r\n"
 
 
 class StopRequest:
-    """Whether someone asked this process to stop, and with which signal."""
+    """Whether this process was asked to stop, and by which signal."""
 
     signal: int | None = None
 
@@ -29,11 +29,11 @@ class StopRequest:
 
 @contextmanager
 def stop_before_training() -> Iterator[None]:
-    """Inside, where a run is prepared and nothing can be saved, a signal of `SIGNALS` raises an error.
+    """Inside, a signal of `SIGNALS` raises an error; for use before there is anything to save.
 
     Raises:
-        Stopped: SIGTERM or SIGUSR1 came.
-        Interrupted: SIGINT came.
+        Stopped: received SIGTERM or SIGUSR1.
+        Interrupted: received SIGINT.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -47,9 +47,9 @@ def stop_before_training() -> Iterator[None]:
 
 @contextmanager
 def stop_requests(*, tell: bool = False) -> Iterator[StopRequest]:
-    """Inside, `SIGNALS` only set the yielded flag; a second SIGINT interrupts at once. On a terminal, `tell` says so.
+    """Inside, `SIGNALS` only set the yielded flag; a second SIGINT interrupts at once. `tell` reports it on a terminal.
 
-    Outside the main thread, where no handler can be set, the flag just stays unset.
+    Outside the main thread no handler can be set, and the flag remains unset.
     """
     request = StopRequest()
 
@@ -57,7 +57,7 @@ def stop_requests(*, tell: bool = False) -> Iterator[StopRequest]:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
         if number == signal.SIGINT and tell and sys.stderr.isatty():
-            os.write(2, _PROMISE)  # a print could be under way
+            os.write(2, _PROMISE)  # a print may be in progress
         request.signal = number
 
     with _handled_by(remember):

@@ -1,6 +1,6 @@
-"""Signals that come while a command starts: importing what it needs takes seconds, and nothing is saved yet.
+"""Handle signals while a command starts: imports take seconds, and there is nothing to save yet.
 
-This module imports nothing heavy, so that its handlers are there first.
+This module imports nothing heavy, so that its handlers are installed first.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _previous: dict[int, Any] = {}
 
 
 def begin() -> None:
-    """From now on until `end`, a signal that asks to stop ends the process with one line and its documented code.
+    """Until `end`, a stop signal ends the process with one line and the documented exit code.
 
-    The handler leaves at once and raises nothing: an exception in the middle of an import may be swallowed. A process
-    that a launcher started among others keeps the system's handling, by which the launcher knows what happened.
+    The handler exits at once and raises nothing, since an exception during an import may be swallowed. A process
+    started by a launcher keeps the default handling, from which the launcher learns what happened.
     """
     if _previous or "WORLD_SIZE" in os.environ:
         return
     for number in _CODES:
-        if signal.getsignal(number) not in (signal.SIG_IGN, None):  # `nohup` and shells ignore some for good
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):  # `nohup` and shells ignore some permanently
             _previous[number] = signal.signal(number, _leave)
 
 
 def end() -> None:
-    """The command's own work begins: signals are handled as they were before."""
+    """Restore the previous handling before the command's own work starts."""
     for number, handler in _previous.items():
         signal.signal(number, handler)
     _previous.clear()

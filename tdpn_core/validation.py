@@ -1,4 +1,4 @@
-"""Settings classes: frozen dataclasses whose fields pydantic checks, and the error for a value that it refuses."""
+"""Settings classes: frozen dataclasses with fields validated by pydantic, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _Rising = TypeVar("_Rising", bound=tuple[float, ...])
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field, Field))
 def settings_class(cls: type[_Settings]) -> type[_Settings]:
-    """Make a subclass of `Settings` a frozen dataclass that checks its fields and refuses fields that it lacks."""
+    """Make a subclass of `Settings` a frozen dataclass that validates its fields and refuses unknown ones."""
     return cast(type[_Settings], pydantic_dataclass(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid")))
 
 
 @settings_class
 class Settings:
-    """Base of all settings: a refused value is a ConfigError that names the setting by its path, as `--set` does.
+    """Base of all settings: an invalid value is a ConfigError that names the setting by its path, as in `--set`.
 
-    What depends on several fields belongs in `__post_init__`, which raises ConfigError.
+    Checks on several fields belong in `__post_init__`, which raises ConfigError.
     """
 
     section: ClassVar[str] = ""
-    """First part of the path of every field; empty: the fields are the sections."""
+    """First part of the path of every field; empty if the fields are the sections."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -56,10 +56,10 @@ def _rising(values: _Rising) -> _Rising:
 
 
 Count = Annotated[int, Field(ge=1)]
-"""A whole number from 1."""
+"""An integer of at least 1."""
 
 NotNegative = Annotated[int, Field(ge=0)]
-"""A whole number from 0."""
+"""An integer of at least 0."""
 
 Odd = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 
@@ -70,18 +70,18 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""A finite number from 0."""
+"""A finite number of at least 0."""
 
 AreaRange = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]], AfterValidator(_rising)
 ]
-"""Two rising shares of an area in (0, 1]."""
+"""Two ascending shares of an area in (0, 1]."""
 
 RatioRange = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
-"""Two rising positive numbers."""
+"""Two ascending positive numbers."""
 
 CountRange = Annotated[tuple[Count, Count], AfterValidator(_rising)]
-"""Two rising whole numbers from 1."""
+"""Two ascending integers of at least 1."""
 
 _PLAIN = {
     "bool_parsing": "must be true or false",
@@ -103,13 +103,13 @@ _PLAIN = {
     "too_short": "has {actual_length} entries, fewer than {min_length}",
     "unexpected_keyword_argument": "there is no such setting",
 }
-"""What pydantic's kinds of errors are called in our messages; its own text for others."""
+"""Our messages for pydantic's error types; others keep pydantic's text."""
 
 _VALUELESS = ("missing", "unexpected_keyword_argument")
 
 
 def refusal(error: ValidationError, section: str) -> ConfigError:
-    """The error for a value that pydantic refused, by its path below `section` (empty: the whole)."""
+    """Return the error for a value that pydantic refused, with its path below `section` (empty: from the top)."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
     plain = _PLAIN.get(first["type"])

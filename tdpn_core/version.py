@@ -1,4 +1,4 @@
-"""The version of the package, as files that it writes note it."""
+"""Version of the package, as recorded in files that it writes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A grid of settings, each an ordinary run: trained, evaluated, compared clip by clip with the first."""
+"""Ablations: a grid of settings, each trained and evaluated as a run, and compared clip by clip with the first."""

@@ -1,4 +1,4 @@
-"""One cell of a grid: `python -m tdpn_core.ablation FOLDER GPUS`, see `cell.py`."""
+"""One cell of a grid: `python -m tdpn_core.ablation FOLDER GPUS`, see `worker.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The whole ablation: a grid of settings and seeds, each cell a run in its own folder, and a table of them."""
+"""Run an ablation: a grid of settings and seeds, each cell a run in its own folder, and a result table."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from tdpn_core.training.launch import plan
 from tdpn_core.training.start import find_start
 
 GRID = "grid.json"
-"""The rows and seeds of the table beside it."""
+"""Rows and seeds of the table next to it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """What was compared, and where its tables and runs lie."""
+    """Result of an ablation, with the folder of its tables and runs."""
 
     folder: Path
     rows: list[Row]
 
     @property
     def failed(self) -> dict[str, str]:
-        """The reason of each cell that failed, by row and seed."""
+        """Return the reason for each failed cell, by row and seed."""
         return {f"{row.name}, seed {seed}": why for row in self.rows for seed, why in row.failed.items()}
 
 
@@ -58,30 +58,30 @@ def ablate(
     overrides: TrainOverrides = NO_OVERRIDES,
     progress: Progress = SILENT,
 ) -> Ablation:
-    """Train and evaluate every combination of settings with each seed, and compare. What `tdpn ablate` does.
+    """Train and evaluate every combination of settings with each seed, and compare. Implements `tdpn ablate`.
 
-    A finished run is not repeated, an unfinished one is resumed, a failed one is tried again. `table.json`, `.csv`,
-    `.md`, `.tex` and `plot.png`, `.pdf` in `out` are the result.
+    Finished runs are not repeated, unfinished ones are resumed, failed ones are tried again. Writes `table.json`,
+    `.csv`, `.md`, `.tex` and `plot.png`, `.pdf` to `out`.
 
     Args:
-        data: folder of the prepared data set; None: the only one under `data/`.
-        out: folder of the runs and tables; None: one under `runs/`.
-        vary: settings and their values, such as `train.lr=0.001,0.002`; empty: the paper's Table IV.
-        seeds: runs of each combination; seeds count up from that of `overrides`, 0 without one.
-        jobs: runs at a time on the CPU; each GPU takes one.
-        recipe: name of the preset; None: by data set and device.
-        gpus: GPUs to use, 0 for the CPU; None: all.
-        workers: processes that read clips, of each run; None: by machine.
-        overrides: changes to the settings of the recipe, of all runs.
-        progress: gets a bar of the runs, and a line for each that starts or fails.
+        data: folder of the prepared data set; default: the only one under `data/`.
+        out: folder of the runs and tables; default: a new one under `runs/`.
+        vary: settings and their values, such as `train.lr=0.001,0.002`; default: the paper's Table IV.
+        seeds: runs per combination, with consecutive seeds from that of `overrides` (0 by default).
+        jobs: parallel runs on the CPU; each GPU has one.
+        recipe: name of the recipe; None chooses by data set and device.
+        gpus: number of GPUs, 0 for the CPU; None uses all.
+        workers: number of processes that read clips, per run; None chooses by machine.
+        overrides: changes to the settings of the recipe, for all runs.
+        progress: receives a progress bar over the runs, and a line for each that starts or fails.
 
     Returns:
-        A row for each combination: accuracies in [0, 1] by seed, and the p-value of its difference from the first row.
+        A row per combination: accuracies in [0, 1] by seed, and the p-value of its difference from the first row.
 
     Raises:
-        UsageError: an unknown setting or value, or `out` holds cells of other settings or the table of another grid.
-        InUseError: another ablation runs in `out`.
-        Stopped: asked for by a signal; the cells under way are saved.
+        UsageError: unknown setting or value, or `out` contains cells with other settings or the table of another grid.
+        InUseError: another ablation is running in `out`.
+        Stopped: stopped by a signal; the running cells are saved.
     """
     factors = [parse_factor(text) for text in vary] or table_iv()
     first = overrides.seed or defaults.SEED
@@ -105,7 +105,7 @@ def ablate(
             row, paths = _row(combination), {}
             try:
                 config = planned(combination.settings)
-            except ConfigError as error:  # each level is possible, but not together with the others
+            except ConfigError as error:  # each level is valid, but not in this combination
                 rows.append(dataclasses.replace(row, failed=dict.fromkeys(seed_numbers, str(error))))
                 continue
             starts[config.train.init, config.model.name, config.model.arch] = config
@@ -116,7 +116,9 @@ def ablate(
                 paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
             cells[row.name] = paths
         todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
-        todo.sort(key=lambda path: path.name)  # every row of one seed before the next seed: a first table comes early
+        todo.sort(
+            key=lambda path: path.name
+        )  # all rows of one seed before the next seed, so that a first table is complete early
         for config in starts.values():
             find_start(config, asked="train.init" in overrides.asked(), progress=progress)
         failures = run_queue(todo, places(count, jobs), progress) if todo else {}
@@ -126,14 +128,14 @@ def ablate(
 
 
 def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -> TrainOverrides:
-    """`overrides` with the levels of a cell, by path. A level of the family brings all that comes with a family."""
+    """Return `overrides` with the levels of a cell. A level of the family includes all that is specific to it."""
     model = levels.get("model.name", overrides.model)
     others = {path: value for path, value in levels.items() if path != "model.name"}
     return dataclasses.replace(overrides, model=model, seed=seed, settings={**overrides.settings, **others})
 
 
 def write_tables(result: Ablation) -> None:
-    """Leave the table in every form, and the plot."""
+    """Write the table in every format, and the plot."""
     from tdpn_core.ablation.plot import write_plot
 
     write_json(result.folder / "table.json", plain_rows(result.rows))
@@ -144,7 +146,7 @@ def write_tables(result: Ablation) -> None:
 
 
 def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
-    """Every level alone must make a network: else the user misspelt it."""
+    """Check that every single level makes a valid network, to detect misspellings early."""
     for factor in factors:
         for name, value in factor.levels.items():
             try:
@@ -154,10 +156,10 @@ def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
 
 
 def _keep_table(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> None:
-    """Note the grid whose table `folder` gets; it may grow, but the table of another one is not replaced.
+    """Record the grid of the table in `folder`; it may grow, but the table of another grid is not replaced.
 
     Raises:
-        UsageError: the table that is there has a row or a seed that the grid lacks.
+        UsageError: the existing table has a row or seed that the grid lacks.
     """
     path = folder / GRID
     if path.exists():
@@ -165,28 +167,28 @@ def _keep_table(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> None
         for name, given in (("rows", rows), ("seeds", seeds)):
             lacking = [value for value in stored[name] if value not in given]
             if lacking:
-                what = f"holds the table of another grid: this one lacks its {name[:-1]} {lacking[0]}"
-                raise UsageError(what, where=folder, hint="choose another --out, or name all values that it has, too")
+                what = f"contains the table of another grid: this one lacks its {name[:-1]} {lacking[0]}"
+                raise UsageError(what, where=folder, hint="choose another --out, or include all its values")
     write_json(path, {"rows": list(rows), "seeds": list(seeds)})
 
 
 def _prepare(folder: Path, call: dict[str, Any]) -> Path:
-    """The folder of a cell, with what to run in it.
+    """Return the folder of a cell, prepared to run.
 
     Raises:
-        UsageError: it holds a cell of other settings.
+        UsageError: it contains a cell with other settings.
     """
     stored = folder / CELL
     if stored.exists():
         if _same(json.loads(stored.read_text()), call):
             return folder
-        raise UsageError("holds a run of other settings", where=folder, hint="choose another --out, or remove it")
+        raise UsageError("contains a run with other settings", where=folder, hint="choose another --out, or remove it")
     write_json(stored, call)
     return folder
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two cells are to be the same run: how many processes read its clips does not matter."""
+    """Return whether two cells are the same run, ignoring the number of reading processes."""
     return {**one, "workers": None} == {**json.loads(json.dumps(other)), "workers": None}
 
 
@@ -207,7 +209,7 @@ def _row(combination: Combination) -> Row:
 
 
 def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[Path, str]) -> list[Row]:
-    """The rows with their cells' figures and failures."""
+    """Return the rows with their cells' results and failures."""
     results = {
         name: {seed: _load(path / RESULT) for seed, path in paths.items() if (path / RESULT).exists()}
         for name, paths in cells.items()

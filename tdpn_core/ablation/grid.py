@@ -1,4 +1,4 @@
-"""What is varied: factors, their levels by name, and the cells of the grid that they span."""
+"""Factors, their levels by name, and the cells of the grid that they span."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TABLE_IV: dict[str, tuple[Temporal, Temporal, Temporal, Temporal]] = {
     "local": ("none", "none", "local", "local"),
     "both": ("global", "global", "local", "local"),
 }
-"""Names for the temporal-difference modules on res2, res3, res4, res5: the rows of the paper's Table IV."""
+"""Names for temporal difference modules in res2, res3, res4, res5: the rows of the paper's Table IV."""
 
 PAPER: dict[str, float] = {"none": 0.740, "global": 0.758, "local": 0.757, "both": 0.772}
 """Top-1 that the paper prints for each of them, on `PAPER_DATA`."""
@@ -34,16 +34,16 @@ _NAMED = {"model.temporal": {name: "/".join(modules) for name, modules in TABLE_
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """A setting and the values that it takes in turn."""
+    """A setting and its values."""
 
     name: str
-    """As the user wrote it: `temporal`."""
+    """Name as given by the user: `temporal`."""
 
     path: str
-    """`model.temporal`."""
+    """Path of the setting: `model.temporal`."""
 
     levels: dict[str, str]
-    """Each level's name and its value, as `--set` takes it."""
+    """Value of each level by name, as for `--set`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,32 +51,32 @@ class Combination:
     """One row of the table: a level of each factor."""
 
     levels: dict[str, str]
-    """The level's name of each factor."""
+    """Name of the level of each factor."""
 
     settings: dict[str, str]
-    """The same by path and value."""
+    """Value by path of the setting."""
 
     @property
     def name(self) -> str:
-        """For people: the levels alone."""
+        """Name for display: the levels alone."""
         return ", ".join(self.levels.values())
 
     @property
     def folder(self) -> str:
-        """For the file system: which factor has which level."""
+        """Name for the file system: factors with levels."""
         return "+".join(f"{name}={level}" for name, level in self.levels.items()).replace("/", "-")
 
 
 def table_iv() -> list[Factor]:
-    """The paper's ablation: neither difference module, either, both."""
+    """The paper's ablation: no difference module, either one, both."""
     return [parse_factor(f"temporal={','.join(TABLE_IV)}")]
 
 
 def parse_factor(text: str) -> Factor:
-    """`temporal=none,both` as a factor. A value that is itself a list has `/` between its parts: `1/1/3/3`.
+    """Parse `temporal=none,both` to a factor. In a value that is itself a list, `/` separates the parts: `1/1/3/3`.
 
     Raises:
-        UsageError: not of that form, the same value twice, or no such setting; the message has the nearest name.
+        UsageError: invalid form, a repeated value, or an unknown setting; the message suggests the most similar name.
     """
     name, equals, values = text.partition("=")
     chosen = [value.strip() for value in values.split(",") if value.strip()]
@@ -94,10 +94,10 @@ def parse_factor(text: str) -> Factor:
 
 
 def setting_path(name: str) -> str:
-    """The path `section.field` of a setting, by its path or, where only one section has it, by its field alone.
+    """Return the path `section.field` of a setting, given by path or by its field if only one section has it.
 
     Raises:
-        UsageError: there is none, or two; the message has the nearest name.
+        UsageError: there is none, or two; the message suggests the most similar name.
     """
     paths = setting_paths()
     name = _SHORT.get(name, name)
@@ -113,7 +113,7 @@ def setting_path(name: str) -> str:
 
 
 def check_level(factor: Factor, value: str, reason: str) -> UsageError:
-    """The error of a level that no network has, with the nearest name."""
+    """Return the error for an invalid level, with the most similar name."""
     words = next((setting.choices for setting in all_settings() if setting.name == factor.path), ())
     choices = list(_NAMED.get(factor.path, {})) or words
     hint = _did_you_mean(value, choices) if choices else None
@@ -121,7 +121,7 @@ def check_level(factor: Factor, value: str, reason: str) -> UsageError:
 
 
 def combinations(factors: Sequence[Factor]) -> list[Combination]:
-    """Every combination of the factors' levels, the last factor turning fastest.
+    """Return every combination of the factors' levels; the last factor changes fastest.
 
     Raises:
         UsageError: a setting is varied twice.

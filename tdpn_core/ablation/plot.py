@@ -1,4 +1,4 @@
-"""The ablation as a picture: every seed a dot, the mean and its deviation beside them."""
+"""Plot of an ablation: a dot per seed, with mean and standard deviation next to them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BLUE = "#1f5fa8"
 
 
 def write_plot(rows: Sequence[Row], folder: Path) -> None:
-    """`plot.png` and `plot.pdf` in `folder`: top-1 of the first head, the first row's mean as a line."""
-    from matplotlib.figure import Figure  # without pyplot: no display, nothing global
+    """Write `plot.png` and `plot.pdf` to `folder`: top-1 of the first head, the first row's mean as a line."""
+    from matplotlib.figure import Figure  # without pyplot, which needs global state
 
     head = next((name for row in rows for name in row.top1), "action")
     figure = Figure(figsize=(max(4.0, 1.2 * len(rows) + 1), 3.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""The queue of cells: one process a place (a GPU, or a share of the CPU), until none waits or a stop is asked for."""
+"""Run the queue of cells: one process per place (a GPU, or a share of the CPU), until all are done or stopped."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tdpn_core.signals import StopRequest, stop_requests
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 120.0
-"""How long a cell may take to finish its step and save when it is asked to stop."""
+"""Time for a cell to finish its step and save after a stop request."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a cell computes: a GPU by the name that CUDA_VISIBLE_DEVICES takes, or so many threads of the CPU."""
+    """Where a cell runs: a GPU, named as in CUDA_VISIBLE_DEVICES, or a number of CPU threads."""
 
     gpu: str | None = None
     threads: int | None = None
@@ -33,14 +33,14 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process there finds in its environment."""
+        """Return the environment variables of a process there."""
         if self.gpu is not None:
             return {"CUDA_VISIBLE_DEVICES": self.gpu}
         return {} if self.threads is None or "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(self.threads)}
 
 
 def places(gpus: int, jobs: int) -> list[Place]:
-    """One for each of `gpus` GPUs that this process may use; without any, `jobs` that share the CPU's cores."""
+    """Return one place per GPU for `gpus` GPUs; without any, `jobs` places that share the CPU's cores."""
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         names = [name.strip() for name in visible.split(",") if name.strip()] or [str(n) for n in range(gpus)]
@@ -50,10 +50,10 @@ def places(gpus: int, jobs: int) -> list[Place]:
 
 
 def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progress) -> dict[Path, str]:
-    """Run the cell of each folder; gives the reason of each that failed. A failure does not stop the rest.
+    """Run the cell of each folder; returns the reasons for those that failed. A failure does not stop the rest.
 
     Raises:
-        Stopped, Interrupted: asked for by a signal; every cell under way has saved and ended.
+        Stopped, Interrupted: stopped by a signal; every running cell has saved and ended.
     """
     waiting, failures = list(folders), {}
     running: dict[Place, tuple[Path, subprocess.Popen[bytes]]] = {}
@@ -65,7 +65,7 @@ def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progres
                 _leave(running, stop)
             while free and waiting:
                 place, folder = free.pop(0), waiting.pop(0)
-                progress.say(f"{folder.parent.name}, {folder.name}: {'continued' if _begun(folder) else 'begun'}")
+                progress.say(f"{folder.parent.name}, {folder.name}: {'resumed' if _begun(folder) else 'started'}")
                 running[place] = folder, _start(folder, place)
             for place, (folder, child) in list(running.items()):
                 if child.poll() is None:
@@ -84,7 +84,7 @@ def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progres
 
 
 def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
-    """The cell's process. Its group is its own: only this process hears the terminal, and passes a stop on, once."""
+    """Start the cell's process in its own group: only this process gets terminal signals, and forwards them once."""
     command = [sys.executable, "-m", "tdpn_core.ablation", str(folder), "0" if place.gpu is None else "1"]
     with (folder / LOG).open("ab") as log:
         return subprocess.Popen(
@@ -98,7 +98,7 @@ def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
 
 
 def _close(child: subprocess.Popen[bytes]) -> None:
-    """Let go of the pipe by which the process knew that this one lives."""
+    """Close the pipe by which the process detects that this one is alive."""
     if child.stdin is not None:
         child.stdin.close()
 
@@ -111,13 +111,13 @@ def _leave(running: dict[Place, tuple[Path, subprocess.Popen[bytes]]], stop: Sto
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, end - time.monotonic()))
     raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
-        f"{len(running)} cells under way have saved their state", hint="run the same command again to continue"
+        f"{len(running)} running cells have saved their state", hint="run the same command again to continue"
     )
 
 
 @contextlib.contextmanager
 def _none_left_behind(running: dict[Place, tuple[Path, subprocess.Popen[bytes]]]) -> Iterator[None]:
-    """On every way out no cell's process is left, nor a worker of it."""
+    """Make sure that no process of a cell survives, whatever ends the block."""
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def _begun(folder: Path) -> bool:
 
 
 def _epochs_done(folder: Path) -> str:
-    """How far a cell is, by the file that every run keeps."""
+    """Return the progress of a cell from its run's status file."""
     try:
         epochs = json.loads((folder / "status.json").read_text())["epochs"]
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""From the cells' results to rows: mean and deviation over seeds, and a paired test against the first row."""
+"""Aggregate cells to rows: mean and standard deviation over seeds, and a paired test against the first row."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from tdpn_core.evaluation.paired import sign_flip_test
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A combination of settings over its seeds. Shares lie in [0, 1]."""
+    """A combination of settings over its seeds. Shares are in [0, 1]."""
 
     name: str
     levels: dict[str, str]
-    """The level of each factor."""
+    """Level of each factor."""
 
     seeds: list[int]
-    """Of the cells that finished; the figures are theirs."""
+    """Seeds of the finished cells."""
 
     top1: dict[str, list[float]]
-    """For each head the top-1 of each seed."""
+    """Top-1 of each seed, by head."""
 
     difference: float | None
-    """Mean top-1 minus that of the first row over the seeds that both have; None without any, and for the first."""
+    """Mean top-1 minus that of the first row over common seeds; None without any, and for the first row."""
 
     p_value: float | None
-    """Of `sign_flip_test` against the first row."""
+    """p-value of `sign_flip_test` against the first row."""
 
     parameters: int | None
-    """Needed for inference."""
+    """Number of parameters needed for inference."""
 
     gmac: float | None
-    """10^9 multiply-accumulates of one clip."""
+    """10^9 multiply-accumulates per clip."""
 
     clips_per_second: float | None
-    """Trained in a second, the median over epochs, in the mean over seeds."""
+    """Training speed: median over epochs, mean over seeds."""
 
     paper_top1: float | None
-    """What the paper prints for this row, on Kinetics-400."""
+    """The paper's result for this row on Kinetics-400."""
 
     failed: dict[int, str]
-    """The reason of each seed that failed."""
+    """Reason for each failed seed."""
 
     def mean(self, head: str) -> float | None:
-        """Mean top-1 over the seeds, None where all failed."""
+        """Return the mean top-1 over the seeds; None if all failed."""
         return statistics.fmean(self.top1[head]) if self.top1.get(head) else None
 
     def deviation(self, head: str) -> float | None:
-        """Standard deviation of the top-1 over the seeds (of a sample, n - 1), None for fewer than two."""
+        """Return the standard deviation of top-1 over the seeds (sample, n - 1); None for fewer than two."""
         return statistics.stdev(self.top1[head]) if len(self.top1.get(head, [])) > 1 else None
 
 
 def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[str, Any]]) -> Row:
-    """`row` with the figures of its `results` by seed, tested against those of the first row (empty for itself)."""
+    """Return `row` with its `results` by seed, tested against those of the first row (empty for the first itself)."""
     if not results:
         return row
     some = next(iter(results.values()))
@@ -77,6 +77,6 @@ def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[
 
 
 def _hits(result: dict[str, Any]) -> npt.NDArray[np.int64]:
-    """How many heads recognise each clip."""
+    """Return how many heads recognise each clip."""
     counted: npt.NDArray[np.int64] = np.asarray(list(result["hits"].values()), np.int64).sum(axis=0)
     return counted

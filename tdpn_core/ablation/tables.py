@@ -1,4 +1,4 @@
-"""The table as Markdown, LaTeX and CSV. `columns` and `cells` are also what a terminal shows."""
+"""The result table as Markdown, LaTeX and CSV; `columns` and `cells` are also used for the terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MISSING = "–"
 
 
 def note(rows: Sequence[Row]) -> str:
-    """What the columns mean."""
+    """Return an explanation of the columns."""
     return f"{NOTE} {_PAPER_NOTE}" if _paper(rows) else NOTE
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """The table's heads; the column of the paper stands where it has a number."""
+    """Return the column headings; the paper's column is included if it has a value."""
     (levels, *_) = [list(row.levels) for row in rows]
     paper = ["paper's top-1"] if _paper(rows) else []
     tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
@@ -33,7 +33,7 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
-    """The rows as text, under `columns`."""
+    """Return the rows as text, matching `columns`."""
     paper = _paper(rows)
     return [
         [
@@ -52,7 +52,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """A Markdown table with the note that explains it."""
+    """Return a Markdown table with an explanation."""
     heads = columns(rows)
     lines = [heads, ["---"] * len(heads), *cells(rows)]
     failures = [f"- {row.name}, seed {seed} failed: {why}" for row in rows for seed, why in row.failed.items()]
@@ -61,7 +61,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def latex_table(rows: Sequence[Row]) -> str:
-    """A `tabular` of booktabs for a paper."""
+    """Return a booktabs `tabular` for a paper."""
     heads = columns(rows)
     numbers = len(heads) - len(rows[0].levels)
     lines = [" & ".join(_escape(cell) for cell in line) + r" \\" for line in (heads, *cells(rows))]
@@ -72,7 +72,7 @@ def latex_table(rows: Sequence[Row]) -> str:
 
 
 def csv_table(rows: Sequence[Row]) -> str:
-    """A line a row with plain numbers: shares in [0, 1], empty where there is none."""
+    """Return one line per row with plain numbers: shares in [0, 1], empty if missing."""
     heads = _heads(rows)
     table = [
         {

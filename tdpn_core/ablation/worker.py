@@ -1,7 +1,7 @@
-"""One cell of the grid, in a process of its own: `python -m tdpn_core.ablation FOLDER GPUS`.
+"""Run one cell of the grid in its own process: `python -m tdpn_core.ablation FOLDER GPUS`.
 
-The folder holds `cell.json`, what to run; beside the run's own files this leaves `result.json`. Standard input is a
-pipe that the parent holds open: when it closes, the parent is gone, and the run saves its state and ends.
+The folder contains `cell.json` with the settings; `result.json` is written next to the run's own files. Standard input
+is a pipe that the parent holds open: when it closes, the parent is gone, and the run saves its state and ends.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ RESULT, LOG = "result.json", "log.txt"
 
 
 def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
-    """Train what `cell.json` says, or go on with it, and score the last weights on the validation split.
+    """Train the run in `cell.json`, or resume it, and score the last weights on the validation split.
 
-    The last and not the best: the best epoch is chosen on the very clips that are scored here, which flatters a
-    setting whose accuracy swings.
+    The last weights rather than the best, since the best epoch is chosen on the clips that are scored here, which
+    favours settings with fluctuating accuracy.
 
     Raises:
         TdpnError: see `launch` and `evaluate`.
@@ -72,7 +72,7 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
 
 
 class _Lines(Silent):
-    """A listener whose lines go to the log."""
+    """A listener that writes lines to the log."""
 
     def say(self, line: str) -> None:
         """Print it."""
@@ -81,13 +81,13 @@ class _Lines(Silent):
 
 
 def _end_with_parent() -> None:
-    """When standard input closes the parent is gone: ask this process to stop."""
-    os.read(0, 1)  # not through sys.stdin, whose lock a blocked thread would hold when the interpreter ends
+    """Ask this process to stop when standard input closes, since the parent is then gone."""
+    os.read(0, 1)  # not sys.stdin, whose lock a blocked thread would hold at interpreter exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> int:
-    """Run a cell; the exit code is that of the command line."""
+    """Run a cell; returns the exit code of the command line."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         run_cell(Path(arguments[0]), int(arguments[1]))

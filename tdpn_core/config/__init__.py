@@ -1,1 +1,1 @@
-"""Settings of a run: the schema, the recipes, and the recipe that fits itself to the data."""
+"""Settings of a run: the schema and the families of networks."""

@@ -1,8 +1,8 @@
-"""The families of networks: what one says of itself, and how it is found by its name.
+"""Families of networks: their description, and lookup by name.
 
-A family is one `Family` in the file of its network. `FAMILIES` names those of this package; another package adds one by
-an entry point of the group `tdpn.models`, and `module:ATTRIBUTE` names one that is not installed. A family is loaded
-when it is asked for: importing this module loads neither torch nor pydantic.
+A family is one `Family` in the file of its network. `FAMILIES` lists those of this package; another package adds one
+with an entry point of the group `tdpn.models`, and `module:ATTRIBUTE` refers to one that is not installed. Families are
+loaded on demand: importing this module loads neither torch nor pydantic.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ LEVELS: tuple[Level, ...] = typing.get_args(Level)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Published:
-    """One row of somebody's table: what a family's paper or release reports. Nothing here was measured by us."""
+    """A published result of a family, from its paper or release. Not measured by us."""
 
     arch: str
     clip: str
-    """Frames and interval as the source writes them."""
+    """Frames and interval as given in the source."""
 
     data: str
     top1: float
-    """Per cent."""
+    """In per cent."""
 
     top5: float | None = None
     source: str
@@ -53,47 +53,47 @@ class Published:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """Everything that is said of one family of networks; its name, depths and frames are the defaults of `config`."""
+    """Everything specific to a family of networks; its name, depths and frames are the defaults of `config`."""
 
     title: str
-    """What it is, in a line."""
+    """Description in one line."""
 
     config: type[ModelConfig]
     """Its settings class."""
 
     build: Callable[[Any], nn.Module]
-    """The network of an instance of `config`, a `tdpn_core.model.base.Network` with fresh weights in training mode."""
+    """Builds the network of an instance of `config`: a `tdpn_core.model.base.Network`, untrained, in training mode."""
 
     sampling: Literal["segments"] | None = None
-    """Segments where its paper samples no other way; None: whatever suits the data."""
+    """Segments if its paper uses no other sampling; None: chosen by the data."""
 
     image_depths: tuple[str, ...] | None = None
     """Depths whose backbone the weights of an image network of that depth fit; None: all."""
 
     published: tuple[Published, ...] = ()
-    """Empty where nobody reported the network."""
+    """Empty if there are no published results."""
 
     @property
     def name(self) -> str:
-        """As `--model` takes it."""
+        """Name for `--model`."""
         return str(self.default("name"))
 
     @property
     def arch(self) -> str:
-        """Its depth, unless one is chosen."""
+        """Default depth."""
         return str(self.default("arch"))
 
     @property
     def archs(self) -> tuple[str, ...]:
-        """Its depths."""
+        """Available depths."""
         return typing.get_args(typing.get_type_hints(self.config)["arch"]) or (self.arch,)
 
     def has(self, field: str) -> bool:
-        """Whether its settings class has that field."""
+        """Return whether its settings class has that field."""
         return any(known.name == field for known in dataclasses.fields(self.config))
 
     def default(self, field: str) -> object:
-        """The value of one of the settings, unless another is chosen."""
+        """Return the default of a setting."""
         return next(known.default for known in dataclasses.fields(self.config) if known.name == field)
 
 
@@ -120,39 +120,39 @@ FAMILIES: Registry[Family] = Registry(
     },
     lambda part: isinstance(part, Family),
 )
-"""The families of this package and of other installed ones, by name."""
+"""Families of this package and of other installed ones, by name."""
 
-_added: dict[str, Family] = {}  # those named as module:ATTRIBUTE in this process, by their own names
+_added: dict[str, Family] = {}  # those loaded from module:ATTRIBUTE in this process, by their own names
 
 
 def find_family(name: str) -> Family:
-    """The family of that name, or at `module:ATTRIBUTE`, which is known by its own name from then on.
+    """Return the family of that name, or at `module:ATTRIBUTE`, which is then also known by its own name.
 
     Raises:
-        UsageError: there is none, with the nearest name, or another family has its name.
-        PluginError: what is there cannot be loaded, or is no family.
+        UsageError: there is none (with the most similar name), or another family has its name.
+        PluginError: the object cannot be loaded, or is not a family.
     """
     if name in _added:
         return _added[name]
     if name in FAMILIES:
         family = FAMILIES[name]
         if family.name != name:
-            raise PluginError(f"the model {name!r} calls itself {family.name!r}", hint="give both one name")
+            raise PluginError(f"the model {name!r} has the name {family.name!r}", hint="use the same name for both")
         return family
     if ":" not in name:
         raise FAMILIES.unknown(name, where="--model")
     family = _at(name)
     if family.name in FAMILIES or _added.get(family.name, family) != family:
-        raise UsageError(f"{name} calls itself {family.name!r}, as another model does", hint="choose another name")
+        raise UsageError(f"{name} has the name {family.name!r} of another model", hint="choose another name")
     _added[family.name] = family
     return family
 
 
 def model_config(name: str = defaults.MODEL, **settings: Any) -> ModelConfig:
-    """The settings of a network of the family `name`; what is left out takes the family's own value.
+    """Return the settings of a network of the family `name`, with the family's defaults.
 
     Raises:
-        UsageError: no such family; a ConfigError: a field or value that it does not have.
+        UsageError: there is no such family; ConfigError: it has no such field or value.
     """
     return find_family(name).config(**settings)
 
@@ -163,12 +163,12 @@ def known_models() -> tuple[str, ...]:
 
 
 def _at(source: str) -> Family:
-    if (here := str(Path.cwd())) not in sys.path:  # the installed command, unlike `python -m`, does not look here
+    if (here := str(Path.cwd())) not in sys.path:  # unlike `python -m`, the installed command does not search here
         sys.path.append(here)
     try:
         found = EntryPoint(source, source, FAMILIES.group).load()
-    except Exception as error:  # whatever the module does when it is imported
-        hint = "--model MODULE:FAMILY names a module that Python finds, and a Family in it"
+    except Exception as error:  # importing the module can fail in any way
+        hint = "--model MODULE:FAMILY needs an importable module and a Family in it"
         raise PluginError(f"cannot be loaded: {type(error).__name__}: {error}", where=source, hint=hint) from error
     if not isinstance(found, Family):
         raise PluginError(f"is not a model but {type(found).__name__}", where=source)

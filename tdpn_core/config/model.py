@@ -1,4 +1,4 @@
-"""The settings that every network has. A family adds its own in a subclass, in the file of its network."""
+"""Settings common to all networks. A family adds its own in a subclass, in the file of its network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tdpn_core.validation import Count, Settings, settings_class
 
 @settings_class
 class ModelConfig(Settings):
-    """A network, completely: two equal configurations build two networks of equal parameters and formulas.
+    """Complete settings of a network: equal configurations build networks with equal parameters and formulas.
 
-    A family's subclass gives `name` a default and adds its own fields; a value of another type, or for a field that the
-    family does not have, is a ConfigError that names it. Of several bases the first decides on every field that it has,
-    inherited ones, too.
+    A family's subclass sets the default of `name` and adds its own fields; a value of another type, or an unknown
+    field, is a ConfigError with its name. With several bases, the first one determines every field that it has,
+    including inherited ones.
     """
 
     section: ClassVar[str] = "model"
 
     name: str
-    """Which family of networks."""
+    """Family of networks."""
 
     arch: str = "r50"
     """Depth of the backbone."""
@@ -33,47 +33,47 @@ class ModelConfig(Settings):
     num_classes: Annotated[dict[str, Count], Field(min_length=1)] = dataclasses.field(
         default_factory=lambda: {"action": 400}
     )
-    """Classes of each head: one head named `action`, or `verb` and `noun`."""
+    """Number of classes by head: one head named `action`, or `verb` and `noun`."""
 
     num_frames: Count = 8
-    """T, the sampled frames of a clip."""
+    """Sampled frames per clip (T)."""
 
     input_size: Annotated[int, Field(ge=32)] = 224
-    """Side in pixels of the square clip that the network is trained on. Other sizes, and rectangles, can be run."""
+    """Side of the training input in pixels. Other sizes, and rectangles, also run."""
 
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Scales every channel count, kept multiples of 32 (8 where channels are few); below 1 for small data."""
+    """Factor of all channel counts, rounded to multiples of 32 (8 for few channels); below 1 for small data."""
 
     modality: Modality = "rgb"
-    """`flow`: optical flow, two channels (u, v) a frame."""
+    """Input: `rgb`, or `flow` (optical flow, two channels u, v per frame)."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Before every linear classifier."""
+    """Dropout before every linear classifier."""
 
     def __post_init__(self) -> None:
-        """What the fields must be together; a subclass that has more to say calls this one, too."""
+        """Check combinations of fields; subclasses with more checks call this, too."""
         own = next(field.default for field in dataclasses.fields(self) if field.name == "name")
         if own is not dataclasses.MISSING and self.name != own:
             raise ConfigError(f"these are settings of {own}, not of {self.name}", where="model.name")
 
     @property
     def channels(self) -> int:
-        """Channels of a frame: 3 (RGB), or 2 (the flow's u, v)."""
+        """Channels per frame: 3 (RGB), or 2 (u, v of optical flow)."""
         return 2 if self.modality == "flow" else 3
 
     @property
     def stack(self) -> int:
-        """Frames that the first convolution takes as one: more than 1 in two-stream networks on flow."""
+        """Frames stacked as one input of the first convolution: more than 1 in two-stream networks on flow."""
         return 1
 
     @property
     def frames_per_step(self) -> int:
-        """Source frames that each sampled frame brings along, itself included in their middle; 1 where none is read."""
+        """Source frames per sampled frame, including itself at the centre; 1 if no others are used."""
         return self.stack
 
     @property
     def flow_deviation(self) -> float:
-        """Standard deviation that a byte of flow in [0, 1] is divided by: TSN's, the mean of ImageNet's."""
+        """Standard deviation that flow bytes in [0, 1] are divided by: TSN's, the mean of ImageNet's."""
         return 0.226
 
     @classmethod

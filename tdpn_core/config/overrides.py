@@ -1,4 +1,4 @@
-"""What a user changes of a recipe: one field for each option of `tdpn train`, and any other setting by its path."""
+"""User changes to a recipe: one field per option of `tdpn train`, and any other setting by its path."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PATHS: dict[str, str] = {
     "seed": "train.seed",
     "views": "sampling.views",
 }
-"""The setting that each field of `TrainOverrides` is short for."""
+"""Setting that each field of `TrainOverrides` refers to."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainOverrides:
-    """Changes to the settings of a recipe or of another run; None keeps its value. `recipes.adjust` applies them."""
+    """Changes to the settings of a recipe or of another run; None keeps the value. Applied by `recipes.adjust`."""
 
     model: str | None = None
-    """Family of networks, see `tdpn models`; its own settings and sampling come with it."""
+    """Family of networks, see `tdpn models`; includes its own settings and sampling."""
 
     arch: str | None = None
     """Depth of the backbone."""
@@ -41,22 +41,22 @@ class TrainOverrides:
     """`rgb` or `flow`, as the data is packed."""
 
     frames: int | None = None
-    """Sampled frames of a clip."""
+    """Sampled frames per clip."""
 
     interval: int | None = None
-    """Frames from one sampled frame to the next, of dense sampling."""
+    """Distance of sampled frames in frames, for dense sampling."""
 
     size: int | None = None
-    """Side of the input in pixels; the short side of the frames follows it."""
+    """Input size in pixels; the short side of the frames is scaled with it."""
 
     init: str | None = None
     """Initial weights: `none`, `imagenet`, a file, a run, or a name of the zoo."""
 
     epochs: int | None = None
-    """Passes over the data; milestones and warm-up follow it."""
+    """Training epochs; milestones and warm-up are scaled with it."""
 
     batch_size: int | None = None
-    """Clips of a training step, over all processes; the learning rate follows it."""
+    """Clips per step, over all processes; the learning rate is scaled with it."""
 
     accumulate: int | None = None
     """Parts that a batch is computed in, to save memory."""
@@ -65,7 +65,7 @@ class TrainOverrides:
     """Peak learning rate."""
 
     compile: bool | None = None
-    """Run the network through `torch.compile`."""
+    """Compile the network with `torch.compile`."""
 
     seed: int | None = None
     """Random seed."""
@@ -74,14 +74,14 @@ class TrainOverrides:
     """Test views, clips x crops, such as `10x3`."""
 
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Any setting by its path, such as `{"model.flow": "parallel"}`; takes precedence over a field for the same one."""
+    """Any setting by its path, such as `{"model.flow": "parallel"}`; overrides a field for the same setting."""
 
     def asked(self) -> set[str]:
-        """The paths of the settings that are changed, such as `train.lr`."""
+        """Return the paths of the changed settings, such as `train.lr`."""
         return {path for name, path in PATHS.items() if getattr(self, name) is not None} | set(self.settings)
 
     def given(self) -> dict[str, Any]:
-        """The fields that change something, as values for JSON: `TrainOverrides(**overrides.given())` is the same."""
+        """Return the fields that are set, as JSON values: `TrainOverrides(**overrides.given())` is equal."""
         values = {name: getattr(self, name) for name in PATHS if getattr(self, name) is not None}
         return values | ({"settings": dict(self.settings)} if self.settings else {})
 

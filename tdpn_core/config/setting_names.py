@@ -1,4 +1,4 @@
-"""The names of settings, and the one that a user means by another name."""
+"""Names of settings, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -86,29 +86,29 @@ SYNONYMS: dict[str, str] = {
     "test_views": "sampling.views",
     "crops": "sampling.views",
 }
-"""What other programs call a setting, or people do."""
+"""Common names of settings in other programs."""
 
 _CLOSE = 0.75
-"""Similarity from which a name is taken for another, mistyped."""
+"""Similarity from which a name counts as a misspelling of another."""
 
 
 def setting_paths() -> list[str]:
-    """Every setting by its path, `train.lr`."""
+    """Return every setting by its path, such as `train.lr`."""
     return [setting.name for setting in all_settings()]
 
 
 def setting_help(path: str) -> str:
-    """What is said of the setting where it is declared, on one line; empty where nothing is."""
+    """Return the docstring of a setting as one line; empty if there is none."""
     return next((setting.help for setting in all_settings() if setting.name == path), "")
 
 
 def models_with(path: str) -> tuple[str, ...]:
-    """The families of networks that have the setting; empty where all have it."""
+    """Return the families of networks that have the setting; empty if all have it."""
     return next((setting.models for setting in all_settings() if setting.name == path), ())
 
 
 def nearest_setting(name: str) -> str:
-    """A hint for somebody who named a setting that is not there: `did you mean train.lr?`."""
+    """Return a hint for an unknown setting: `did you mean train.lr?`."""
     wanted = name.lower().replace("-", "_").strip()
     field = wanted.rpartition(".")[2]
     found = _by_name(wanted, field) or SYNONYMS.get(field) or _mistyped(wanted, field) or _by_words(field.split("_"))
@@ -116,7 +116,7 @@ def nearest_setting(name: str) -> str:
 
 
 def _by_name(wanted: str, field: str) -> str | None:
-    """The setting of that name in another section, or by itself."""
+    """Return the setting of that name in another section."""
     return next((path for path in setting_paths() if path == wanted or path.partition(".")[2] == field), None)
 
 
@@ -128,7 +128,7 @@ def _mistyped(wanted: str, field: str) -> str | None:
 
 
 def _by_words(words: list[str]) -> str | None:
-    """The setting whose name and help have most of the words, its name counting twice; None where none has any."""
+    """Return the setting whose name and help match most of the words, its name counting twice; None if none matches."""
     scores = {}
     for path in setting_paths():
         own = set(path.partition(".")[2].split("_"))

@@ -1,4 +1,4 @@
-"""Every setting with its type, default and description, read from the configuration's own dataclasses."""
+"""Every setting with its type, default and description, read from the settings classes."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ OWN = "the model's own"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One field, as `--set NAME=VALUE` takes it."""
+    """One field, as set with `--set NAME=VALUE`."""
 
     name: str
     """`train.lr`."""
 
     type: str
-    """As Python writes it: `tuple[float, float]`."""
+    """Type in Python syntax: `tuple[float, float]`."""
 
     default: str
-    """Of the dataclass; recipes choose others."""
+    """Default of the dataclass; recipes set others."""
 
     help: str
 
     models: tuple[str, ...] = ()
-    """The families of networks that have it; empty: all."""
+    """Families of networks that have it; empty for all."""
 
     choices: tuple[str, ...] = ()
-    """Its values, where they are words."""
+    """Possible values, if they are words."""
 
 
 def setting_classes(section: str) -> list[type]:
-    """The dataclasses of a section: of `model`, the settings class of every family."""
+    """Return the dataclasses of a section; for `model`, the settings class of every family."""
     if section == "model":
         return [CLASSES.get(name) or find_family(name).config for name in known_models()]  # torch, for others only
     return [{"sampling": SamplingConfig, "train": TrainConfig}[section]]
 
 
 def all_settings(word: str = "") -> list[Setting]:
-    """The settings whose name or description contains `word`, in the order of their declaration."""
+    """Return the settings whose name or description contains `word`, in the order of declaration."""
     found = [setting for section in SECTIONS for setting in _section(section, known_models())]
     return [setting for setting in found if word.lower() in f"{setting.name} {setting.help}".lower()]
 
 
 @cache
 def _section(section: str, models: tuple[str, ...]) -> list[Setting]:
-    """The settings of a section; `models` are all families, so that one that is added later counts."""
+    """Return the settings of a section; `models` are all families, so that later additions are included."""
     kinds = setting_classes(section)
     common = set.intersection(*({field.name for field in dataclasses.fields(kind)} for kind in kinds))
     fields: dict[str, list[type]] = {}
@@ -92,7 +92,7 @@ def _words(name: str, kinds: list[type]) -> tuple[str, ...]:
 
 
 def _help(kind: type, name: str) -> str:
-    """The text below the field where a class says something of it, on one line."""
+    """Return the docstring of the field in the class that declares it, as one line."""
     texts = (_texts(base).get(name) for base in kind.__mro__ if base.__module__ != "builtins")
     return next((text for text in texts if text), "")
 

@@ -363,7 +363,7 @@ class ListFile:
         split = split_of_folder(stated)
         if split is None:
             known = ", ".join(name for names in SYNONYMS.values() for name in names)
-            hint = f"known are {known}; rename the column if it is not a split"
+            hint = f"known splits: {known}; rename the column if it is not a split"
             raise fault(self.path, number, "has an unknown split", stated, hint)
         return split
 

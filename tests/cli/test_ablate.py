@@ -101,7 +101,7 @@ def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
     other = subprocess.run(
         [*words, "--epochs", "4"], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (other.returncode, "holds a run of other settings" in other.stderr) == (2, True), other.stderr
+    assert (other.returncode, "contains a run with other settings" in other.stderr) == (2, True), other.stderr
 
 
 def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp
     assert second.stdout == first.stdout
     fewer = [*words, "--seeds", "1"]
     refused = subprocess.run(fewer, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (refused.returncode, "holds the table of another grid" in refused.stderr) == (2, True), refused.stderr
+    assert (refused.returncode, "contains the table of another grid" in refused.stderr) == (2, True), refused.stderr
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 

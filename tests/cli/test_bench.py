@@ -54,7 +54,7 @@ def test_reading_is_timed_by_the_same_command(prepared: Path) -> None:
     ("words", "message"),
     [
         (["infer", "--model", "tdpm"], "no model 'tdpm'; did you mean tdpn?"),
-        (["train", "--model", "zzz"], f"no model 'zzz'; known are {next(iter(FAMILIES))}"),
+        (["train", "--model", "zzz"], f"no model 'zzz'; available: {next(iter(FAMILIES))}"),
         (["infer", "--model", "all", "--profile", "x"], "--profile: a trace is of one model; choose one with --model"),
         (["infer", "--gpus", "9"], "--gpus: 9 GPUs asked for"),
         (["infer", "--set", "model.flwo=none"], "model.flwo"),

@@ -145,7 +145,7 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
     assert child.wait(60) == code, rest
     assert "hint  add --resume to continue" in rest
     refused = tdpn("train", "--out", folder, cwd=workplace)
-    assert (refused.returncode, f"{folder}: already holds a run" in refused.stderr) == (2, True)
+    assert (refused.returncode, f"{folder}: already contains a run" in refused.stderr) == (2, True)
     other = tdpn("train", "--out", folder, "--resume", "--lr", 9, cwd=workplace)
     assert (other.returncode, "the run to resume has another train.lr" in other.stderr) == (2, True)
     resumed = tdpn("train", "--out", folder, "--resume", "--json", cwd=workplace)

@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_to_is_red(monkeypatch: pytest.MonkeyPat
     *_, finding = doctor.disk(tmp_path)
     assert (finding.value, finding.hint) == (
         "cannot write here: Permission denied",
-        "work in a folder that you may write to",
+        "work in a writable folder",
     )
 
 
@@ -120,7 +120,7 @@ def test_an_ffmpeg_that_is_missing_or_poor_is_red(monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setenv("TDPN_FFMPEG", "/home/somebody/ffmpeg")
     version, codecs = doctor.ffmpeg()
-    assert version.value == "7.1, named by TDPN_FFMPEG"
+    assert version.value == "7.1, set by TDPN_FFMPEG"
     assert codecs.value == "lacks av1, libx264 (to write)"
     assert "unset TDPN_FFMPEG" in codecs.hint
 

@@ -68,6 +68,6 @@ def test_data_of_a_package_that_is_gone_needs_a_recipe_by_name() -> None:
 
 def test_names_are_found_in_any_spelling_and_unknown_ones_get_the_nearest() -> None:
     assert recipes.find("EPIC-100") is recipes.epic100
-    with pytest.raises(UsageError, match=r"--recipe: no recipe 'finetunes'; did you mean finetune\? known are kin"):
+    with pytest.raises(UsageError, match=r"--recipe: no recipe 'finetunes'; did you mean finetune\? available: kin"):
         recipes.find("finetunes")
     assert "auto" not in DATASETS

@@ -88,7 +88,7 @@ def test_a_stored_run_with_a_foreign_field_or_value_is_refused_by_name(
         (SamplingConfig, {"mixup": -1.0}, "sampling.mixup: must be at least 0, not -1.0"),
         (SamplingConfig, {"cutmix": float("inf")}, "sampling.cutmix: must be a finite number, not inf"),
         (SamplingConfig, {"std": (0.2, 0.0, 0.2)}, "sampling.std.1: must be greater than 0, not 0.0"),
-        (SamplingConfig, {"views": "3"}, "--views is CLIPSxCROPS"),
+        (SamplingConfig, {"views": "3"}, "--views must be CLIPSxCROPS"),
         (TrainConfig, {"epochs": 0}, "train.epochs: must be at least 1, not 0"),
         (TrainConfig, {"epochs": 1.5}, "train.epochs: must be a whole number, not 1.5"),
         (TrainConfig, {"batch_size": 0}, "train.batch_size: must be at least 1, not 0"),

@@ -14,7 +14,7 @@ def test_the_verdict_says_by_what_and_how_to_override(tmp_path):
     plant(tmp_path, "train/abseiling/0wR5jVB-WPk_000417_000427.mp4")
     detection = detect(tmp_path)
     assert detection.sentence() == (
-        "taken for kinetics400: train.csv annotates its clips, in 1 classes; "
+        "read as kinetics400: train.csv annotates its clips, in 1 classes; "
         "to read it as another data set, give its name (folder)"
     )
     dataset = read_dataset(AUTO, tmp_path)

@@ -212,7 +212,7 @@ def test_epic55_in_the_bristol_tree(tmp_path):
     assert columns(dataset, "source", "start")["0"] == ("videos/train/P01/P01_01.MP4", 0.14)
     assert dataset.subsets == {"unseen": {"test": ["15582"]}}
     notes = "\n".join(dataset.notes)
-    assert "1 segments of EPIC_train_invalid_labels.csv are not used" in notes
+    assert "1 segments of EPIC_train_invalid_labels.csv are left out" in notes
     assert "participants P25 to P31 are held out" in notes
     framed = read_dataset("epic55", tmp_path, options=DatasetOptions(sources="frames"))
     assert columns(framed, "source", "fps")["0"] == ("frames_rgb_flow/rgb/train/P01/P01_01", 60.0)
@@ -265,4 +265,4 @@ def test_real_epic55_files(shared, tmp_path):
     assert [len(dataset.classes[head]) for head in ("verb", "noun")] == [125, 352]
     assert labels(dataset, "verb")["0"] == ("train", "open")
     assert labels(dataset, "noun")["0"] == ("train", "cupboard")  # what the class file calls door
-    assert "116 segments of EPIC_train_invalid_labels.csv are not used: they lack a class" in dataset.notes
+    assert "116 segments of EPIC_train_invalid_labels.csv are left out: they lack a class" in dataset.notes

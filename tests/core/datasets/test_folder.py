@@ -63,7 +63,7 @@ def test_a_test_folder_stays_a_test_set(tmp_path):
 @pytest.mark.parametrize("folder", ["train", "Validation", "dev", "test"])
 def test_folder_named_like_a_split_with_clips_directly_in_it_is_refused(folder, tmp_path):
     plant(tmp_path, f"{folder}/1.mp4", f"{folder}/2.mp4", "bus/1.mp4", "bus/2.mp4")
-    with pytest.raises(DatasetError, match=f"{folder} would be a class, and the name is that of a split") as error:
+    with pytest.raises(DatasetError, match=f"{folder} would be a class, but that is the name of a split") as error:
         read_dataset("folder", tmp_path)
     assert "a class folder is a folder of clips of one class" in error.value.hint
 
@@ -115,7 +115,9 @@ def test_a_root_without_clips_is_refused(tmp_path):
 
 
 def test_an_unknown_data_set_names_the_known_ones(tmp_path):
-    with pytest.raises(UsageError, match=r"no data set 'kinetcs'; did you mean kinetics\d00\? known are kinetics400, "):
+    with pytest.raises(
+        UsageError, match=r"no data set 'kinetcs'; did you mean kinetics\d00\? available: kinetics400, "
+    ):
         read_dataset("kinetcs", tmp_path)
 
 

@@ -138,7 +138,7 @@ def test_a_json_entry_without_a_segment_is_named(said, tmp_path):
     good = {"annotations": {"segment": [1.0, 2.0], "label": "x"}, "subset": "train"}
     write(tmp_path, "train.json", json.dumps({"0wR5jVB-WPk": good, "3caPS4FHFF8": {**good, "annotations": said}}))
     plant(tmp_path, "0wR5jVB-WPk_000001_000002.mp4")
-    with pytest.raises(DatasetError, match=r"train\.json: line 2: is no annotation"):
+    with pytest.raises(DatasetError, match=r"train\.json: line 2: is not an annotation"):
         read_dataset("kinetics400", tmp_path)
 
 
@@ -153,9 +153,9 @@ def test_classes_are_those_of_the_annotations_even_where_no_clip_is_there(tmp_pa
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        (f"{ABSEILING},0wR5jVB-WPk,x,427,train", "line 2: is no annotation"),
+        (f"{ABSEILING},0wR5jVB-WPk,x,427,train", "line 2: is not an annotation"),
         (f"{ABSEILING},,1,2,train", "youtube_id is empty"),
-        (f"{ABSEILING},0wR5jVB-WPk,1,2,rest", "line 2: is no annotation"),
+        (f"{ABSEILING},0wR5jVB-WPk,1,2,rest", "line 2: is not an annotation"),
     ],
 )
 def test_a_bad_line_is_named(line, fault, tmp_path):
@@ -195,7 +195,7 @@ def test_larger_versions_are_read_by_the_same_code(name, tmp_path):
     dataset = read_dataset(name, tmp_path)
     assert (dataset.name, dataset.classes) == (name, {"action": ["zumba"]})
     assert dataset.clips["split"].tolist() == ["train", "val"]
-    assert "kinetics-400_val.csv is of Kinetics-400 and not used" in dataset.notes
+    assert "kinetics-400_val.csv belongs to Kinetics-400 and is not used" in dataset.notes
 
 
 def test_torchvision_orders_cleaned_names(tmp_path):

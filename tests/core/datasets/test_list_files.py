@@ -194,7 +194,7 @@ def test_several_lists_for_a_split(tmp_path):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (f"{A}.mp4 0\n{C}.mp4 -2\n", "line 2: is no label: -2"),
+        (f"{A}.mp4 0\n{C}.mp4 -2\n", "line 2: is not a label: -2"),
         (f"{A}.mp4 0\n\n{C}.mp4 7\n", r"line 3: label is not one of the 3 of classes\.txt: 7"),
         (f"{A}.mp4 0\n{C}.mp4 1\n{A}.mp4 2\n", "line 3: clip is listed twice with different labels"),
         ("\ufeff\r\n", r"train\.txt: is empty"),

@@ -61,7 +61,7 @@ def test_a_checkpoints_own_class_list_sets_the_order(tmp_path):
     assert dataset.classes == {"action": [TURNING, "Closing something", "Holding something"]}
     assert dataset.label_order == "list category.txt"
     path.write_text("Closing something\nHolding something\nOpening something\n")
-    with pytest.raises(DatasetError, match=r"category\.txt: lists 3 classes, .*'Opening something' is no class"):
+    with pytest.raises(DatasetError, match=r"category\.txt: lists 3 classes, .*'Opening something' is not a class"):
         read_dataset("something-v1", tmp_path, options=DatasetOptions(class_list=path))
 
 

@@ -176,7 +176,7 @@ TAR_ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "deep": (lambda: Tar().add("d/" * 40 + "x").bytes(), "is nested too deeply"),
     "long path": (_long_path, "is a symbolic link"),
     "negative size": (_negative_size, "negative size|is damaged"),
-    "endless header": (_header_of_zeros, "is damaged, or no tar, zip or rar archive: a header of 104857600 bytes"),
+    "endless header": (_header_of_zeros, "is damaged, or not a tar, zip or rar archive: a header of 104857600 bytes"),
     "chain of headers": (
         lambda: b"".join(Tar().add("x", b"", type=tarfile.XHDTYPE).bytes()[:512] for _ in range(5_000)),
         "is damaged",
@@ -290,7 +290,7 @@ def test_every_cut_and_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path, 
 
 @pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", b"\x1f\x8b", b"PK\x03\x04", bytes(300)])
 def test_extract_of_no_archive_says_so(put: Callable[[bytes], Path], tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(TdpnError, match=r"part_0.tar.gz: is damaged, or no tar, zip or rar archive: .*run again"):
+    with pytest.raises(TdpnError, match=r"part_0.tar.gz: is damaged, or not a tar, zip or rar archive: .*run again"):
         extract(put(content), tmp_path / "out")
 
 

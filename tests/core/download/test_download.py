@@ -134,7 +134,7 @@ def test_download_killed_at_any_moment_is_continued_by_the_next(k400: Web, tmp_p
     code = """
 import sys
 from pathlib import Path
-from tdpn_core.download import download
+from tdpn_core.download.download import download
 download("kinetics400", Path(sys.argv[1]), mirror=sys.argv[2])
 """
     k400.drip = 0.005
@@ -215,7 +215,7 @@ def test_a_damaged_part_is_named_with_both_digests(k400: Web, tmp_path: Path) ->
     with pytest.raises(TdpnError, match=text):
         fetch_all(k400, tmp_path)
     k400.etag = lambda content: '"uploaded-in-parts-2"'  # then only the archive's own checksum tells
-    with pytest.raises(TdpnError, match=r"train/part_1.tar.gz: is damaged, or no tar"):
+    with pytest.raises(TdpnError, match=r"train/part_1.tar.gz: is damaged, or not a tar"):
         fetch_all(k400, tmp_path)
     (tmp_path / ".download/archives/train/part_1.tar.gz").write_bytes(part)  # got in another way
     fetch_all(k400, tmp_path)
@@ -263,7 +263,7 @@ def test_download_leaves_what_is_there_already(k400: Web, tmp_path: Path) -> Non
 )
 def test_download_of_a_list_that_leads_elsewhere_is_refused(k400: Web, tmp_path: Path, line: str) -> None:
     k400.files["/k/train/k400_train_path.txt"] = f"\n{line}\n".encode()
-    with pytest.raises(TdpnError, match=r"k400_train_path.txt: line 2 is no archive of .*remove the list"):
+    with pytest.raises(TdpnError, match=r"k400_train_path.txt: line 2 is not an archive of .*remove the list"):
         fetch_all(k400, tmp_path)
     assert not any("part" in path and path.endswith("gz") for path, _ in k400.asked)
 
@@ -289,7 +289,7 @@ def test_download_into_a_root_in_use_is_refused(k400: Web, tmp_path: Path) -> No
     (tmp_path / ".download").mkdir()
     with (tmp_path / ".download/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another process is at work here; wait for it"):
+        with pytest.raises(UsageError, match="another process is working here; wait for it"):
             fetch_all(k400, tmp_path)
 
 
@@ -361,7 +361,7 @@ def test_download_that_cannot_unpack_rar_fails_before_a_request(
 @pytest.mark.parametrize(
     ("dataset", "text"),
     [
-        ("sthv2", "the owner, Qualcomm, requires an account.*lay it out as 20bn-something-something-v2"),
+        ("sthv2", "the owner, Qualcomm, requires an account.*arrange it as 20bn-something-something-v2"),
         ("Something-Something-V1", "Something-Something v1"),
         ("epic100", "epic-kitchens-download-scripts"),
         ("jester", "Jester"),

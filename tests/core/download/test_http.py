@@ -420,7 +420,7 @@ def test_peek_reads_the_header_and_the_body_only_where_it_is_wanted(web: Web) ->
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
 def test_fetch_limits_of_no_length_are_refused(seconds: float) -> None:
-    with pytest.raises(UsageError, match="the idle limit of a server is a positive number of seconds"):
+    with pytest.raises(UsageError, match="the idle limit of a server must be a positive number of seconds"):
         FetchLimits(idle=seconds)
     with pytest.raises(UsageError, match="the total limit"):
         FetchLimits(total=seconds)

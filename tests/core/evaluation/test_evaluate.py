@@ -375,7 +375,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
 
     monkeypatch.setattr(score, "score_clips", fail)
     (tmp_path / "file").write_text("")
-    with pytest.raises(TdpnError, match="file: this folder cannot be made: File exists; choose another --out"):
+    with pytest.raises(TdpnError, match="file: this folder cannot be created: File exists; choose another --out"):
         evaluate(checkpoint, runtime=CPU, workers=0, out=tmp_path / "file")
     path = saved(tmp_path / "run" / "best.pt", checkpoint, config)
     (tmp_path / "run" / "eval-val-1x1").write_text("")
@@ -384,7 +384,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
 
 
 def test_evaluate_of_what_is_no_checkpoint_is_refused(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="a folder, not a checkpoint; name a checkpoint in it"):
+    with pytest.raises(CheckpointError, match="a folder, not a checkpoint; give a checkpoint in it"):
         evaluate(tmp_path, runtime=CPU)
     (tmp_path / "metrics.csv").write_text("epoch,loss\n")
     for data in (None, prepared):  # whether the data is found or not

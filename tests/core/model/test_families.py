@@ -73,7 +73,7 @@ def test_paths_of_families_are_what_they_say():
         find_family("nothing_there:FAMILY")
     with pytest.raises(PluginError, match=r"tdpn_core\.model\.tdpn:TDPN: is not a model but type"):
         find_family("tdpn_core.model.tdpn:TDPN")
-    with pytest.raises(UsageError, match="calls itself 'tsn', as another model does"):
+    with pytest.raises(UsageError, match="has the name 'tsn' of another model"):
         find_family("tdpn_core.model.baselines.resnets:TSN_FAMILY")
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_built_is_a_config_error_that_names_it(arguments, message
 
 
 def test_a_model_that_there_is_not_is_a_usage_error_with_the_known_ones():
-    with pytest.raises(UsageError, match="no model 'x3d'; known are tdpn, tsn"):
+    with pytest.raises(UsageError, match="no model 'x3d'; available: tdpn, tsn"):
         create_model("x3d")
 
 

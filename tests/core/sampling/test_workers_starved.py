@@ -60,7 +60,7 @@ def test_workers_hand_over_batches_whatever_the_room_in_shared_memory(room):
 def test_few_descriptors_are_an_error_with_the_limit_before_any_work():
     done = epoch("ulimit -n 24")
     assert done.returncode == 1
-    assert "ulimit -n: this process may open 24 files at a time and needs" in done.stderr
+    assert "ulimit -n: this process may open 24 files at a time, but needs" in done.stderr
     assert "raise the limit (`ulimit -n 1024`)" in done.stderr
 
 

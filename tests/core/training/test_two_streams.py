@@ -97,7 +97,7 @@ def test_the_modality_is_the_datas(flow, prepared):
 
 def test_colours_are_no_augmentation_of_flow(flow):
     config = plan(flow, runtime=set_up(0), overrides=TrainOverrides(model="tsn"))
-    with pytest.raises(ConfigError, match="optical flow has none of them"):
+    with pytest.raises(ConfigError, match="apply to RGB and not to optical flow"):
         replace(config, sampling=replace(config.sampling, randaugment=2))
 
 

@@ -157,6 +157,6 @@ def test_percent_signs_in_names_are_only_that(pattern, tmp_path, encode):
 
 @pytest.mark.parametrize("pattern", ["", "x.jpg", "%s.jpg", "%d/%d.jpg", "%d%d.jpg", "a/%d.jpg", "%5d.jpg", "100%.jpg"])
 def test_other_patterns_are_refused(pattern):
-    with pytest.raises(ValueError, match="names of frames hold one number"):
+    with pytest.raises(ValueError, match="frame names must contain one number"):
         Source(Path("x"), "frames", pattern)
     assert parts_of("a%%%05d%%.jpg") == ("a%", "%.jpg")
