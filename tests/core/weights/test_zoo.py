@@ -223,7 +223,7 @@ def test_without_a_published_checksum_the_first_one_is_recorded_and_compared(
 
 
 FAULTS: dict[str, tuple[Callable[[Web], object], str]] = {
-    "missing": (lambda web: web.files.clear(), r"is not there \(HTTP 404\)"),
+    "missing": (lambda web: web.files.clear(), r"does not exist \(HTTP 404\)"),
     "a web page": (lambda web: web.headers.update({"Content-Type": "text/html"}), "the server sent a web page"),
     "a redirect out of the web": (
         lambda web: web.redirect.update({f"/{ZOO[PLAIN].file}": "ftp://host/file"}),
