@@ -30,5 +30,5 @@ def test_entries_are_counted_at_the_depth_asked_for():
 
 
 def test_an_unknown_family_is_named_and_the_known_ones_are_listed():
-    with pytest.raises(UsageError, match=r"no model 'tsx'; .*known are tdpn, tsn, "):
+    with pytest.raises(UsageError, match=r"no model 'tsx'; .*available: tdpn, tsn, "):
         list_models(["tsn", "tsx"])
