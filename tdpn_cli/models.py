@@ -9,11 +9,9 @@ import typer
 
 import tdpn_core
 from tdpn_cli import options, output
-from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core import ModelInfo
-    from tdpn_core.weights.zoo import ZooEntry
+    from tdpn_core import ModelInfo, ZooEntry
 
 EXAMPLES = options.epilog(
     "tdpn models",
@@ -72,9 +70,7 @@ def _show_families(names: Sequence[str], arch: str | None, *, as_json: bool) -> 
 
 
 def _show_weights(names: Sequence[str], arch: str | None, *, as_json: bool) -> None:
-    from tdpn_core.weights.zoo import find_entries
-
-    entries = find_entries(names, arch=arch)
+    entries = tdpn_core.list_weights(names, arch=arch)
     if as_json:
         output.print_json([_plain_weights(entry) for entry in entries])
         return
@@ -90,19 +86,13 @@ def _show_weights(names: Sequence[str], arch: str | None, *, as_json: bool) -> N
 def _fetch(names: Sequence[str], *, as_json: bool) -> None:
     from rich.markup import escape
 
-    from tdpn_core.weights.zoo import find_entry, obtain
-
-    if not names:
-        raise UsageError("no checkpoint is named", hint="`tdpn models --weights` lists them")
-    entries = [find_entry(name) for name in names]
-    found = {}
     with output.progress() as progress:
-        for entry in entries:
-            found[entry.name] = str(obtain(entry, progress))
-            if not as_json:
-                output.stdout.print(f"{entry.name}  {escape(found[entry.name])}", soft_wrap=True)
+        found = tdpn_core.fetch_weights(names, progress=progress)
     if as_json:
-        output.print_json(found)
+        output.print_json({name: str(path) for name, path in found.items()})
+        return
+    for name, path in found.items():
+        output.stdout.print(f"{name}  {escape(str(path))}", soft_wrap=True)
 
 
 def _weights_table(entries: Sequence[ZooEntry]) -> Any:

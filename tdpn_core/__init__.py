@@ -14,7 +14,16 @@ from tdpn_core.version import __version__
 
 if TYPE_CHECKING:
     from tdpn_core.ablation.ablate import Ablation, ablate
-    from tdpn_core.api import Inspection, bench_models, compare, draw_clips, evaluate, inspect_data, predict
+    from tdpn_core.api import (
+        Inspection,
+        bench_models,
+        compare,
+        draw_clips,
+        evaluate,
+        fetch_weights,
+        inspect_data,
+        predict,
+    )
     from tdpn_core.bench.compute import Bench
     from tdpn_core.bench.data import ReadingBench, bench_reading
     from tdpn_core.catalogue import ModelInfo, list_models
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
     from tdpn_core.training.trainer import TrainResult
     from tdpn_core.video.encode_options import Encoding
     from tdpn_core.weights.load import load_model
+    from tdpn_core.weights.zoo import ZooEntry, list_weights
 
 __all__ = [
     "Ablation",
@@ -84,6 +94,7 @@ __all__ = [
     "TrainingLoader",
     "ViewClips",
     "Windowing",
+    "ZooEntry",
     "__version__",
     "ablate",
     "all_settings",
@@ -96,6 +107,7 @@ __all__ = [
     "evaluate",
     "examine",
     "export",
+    "fetch_weights",
     "find_family",
     "find_prepared",
     "inspect_data",
@@ -104,6 +116,7 @@ __all__ = [
     "known_models",
     "known_recipes",
     "list_models",
+    "list_weights",
     "load_model",
     "pack_dataset",
     "predict",
@@ -117,7 +130,16 @@ __all__ = [
 
 _MODULES = {
     "ablation.ablate": ("Ablation", "ablate"),
-    "api": ("Inspection", "bench_models", "compare", "draw_clips", "evaluate", "inspect_data", "predict"),
+    "api": (
+        "Inspection",
+        "bench_models",
+        "compare",
+        "draw_clips",
+        "evaluate",
+        "fetch_weights",
+        "inspect_data",
+        "predict",
+    ),
     "bench.compute": ("Bench",),
     "bench.data": ("ReadingBench", "bench_reading"),
     "catalogue": ("ModelInfo", "list_models"),
@@ -151,6 +173,7 @@ _MODULES = {
     "training.trainer": ("TrainResult",),
     "video.encode_options": ("Encoding",),
     "weights.load": ("load_model",),
+    "weights.zoo": ("ZooEntry", "list_weights"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -310,6 +310,29 @@ def draw_clips(inspection: Inspection, path: Path, *, as_trained: bool = False) 
     return contact_sheet(prepared, summary, path)
 
 
+def fetch_weights(names: Sequence[str], *, progress: Progress = SILENT) -> dict[str, Path]:
+    """Download published checkpoints, unless they are on this machine. What `tdpn models fetch` does.
+
+    Args:
+        names: of checkpoints as `list_weights` has them; all are looked up before the first is downloaded.
+        progress: gets a bar of each download.
+
+    Returns:
+        The file of each, checked, by the name of the checkpoint.
+
+    Raises:
+        UsageError: no name is given, or one is unknown; the message has the nearest.
+        CheckpointError: a file must be downloaded by hand, is not what was published, or the network is off.
+        TdpnError: a download fails.
+    """
+    from tdpn_core.weights.zoo import find_entry, obtain
+
+    if not names:
+        raise UsageError("no checkpoint is named", hint="`tdpn models --weights` lists them")
+    entries = [find_entry(name) for name in names]
+    return {entry.name: obtain(entry, progress) for entry in entries}
+
+
 def bench_models(
     what: Literal["infer", "train"],
     models: Sequence[str] | None = (defaults.MODEL,),

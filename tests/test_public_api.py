@@ -21,6 +21,7 @@ FUNCTIONS = [
     "draw_clips",
     "evaluate",
     "export",
+    "fetch_weights",
     "inspect_data",
     "predict",
     "prepare",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdpn_core import defaults
 from tdpn_core.config.family_settings import DifferenceConfig
 from tdpn_core.config.schema import RunConfig, SamplingConfig
 from tdpn_core.model.base import Network
@@ -215,7 +216,7 @@ class _Painter:
         self.config = config
         self.width = self.side * (1 + len(kinds))
         self.size = (2 * _TITLE + self.side + caption_height(self.width, _ROWS), self.width)
-        self.fps, self.each = 25.0, 1
+        self.fps, self.each = defaults.FRAME_RATE, 1
         self.largest = dict.fromkeys(kinds, _FAINTEST)
         titles = [_ACTIVATION, *(_TITLES[kind] for kind in kinds)]
         self.title = np.concatenate([np.asarray(draw_title(self.side, _TITLE, text)) for text in titles], 1)

@@ -18,6 +18,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from tdpn_core import defaults
 from tdpn_core.errors import ClipError, ClipTooLong, Stopped, UsageError
 from tdpn_core.video.available_memory import available_memory
 from tdpn_core.video.encode_options import ENCODING, EncodedClip, Encoding
@@ -327,7 +328,7 @@ def _flow(
 
 
 def _rate_of_frames(source: Source) -> float:
-    return 25.0 if math.isnan(source.fps) else source.fps
+    return defaults.FRAME_RATE if math.isnan(source.fps) else source.fps
 
 
 def _part(seconds: float | None, source: Source) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from tdpn_core import defaults
 from tdpn_core.errors import ClipError
 from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits, longer
 from tdpn_core.video.encode import clip_limits, no_frames
@@ -67,7 +68,7 @@ def _of_file(source: Source, program: Program, encoding: Encoding, limits: Limit
     path = source.path
     found = probe(path, max_pixels=encoding.max_pixels)
     limits = clip_limits(found, limits, _ENDLESS)
-    rate = float(found.video.rates[0]) if found.video.rates else 25.0
+    rate = float(found.video.rates[0]) if found.video.rates else defaults.FRAME_RATE
 
     def frames_of(first: bool) -> _Frames:
         asked = (program, _as_pictures(encoding), source.start, source.stop)
@@ -124,7 +125,7 @@ def _of_address(
         total = math.inf if math.isnan(stop) else stop + total
     idle = Limits(seconds=limits.idle)
     resampled = encoding.fps is not None
-    frames = _Frames(command, address.name, idle, encoding.fps or 25.0, resampled=resampled, total=total)
+    frames = _Frames(command, address.name, idle, encoding.fps or defaults.FRAME_RATE, resampled=resampled, total=total)
     try:
         yield from frames
     except SilentError as error:

@@ -3,7 +3,7 @@
 from tdpn_core.weights.zoo.classes import class_names
 from tdpn_core.weights.zoo.entry import ByHand, Package, Web, ZooEntry
 from tdpn_core.weights.zoo.store import address, entry_at, is_here, obtain, place, recorded_digest, results_folder
-from tdpn_core.weights.zoo.table import DEFAULT, ZOO, find_entries, find_entry, imagenet
+from tdpn_core.weights.zoo.table import DEFAULT, ZOO, find_entry, imagenet, list_weights
 
 __all__ = [
     "DEFAULT",
@@ -15,10 +15,10 @@ __all__ = [
     "address",
     "class_names",
     "entry_at",
-    "find_entries",
     "find_entry",
     "imagenet",
     "is_here",
+    "list_weights",
     "obtain",
     "place",
     "recorded_digest",

@@ -338,7 +338,7 @@ def imagenet(arch: str) -> ZooEntry:
     return known[arch]
 
 
-def find_entries(words: Sequence[str] = (), *, arch: str | None = None) -> list[ZooEntry]:
+def list_weights(words: Sequence[str] = (), *, arch: str | None = None) -> list[ZooEntry]:
     """The checkpoints of depth `arch` whose family is one of `words`, or whose name contains one; of none given all.
 
     Raises:

@@ -32,10 +32,10 @@ from tdpn_core.weights.zoo import (
     Package,
     ZooEntry,
     class_names,
-    find_entries,
     find_entry,
     imagenet,
     is_here,
+    list_weights,
     obtain,
     place,
     store,
@@ -141,16 +141,16 @@ def test_class_names_of_something_v2_are_numbered_as_in_its_label_file(shared: P
 
 
 def test_words_choose_rows_by_family_or_by_a_part_of_the_name() -> None:
-    assert {entry.family for entry in find_entries(["tpn"])} == {"tpn", "tsm+tpn"}
-    assert {entry.arch for entry in find_entries(["slowfast"], arch="r101")} == {"r101"}
-    assert len(find_entries()) == len(ZOO)
+    assert {entry.family for entry in list_weights(["tpn"])} == {"tpn", "tsm+tpn"}
+    assert {entry.arch for entry in list_weights(["slowfast"], arch="r101")} == {"r101"}
+    assert len(list_weights()) == len(ZOO)
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no published checkpoint 'tpn-r50-8x8-k40'; did you mean tpn-r50-8x8-k400"):
         find_entry("tpn-r50-8x8-k40")
     with pytest.raises(UsageError, match="no published checkpoint '§'; `tdpn models --weights` lists all"):
-        find_entries(["§"])
+        list_weights(["§"])
 
 
 # downloads
