@@ -53,7 +53,8 @@ class Conv(nn.Conv3d):
 
     def reset_parameters(self) -> None:
         """He et al.'s normal initialisation for the ReLU that follows, by the fan-out."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        if not self.weight.is_meta:  # torch takes long to draw nothing
+            nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
 
 class ConvNorm(nn.Sequential):

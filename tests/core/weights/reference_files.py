@@ -67,7 +67,9 @@ def _value(name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape) + 0.5 if name.endswith(("weight", "running_var")) else 0.1 * torch.randn(shape)
 
 
-def contents(file_name: str, known: Mapping[str, tuple[int, ...]], meta: dict[str, Any] | None = None) -> Contents:
+def contents(
+    file_name: str | Path, known: Mapping[str, tuple[int, ...]], meta: dict[str, Any] | None = None
+) -> Contents:
     """What reading a file of that name gives, without values."""
     return Contents(path=Path(file_name), tensors=tensors(known), left_out={}, meta=meta or {})
 

@@ -1,5 +1,6 @@
-"""Published checkpoints: each is recognised by its names, shapes and file name, with the clips that it is made for."""
+"""Published checkpoints: the zoo's files are recognised by names, shapes and file name, with their clips."""
 
+import dataclasses
 import re
 
 import pytest
@@ -13,26 +14,118 @@ from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import build_model
 from tdpn_core.weights.convert import convert, state_shapes
 from tdpn_core.weights.sampling import sampled
+from tdpn_core.weights.zoo import ZOO, Package, place
 
-OMM = "kinetics400-rgb_20220901-00000000.pth"
-TSN, TSM, SLOW, I3D = "mma2_tsn_r50", "mma2_tsm_r50_sthv2", "mma2_slowonly_r50_8x8", "mma2_i3d_r50"
-TPN, FAST = "mma2_tpn_slowonly_r50_8x8", "mma2_slowfast_r50_8x8"
-GLUON_TPN, GLUON_SLOW, GLUON_FAST = (
-    "gluon_tpn_resnet50_f8s8",
-    "gluon_i3d_slow_resnet50_f8s8",
-    "gluon_slowfast_8x8_resnet50",
-)
+TSN, TSM, TPN = "mma2_tsn_r50", "mma2_tsm_r50_sthv2", "mma2_tpn_slowonly_r50_8x8"
+GLUON_TPN, GLUON_FAST = "gluon_tpn_resnet50_f8s8", "gluon_slowfast_8x8_resnet50"
+
+CLASSES = {"ImageNet": 1000, "UCF101": 101, "Something-Something V1": 174, "Something-Something V2": 174} | {
+    f"Kinetics-{count}": count for count in (400, 700, 710)
+}
+TABLES = {
+    ("mmaction2", "tsn"): TSN,
+    ("mmaction2", "c2d"): TSN,
+    ("mmaction2", "tsm"): TSM,
+    ("mmaction2", "tpn"): TPN,
+    ("mmaction2", "slowonly"): "mma2_slowonly_r50_8x8",
+    ("mmaction2", "slowfast"): "mma2_slowfast_r50_8x8",
+    ("mmaction2", "i3d"): "mma2_i3d_r50",
+    ("mmaction2", "c3d"): "mma2_c3d",
+    ("pytorchvideo", "slowonly"): "ptv_slow_r50",
+    ("pytorchvideo", "c2d"): "ptv_c2d_r50",
+    ("pytorchvideo", "i3d"): "ptv_c2d_r50",
+    ("pytorchvideo", "slowfast"): "ptv_slowfast_r50",
+    ("pytorchvideo", "r2plus1d"): "ptv_r2plus1d_r50",
+    ("gluon-cv", "tpn"): GLUON_TPN,
+    ("gluon-cv", "slowonly"): "gluon_i3d_slow_resnet50_f8s8",
+    ("gluon-cv", "slowfast"): GLUON_FAST,
+    ("gluon-cv", "tsn"): "torchvision_resnet50",
+    ("torchvision", "tsn"): "torchvision_resnet50",
+    ("torchvision", "r3d"): "tv_r3d_18",
+    ("mit-han-lab/temporal-shift-module", "tsm"): "torchvision_resnet50",
+    ("pytorch-i3d", "i3d"): "pytorch_i3d_rgb",
+    ("decisionforce/TPN", "tpn"): "tpn_r50_8x8",
+    ("MCG-NJU/TDN", "tdn"): "tdn_r50_8seg_sthv1",
+}
+"""The table of each project's network, or of one that its names and shapes are made from."""
 
 
-def five(name, kernel=5):
-    """SlowFast's laterals of another temporal kernel, of either project."""
-    spots = ("lateral.conv.weight", "lateral_p1.0.weight", "conv_fast_to_slow.weight")
-    spots += tuple(f"lateral_res{stage}.0.weight" for stage in (2, 3, 4))
-    return lambda entry, shape: (entry, (*shape[:2], kernel, 1, 1) if entry.endswith(spots) else shape)
+def five(entry, shape):
+    """SlowFast's laterals of a temporal kernel of 5."""
+    lateral = re.search(r"lateral(_p1|_res\d)?\.(conv|0)\.weight|conv_fast_to_slow\.weight", entry)
+    return entry, (*shape[:2], 5, 1, 1) if lateral else shape
 
 
-def published(file, source, expected, *, deep=False, classes=None, change=None):
-    return pytest.param(file, shapes(source, deep=deep, classes=classes, change=change), expected, id=file[:70])
+def sparse(entry, shape):
+    """pytorchvideo's SlowFast 16x8: of res4 only six blocks see more than one frame."""
+    entry, shape = five(entry, shape)
+    late = re.search(r"blocks\.3\..+res_blocks\.(\d+)\.branch2\.conv_a", entry)
+    return entry, (*shape[:2], 1, 1, 1) if late and int(late[1]) > 5 else shape
+
+
+def inflated(entry, shape):
+    """pytorchvideo's C2D as its I3D: kernels over time in the first convolution and in some blocks."""
+    if entry == "blocks.0.conv.weight":
+        return entry, (64, 3, 5, 7, 7)
+    block = re.search(r"blocks\.(\d+)\.res_blocks\.(\d+)\.branch2\.conv_a", entry)
+    cycle = {"1": (3,), "3": (3, 1), "4": (3, 1), "5": (1, 3)}
+    return entry, (*shape[:2], cycle[block[1]][int(block[2]) % len(cycle[block[1]])], 1, 1) if block else shape
+
+
+def shifted(entry, shape):
+    """torchvision's ResNet as the TSM of its authors."""
+    entry = re.sub(r"(layer\d\.\d+\.conv1)\.", r"\1.net.", entry)
+    return "module." + (entry.replace("fc.", "new_fc.") if entry.startswith("fc.") else f"base_model.{entry}"), shape
+
+
+def flow(entry, shape):
+    """The RGB network's entries as those of the flow network."""
+    return entry, (shape[0], 2, *shape[2:]) if entry == "Conv3d_1a_7x7.conv3d.weight" else shape
+
+
+def basic(arch):
+    """torchvision's ResNets of depths 18 and 34."""
+    found = table("torchvision_resnet18")
+    for stage, count in enumerate((3, 4, 6, 3) if arch == "r34" else (2, 2, 2, 2), start=1):
+        like = [entry for entry in found if entry.startswith(f"layer{stage}.1.")]
+        for block in range(2, count):
+            found |= {entry.replace(".1.", f".{block}.", 1): found[entry] for entry in like}
+    return found
+
+
+def pyramid_over_tsm():
+    """mmaction2's TSM with TPN's neck."""
+    neck = {entry: shape for entry, shape in table(TPN).items() if entry.startswith(("neck.", "cls_head."))}
+    both = {entry: shape for entry, shape in table(TSM).items() if entry.startswith("backbone.")} | neck
+    return {
+        entry: (174, *shape[1:]) if re.search(r"fc(_cls)?\.\w+$", entry) else shape for entry, shape in both.items()
+    }
+
+
+def renamed(network, *rules):
+    """Names and shapes of one of our networks under another project's names."""
+    found = {}
+    for name, shape in state_shapes(network).items():
+        for pattern, theirs in rules:
+            name = re.sub(pattern, theirs, name)
+        found[name] = shape
+    return found
+
+
+def pairs():
+    """torchvision's R(2+1)D-18."""
+    return renamed(
+        model_config("r2plus1d", arch="r18"),
+        (r"^head\.linear\.action\.", "fc."),
+        (r"^backbone\.conv1\.(space|bn|time)\.", lambda part: f"stem.{ {'space': 0, 'bn': 1, 'time': 3}[part[1]] }."),
+        (r"^backbone\.bn1\.", "stem.4."),
+        (
+            r"\.conv(\d)\.(space|bn|time)\.",
+            lambda part: f".conv{part[1]}.0.{ {'space': 0, 'bn': 1, 'time': 3}[part[2]] }.",
+        ),
+        (r"\.bn(\d)\.", r".conv\1.1."),
+        (r"^backbone\.", ""),
+    )
 
 
 def mixed(entry, shape):
@@ -41,98 +134,63 @@ def mixed(entry, shape):
 
 
 def factored(arch):
-    """R(2+1)D as mmaction2 names it."""
-    network = state_shapes(model_config("r2plus1d", arch=arch, form="mmaction2"))
-    found = {}
-    for name, shape in network.items():
-        for pattern, theirs in (
-            (r"head\.linear\.action\.", "cls_head.fc_cls."),
-            (r"\.(conv\d|downsample\.0)\.(space|time)\.", lambda part: f".{part[1]}.conv.conv_{part[2][0]}."),
-            (r"\.(conv\d|downsample\.0)\.bn\.", r".\1.conv.bn_s."),
-            (r"\.bn(\d)\.", r".conv\1.bn."),
-            (r"\.downsample\.0\.", ".downsample."),
-            (r"\.downsample\.1\.", ".downsample.bn."),
-        ):
-            name = re.sub(pattern, theirs, name)
-        found[name] = shape
-    return found
+    """mmaction2's R(2+1)D."""
+    return renamed(
+        model_config("r2plus1d", arch=arch, form="mmaction2"),
+        (r"head\.linear\.action\.", "cls_head.fc_cls."),
+        (r"\.(conv\d|downsample\.0)\.(space|time)\.", lambda part: f".{part[1]}.conv.conv_{part[2][0]}."),
+        (r"\.(conv\d|downsample\.0)\.bn\.", r".\1.conv.bn_s."),
+        (r"\.bn(\d)\.", r".conv\1.bn."),
+        (r"\.downsample\.0\.", ".downsample."),
+        (r"\.downsample\.1\.", ".downsample.bn."),
+    )
 
 
-ROWS = [
-    published(f"tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_{OMM}", TSN, ("tsn", "r50", 8, "segments", 1)),
-    published(f"tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_{OMM}", TSN, ("tsn", "r50", 3, "segments", 1)),
-    published(
-        f"tsn_imagenet-pretrained-r101_8xb32-1x1x8-100e_{OMM}", TSN, ("tsn", "r101", 8, "segments", 1), deep=True
-    ),
-    published(f"tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_{OMM}", TSM, ("tsm", "r50", 16, "segments", 1)),
-    published(f"tsm_imagenet-pretrained-r50_8xb16-dense-1x1x8-50e_{OMM}", TSM, ("tsm", "r50", 8, "dense", 8)),
-    published(f"slowonly_r50_8xb16-4x16x1-256e_{OMM}", SLOW, ("slowonly", "r50", 4, "dense", 16)),
-    published(f"slowonly_r101_8xb16-8x8x1-196e_{OMM}", SLOW, ("slowonly", "r101", 8, "dense", 8), deep=True),
-    published(
-        "slowonly_r50_8xb32-8x8x1-100e_kinetics710-rgb_.pth", SLOW, ("slowonly", "r50", 8, "dense", 8), classes=710
-    ),
-    published(f"slowfast_r50_8xb8-8x8x1-256e_{OMM}", FAST, ("slowfast", "r50", 32, "dense", 2)),
-    published(f"slowfast_r50_8xb8-4x16x1-256e_{OMM}", FAST, ("slowfast", "r50", 32, "dense", 2), change=five(FAST)),
-    published(f"slowfast_r101_8xb8-8x8x1-256e_{OMM}", FAST, ("slowfast", "r101", 32, "dense", 2), deep=True),
-    published(f"tpn-slowonly_r50_8xb8-8x8x1-150e_{OMM}", TPN, ("tpn", "r50", 8, "dense", 8)),
-    published(f"i3d_imagenet-pretrained-r50_8xb8-dense-32x2x1-100e_{OMM}", I3D, ("i3d", "r50", 32, "dense", 2)),
-    published(f"c2d_r50-in1k-pre_8xb32-16x4x1-100e_{OMM}", TSN, ("c2d", "r50", 16, "dense", 4)),
-    published(f"c2d_r101-in1k-pre-nopool_8xb32-8x8x1-100e_{OMM}", TSN, ("c2d", "r101", 8, "dense", 8), deep=True),
-    published("tpn_resnet50_f8s8_kinetics400-368108eb.pth", GLUON_TPN, ("tpn", "r50", 8, "dense", 8)),
-    published("tpn_resnet50_f16s4_kinetics400-6bf899df.pth", GLUON_TPN, ("tpn", "r50", 16, "dense", 4)),
-    published("tpn_resnet50_f32s2_kinetics400-27710ce8.pth", GLUON_TPN, ("tpn", "r50", 32, "dense", 2)),
-    published("tpn_resnet101_f8s8_kinetics400-092c2f7f.pth", GLUON_TPN, ("tpn", "r101", 8, "dense", 8), deep=True),
-    published("tpn_resnet101_f16s4_kinetics400-647080df.pth", GLUON_TPN, ("tpn", "r101", 16, "dense", 4), deep=True),
-    published("tpn_resnet101_f32s2_kinetics400-a94422a9.pth", GLUON_TPN, ("tpn", "r101", 32, "dense", 2), deep=True),
-    published("i3d_slow_resnet50_f16s4_kinetics400-a3e419f1.pth", GLUON_SLOW, ("slowonly", "r50", 16, "dense", 4)),
-    published(
-        "i3d_slow_resnet101_f32s2_kinetics400-db37cd51.pth", GLUON_SLOW, ("slowonly", "r101", 32, "dense", 2), deep=True
-    ),
-    published("slowfast_8x8_resnet50_kinetics400-e94e9a57.pth", GLUON_FAST, ("slowfast", "r50", 32, "dense", 2)),
-    published(
-        "slowfast_8x8_resnet101_kinetics400-db5e9fef.pth",
-        GLUON_FAST,
-        ("slowfast", "r101", 32, "dense", 2),
-        deep=True,
-        change=five(GLUON_FAST),
-    ),
-    published(
-        "resnet50_v1b_kinetics400-9939dbdf.pth", "torchvision_resnet50", ("tsn", "r50", 7, "segments", 1), classes=400
-    ),
-    published("SLOW_4x16_R50.pyth", "ptv_slow_r50", ("slowonly", "r50", 4, "dense", 16)),
-    published("C2D_8x8_R50.pyth", "ptv_c2d_r50", ("c2d", "r50", 8, "dense", 8)),
-    published("SLOWFAST_4x16_R50.pyth", "ptv_slowfast_r50", ("slowfast", "r50", 32, "dense", 2), change=five("ptv")),
-    published(
-        "SLOWFAST_8x8_R101.pyth",
-        "ptv_slowfast_r50",
-        ("slowfast", "r101", 32, "dense", 2),
-        deep=True,
-        change=five("ptv"),
-    ),
-    published("R2PLUS1D_16x4_R50.pyth", "ptv_r2plus1d_r50", ("r2plus1d", "r50", 16, "dense", 4)),
-    published("r50f32s2.pth", "tpn_r50_8x8", ("tpn", "r50", 32, "dense", 2)),
-    published(
-        "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb_31723200.pth", "mma2_c3d", ("c3d", "c3d", 16, "dense", 1)
-    ),
-    *(
-        pytest.param(file, factored("r34"), ("r2plus1d", "r34", frames, "dense", interval), id=file)
-        for file, frames, interval in (
-            ("r2plus1d_r34_8xb8-8x8x1-180e_kinetics400-rgb_20220812-47cfe041.pth", 8, 8),
-            ("r2plus1d_r34_8xb8-32x2x1-180e_kinetics400-rgb_20220812-4270588c.pth", 32, 2),
-        )
-    ),
-]
+CHANGES = {
+    "i3d-r50-8x8-k400-ptv": inflated,
+    "tsm-r50-8x8-k400-mit": shifted,
+    "i3d-inception-64x1-k400-flow": flow,
+    "mc3-r18-16x2-k400": mixed,
+    "slowfast-r101-16x8-k400": sparse,
+    "slowfast-r101-8x8-k400-ptv": five,
+    "slowfast-r101-8x8-k400-gluon": five,
+    "slowfast-r50-4x16-k400": five,
+    "slowfast-r50-4x16-k400-ptv": five,
+}
 
 
-@pytest.mark.parametrize(("file", "known", "expected"), ROWS)
-def test_a_published_file_is_the_network_and_the_clips_of_its_name(file, known, expected):
-    imported = convert(contents(file, known)).complete()
+def entries_of(entry):
+    """Names and shapes of the file of a row of the zoo."""
+    if entry.reported == "torchvision" and entry.arch in ("r18", "r34") and entry.family == "tsn":
+        return basic(entry.arch)
+    if entry.family == "r2plus1d" and entry.arch != "r50":
+        return factored("r34") if entry.reported == "mmaction2" else pairs()
+    if entry.family == "tsm+tpn":
+        return pyramid_over_tsm()
+    source, change = TABLES[entry.reported, entry.family], CHANGES.get(entry.name)
+    return shapes(source, deep=entry.arch == "r101", classes=CLASSES[entry.data], change=change)
+
+
+FROM_FILES = [name for name, entry in ZOO.items() if not isinstance(entry.source, Package)]
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_every_file_of_the_zoo_is_recognised_and_complete(name):
+    entry = ZOO[name]
+    known = entries_of(entry)
+    imported = convert(contents(place(entry), known)).complete()
+    assert imported.entry is entry
     found = sampled(imported)
-    model, sampling = found.model, found.sampling
-    assert (model.name, model.arch, model.num_frames, sampling.mode, sampling.interval) == expected
-    assert found.source == ("as its name says" if "v1b" not in file else "as the project published it")
-    classes = [shape[0] for name, shape in known.items() if name.endswith(("fc.bias", "fc_cls.bias", "proj.bias"))]
-    assert model.num_classes["action"] == classes[-1]
+    assert (found.model.name, found.model.arch) == (entry.family, entry.arch)
+    assert found.model.num_frames == entry.frames
+    assert found.model.num_classes == {"action": CLASSES[entry.data]}
+    assert imported.finding.settings["name"] == entry.family, "without the zoo it is the same network"
+    if entry.family == "slowfast":
+        slow = re.search(r"-(\d+)x(\d+)-", name)
+        assert (entry.frames // found.model.alpha, entry.interval * found.model.alpha) == tuple(map(int, slow.groups()))
+    if imported.project.clip_in_name and entry.published_file != entry.file and entry.family != "tsn":
+        by_name = sampled(dataclasses.replace(imported, entry=None))
+        assert (by_name.model, by_name.sampling) == (found.model, found.sampling), "the file's name says the same"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +203,7 @@ def test_gluons_tpn_pools_time_by_its_depth_and_its_clip(frames, deep, rates):
 
 
 def test_gluons_deep_slowfast_has_the_alpha_of_its_name():
-    known = shapes(GLUON_FAST, deep=True, change=five(GLUON_FAST))
+    known = shapes(GLUON_FAST, deep=True, change=five)
     for clip, alpha in (("8x8", 4), ("4x16", 8)):
         assert convert(contents(f"slowfast_{clip}_resnet101_kinetics400.pth", known)).config.alpha == alpha
 
