@@ -15,7 +15,7 @@ NOTE = (
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
     "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
 )
-_PAPER_NOTE = f"The paper's column is its own result on {PAPER_DATA.title}."
+_PAPER_NOTE = f"The paper's column is its Table IV, which names no data set; presumably {PAPER_DATA.title}."
 MISSING = "–"
 
 
