@@ -20,6 +20,7 @@ from tdpn_core.checksum import Checksum
 from tdpn_core.config.families import find_family, model_config
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.errors import CheckpointError, UsageError
+from tdpn_core.evaluation.evaluate import find_inputs
 from tdpn_core.evaluation.options import default_folder
 from tdpn_core.model.registry import create_model
 from tdpn_core.progress import Silent
@@ -430,6 +431,10 @@ def test_predict_without_a_run_asks_before_it_downloads_the_default_network(
     assert f"no best.pt of a run under runs/: {light} (Kinetics-400, about 97 MB, Apache-2.0), answers" in lines.said
     list(tdpn_core.predict(clip, gpus=0))  # from the cache
     assert len(web.asked) == 1
+
+
+def test_eval_finds_a_checkpoint_by_its_name(light: str, cache: Path) -> None:
+    assert find_inputs([Path(light)]) == [cache / ZOO[light].file]
 
 
 def test_results_of_a_checkpoint_of_the_zoo_are_not_written_into_the_cache(light: str) -> None:
