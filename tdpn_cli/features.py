@@ -1,0 +1,123 @@
+"""`tdpn features`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import tdpn_core
+from tdpn_cli import options, output, ranks
+from tdpn_core.distributed.command import device_of
+
+EXAMPLES = options.epilog(
+    "tdpn features --checkpoint lite0-imagenet",
+    "tdpn features data/folder --checkpoint runs/folder-tdpn-r18 --split val",
+    "tdpn features data/folder --checkpoint slowonly_r50.pth --stride 1 --parquet",
+)
+
+
+def features(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Prepared data set (default: the one under data/).", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            help="Network: a checkpoint of tdpn or another project, a run, or a name of tdpn models --weights "
+            "(default: the newest best.pt under runs/).",
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split",
+            help="Split: train, val or test; may be repeated (default: all).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        typer.Option(
+            "--stride",
+            help="Seconds between features of a clip (default: one feature per test view).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    views: options.Views = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Input size in pixels, for another project's network (default: by the data, at most 224).",
+            min=32,
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames",
+            help="Frames per clip, for another project's network (default: its own, 8 for an image network).",
+            min=1,
+            show_default=False,
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write Parquet tables as well.", rich_help_panel=options.OUTPUT)
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Output folder (default: features/CHECKPOINT in the data set's folder).",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    family: options.ModelSource = None,
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    workers: options.Workers = None,
+    as_json: options.Json = False,
+) -> None:
+    """Extract features of prepared clips with a trained network, for train --probe and other programs."""
+    options.use_model(family)
+    from rich.markup import escape
+
+    if ranks.run_in_ranks(gpus, processes):
+        return
+    wanted = tdpn_core.FeatureOptions(
+        splits=tuple(split or ()),
+        views=views,
+        stride=stride,
+        size=size,
+        frames=frames,
+        workers=workers,
+        parquet=parquet,
+    )
+    with output.progress() as progress:
+        files = tdpn_core.extract_features(
+            data,
+            checkpoint=checkpoint,
+            out=out,
+            options=wanted,
+            gpus=device_of(gpus, processes),
+            progress=progress,
+        )
+    if not ranks.is_first():
+        return
+    if as_json:
+        output.print_json({name: str(path) for name, path in files.items()})
+    elif "train" in files:
+        folder = files["train"].parent
+        output.stdout.print(f"[dim]next[/]  tdpn train --probe linear --features {escape(str(folder))}", soft_wrap=True)

@@ -1,0 +1,131 @@
+"""Files of features: named arrays in safetensors under one digest, as files of scores are."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tdpn_core.config.schema import RunConfig, from_dict, to_dict
+from tdpn_core.errors import ScoresError
+from tdpn_core.evaluation.array_file import read_arrays, write_arrays
+
+KIND = "features"
+PARTS = "partial features"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Features:
+    """Features of the clips of one split, in the order of the prepared data."""
+
+    ids: list[str]
+    """Name of each clip."""
+
+    values: npt.NDArray[np.float32]
+    """(rows, steps, channels): the mean over space of the map that the network classifies; see `clip`."""
+
+    clip: npt.NDArray[np.int64]
+    """(rows,) number of the clip in `ids`: a row for each of its test views, or for each stretch of `stride`."""
+
+    start: npt.NDArray[np.float64]
+    end: npt.NDArray[np.float64]
+    """(rows,) seconds of the first and the last frame of a row, from the clip's first."""
+
+    labels: dict[str, npt.NDArray[np.int64]]
+    """For each head (clips,); -1: not labelled."""
+
+    config: RunConfig
+    """Network, sampling and data that they were computed with; its classes are the data's."""
+
+    checkpoint: str
+    """As it was named."""
+
+    weights: str
+    """sha256 of the checkpoint's weights."""
+
+    split: str
+    stride: float | None = None
+    """Seconds between stretches of a clip; None: rows are test views."""
+
+    def pooled(self) -> npt.NDArray[np.float32]:
+        """(rows, channels): the mean over the steps."""
+        pooled: npt.NDArray[np.float32] = self.values.mean(axis=1)
+        return pooled
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write a file of features, complete or not at all.
+
+    Raises:
+        TdpnError: the disk is full or the folder cannot be written.
+    """
+    header = {
+        "ids": features.ids,
+        "heads": list(features.labels),
+        "config": to_dict(features.config),
+        "checkpoint": features.checkpoint,
+        "weights": features.weights,
+        "split": features.split,
+        "stride": features.stride,
+    }
+    arrays: dict[str, npt.NDArray[Any]] = {
+        name: getattr(features, name) for name in ("values", "clip", "start", "end")
+    } | {f"label_{head}": values for head, values in features.labels.items()}
+    write_arrays(path, KIND, header, arrays)
+
+
+def read_features(path: Path) -> Features:
+    """Read and verify a file of features.
+
+    Raises:
+        ScoresError: missing, damaged, or another kind of file.
+    """
+    if not path.is_file():
+        raise ScoresError("no such file of features", where=path, hint="tdpn features DATA --checkpoint NAME writes it")
+    try:
+        header, arrays = read_arrays(path, KIND)
+    except ScoresError as error:
+        raise ScoresError(error.what, where=path, hint="extract the features again: tdpn features") from error
+    return Features(
+        ids=header["ids"],
+        labels={head: arrays[f"label_{head}"] for head in header["heads"]},
+        config=from_dict(RunConfig, header["config"]),
+        checkpoint=header["checkpoint"],
+        weights=header["weights"],
+        split=header["split"],
+        stride=header["stride"],
+        values=arrays["values"],
+        clip=arrays["clip"],
+        start=arrays["start"],
+        end=arrays["end"],
+    )
+
+
+def write_parquet(path: Path, features: Features) -> None:
+    """Write the rows as a Parquet table: id, start, end, the labels, and the mean feature as a list.
+
+    Raises:
+        ToolError: pyarrow is not installed.
+    """
+    from tdpn_core.errors import ToolError
+    from tdpn_core.files import atomic_path
+
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError as error:
+        hint = "pip install pyarrow, or leave --parquet out"
+        raise ToolError("Parquet files need the package pyarrow", where="--parquet", hint=hint) from error
+    names = {head: [*features.config.data.classes[head], None] for head in features.labels}  # -1 is the last
+    columns: dict[str, Any] = {
+        "id": [features.ids[number] for number in features.clip],
+        "start": features.start,
+        "end": features.end,
+        **{head: [names[head][values[number]] for number in features.clip] for head, values in features.labels.items()},
+        "feature": list(features.pooled()),
+    }
+    with atomic_path(path) as temporary:
+        parquet.write_table(arrow.table(columns), temporary)

@@ -1,0 +1,162 @@
+"""Features of prepared clips, and the probe that is trained on them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import tdpn_core
+from tdpn_cli.app import app
+from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.errors import CheckpointError, ScoresError, UsageError
+from tdpn_core.evaluation.inference import view_logits
+from tdpn_core.features import FeatureOptions, extract_features, read_features
+from tdpn_core.model.heads import pool
+from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.sampling.transforms import normalise
+from tdpn_core.shards import ClipStore
+from tdpn_core.training.probe import train_probe
+
+QUICK = FeatureOptions(workers=0)
+
+
+@pytest.fixture(scope="module")
+def extracted(prepared: Path, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    extract_features(prepared, checkpoint=fresh, out=folder, options=QUICK, gpus=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def probed(prepared: Path, extracted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_probe(prepared, features=extracted, out=tmp_path_factory.mktemp("runs") / "probe").best
+
+
+def test_features_are_the_networks_own_of_every_clip(prepared: Path, fresh: Path, extracted: Path) -> None:
+    found, clips = read_features(extracted / "train.safetensors"), ClipStore(prepared, "train")
+    assert found.ids == clips.ids
+    assert found.clip.tolist() == list(range(len(clips)))
+    assert (found.start >= 0).all()
+    assert (found.end > found.start).all()
+    checkpoint = load_checkpoint(fresh)
+    sampling = checkpoint.config.sampling
+    views = ViewClips(clips, checkpoint.config.model, sampling)[5].clip
+    with torch.inference_mode():
+        top = checkpoint.build(torch.device("cpu")).feature_maps(normalise(views, sampling)).top
+    assert np.allclose(found.values[5], top[0].mean((2, 3)).T, atol=1e-4)
+    assert np.allclose(found.pooled()[5], top[0].mean((1, 2, 3)), atol=1e-4)
+
+
+def test_stretches_have_a_row_a_stride_with_their_times(prepared: Path, fresh: Path, tmp_path: Path) -> None:
+    options = dataclasses.replace(QUICK, splits=("val",), stride=0.5, parquet=True)
+    files = extract_features(prepared, checkpoint=fresh, out=tmp_path, options=options, gpus=0)
+    found, clips = read_features(files["val"]), ClipStore(prepared, "val")
+    for number in range(len(clips)):
+        own, last = found.clip == number, float(clips.times(number)[-1])
+        assert own.sum() == int(last / 0.5 + 1e-9) + 1
+        assert (found.start[own] >= 0.5 * np.arange(own.sum()) - 1e-9).all()
+        assert (found.end[own] <= last).all()
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(files["val"].with_suffix(".parquet"))
+    assert table.column_names == ["id", "start", "end", "action", "feature"]
+    assert np.allclose(table["feature"][3].as_py(), found.pooled()[3])
+
+
+def test_interrupted_extraction_computes_the_rest_only(
+    prepared: Path, fresh: Path, extracted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tdpn_core.features import extract
+
+    monkeypatch.setattr(extract, "_SAVE_EVERY_SECONDS", 0.0)
+    computed: list[int] = []
+    own = extract._Job._computed
+
+    def failing(job, model, items):
+        if len(computed) >= 16:
+            raise KeyboardInterrupt
+        computed.extend(item.number for item in items)
+        return own(job, model, items)
+
+    monkeypatch.setattr(extract._Job, "_computed", failing)
+    options = dataclasses.replace(QUICK, splits=("train",))
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(prepared, checkpoint=fresh, out=tmp_path, options=options, gpus=0)
+    assert not (tmp_path / "train.safetensors").exists()
+    monkeypatch.setattr(extract._Job, "_computed", lambda job, model, items: own(job, model, _noted(computed, items)))
+    extract_features(prepared, checkpoint=fresh, out=tmp_path, options=options, gpus=0)
+    assert sorted(computed) == list(range(len(ClipStore(prepared, "train"))))
+    whole, resumed = read_features(extracted / "train.safetensors"), read_features(tmp_path / "train.safetensors")
+    assert np.array_equal(whole.values, resumed.values)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def _noted(computed, items):
+    computed.extend(item.number for item in items)
+    return items
+
+
+def test_probe_computes_from_pixels_what_it_learned_from_features(
+    prepared: Path, extracted: Path, probed: Path
+) -> None:
+    checkpoint, clips = load_checkpoint(probed), ClipStore(prepared, "val")
+    model, sampling = checkpoint.build(torch.device("cpu")), checkpoint.config.sampling
+    views = torch.stack([ViewClips(clips, checkpoint.config.model, sampling)[clip].clip[0] for clip in range(4)])
+    from_pixels = view_logits(model, views, sampling)["action"]
+    values = read_features(extracted / "val.safetensors").values[:4]
+    pooled = pool(torch.from_numpy(values).transpose(1, 2), checkpoint.config.model.pooling)
+    assert torch.allclose(model.head.linear["action"](pooled), from_pixels, atol=1e-2)
+    assert from_pixels.std() > 1e-3
+
+
+def test_probe_learns_and_is_evaluated_like_any_network(prepared: Path, probed: Path, tmp_path: Path) -> None:
+    state = load_checkpoint(probed).state
+    assert state.history[0]["top1"] > 0.5  # 8 classes, 24 clips: better than guessing on what it has learned
+    result = CliRunner().invoke(app, ["eval", str(probed), "--gpus", "0", "--workers", "0", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["heads"]["action"]["top1"] == pytest.approx(state.history[0]["val_top1"])
+    report = tdpn_core.export(probed, out=tmp_path / "probe.pt2", options=tdpn_core.ExportOptions(format="pt2"))
+    assert (tmp_path / "probe.pt2").is_file()
+    assert report is not None
+
+
+def test_pooling_of_changes_is_the_mean_and_the_mean_absolute_difference() -> None:
+    steps = torch.tensor([[[1.0, 3.0, 2.0], [0.0, 0.0, 6.0]]])
+    assert pool(steps, "mean").tolist() == [[2.0, 2.0]]
+    assert pool(steps, "change").tolist() == [[2.0, 2.0, 1.5, 3.0]]
+    assert pool(steps[:, :, :1], "change").tolist() == [[1.0, 0.0, 0.0, 0.0]]
+
+
+def test_faults_are_named(prepared: Path, fresh: Path, extracted: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no features of training clips; tdpn features DATA"):
+        train_probe(prepared, out=tmp_path / "a")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    data = bytearray((extracted / "train.safetensors").read_bytes())
+    data[-1] ^= 1
+    (damaged / "train.safetensors").write_bytes(data)
+    with pytest.raises(ScoresError, match=r"damaged: its digest does not match .*extract the features again"):
+        train_probe(prepared, features=damaged, out=tmp_path / "b")
+    with pytest.raises(UsageError, match="--size: the checkpoint was trained with a size and frames of its own"):
+        extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, size=64), gpus=0)
+    with pytest.raises(UsageError, match="--stride: must be a positive number of seconds, not 0"):
+        extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, stride=0.0), gpus=0)
+    with pytest.raises(CheckpointError, match="no such checkpoint or run"):
+        extract_features(prepared, checkpoint=Path("absent.pt"), gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--probe", "cubic"], "there is no probe 'cubic'"),
+        (["--features", "x"], "add --probe linear"),
+        (["--probe", "linear", "--epochs", "3"], "train.epochs would change the network"),
+    ],
+)
+def test_train_refuses_what_a_probe_does_not_take(words: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["train", *words])
+    assert result.exit_code != 0
+    assert message in str(result.exception) + result.output
