@@ -1,1 +1,1 @@
-"""Speed on this machine, each figure beside a baseline of the same run."""
+"""Speed measurements on this machine, each compared with a baseline in the same run."""

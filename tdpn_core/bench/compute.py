@@ -1,9 +1,9 @@
-"""How fast a network is, in inference and in training, beside its plain form in the same run.
+"""Measure a network's speed in inference and training, compared with its plain form in the same run.
 
-The plain form is the same network with the same weights as its formulas say it: NCTHW tensors, 3D convolutions,
-normalisations that stand alone, memory from the C library as it comes. The two take turns within each round, so that
-another job on the machine slows both alike; seconds are medians over the rounds, a ratio is the median of each round's
-ratio. Their outputs are compared.
+The plain form is the same network with the same weights and no optimisation: NCTHW tensors, 3D convolutions, separate
+normalisations, the default allocator. The two alternate within each round, so that other jobs on the machine slow down
+both alike; seconds are medians over the rounds, a ratio is the median of the rounds' ratios. Their outputs are
+compared.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from tdpn_core.training.loss import objective
 from tdpn_core.training.optim import create_optimiser
 
 BACKWARD = 2
-"""Operations of a backward pass to those of a forward pass: the input's gradient costs as much, and the weight's."""
+"""Cost of a backward relative to a forward pass: gradients of input and weights cost as much each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Form:
-    """One form of the network. Seconds are those of a batch."""
+    """One form of the network. Seconds are per batch."""
 
     seconds: dict[str, float]
-    """Of `forward`; in training of `backward`, `optimiser` and the whole `step`, too."""
+    """Seconds of `forward`; in training also of `backward`, `optimiser` and the total `step`."""
 
     processor: float
-    """Processor seconds of the whole step, over all threads."""
+    """Processor seconds of a step, over all threads."""
 
     memory: int | None
-    """Bytes that a step needs beyond weights, gradients and optimiser."""
+    """Bytes that a step needs in addition to weights, gradients and optimiser."""
 
     @property
     def step(self) -> float:
-        """Seconds of the whole."""
+        """Seconds of a step."""
         return self.seconds["step"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A network measured."""
+    """Measurement of a network."""
 
     name: str
     what: str
@@ -64,57 +64,57 @@ class Bench:
     batch: int
     gmac: float
     operations: float
-    """Of a step, two for a multiply-accumulate."""
+    """Operations per step, two per multiply-accumulate."""
 
     peak: Peak
     plain: Form
     chosen: Form
     ratio: float
-    """How many times faster than the plain form, by the clock."""
+    """Speed relative to the plain form, by wall-clock time."""
 
     processor_ratio: float
-    """The same by processor time."""
+    """Speed relative to the plain form, by processor time."""
 
     difference: float
-    """Largest difference of the two forms' logits, to the largest logit."""
+    """Largest difference between the two forms' logits, relative to the largest logit."""
 
     stages: dict[str, float]
-    """Seconds of each part of the chosen form's forward pass."""
+    """Seconds of each part of the optimised form's forward pass."""
 
     @property
     def clips_per_second(self) -> float:
-        """Of the chosen form."""
+        """Clips per second of the optimised form."""
         return self.batch / self.chosen.step
 
     @property
     def share_of_peak(self) -> float:
-        """Of the chosen form."""
+        """Share of the peak rate reached by the optimised form."""
         return self.operations / self.chosen.step / self.peak.operations
 
 
 class Stepper:
-    """A form of the network that can do a step, and says what each part of it took."""
+    """Runs steps of one form of the network and measures each part."""
 
     def __init__(self, model: Network, subject: Subject, *, compiled: bool = False) -> None:
         self.model = model
         self.subject = subject
         self.clips = subject.clips()
         self.network: Any = torch.compile(model) if compiled else model
-        self.precision = choose_precision("auto", subject.runtime.device)  # both forms' alike
+        self.precision = choose_precision("auto", subject.runtime.device)  # the same for both forms
 
     def step(self) -> dict[str, Taken]:
-        """Everything once."""
+        """Run one step."""
         return {"forward": take(self.forward, self.subject.runtime.device)}
 
     def forward(self) -> Tensor:
-        """Logits (N, classes)."""
+        """Return logits (N, classes)."""
         with torch.inference_mode(), self.precision.autocast():
             logits: Tensor = self.network(self.clips)
         return logits.float()
 
 
 class TrainingStepper(Stepper):
-    """The same in training, by the recipe's optimiser."""
+    """Training steps with the recipe's optimiser."""
 
     def __init__(self, model: Network, subject: Subject, *, compiled: bool = False) -> None:
         super().__init__(model.train(), subject, compiled=compiled)
@@ -123,12 +123,12 @@ class TrainingStepper(Stepper):
         self._loss = torch.zeros(())
 
     def step(self) -> dict[str, Taken]:
-        """Forward pass with its loss, backward pass, cut of the gradient with the optimiser's step."""
+        """Run the forward pass with loss, the backward pass, gradient clipping and the optimiser's step."""
         works = {"forward": self.forward, "backward": self.backward, "optimiser": self.optimise}
         return {name: take(work, self.subject.runtime.device) for name, work in works.items()}
 
     def forward(self) -> Tensor:
-        """Logits (N, classes) of the first head; the loss is kept for `backward`."""
+        """Return logits (N, classes) of the first head; the loss is stored for `backward`."""
         torch.manual_seed(0)  # dropout
         weight = self.subject.config.train.auxiliary_weight
         with self.precision.autocast():
@@ -138,12 +138,12 @@ class TrainingStepper(Stepper):
         return first.detach().float()
 
     def backward(self) -> None:
-        """The gradient."""
+        """Compute the gradient."""
         self.optimiser.zero_grad()
         self._loss.backward()
 
     def optimise(self) -> None:
-        """The weights."""
+        """Update the weights."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.subject.config.train.clip_norm)
         self.optimiser.step()
 
@@ -156,7 +156,7 @@ def bench_inference(
     profile: Path | None = None,
     peak: Peak | None = None,
 ) -> Bench:
-    """Time `subject` in inference: the network as evaluation and prediction run it, beside its plain form."""
+    """Measure inference of `subject`, as evaluation and prediction run it, compared with its plain form."""
     plain = Stepper(subject.build().eval(), subject)
     chosen = Stepper(for_inference(subject.build(), subject.runtime.device), subject, compiled=compiled)
     return _bench("infer", plain, chosen, rounds, profile, peak)
@@ -170,7 +170,7 @@ def bench_training(
     profile: Path | None = None,
     peak: Peak | None = None,
 ) -> Bench:
-    """Time training steps of `subject`, beside its plain form."""
+    """Measure training steps of `subject`, compared with its plain form."""
     model = subject.build()
     set_layout(model, choose(subject.runtime.device.type, training=True))
     plain, chosen = TrainingStepper(subject.build(), subject), TrainingStepper(model, subject, compiled=compiled)
@@ -209,7 +209,7 @@ def _bench(what: str, plain: Stepper, chosen: Stepper, rounds: int, profile: Pat
 
 
 def _settle(stepper: Stepper, *, plain: bool) -> None:
-    """Warm up: in the form's own way to take memory, which the other form's turn has changed."""
+    """Warm up with the form's own allocator settings, which the other form has changed."""
     if plain:
         hand_back_memory()
     else:
@@ -218,7 +218,7 @@ def _settle(stepper: Stepper, *, plain: bool) -> None:
 
 
 def _uncompiled(stepper: Stepper) -> None:
-    """A forward pass with hooks in it, which a compiled network would not run."""
+    """Run a forward pass with hooks, which a compiled network would skip."""
     stepper.network = stepper.model
     stepper.forward()
 

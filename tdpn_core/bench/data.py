@@ -1,7 +1,7 @@
-"""How fast clips are read for training, where the time goes, and what to change.
+"""Measure reading clips for training: speed, time by stage, and advice.
 
-Everything runs on one core. In every round each stage works on the same clips in turn, so that another job on the
-machine slows all alike; seconds are medians over the rounds, and a ratio is the median of each round's ratio.
+Everything runs on one core. In every round each stage processes the same clips in turn, so that other jobs on the
+machine slow down all alike; seconds are medians over the rounds, a ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from tdpn_core.sampling.loader import collate
 from tdpn_core.shards import ClipStore
 
 READ_RATIO = 0.85
-"""Reading and decoding should reach this share of decoding alone."""
+"""Share of the speed of decoding alone that reading and decoding should reach."""
 
 AUGMENTATIONS = {
     "colour jitter": SamplingConfig(colour=(0.4, 0.4, 0.4, 0.1)),
     "RandAugment": SamplingConfig(randaugment=2),
     "random erasing": SamplingConfig(erasing=1.0),
 }
-"""What is timed on the device beside normalisation."""
+"""Augmentations measured on the device, in addition to normalisation."""
 
 _BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A way to sample a clip."""
+    """A sampling protocol."""
 
     name: str
     num_frames: int
@@ -52,7 +52,7 @@ class Protocol:
     window: int
 
     def dataset(self, store: ClipStore, seed: int) -> TrainingClips:
-        """Training clips sampled so, at 224 pixels."""
+        """Return training clips with this sampling, at 224 pixels."""
         wide = self.window > 1
         model = model_config(num_frames=self.num_frames, window=5 if wide else 1)
         return TrainingClips(store, model, SamplingConfig(interval=self.interval), seed)
@@ -63,42 +63,42 @@ PROTOCOLS = (Protocol("8x8", 8, 8, 1), Protocol("8x8, window 5", 8, 8, 5), Proto
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingRow:
-    """One protocol. Seconds are those of a core for a clip."""
+    """Results of one protocol. Seconds are per clip on one core."""
 
     protocol: str
     frames: float
-    """Distinct frames of a clip, in the mean."""
+    """Mean number of distinct frames per clip."""
 
     decode_only: float
-    """Seconds of decoding the JPEGs from memory, into memory that is there: the baseline."""
+    """Seconds of decoding JPEGs from memory into allocated memory: the baseline."""
 
     read_decode: float
-    """Seconds of `pixels.decode`: reading, checking and decoding."""
+    """Seconds of reading, verifying and decoding."""
 
     item: float
-    """Seconds of a whole item of the data set."""
+    """Seconds of a complete item of the data set."""
 
     batch: float
-    """Seconds of a whole item and its copy into a batch."""
+    """Seconds of a complete item and its copy into a batch."""
 
     ratio: float
-    """Clips a second of reading and decoding, to those of decoding only."""
+    """Speed of reading and decoding relative to decoding only."""
 
     stages: dict[str, float]
-    """Seconds of each stage in a worker alone: read, decode, crop and resize, arrange, copy."""
+    """Seconds of each stage in a worker: read, decode, crop and resize, arrange, copy."""
 
     device: dict[str, float]
-    """Seconds of normalisation and of each augmentation on the device, on demand, counted apart."""
+    """Seconds of normalisation and of each augmentation on the device, not included in the stages."""
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each stage's part of the time."""
+        """Share of each stage in the total time."""
         total = sum(self.stages.values())
         return {stage: seconds / total for stage, seconds in self.stages.items()}
 
     @property
     def advice(self) -> str:
-        """What to change first, in a sentence."""
+        """Return what to change first, in a sentence."""
         stage = max(self.shares, key=lambda name: self.shares[name])
         share = f"{stage} takes {self.shares[stage]:.0%} of a worker's time"
         feeds = f"one worker a core feeds {1 / self.batch:.0f} clips/s"
@@ -118,7 +118,7 @@ class ReadingRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingBench:
-    """What was measured."""
+    """Result of the measurement."""
 
     folder: Path
     split: str
@@ -128,7 +128,7 @@ class ReadingBench:
     rows: list[ReadingRow]
 
     def lines(self) -> list[str]:
-        """The figures as text: clips a second, where the time goes, what to change."""
+        """Return the results as text: clips per second, time by stage, advice."""
         text = [
             f"{self.clips} {self.split} clips of {self.folder}, one core, median of {self.rounds} rounds",
             f"{'clips/s':15}{'frames':>7}{'decode':>9}{'read+decode':>13}{'ratio':>7}{'item':>9}{'batch':>9}",
@@ -157,13 +157,13 @@ def bench_reading(
     device: torch.device | None = None,
     seed: int = 0,
 ) -> ReadingBench:
-    """Time the reading of up to `clips` random clips of the prepared data in `folder`.
+    """Measure reading up to `clips` random clips of the prepared data in `folder`.
 
-    Augmentations are timed on `device`, by default the GPU where there is one.
+    Augmentations are measured on `device`; default: the GPU if available.
 
     Raises:
         ShardError: there is no such split, or it is damaged.
-        DatasetError, ClipError: it has no clips, or clips that cannot be trained on or decoded.
+        DatasetError, ClipError: the split has no clips, or clips that cannot be used or decoded.
     """
     store = ClipStore(folder, split)
     place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -175,7 +175,7 @@ def bench_reading(
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this process on one core, where the system can, and PyTorch on one thread."""
+    """Restrict this process to one core, if the system supports it, and PyTorch to one thread."""
     threads = torch.get_num_threads()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
     torch.set_num_threads(1)
@@ -190,7 +190,7 @@ def one_core() -> Iterator[None]:
 
 
 def alternate(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every work in each of `rounds` rounds, after one that is not counted."""
+    """Return the seconds of every work in each of `rounds` rounds, after a warm-up round."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
@@ -202,12 +202,12 @@ def alternate(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def ratio_of(seconds: list[float], baseline: list[float]) -> float:
-    """How many times faster than `baseline`: the median of each round's ratio."""
+    """Return the speed relative to `baseline`: the median of the rounds' ratios."""
     return statistics.median(theirs / mine for mine, theirs in zip(seconds, baseline, strict=True))
 
 
 class Stages:
-    """The stages of reading some clips, each as a function that does it for all of them, from what is in memory."""
+    """The stages of reading some clips, each a function that processes all of them from memory."""
 
     def __init__(self, dataset: TrainingClips, store: ClipStore, clips: list[int]) -> None:
         self.dataset = dataset
@@ -220,48 +220,48 @@ class Stages:
         self._samples: list[Sample] = [dataset[0, clip] for clip in clips]
 
     def read(self) -> None:
-        """The JPEGs' bytes out of the shards, checked."""
+        """Read the JPEGs from the shards, verified."""
         for clip in self.clips:
             self.store.read(clip, self.draws[clip].frames.tolist())
 
     def decode(self) -> None:
-        """The JPEGs decoded, into memory that is there."""
+        """Decode the JPEGs into allocated memory."""
         for clip, jpegs in self._jpegs.items():
             for jpeg, target in zip(jpegs, self._decoded[clip].permute(0, 2, 3, 1).numpy(), strict=True):
                 simplejpeg.decode_jpeg(jpeg, buffer=target)
 
     def read_decode(self) -> None:
-        """Both, as training does it."""
+        """Read and decode, as in training."""
         for clip in self.clips:
             pixels.decode(self.store, clip, self.draws[clip].frames)
 
     def crop_and_resize(self) -> None:
-        """The crop of every frame at the network's size."""
+        """Crop and resize every frame to the network's size."""
         for clip in self.clips:
             self._resize(clip)
 
     def arrange(self) -> None:
-        """Frames in order, mirrored where they are to be."""
+        """Arrange frames, with flips."""
         for clip in self.clips:
             pixels.arrange(self._resized[clip], self.draws[clip].order, flip=self.draws[clip].flip)
 
     def copy(self) -> None:
-        """Items joined to batches."""
+        """Collate items to batches."""
         for start in range(0, len(self._samples), _BATCH):
             collate(self._samples[start : start + _BATCH])
 
     def item(self) -> None:
-        """Whole items."""
+        """Make complete items."""
         for clip in self.clips:
             self.dataset[0, clip]
 
     def batch(self) -> None:
-        """Whole items, joined to batches."""
+        """Make complete items and collate them to batches."""
         for start in range(0, len(self.clips), _BATCH):
             collate([self.dataset[0, clip] for clip in self.clips[start : start + _BATCH]])
 
     def on_device(self, device: torch.device) -> dict[str, Callable[[], object]]:
-        """Normalisation and each augmentation of one batch."""
+        """Return normalisation and each augmentation of one batch, as functions."""
         samples = self._samples[:_BATCH]
         clips = collate(samples).clips.to(device)
         numbers = [sample.number for sample in samples]

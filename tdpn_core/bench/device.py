@@ -1,4 +1,4 @@
-"""What a device can do at most, and what a piece of work takes of it: seconds, processor time, memory."""
+"""Peak rates of a device, and measuring work on it: seconds, processor time, memory."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ KNOWN_PEAKS = {
     "RTX 4090": 165e12,
     "RTX 3090": 71e12,
 }
-"""Dense bf16 multiply and add operations a second that the maker states, by a part of the GPU's name."""
+"""Dense bf16 operations per second according to the manufacturer, by part of the GPU's name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """Operations a second (two for a multiply-accumulate), and where the figure is from."""
+    """Operations per second (two per multiply-accumulate), and the source of the figure."""
 
     operations: float
     source: str
@@ -39,18 +39,18 @@ class Peak:
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """What one run of a piece of work took."""
+    """Measurement of one run of some work."""
 
     seconds: float
     processor: float
-    """Processor seconds over all threads, which other jobs on the machine disturb less."""
+    """Processor seconds over all threads, which other jobs affect less."""
 
 
 def measure_peak(runtime: Runtime) -> Peak:
-    """The highest rate of the device: a GPU's in bf16, by its maker where it is known; a CPU's in float32, measured.
+    """Return the device's peak rate: bf16 for a GPU, from the manufacturer if known; measured float32 for a CPU.
 
-    A CPU is measured by a matrix product and by a convolution, whichever is faster: the libraries behind the two are
-    not equally good on every processor.
+    For a CPU, the faster of a matrix product and a convolution is used, since the libraries for the two differ in
+    efficiency between processors.
     """
     device = runtime.device
     if runtime.device_type == "cuda":
@@ -70,7 +70,7 @@ def measure_peak(runtime: Runtime) -> Peak:
 
 
 def best(work: Callable[[], object], device: torch.device, rounds: int = 7) -> float:
-    """The fewest seconds that `work` takes."""
+    """Return the minimum seconds of `work`."""
     return min(take(work, device).seconds for _ in range(rounds + 1))
 
 
@@ -84,13 +84,13 @@ def take(work: Callable[[], object], device: torch.device) -> Taken:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its pending work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def memory_of(work: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes that `work` needs beyond what is held already; None where the system cannot tell."""
+    """Return the bytes that `work` needs in addition to current memory; None if the system does not report it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

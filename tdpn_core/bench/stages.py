@@ -1,4 +1,4 @@
-"""Where a network spends its forward pass, and a trace of it for chrome://tracing or Perfetto."""
+"""Time of each part of a network's forward pass, and traces for chrome://tracing or Perfetto."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tdpn_core.bench.device import wait
 from tdpn_core.files import atomic_path
 
 REST = "between"
-"""The stage of what happens outside every part."""
+"""Name of the stage for operations outside of all parts."""
 
 
 def parts(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The stages of a network: of the backbone `stem`, `res2` to `res5` and what else it has, then its other parts."""
+    """Return the stages of a network: `stem`, `res2` to `res5` and others of the backbone, then its other parts."""
     stages: dict[str, list[nn.Module]] = {}
     for name, child in model.named_children():
         if name != "backbone":
@@ -35,7 +35,7 @@ LEAVES = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.ReLU, nn.
 
 
 def stage_seconds(model: nn.Module, work: Callable[[], object], device: torch.device) -> dict[str, float]:
-    """Seconds of each stage in one run of `work`, which calls `model`; the device is waited for at every boundary."""
+    """Return the seconds of each stage in one run of `work`, which calls `model`, synchronising at every boundary."""
     seconds: dict[str, float] = {}
     handles, began = [], {}
     for stage, modules in parts(model).items():
@@ -64,7 +64,7 @@ def stage_seconds(model: nn.Module, work: Callable[[], object], device: torch.de
 
 @contextmanager
 def traced(path: Path | None) -> Iterator[None]:
-    """Write what happens inside to `path` as a Chrome trace of operators and kernels; without a path do nothing."""
+    """Write a Chrome trace of operators and kernels inside the block to `path`; do nothing without a path."""
     if path is None:
         yield
         return

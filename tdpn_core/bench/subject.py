@@ -1,4 +1,4 @@
-"""What is measured: a network of some settings on a batch of random clips."""
+"""Subject of a measurement: a network and a batch of random clips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = 400
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A network's settings, the batch that it is run on, and where."""
+    """A network's settings, its batch and its device."""
 
     config: RunConfig
     batch: int
@@ -40,26 +40,26 @@ class Subject:
 
     @property
     def operations(self) -> float:
-        """Of the forward pass of one batch, two for a multiply-accumulate."""
+        """Operations of the forward pass of one batch, two per multiply-accumulate."""
         return 2e9 * self.cost.gmac["total"] * self.batch
 
     def clips(self) -> Tensor:
-        """Random clips, the same for the same settings."""
+        """Return random clips, the same for the same settings."""
         model = self.config.model
         torch.manual_seed(0)
         frames, side = model.num_frames * model.frames_per_step, model.input_size
         return torch.randn(self.batch, model.channels, frames, side, side).to(self.runtime.device)
 
     def labels(self) -> dict[str, Tensor]:
-        """A class for each clip."""
+        """Return a class for each clip."""
         counts = self.config.model.num_classes
         torch.manual_seed(0)
         return {head: torch.randint(count, (self.batch,)).to(self.runtime.device) for head, count in counts.items()}
 
     def build(self) -> Network:
-        """The network, its weights the same for the same settings; statistics and gammas are not those of a fresh one.
+        """Return the network with weights determined by the settings; statistics and gammas differ from initial ones.
 
-        A branch whose last gamma is zero, as it is at the start, would hide from the comparison of outputs.
+        A branch whose last gamma is zero, as initially, would not affect the comparison of outputs.
         """
         torch.manual_seed(0)
         model = build_model(self.config.model)
@@ -73,10 +73,10 @@ class Subject:
 
 
 def choose_subject(*, batch: int, runtime: Runtime, overrides: TrainOverrides = NO_OVERRIDES) -> Subject:
-    """The network of Kinetics-400's recipe with `overrides`, with 400 classes, and a batch of `batch` clips.
+    """Return the network of Kinetics-400's recipe with `overrides`, with 400 classes, and a batch of `batch` clips.
 
     Raises:
-        ConfigError: a value that no network has.
+        ConfigError: an invalid value.
         CheckpointError: the weights to start from are not there, or do not fit.
     """
     classes = {"action": [str(number) for number in range(CLASSES)]}

@@ -1,7 +1,7 @@
-"""The settings classes of this package's model families; what several have in common is a class of its own.
+"""Settings classes of this package's model families, with base classes for common settings.
 
-They are apart from the networks so that settings can be listed, checked and compared without torch. A family of another
-package has its settings class next to its network.
+They are separate from the networks so that settings can be listed, checked and compared without torch. A family of
+another package has its settings class next to its network.
 """
 
 from __future__ import annotations
@@ -34,59 +34,59 @@ TemporalStrides = tuple[Count, Count, Count]
 _Blocks = Annotated[int, Field(ge=0)]
 
 STACK = 5
-"""Flows that a two-stream network takes as one image, u and v of each in turn."""
+"""Flow fields that a two-stream network takes as one image, u and v of each in turn."""
 
 WINDOW = 5
-"""Frames around a sampled frame, itself included."""
+"""Frames around a sampled frame, including itself."""
 
 INCEPTION_STRIDES = (2, 2, 2)
 """Temporal strides of the Inception network."""
 
 
 def is_lite(arch: str) -> TypeIs[LiteArch]:
-    """Whether a depth is one of EfficientNet-Lite's."""
+    """Return whether a depth belongs to EfficientNet-Lite."""
     return arch in get_args(LiteArch)
 
 
 @settings_class
 class BackboneConfig(ModelConfig):
-    """The settings of families over any of the backbones."""
+    """Settings of families with any of the backbones."""
 
     arch: AnyArch = "r50"
 
 
 @settings_class
 class ResidualConfig(BackboneConfig):
-    """The settings of families with a residual backbone."""
+    """Settings of families with a residual backbone."""
 
     arch: Arch = "r50"
 
 
 @settings_class
 class TemporalBlocksConfig(ResidualConfig):
-    """The settings of families some of whose blocks can be without their temporal kernel."""
+    """Settings of families in which some blocks can lack a temporal kernel."""
 
     temporal_blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] | None = None
-    """How many of the blocks of res2..res5, from each first, have the temporal kernel; None: all. PySlowFast's networks
-    of depth 101 have (3, 4, 6, 3)."""
+    """Number of initial blocks of res2..res5 with the temporal kernel; None: all. PySlowFast's networks of depth 101
+    have (3, 4, 6, 3)."""
 
 
 @settings_class
 class AttentionConfig(BackboneConfig):
-    """The settings of families whose res5 can have attention."""
+    """Settings of families with optional attention in res5."""
 
     attention: bool | None = False
     """Self-attention over space in res5 in place of its 3x3 convolutions (BoTNet); None: in residual networks."""
 
     position_resize: PositionResize = "clamp"
-    """What attention's relative positions do at another size than `input_size`."""
+    """Handling of attention's relative positions at sizes other than `input_size`."""
 
     def __post_init__(self) -> None:
-        """A lite backbone has no convolutions that attention could take the place of."""
+        """Check that the backbone has convolutions that attention can replace."""
         super().__post_init__()
         if self.attention and is_lite(self.arch):
             what = f"{self.arch} has no 3x3 convolutions in res5 that attention could replace"
-            raise ConfigError(what, where="model.attention", hint="leave it out, or choose a residual --arch")
+            raise ConfigError(what, where="model.attention", hint="omit it, or choose a residual --arch")
 
     @property
     def attends(self) -> bool:
@@ -96,17 +96,17 @@ class AttentionConfig(BackboneConfig):
 
 @settings_class
 class TwoStreamConfig(BackboneConfig):
-    """The settings of families that see a stack of flows at each sampled frame."""
+    """Settings of families that take a stack of flow fields per sampled frame."""
 
     @property
     def stack(self) -> int:
-        """Five flows; one frame of RGB."""
+        """Five flow fields; one RGB frame."""
         return STACK if self.modality == "flow" else 1
 
 
 @settings_class
 class SlowConfig(BackboneConfig):
-    """The settings of families over SlowOnly."""
+    """Settings of families based on SlowOnly."""
 
     temporal_kernels: TemporalKernels | None = None
     """Temporal kernel of each block's first convolution in res2..res5; None: 1,1,3,3 in residual networks, 1,1,1,1 in
@@ -133,10 +133,10 @@ class C2DConfig(ResidualConfig):
     name: str = "c2d"
 
     temporal_strides: TemporalStrides = (1, 1, 2)
-    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
+    """Temporal strides of the first convolution, of the pool after it, and of a pool after res2."""
 
     padded_pool: bool = True
-    """Whether frames are padded before the pool behind the first convolution; mmaction2's C2D does not pad."""
+    """Whether frames are padded before the pool after the first convolution; mmaction2's C2D does not pad."""
 
 
 @settings_class
@@ -149,11 +149,11 @@ class SlowOnlyConfig(AttentionConfig, SlowConfig, TemporalBlocksConfig):
 
 @settings_class
 class ShiftConfig(TwoStreamConfig):
-    """The settings of families over TSM."""
+    """Settings of families based on TSM."""
 
     shift: Shift = "residual"
-    """TSM's shift over time: of each block's residual branch (its authors', mmaction2's), or `inplace`: of what enters
-    the block, a strided shortcut included (TPN's release)."""
+    """TSM's shift over time: `residual`: of the input of each block's residual branch (original code, mmaction2);
+    `inplace`: of the block's input, including a strided shortcut (TPN's release); `none`."""
 
 
 @settings_class
@@ -172,10 +172,10 @@ class I3DConfig(ModelConfig):
     num_frames: Count = 64
 
     temporal_strides: TemporalStrides = INCEPTION_STRIDES
-    """Temporal strides of the first convolution, of the pool behind it, and of a pool behind res2."""
+    """Temporal strides of the first convolution, of the pool after it, and of a pool after res2."""
 
     def __post_init__(self) -> None:
-        """The Inception network has strides of its own."""
+        """Check that the Inception network keeps its strides."""
         super().__post_init__()
         if self.arch == "inception" and self.temporal_strides != INCEPTION_STRIDES:
             what = "the Inception i3d has its own temporal_strides"
@@ -183,7 +183,7 @@ class I3DConfig(ModelConfig):
 
     @property
     def flow_deviation(self) -> float:
-        """The Inception network's flow lies in -1..1, as its authors have it."""
+        """0.5 for the Inception network, whose flow is in -1..1 as in the original code."""
         return 0.5 if self.arch == "inception" else super().flow_deviation
 
 
@@ -195,20 +195,20 @@ class SlowFastConfig(TemporalBlocksConfig):
     num_frames: Count = 32
 
     alpha: Count = 4
-    """Frames of the fast pathway for each of the slow one."""
+    """Frames of the fast pathway per frame of the slow one."""
 
     lateral_kernel: Odd = 7
-    """Temporal kernel of the lateral convolutions; 7 where alpha is 4, 5 where it is 8."""
+    """Temporal kernel of the lateral convolutions: 7 for alpha 4, 5 for alpha 8."""
 
     lateral_norm: bool = True
-    """Batch normalisation and ReLU behind each lateral convolution, as its authors; mmaction2 has neither."""
+    """Batch normalisation and ReLU after each lateral convolution, as in the original code; mmaction2 has neither."""
 
     slow_frames: Literal["stride", "linspace"] = "stride"
-    """The slow pathway's frames are each alpha-th (mmaction2), or spread over the clip, its last included (its
-    authors)."""
+    """Frames of the slow pathway: each alpha-th (mmaction2), or spread over the clip including its last frame (original
+    code)."""
 
     def __post_init__(self) -> None:
-        """The pathways' frames fit."""
+        """Check that the pathways' frames match."""
         super().__post_init__()
         if self.num_frames % self.alpha:
             what = f"the frames must be a multiple of alpha {self.alpha}, not {self.num_frames}"
@@ -223,7 +223,7 @@ class TDNConfig(ResidualConfig):
 
     @property
     def frames_per_step(self) -> int:
-        """The five frames of each segment."""
+        """Five frames per segment."""
         return WINDOW
 
 
@@ -235,15 +235,17 @@ class R2Plus1DConfig(ResidualConfig):
     num_frames: Count = 16
 
     form: Literal["paper", "mmaction2"] = "paper"
-    """Form of depths 18 and 34. mmaction2's has a pool behind the first convolution, 83 channels within that one in
-    place of 45, more channels within some others, shortcuts of two convolutions, and an epsilon of 10^-3 (10^-5 within
-    each pair)."""
+    """Form of depths 18 and 34. mmaction2's has a pool after the first convolution, 83 channels within that one
+    instead of 45, more channels within some others, shortcuts of two convolutions, and an epsilon of 10^-3 (10^-5
+    within each pair)."""
 
     def __post_init__(self) -> None:
-        """Check that the form is of the depth."""
+        """Check that the form supports the depth."""
         super().__post_init__()
         if self.form == "mmaction2" and self.arch not in ("r18", "r34"):
-            raise ConfigError("the form mmaction2 is of depths 18 and 34", where="model.form", hint="give --arch r34")
+            raise ConfigError(
+                "the form mmaction2 supports only depths 18 and 34", where="model.form", hint="give --arch r34"
+            )
 
 
 @settings_class
@@ -256,7 +258,7 @@ class R3DConfig(ModelConfig):
     input_size: Annotated[int, Field(ge=32)] = 112
 
     mixed: bool = False
-    """MC3: res3, res4 and res5 convolve over space only and keep the number of time steps."""
+    """MC3: res3, res4 and res5 convolve only over space and keep the number of time steps."""
 
 
 @settings_class
@@ -271,29 +273,29 @@ class C3DConfig(ModelConfig):
 
 @settings_class
 class PyramidConfig(BackboneConfig):
-    """The settings of families with the pyramid."""
+    """Settings of families with the pyramid."""
 
     levels: tuple[Level, ...] = LEVELS
-    """The backbone levels that enter the pyramid, low to high, res5 last. (res4, res5) is TPN."""
+    """Backbone levels of the pyramid, low to high, res5 last. TPN uses (res4, res5)."""
 
     flow: Flow = "cascade"
-    """The pyramid's flows; `cascade` is what TPN's released code and weights do."""
+    """The pyramid's information flows; `cascade` is that of TPN's released code and weights."""
 
     spatial_modulation: SpatialModulation = "conv"
-    """`separable` cuts the neck's cost about sevenfold."""
+    """`separable` reduces the neck's cost about sevenfold."""
 
     temporal_rates: tuple[int, ...] | None = None
-    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level keeps one step."""
+    """Temporal max-pool rate of each pyramid level; None: T for all, so that every level has one step."""
 
     auxiliary_head: bool = True
-    """A second classifier on res4, in training only."""
+    """Second classifier on res4, only in training."""
 
     def __post_init__(self) -> None:
-        """Levels rise, and each has its rate."""
+        """Check that levels ascend, and that each has a rate."""
         super().__post_init__()
         order = [LEVELS.index(level) for level in self.levels]
         if not order or order != sorted(set(order)) or self.levels[-1] != "res5":
-            raise ConfigError(f"levels must rise and end with res5, not {self.levels}", where="model.levels")
+            raise ConfigError(f"levels must ascend and end with res5, not {self.levels}", where="model.levels")
         if self.temporal_rates is not None and len(self.temporal_rates) != len(self.levels):
             what = f"{len(self.levels)} levels need as many temporal_rates, not {self.temporal_rates}"
             raise ConfigError(what, where="model.temporal_rates")
@@ -301,19 +303,19 @@ class PyramidConfig(BackboneConfig):
 
 @settings_class
 class DifferenceConfig(PyramidConfig):
-    """The settings of families with temporal differences before the pyramid."""
+    """Settings of families with temporal differences before the pyramid."""
 
     temporal: tuple[Temporal, Temporal, Temporal, Temporal] = ("global", "global", "local", "local")
-    """The temporal-difference module on res2, res3, res4, res5. Table IV is four settings of it."""
+    """Temporal difference modules in res2, res3, res4, res5. The paper's Table IV compares four values."""
 
     window: Window = 5
-    """Frames around each sampled frame that the local module reads. 1: differences between sampled frames only."""
+    """Source frames per sampled frame for the local module; 1: only differences between sampled frames."""
 
     local_fusion: LocalFusion = "add"
-    """How the local module joins its level: added (zero at the start), or TDN's 0.5 / 0.5 mean."""
+    """Fusion of the local module with its level: `add` (zero initially), or TDN's 0.5 / 0.5 `mean`."""
 
     def __post_init__(self) -> None:
-        """A level with a module enters the pyramid."""
+        """Check that the pyramid contains every level with a module."""
         super().__post_init__()
         for level, module in zip(LEVELS, self.temporal, strict=True):
             if module != "none" and level not in self.levels:
@@ -322,13 +324,13 @@ class DifferenceConfig(PyramidConfig):
 
     @property
     def frames_per_step(self) -> int:
-        """What a local module's `window` reads, or the flows of a `stack`."""
+        """Frames of a local module's `window`, or flow fields of a `stack`."""
         return max(self.window if "local" in self.temporal else 1, super().frames_per_step)
 
 
 @settings_class
 class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
-    """TDPN's settings: the paper's."""
+    """TDPN's settings, as in the paper."""
 
     name: str = "tdpn"
     attention: bool | None = None
@@ -336,42 +338,42 @@ class TDPNConfig(DifferenceConfig, AttentionConfig, SlowConfig):
 
 @settings_class
 class TSNTDPNConfig(DifferenceConfig, AttentionConfig, TwoStreamConfig):
-    """The settings over TSN, whose published weights have no attention."""
+    """Settings of TDPN on TSN, whose published weights have no attention."""
 
     name: str = "tsn+tdpn"
 
 
 @settings_class
 class TSMTDPNConfig(DifferenceConfig, AttentionConfig, ShiftConfig):
-    """The settings over TSM, whose published weights have no attention."""
+    """Settings of TDPN on TSM, whose published weights have no attention."""
 
     name: str = "tsm+tdpn"
 
 
 @settings_class
 class TPNLevelsConfig(PyramidConfig):
-    """What the three have in common."""
+    """Settings common to the TPN families."""
 
     levels: tuple[Level, ...] = ("res4", "res5")
 
 
 @settings_class
 class TPNConfig(TPNLevelsConfig, SlowConfig):
-    """The settings over SlowOnly."""
+    """Settings of TPN on SlowOnly."""
 
     name: str = "tpn"
 
 
 @settings_class
 class TSNTPNConfig(TPNLevelsConfig, TwoStreamConfig):
-    """The settings over TSN."""
+    """Settings of TPN on TSN."""
 
     name: str = "tsn+tpn"
 
 
 @settings_class
 class TSMTPNConfig(TPNLevelsConfig, ShiftConfig):
-    """The settings over TSM, which TPN's release shifts in place."""
+    """Settings of TPN on TSM, which TPN's release shifts in place."""
 
     name: str = "tsm+tpn"
     shift: Shift = "inplace"
@@ -384,4 +386,4 @@ CLASSES: dict[str, type[ModelConfig]] = {
     for field in dataclasses.fields(kind)
     if field.name == "name" and field.default is not dataclasses.MISSING
 }
-"""The settings class of each family by its name."""
+"""Settings class of each family by name."""

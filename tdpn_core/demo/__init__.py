@@ -1,1 +1,1 @@
-"""The toolkit shown on clips that it renders itself."""
+"""Demonstration of the toolkit on clips that it renders itself."""

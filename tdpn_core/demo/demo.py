@@ -1,4 +1,4 @@
-"""The demo: render a data set of motions, then prep, train, eval and predict it as anyone would their own."""
+"""The demo: render a data set of motions, then prepare, train, evaluate and predict as with own data."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from tdpn_core.training.trainer import TrainResult
 from tdpn_core.video.encode_options import Encoding
 
 SHORT_SIDE, SIZE = 72, 64
-"""Pixels of the stored frames and of the network's input: small, so that a laptop is done in minutes."""
+"""Short side of stored frames, and input size, in pixels: small, so that a laptop takes minutes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the demo did and found."""
+    """Commands and results of the demo."""
 
     folder: Path
     commands: list[str]
-    """The command line of each step, as a user would type it in `folder`."""
+    """Command line of each step, as a user would type it in `folder`."""
 
     prepared: PrepReport
     trained: TrainResult
@@ -43,7 +43,7 @@ class DemoResult:
     report: Path
     predicted: Prediction
     seconds: dict[str, float]
-    """Of each step."""
+    """Seconds of each step."""
 
 
 def run_demo(
@@ -55,9 +55,9 @@ def run_demo(
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> DemoResult:
-    """Run the whole toolkit on rendered clips below `folder`; each step is the function behind its command.
+    """Run the entire toolkit on rendered clips below `folder`; each step calls the function behind its command.
 
-    Run again on the same folder, rendering and preparation find their work done, and a new run is trained.
+    On another run in the same folder, existing clips and shards are reused, and a new run is trained.
     """
     clock = _Clock()
     runtime = set_up(gpus)
@@ -108,7 +108,7 @@ def _command(*words: object) -> str:
 
 
 class _Clock:
-    """Seconds of named stretches of work."""
+    """Measures the seconds of named steps."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

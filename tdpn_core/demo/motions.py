@@ -1,7 +1,7 @@
-"""The demo's classes: ways to move, told apart by direction, acceleration or tempo and by nothing in a single frame.
+"""The demo's classes: motions that differ in direction, acceleration or tempo, but not in single frames.
 
-The frame is a torus: what leaves it on one side comes back on the other. A motion starts anywhere, so that at every
-moment an object of every class is equally likely to be anywhere.
+The frame is a torus: what leaves it on one side returns on the other. A motion starts anywhere, so that at any time the
+object's position is uniformly distributed for every class.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 Positions = npt.NDArray[np.float64]
-"""A path (frames, 2), x to the right and y downward, in shares of the frame's side."""
+"""A path (frames, 2), x to the right and y downward, as shares of the frame's side."""
 
 Motion = Callable[[npt.NDArray[np.float64], np.random.Generator], Positions]
-"""Draws a path relative to its start, at the times given in frames."""
+"""Draws a path relative to its start, at the given times in frames."""
 
 
 def _moving(direction: int) -> Motion:
@@ -61,9 +61,9 @@ MOTIONS: dict[str, Motion] = {
     "swinging fast": _swinging(11, 15),
     "swinging slowly": _swinging(33, 48),
 }
-"""Each class, by its name, periods in frames."""
+"""Motions by class name; periods are in frames."""
 
 
 def draw_path(name: str, frames: int, rng: np.random.Generator) -> Positions:
-    """A path of the class `name` over `frames` frames from a random start, shape (frames, 2), on the torus [0, 1)²."""
+    """Draw a path of class `name` over `frames` frames from a random start, (frames, 2), on the torus [0, 1)²."""
     return (rng.random(2) + MOTIONS[name](np.arange(frames, dtype=np.float64), rng)) % 1.0

@@ -1,6 +1,6 @@
-"""The demo's data set: MP4 files of one object that moves over a still background.
+"""The demo's data set: MP4 files of one object moving over a static background.
 
-Only how it moves tells the class (`motions`). Shape, colour, texture, size and background are random.
+Only the motion determines the class (`motions`). Shape, colour, texture, size and background are random.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDE = 72
 """Height and width of a clip, in pixels."""
 
 ENCODING_SECONDS = 60.0
-"""The longest that one clip's encoding may take."""
+"""Timeout for encoding one clip."""
 
 Image = npt.NDArray[np.float32]
 
@@ -34,7 +34,7 @@ Image = npt.NDArray[np.float32]
 def render_dataset(
     out: Path, *, train_per_class: int, val_per_class: int, seed: int, progress: Progress = SILENT
 ) -> None:
-    """Write `out/{train,val}/<class>/NNN.mp4`; a file that is there is kept, the same seed gives the same clips.
+    """Write `out/{train,val}/<class>/NNN.mp4`; existing files are kept, and the same seed gives the same clips.
 
     Raises:
         ToolError: ffmpeg failed.
@@ -64,7 +64,7 @@ def render_dataset(
 
 
 def render_clip(name: str, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """One clip of the class `name`, shape (FRAMES, SIDE, SIDE, 3), RGB."""
+    """Return one clip of class `name`, shape (FRAMES, SIDE, SIDE, 3), RGB."""
     path = draw_path(name, FRAMES, rng)
     background = _background(rng)
     cover, colours = _object(path, background.mean(axis=(0, 1)), rng)
@@ -82,7 +82,7 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, ffmpeg: str) -> None:
     """
     height, width = frames.shape[1:3]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(FPS), "-i", "pipe:0"]
-    # one thread each, since clips are encoded beside one another
+    # one thread each, since clips are encoded in parallel
     target = ["-c:v", "libx264", "-preset", "veryfast", "-threads", "1", "-crf", "18", "-pix_fmt", "yuv420p"]
     with atomic_path(path) as temporary:
         command = [ffmpeg, "-v", "error", *source, *target, "-f", "mp4", f"file:{temporary}"]
@@ -96,7 +96,7 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, ffmpeg: str) -> None:
 
 
 def _background(rng: np.random.Generator) -> Image:
-    """Two colours that run into each other, and coarse clouds, shape (SIDE, SIDE, 3)."""
+    """Return a gradient of two colours with coarse clouds, shape (SIDE, SIDE, 3)."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     turn = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + 0.5 * (np.cos(turn) * columns + np.sin(turn) * rows)
@@ -107,7 +107,7 @@ def _background(rng: np.random.Generator) -> Image:
 
 
 def _clouds(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Smooth noise between -1 and 1, shape (SIDE, SIDE): random values on a coarse grid, interpolated."""
+    """Return smooth noise between -1 and 1, shape (SIDE, SIDE): random values on a coarse grid, interpolated."""
     cells = int(rng.integers(3, 10))
     at = np.linspace(0, cells - 1, SIDE)
     weights = np.stack([np.interp(at, np.arange(cells), knot) for knot in np.eye(cells)], axis=1)  # (SIDE, cells)
@@ -116,7 +116,7 @@ def _clouds(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _object(path: Positions, around: Image, rng: np.random.Generator) -> tuple[Image, Image]:
-    """An object along `path`: the share of each pixel that it covers, (T, SIDE, SIDE), and its colours, (..., 3)."""
+    """Return an object along `path`: its coverage of each pixel, (T, SIDE, SIDE), and its colours, (..., 3)."""
     pixels = np.arange(SIDE, dtype=np.float32) + 0.5
     x, y = ((pixels - centre[:, None] + SIDE / 2) % SIDE - SIDE / 2 for centre in (SIDE * path.T).astype(np.float32))
     x, y = x[:, None, :], y[:, :, None]  # offsets from the object's centre on the torus, (T, 1, SIDE) and (T, SIDE, 1)
@@ -130,7 +130,7 @@ def _object(path: Positions, around: Image, rng: np.random.Generator) -> tuple[I
 
 
 def _distance(u: Image, v: Image, rng: np.random.Generator) -> Image:
-    """Signed distance in pixels to the edge of a random shape, negative within: its edges are drawn between pixels."""
+    """Return the signed distance in pixels to the edge of a random shape, negative inside, for anti-aliased edges."""
     radius = np.float32(rng.uniform(6, 10))
     disc = np.hypot(u, v) - radius
     ring = np.abs(disc + np.float32(0.25) * radius) - np.float32(0.3) * radius
@@ -142,7 +142,7 @@ def _distance(u: Image, v: Image, rng: np.random.Generator) -> Image:
 
 
 def _contrasting(around: Image, rng: np.random.Generator) -> Image:
-    """A colour (3,) that stands out from `around`."""
+    """Return a colour (3,) that contrasts with `around`."""
     colours = rng.uniform(0, 255, (12, 3)).astype(np.float32)
     farthest: Image = colours[np.linalg.norm(colours - around, axis=1).argmax()]
     return farthest

@@ -1,4 +1,4 @@
-"""Real clips, as the network sees them: to compare an exported file with it, and to calibrate on."""
+"""Real clips for comparing an exported file with its network, and for calibration."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.source import Source
 
 COMPARED = ("val", "test", "train")
-"""Splits that clips to compare on are taken from, the first that is there."""
+"""Splits for comparison clips; the first that exists is used."""
 
 CALIBRATED = ("train", "val", "test")
-"""The same of clips to calibrate on: not those that accuracy is told of, where there are others."""
+"""Splits for calibration clips, preferably not those on which accuracy is reported."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RealClip:
     """(F, H, W, C) uint8."""
 
     labels: dict[str, int]
-    """For each head; -1 where it is not known."""
+    """Labels by head; -1 if unknown."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RealClips:
     def __iter__(self) -> Iterator[RealClip]:
         """
         Raises:
-            ClipError: one that was named cannot be read.
+            ClipError: a given clip cannot be read.
         """
         return map(self.read, range(len(self)))
 
@@ -64,25 +64,25 @@ def real_clips(
     data: Path | None = None,
     splits: Sequence[str] = COMPARED,
 ) -> RealClips:
-    """Up to `count` clips, evenly spread over those that `words` name, else over a split of the prepared `data`.
+    """Return up to `count` clips, evenly spread over those in `words`, else over a split of the prepared `data`.
 
-    Without `data` they are of that which the network was trained on.
+    Without `data`, use the network's training data.
 
     Raises:
         UsageError: there are none.
-        ClipError: one that was named is not there.
+        ClipError: a given clip does not exist.
     """
     config = replace(config, sampling=replace(config.sampling, views="1x1"))
     folder = data or (Path(config.data.path) if config.data.path else None)
     found = _named(config, words, count) if words else _prepared(config, folder, splits, count)
     if not found:
-        hint = "name some videos with --clips, or prepared data with --data"
+        hint = "give videos with --clips, or prepared data with --data"
         raise UsageError("no clip to compare with", where=folder, hint=hint)
     return found
 
 
 def _spread(number: int, count: int) -> list[int]:
-    """Up to `count` of the numbers below `number`, at even distances."""
+    """Return up to `count` evenly spaced numbers below `number`."""
     return sorted(set(np.linspace(0, number - 1, min(count, number)).round().astype(int).tolist()))
 
 
@@ -102,7 +102,7 @@ def _prepared(config: RunConfig, folder: Path | None, splits: Sequence[str], cou
 
 
 def _store(config: RunConfig, folder: Path, splits: Sequence[str]) -> ClipStore | None:
-    """The first of the splits that is there and has clips of the network's kind."""
+    """Return the first existing split with clips of the network's modality."""
     for split in splits:
         try:
             store = ClipStore(folder, split)
@@ -114,7 +114,7 @@ def _store(config: RunConfig, folder: Path, splits: Sequence[str]) -> ClipStore 
 
 
 class _Labels:
-    """Labels of prepared clips as the network numbers its classes; by name, which it may not have."""
+    """Labels of prepared clips in the network's class numbering, matched by name."""
 
     def __init__(self, store: ClipStore, config: RunConfig) -> None:
         self._store = store
@@ -126,7 +126,7 @@ class _Labels:
         }
 
     def of(self, clip: int) -> dict[str, int]:
-        """Of each head that both have; -1 where it is not known."""
+        """Return the labels for common heads; -1 if unknown."""
         own = {head: int(self._store.labels[head][clip]) for head in self._places}
         return {head: -1 if label < 0 else self._places[head][label] for head, label in own.items()}
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a file for other programs, which is there only if it says what the network says."""
+"""Export a checkpoint to a file for other programs; the file is kept only if it agrees with the network."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ from tdpn_core.weights.zoo import results_folder
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is written, and what it must live up to."""
+    """Options of an export."""
 
     format: Format = defaults.FORMAT
     int8: bool = False
     """Quantise for CPUs; ONNX only."""
 
     clips: Sequence[str | Path] | None = None
-    """Videos to compare on; None: prepared clips."""
+    """Videos for the comparison; None: prepared clips."""
 
     data: Path | None = None
-    """Prepared data to compare on; None: that which the network was trained on. It names the classes of another
-    project's checkpoint, too, where an evaluation on it would."""
+    """Prepared data for the comparison; None: the network's training data. Also provides class names for another
+    project's checkpoint, as in an evaluation."""
 
     classes: Path | None = None
-    """Names of the classes of another project's checkpoint, where it has none."""
+    """File with the class names of another project's checkpoint that contains none."""
 
     ema: bool | None = None
     """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
 
     compared: int | None = None
-    """Clips that the file is compared on; None: 8, and 64 where it is quantised, which no small number can judge."""
+    """Number of clips for the comparison; None: 8, or 64 for quantised files, which a small number cannot judge."""
 
     calibrated: int = defaults.CALIBRATION_CLIPS
-    """Clips that int8's ranges are taken from."""
+    """Number of clips for calibrating int8."""
 
     tolerance: float = defaults.TOLERANCE
-    """The largest difference of a probability that is accepted, where nothing was quantised."""
+    """Largest accepted difference of a probability, for files that are not quantised."""
 
     force: bool = False
-    """Replace a file that is there."""
+    """Overwrite an existing file."""
 
     def __post_init__(self) -> None:
         if self.int8 and self.format != "onnx":
@@ -73,21 +73,21 @@ class ExportOptions:
 
     @property
     def compared_clips(self) -> int:
-        """Clips that the file is compared on."""
+        """Number of clips for the comparison."""
         usual = defaults.COMPARED_CLIPS_INT8 if self.int8 else defaults.COMPARED_CLIPS
         return usual if self.compared is None else self.compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written, and how it compares with the network."""
+    """Result of an export, with its comparison to the network."""
 
     path: Path
     bytes: int
     format: Format
     int8: bool
     description: dict[str, Any]
-    """Which is in the file, too."""
+    """Metadata, also stored in the file."""
 
     check: Check
 
@@ -98,27 +98,27 @@ DEFAULTS = ExportOptions()
 def export(
     checkpoint: Path, out: Path | None = None, *, options: ExportOptions = DEFAULTS, progress: Progress = SILENT
 ) -> ExportReport:
-    """Write a network as one file for other programs, compared with it on real clips. What `tdpn export` does.
+    """Write a network as one file for other programs, and compare it with the network on real clips.
 
-    The file takes uint8 frames and gives probabilities; the class names are in it. It gets its name only if it agrees
-    with the network.
+    Implements `tdpn export`. The file takes uint8 frames, returns probabilities, and contains the class names. It gets
+    its final name only if it agrees with the network.
 
     Args:
         checkpoint: of ours or of another project, or a name as in `find_weights`.
-        out: file to write; None: next to the checkpoint, under its name.
-        options: format, quantisation, and the clips to compare and calibrate on.
-        progress: gets lines about the comparison.
+        out: file to write; default: next to the checkpoint, with its name.
+        options: format, quantisation, and clips for comparison and calibration.
+        progress: receives messages about the comparison.
 
     Returns:
-        The path, the size in bytes, what the file describes of itself, and how it compares: the largest difference of
-        a probability and the share of clips with the same class, in [0, 1].
+        The path, the size in bytes, the file's metadata, and the comparison: the largest difference of a probability
+        and the share of clips with the same class, in [0, 1].
 
     Raises:
-        CheckpointError: unreadable, unknown, or its classes cannot be known for certain.
-        UsageError: `out` is there already, or there are no clips to compare on.
-        InUseError: another process exports to `out`.
+        CheckpointError: the checkpoint is unreadable or unknown, or its classes are not certain.
+        UsageError: `out` exists already, or there are no clips for the comparison.
+        InUseError: another process is exporting to `out`.
         ToolError: the packages for ONNX are missing.
-        TdpnError: the file does not say what the network says.
+        TdpnError: the file does not agree with the network.
     """
     suffix = f".int8.{options.format}" if options.int8 else f".{options.format}"
     checkpoint = find_weights(checkpoint, progress)
@@ -140,7 +140,7 @@ def export(
 
 
 def _opened(path: Path, options: ExportOptions, progress: Progress) -> Checkpoint:
-    """The checkpoint; another project's with frames as that project makes them, whatever it is compared on."""
+    """Open the checkpoint; one of another project uses that project's frames for any comparison data."""
     loaded = open_checkpoint(path, data=options.data, classes=options.classes, ema=options.ema, progress=progress)
     if is_checkpoint(path):
         return loaded
@@ -152,7 +152,7 @@ def _opened(path: Path, options: ExportOptions, progress: Progress) -> Checkpoin
 def _write(
     loaded: Checkpoint, path: Path, clips: RealClips, description: dict[str, Any], options: ExportOptions
 ) -> Check:
-    """Write the file and compare it."""
+    """Write the file and compare it with the network."""
     network = loaded.build(torch.device("cpu"), "trace")
     expected = reference(network, loaded.config, clips)
     module = FramesToProbabilities(network, loaded.config)
@@ -170,7 +170,7 @@ def _write(
                 quantise(file, path, (clip.frames for clip in shown), description)
         run = session_runner(open_session(path))
     check = compare(run, clips, expected)
-    if not check.difference <= (1.0 if options.int8 else options.tolerance):  # not a number is too large, too
+    if not check.difference <= (1.0 if options.int8 else options.tolerance):  # also true for NaN
         what = f"the exported file differs from the network by {check.difference:.1e}, above {options.tolerance:g}"
         raise TdpnError(what, hint="a larger --tolerance accepts it")
     return check
@@ -178,7 +178,7 @@ def _write(
 
 @contextmanager
 def _float_file(path: Path, options: ExportOptions) -> Iterator[Path]:
-    """Where the file that is not quantised goes: `path`, or one beside it that is gone afterwards."""
+    """Yield the path for the float file: `path`, or a temporary one next to it."""
     if not options.int8:
         yield path
         return

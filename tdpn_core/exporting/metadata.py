@@ -1,4 +1,4 @@
-"""What an exported file says of itself, so that a program needs nothing else to use it."""
+"""Metadata of an exported file, sufficient for programs to use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tdpn_core.version import __version__
 
 
 def describe(config: RunConfig, *, epoch: int | None = None, int8: bool = False) -> dict[str, Any]:
-    """Labels, input and sampling as JSON values."""
+    """Return labels, input and sampling as JSON values."""
     model, sampling = config.model, config.sampling
     frames = model.num_frames * model.frames_per_step
     return {

@@ -1,4 +1,4 @@
-"""What is exported: the network with its normalisation before it and the softmax behind it."""
+"""The exported module: normalisation, the network, and softmax."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tdpn_core.sampling.transforms import normalise
 
 
 class FramesToProbabilities(nn.Module):
-    """uint8 frames (N, F, H, W, C) to the probabilities (N, classes) of each head, in the order of `heads`."""
+    """Maps uint8 frames (N, F, H, W, C) to the probabilities (N, classes) of each head, in the order of `heads`."""
 
     def __init__(self, network: Network, config: RunConfig) -> None:
         super().__init__()
@@ -21,19 +21,19 @@ class FramesToProbabilities(nn.Module):
         self.heads = tuple(config.model.num_classes)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities of each head."""
+        """Return the probabilities of each head."""
         logits = self.network(normalise(frames.permute(0, 4, 1, 2, 3), self.sampling))
         by_head = logits if isinstance(logits, dict) else {self.heads[0]: logits}
         return tuple(by_head[head].softmax(1) for head in self.heads)
 
 
 def frames_of(view: Tensor) -> Tensor:
-    """A view (C, F, H, W) in the layout of the exported input, (F, H, W, C)."""
+    """Return a view (C, F, H, W) in the layout of the exported input, (F, H, W, C)."""
     return view.permute(1, 2, 3, 0).contiguous()
 
 
 def trace(module: FramesToProbabilities, example: Tensor) -> torch.export.ExportedProgram:
-    """The graph of a module for any number of clips, of the frames and size of `example` (N, F, H, W, C), N > 1."""
+    """Return a module's graph for any number of clips with the frames and size of `example` (N, F, H, W, C), N > 1."""
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
         return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))

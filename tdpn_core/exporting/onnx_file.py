@@ -1,4 +1,4 @@
-"""Writing and quantising ONNX files. The packages of the `export` extra are imported here, when needed."""
+"""Write and quantise ONNX files. Packages of the `export` extra are imported here on demand."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tdpn_core.prediction.exported import EXTRA, INPUT, KEY
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 QUANTISED = ["Conv", "MatMul", "Gemm", "Relu"]
-"""Of an int8 file; ReLU only so that what stands between two convolutions is not taken out of int8 and back."""
+"""Quantised operators; ReLU is included so that values between convolutions stay in int8."""
 
 FEW = 4
-"""Channels into a group of a convolution, up to which int8 is slower than float (`benchmarks/export.py`)."""
+"""Channels per group of a convolution up to which int8 is slower than float (`benchmarks/export.py`)."""
 
 
 def need_packages() -> None:
-    """Make sure that ONNX files can be written and run.
+    """Check that ONNX files can be written and run.
 
     Raises:
         ToolError: a package is missing.
@@ -41,7 +41,7 @@ def need_packages() -> None:
 def write_onnx(
     program: torch.export.ExportedProgram, path: Path, heads: Sequence[str], description: dict[str, Any]
 ) -> None:
-    """Translate a graph into one ONNX file, its description inside."""
+    """Convert a graph to one ONNX file with metadata."""
     with _quiet():
         translated = torch.onnx.export(
             program, dynamo=True, input_names=[INPUT], output_names=list(heads), verbose=False, external_data=False
@@ -53,28 +53,28 @@ def write_onnx(
 
 
 def quantise(source: Path, target: Path, calibration: Iterable[torch.Tensor], description: dict[str, Any]) -> None:
-    """Weights and activations of convolutions and products as int8, by the ranges seen on `calibration`.
+    """Quantise weights and activations of convolutions and products to int8, with ranges from `calibration`.
 
-    Convolutions of few channels, the first one above all, stay as they are: in int8 they are slower.
+    Convolutions with few channels, such as the first one, are not quantised, since int8 is slower for them.
 
     Args:
-        source: an ONNX file of `write_onnx`.
-        target: the file to write.
+        source: ONNX file of `write_onnx`.
+        target: output file.
         calibration: clips (F, H, W, C) uint8.
-        description: of the new file.
+        description: metadata of the output file.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """One clip at a time."""
+        """Yields one clip at a time."""
 
         def __init__(self) -> None:
             self.clips = iter(calibration)
 
         def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-            """The next input, None at the end."""
+            """Return the next input, None at the end."""
             clip = next(self.clips, None)
             return None if clip is None else {INPUT: clip[None].numpy()}
 
@@ -102,14 +102,14 @@ def quantise(source: Path, target: Path, calibration: Iterable[torch.Tensor], de
 
 
 def _of_few_channels(model: Any) -> list[str]:
-    """Names of the convolutions whose groups take at most `FEW` channels."""
+    """Return the names of convolutions with at most `FEW` channels per group."""
     shapes = {value.name: value.dims for value in model.graph.initializer}
     return [node.name for node in model.graph.node if node.op_type == "Conv" and shapes[node.input[1]][1] <= FEW]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the remarks of the translators about themselves."""
+    """Suppress messages of the conversion libraries."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Writing the files of `torch.export`."""
+"""Write files of `torch.export`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tdpn_core.prediction.exported import KEY
 
 
 def write_program(program: torch.export.ExportedProgram, path: Path, description: dict[str, Any]) -> None:
-    """A .pt2 file, its description inside as the extra file `KEY`."""
+    """Write a .pt2 file, with metadata in the extra file `KEY`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's of its own deprecations
+        warnings.simplefilter("ignore")  # deprecation warnings of torch itself
         torch.export.save(program, path, extra_files={KEY: json.dumps(description, ensure_ascii=False)})

@@ -1,4 +1,4 @@
-"""An exported file beside the network, clip by clip."""
+"""Compare an exported file with its network, clip by clip."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Check:
-    """How an exported file and the network agree."""
+    """Agreement of an exported file with its network."""
 
     clips: int
     difference: float
-    """The largest between two probabilities of a class."""
+    """Largest difference of a probability."""
 
     agreement: dict[str, float]
-    """For each head the share of the clips of which both name the same class first."""
+    """Share of clips with the same top class, by head."""
 
     accuracy: dict[str, tuple[float, float]]
-    """For each head the top-1 accuracy of the network and of the file, over the clips whose label is known."""
+    """Top-1 accuracy of the network and of the file, by head, on clips with known labels."""
 
 
 def reference(network: Network, config: RunConfig, clips: RealClips) -> Probabilities:
-    """What the network says, one clip at a time."""
+    """Return the network's probabilities, computed one clip at a time."""
     rows = [view_probabilities(network, clip.frames.permute(3, 0, 1, 2)[None], config.sampling) for clip in clips]
     return {head: torch.cat([row[head] for row in rows]).numpy() for head in rows[0]}
 
 
 def compare(run: Runner, clips: RealClips, expected: Probabilities) -> Check:
-    """Run an exported file over clips: the first on its own, the others several at a time."""
+    """Run an exported file on clips: the first alone, the others in batches."""
     found: list[Probabilities] = []
     labels: list[dict[str, int]] = []
     for lot in _lots(iter(clips)):

@@ -1,6 +1,6 @@
-"""One self-contained HTML page out of blocks: text, tables, charts and clips; no network, light and dark.
+"""Self-contained HTML pages of text, tables, charts and videos; no network access, light and dark mode.
 
-`parts` has the blocks, `charts` those that are drawn, `render` the page around them.
+`components` has text blocks and tables, `charts` the drawn blocks, `page` the page around them.
 """
 
 from tdpn_core.html_report.page import Section, render_page

@@ -1,4 +1,4 @@
-"""Blocks of a page that are drawn, as inline SVG: lines over a quantity, and a matrix of shares."""
+"""Charts of a page as inline SVG: line charts and share matrices."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tdpn_core.html_report.page import block
 
 Points = Sequence[tuple[float, float]]
 
-_SMALLEST_RANGE = 1e-11  # below, an axis has one tick: the digits of a label cannot tell two apart
+_SMALLEST_RANGE = 1e-11  # smaller ranges get one tick, since labels could not distinguish two
 _LEVELS = 10
 _LABELLED_ROWS = 24
-"""Classes up to which the rows of a matrix have their names next to them."""
+"""Number of classes up to which matrix rows have labels."""
 
 _NUMBERED = 20
-"""Classes up to which the columns of a matrix are named and its cells have numbers: beyond, they cannot be read."""
+"""Number of classes up to which matrix columns have labels and cells have numbers; more would be illegible."""
 
 _NAMED_CELLS = 40
-"""Classes up to which each cell of a matrix shows its share when pointed at: beyond, the page would be megabytes."""
+"""Number of classes up to which matrix cells have tooltips; more would make the page megabytes large."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ class _Frame:
 
 
 def line_chart(title: str, series: Mapping[str, Points], *, x: str, y: str, percent: bool = False) -> Markup:
-    """Lines by name, each of points (x, y); those that are not finite are left out, and a series of none, too.
+    """Draw named lines of points (x, y); non-finite points and empty series are left out.
 
-    `x` and `y` name the quantities. With `percent`, y is a share that is shown from 0 to 100 %.
+    `x` and `y` are axis labels. With `percent`, y is a share shown as 0 to 100 %.
     """
     finite = {name: [(a, b) for a, b in points if math.isfinite(a + b)] for name, points in series.items()}
     shown = {name: points for name, points in finite.items() if points}
@@ -75,10 +75,10 @@ def matrix_chart(
     verb: str,
     counts: npt.NDArray[np.integer] | None = None,
 ) -> Markup:
-    """A square matrix of shares in [0, 1], the darker the higher; rows and columns are `names`.
+    """Draw a square matrix of shares in [0, 1], darker for higher values; rows and columns are `names`.
 
-    Up to `_NUMBERED` names, columns are named as rows are, and each cell shows its number of `counts`. Up to
-    `_NAMED_CELLS`, pointing at a cell shows "<row> <verb> <column>: <share>".
+    Up to `_NUMBERED` names, columns have labels, and each cell shows its number in `counts`. Up to `_NAMED_CELLS`,
+    cells have the tooltip "<row> <verb> <column>: <share>".
     """
     size = len(names)
     level = np.ceil(np.nan_to_num(shares) * _LEVELS).astype(int)
@@ -117,7 +117,7 @@ def matrix_chart(
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` round numbers, 1, 2 or 5 times a power of ten apart, that cover [low, high]."""
+    """Return at most `most` round numbers, spaced 1, 2 or 5 times a power of ten, that cover [low, high]."""
     if high - low < _SMALLEST_RANGE:
         return [low]
     raw = (high - low) / (most - 1)
@@ -130,7 +130,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """A linear map from [low, high] to pixels; everything of an empty range lies in the middle."""
+    """Return a linear map from [low, high] to pixels; an empty range maps to the middle."""
 
     def place(value: float) -> float:
         share = (value - low) / (high - low) if high > low else 0.5
@@ -140,7 +140,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 
 def _path(points: Sequence[tuple[float, float]]) -> tuple[str, list[tuple[float, float]]]:
-    """The line through points, and dots where there are so few that a line might not show."""
+    """Return the line through points, and dots if there are so few that a line may be invisible."""
     path = "M" + "L".join(f"{a:g} {b:g}" for a, b in points)
     return path, list(points) if len(points) <= 2 else []
 

@@ -1,4 +1,4 @@
-"""Blocks of a page that are words and numbers: text, headline tiles, facts, tables, clips, and boxes around blocks."""
+"""Blocks of text and numbers for a page: paragraphs, tiles, facts, tables, clips, and containers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """A table cell with a share in [0, 1] as percentage over a bar; None: nothing to take a share of."""
+    """A table cell with a share in [0, 1], shown as percentage over a bar; None if undefined."""
 
     value: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A small film with words under it."""
+    """A small video with a caption."""
 
     name: str
     mp4: bytes
@@ -47,49 +47,49 @@ class _Cell:
 
 
 def text(content: str) -> Markup:
-    """A paragraph."""
+    """Return a paragraph."""
     return block("text", content=content, kind="")
 
 
 def note(content: str) -> Markup:
-    """A paragraph of less weight."""
+    """Return a paragraph in a lighter style."""
     return block("text", content=content, kind="note")
 
 
 def warning(content: str) -> Markup:
-    """A paragraph that must not be overlooked."""
+    """Return a highlighted paragraph."""
     return block("text", content=content, kind="warning")
 
 
 def grid(blocks: Iterable[Markup]) -> Markup:
-    """Blocks side by side where there is room."""
+    """Arrange blocks side by side if there is room."""
     return block("grid", blocks=list(blocks))
 
 
 def details(summary: str, blocks: Iterable[Markup]) -> Markup:
-    """Blocks that show when `summary` is opened, by a click or a key."""
+    """Return a collapsible group of blocks."""
     return block("details", summary=summary, blocks=list(blocks))
 
 
 def tiles(items: Iterable[Tile]) -> Markup:
-    """Headline numbers in a row."""
+    """Return headline numbers in a row."""
     return block("tiles", items=[dataclasses.astuple(item) for item in items])
 
 
 def facts(items: Mapping[str, object]) -> Markup:
-    """Names and values."""
+    """Return a list of names and values."""
     return block("facts", items=[(name, str(value)) for name, value in items.items()])
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Markup:
-    """A table that scrolls within itself, with the mouse or the keyboard; columns of numbers stand to the right."""
+    """Return a scrollable table; columns of numbers are right-aligned."""
     cells = [[_cell(value) for value in row] for row in rows]
     numeric = [bool(cells) and all(row[column].number for row in cells) for column in range(len(head))]
     return block("table", caption=caption, head=list(zip(head, numeric, strict=True)), rows=cells)
 
 
 def clips(items: Iterable[Clip]) -> Markup:
-    """Films (H.264 in MP4) that play when asked to, inside the page."""
+    """Return videos (H.264 in MP4) that play on demand, embedded in the page."""
     shown = [
         {
             "source": f"data:video/mp4;base64,{base64.b64encode(item.mp4).decode()}",

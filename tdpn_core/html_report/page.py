@@ -1,4 +1,4 @@
-"""The page around the blocks, and the templates that both are made with."""
+"""The page around the blocks, and the templates of both."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page that its list of contents leads to."""
+    """A section of the page, linked in its table of contents."""
 
     title: str
     blocks: Sequence[Markup]
 
 
 def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
-    """A whole HTML document: `lead` is the sentence under the title; sections without blocks are left out.
+    """Render a complete HTML document; `lead` is the sentence under the title; sections without blocks are omitted.
 
-    It asks nothing of the network, and its content security policy forbids that it could.
+    It loads nothing from the network, and its content security policy forbids it.
     """
     filled = [section for section in sections if section.blocks]
     style = Markup((_FOLDER / "style.css").read_text())  # noqa: S704 - our own file
@@ -33,7 +33,7 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> s
 
 
 def block(name: str, **values: Any) -> Markup:
-    """One block of `blocks.html`; what is not Markup already is escaped."""
+    """Render a block of `blocks.html`; values that are not Markup are escaped."""
     made: Markup = getattr(_templates().get_template("blocks.html").module, name)(**values)
     return made
 

@@ -14,12 +14,12 @@ from tdpn_core.model.layers import Conv, halve
 
 
 class Attention(nn.Module):
-    """Multi-head attention within each frame, in place of a 1x3x3 convolution of as many channels.
+    """Multi-head attention within each frame, replacing a 1x3x3 convolution with as many channels.
 
-    logits = (q·k + q·r) / sqrt(d) with r = R_h[dy] + R_w[dx] and (dy, dx) = key - query; d = channels / heads, the
-    tables R of shape (2L-1, d) are shared by the heads. There is no output projection. Other implementations, whose
-    weights can be read, have other `out_channels`, a width d of queries and keys, a `bias`, tables (L, d) of the key's
-    own place (`absolute`), or q·r without the root of d (`scaled_positions` false).
+    logits = (q·k + q·r) / sqrt(d) with r = R_h[dy] + R_w[dx] and (dy, dx) = key - query; d = channels / heads, and the
+    tables R of shape (2L-1, d) are shared by the heads. There is no output projection. Options for weights of other
+    implementations: other `out_channels`, a width d of queries and keys, a `bias`, tables (L, d) of the key's position
+    (`absolute`), or q·r without division by the root of d (`scaled_positions` false).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         absolute: bool = False,
         scaled_positions: bool = True,
     ):
-        """`size` (H, W) is the map trained on; a `stride` of 2 averages the result over 2x2 positions."""
+        """`size` (H, W) is the training size of the map; a `stride` of 2 averages the result over 2x2 positions."""
         super().__init__()
         self.heads = heads
         self.stride = stride
@@ -56,7 +56,7 @@ class Attention(nn.Module):
         nn.init.normal_(self.rel_width, std=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, C, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         N, _, T, H, W = x.shape
         qkv: Tensor = self.qkv(x)
         # channels innermost, as in memory where the layout is channels-last: (N*T, H*W, channels)
@@ -71,23 +71,25 @@ class Attention(nn.Module):
         return halve(out) if self.stride == 2 else out
 
     def _positions(self, q: Tensor, H: int, W: int) -> Tensor:
-        """q·r for every query and key: (N*T, heads, H*W, d) to (N*T, heads, H*W, H*W)."""
+        """Return q·r for every query and key: (N*T, heads, H*W, d) to (N*T, heads, H*W, H*W)."""
         q = q.reshape(*q.shape[:2], H, W, -1)
         rows = torch.einsum("nhyxd,ykd->nhyxk", q, self._table(self.rel_height, H))
         columns = torch.einsum("nhyxd,xkd->nhyxk", q, self._table(self.rel_width, W))
         return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
 
     def _table(self, table: Tensor, size: int) -> Tensor:
-        """(size, size, d): what each query adds its product with, by key."""
+        """Return (size, size, d): by key, the vectors that each query is multiplied with."""
         if not self.absolute:
             return relative(table, size, self.position_resize)
         if size != len(table):
-            raise UsageError(f"absolute positions were made for {len(table)} positions a side and met {size}")
+            raise UsageError(
+                f"absolute positions were made for {len(table)} positions per side, but the input has {size}"
+            )
         return table.expand(size, -1, -1)
 
 
 def relative(table: Tensor, size: int, resize: PositionResize) -> Tensor:
-    """The rows R[key - query] of a table (2L-1, d) for each query and key of `size` positions: (size, size, d).
+    """Return the rows R[key - query] of a table (2L-1, d) for `size` positions: (size, size, d).
 
     Raises:
         UsageError: `resize` is "error" and `size` is not the L that the table was made for.
@@ -100,13 +102,13 @@ def relative(table: Tensor, size: int, resize: PositionResize) -> Tensor:
     if resize == "interpolate":
         return _stretch(table, size)[offset + size - 1]
     raise UsageError(
-        f"attention was made for {reach + 1} positions a side and met {size}",
-        hint="give the input size that the model was made for, or position_resize='clamp' or 'interpolate'",
+        f"attention was made for {reach + 1} positions per side, but the input has {size}",
+        hint="use the model's input size, or position_resize='clamp' or 'interpolate'",
     )
 
 
 def _stretch(table: Tensor, size: int) -> Tensor:
-    """The table (2L-1, d) linearly interpolated to (2*size-1, d); the ends and the offset 0 stay what they are."""
+    """Interpolate the table (2L-1, d) linearly to (2*size-1, d), with the ends and offset 0 unchanged."""
     reach = table.shape[0] // 2
     offset = torch.arange(1 - size, size, device=table.device, dtype=table.dtype)
     place = offset * (reach / max(size - 1, 1)) + reach

@@ -1,6 +1,6 @@
-"""The base class of all networks: a module over clips, with a configuration and one way to be called.
+"""The base class of all networks: a module for clips with a configuration and a common interface.
 
-Trainer, evaluation, prediction and export know no other class of networks.
+Trainer, evaluation, prediction and export use only this interface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMALLEST = 32  # pixels a side: res5 then has one position
 
 
 class FeatureMaps(NamedTuple):
-    """What a network computes of a clip before it classifies."""
+    """Feature maps of a clip, before classification."""
 
     levels: dict[Level, Tensor]
     """res2..res5, each (N, C, T', H', W')."""
@@ -30,17 +30,17 @@ class FeatureMaps(NamedTuple):
 
 
 class TrainingOutput(NamedTuple):
-    """What a network returns in training mode: logits (N, classes) of each head, and the auxiliary classifier's."""
+    """Output in training mode: logits (N, classes) by head, and those of the auxiliary classifier."""
 
     logits: dict[str, Tensor]
     auxiliary: dict[str, Tensor]
 
 
 class Network(nn.Module):
-    """A backbone with a classifier, over normalised clips (N, channels, T * config.frames_per_step, H, W).
+    """A backbone with a classifier, for normalised clips (N, channels, T * config.frames_per_step, H, W).
 
-    Where `frames_per_step` is more than 1, the frames around each sampled frame follow one another in the clip and the
-    middle one is the sampled frame.
+    If `frames_per_step` is more than 1, the frames around each sampled frame are consecutive in the clip, with the
+    sampled frame at the centre.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Network(nn.Module):
         self.auxiliary_head = auxiliary_head
 
     def forward(self, clip: Tensor) -> Tensor | dict[str, Tensor] | TrainingOutput:
-        """Logits (N, classes), a dictionary of them if there are several heads; `TrainingOutput` in training mode.
+        """Return logits (N, classes), or a dictionary for several heads; `TrainingOutput` in training mode.
 
         Raises:
-            UsageError: the clip does not have the shape that the configuration asks for.
+            UsageError: the clip's shape does not match the configuration.
         """
         levels, top = self.feature_maps(clip)
         logits: dict[str, Tensor] = self.head(top)
@@ -65,29 +65,29 @@ class Network(nn.Module):
         return logits if len(logits) > 1 else next(iter(logits.values()))
 
     def feature_maps(self, clip: Tensor) -> FeatureMaps:
-        """The backbone's levels, and the map that is classified: the backbone's top, unless a network overrides this.
+        """Return the backbone's levels, and the map to classify: the backbone's top, unless overridden.
 
         Raises:
-            UsageError: the clip does not have the shape that the configuration asks for.
+            UsageError: the clip's shape does not match the configuration.
         """
         levels = self.backbone(self.frames(clip))
         return FeatureMaps(levels, self.backbone.top(levels))
 
     def frames(self, clip: Tensor) -> Tensor:
-        """The first convolution's input: the sampled frames (N, C, T, H, W), or stacks of frames (two-stream).
+        """Return the first convolution's input: the sampled frames (N, C, T, H, W), or stacks of frames (two-stream).
 
         Raises:
-            UsageError: the clip does not have the shape that the configuration asks for.
+            UsageError: the clip's shape does not match the configuration.
         """
         self.check(clip)
         step, stack = self.config.frames_per_step, self.config.stack
         return stacked(clip, stack) if stack > 1 else sampled_frames(clip, step)
 
     def check(self, clip: Tensor) -> None:
-        """Refuse a clip of another shape.
+        """Check the shape of a clip.
 
         Raises:
-            UsageError: the clip does not have the shape that the configuration asks for.
+            UsageError: the clip's shape does not match the configuration.
         """
         channels, step = self.config.channels, self.config.frames_per_step
         frames = self.config.num_frames * step
@@ -96,12 +96,12 @@ class Network(nn.Module):
             return
         counted = f"{self.config.num_frames} x {step} = {frames}" if step > 1 else f"{frames}"
         raise UsageError(
-            f"a clip is (N, {channels}, {counted} frames, height, width) of at least {SMALLEST} pixels a side, "
+            f"a clip must be (N, {channels}, {counted} frames, height, width) of at least {SMALLEST} pixels per side, "
             f"not {shape}"
         )
 
 
 def classifier(config: ModelConfig, backbone: Backbone, network: type[Network] = Network) -> Network:
-    """`backbone` with a classifier on its top."""
+    """Return a network of `backbone` with a classifier on its top."""
     head = Head(backbone.top_channels, config.num_classes, config.dropout, config.pooling)
     return network(config, backbone=backbone, head=head)

@@ -1,6 +1,6 @@
-"""The two residual blocks (He et al., 2016), inflated, with attention in place of a 1x3x3 convolution where asked.
+"""The two residual blocks (He et al., 2016), inflated, optionally with attention replacing a 1x3x3 convolution.
 
-Their children have torchvision's names, so that published weights load by name.
+Their children have torchvision's names, so that published weights match by name.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from tdpn_core.model.layers import FRAME, POINT, Conv
 
 @dataclasses.dataclass(frozen=True)
 class AttentionOn:
-    """Attention for one block: the side of the map that enters the block in training, and `position_resize`."""
+    """Attention of a block: the training size of the block's input map, and `position_resize`."""
 
     side: int
     position_resize: PositionResize
 
     def build(self, channels: int, *, stride: int = 1, stride_before: int = 1) -> Attention:
-        """The attention of a block that has already been strided by `stride_before` where it stands."""
+        """Build the attention of a block, after `stride_before` was applied within the block."""
         side = -(-self.side // stride_before)
         return Attention(channels, (side, side), stride=stride, position_resize=self.position_resize)
 
 
 class Block(nn.Module, abc.ABC):
-    """The sum of a residual branch and a shortcut, rectified."""
+    """ReLU of the sum of a residual branch and a shortcut."""
 
     relu: nn.Module
     downsample: nn.Module
 
     @abc.abstractmethod
     def branch(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
 
     def between(self, x: Tensor) -> Tensor:
-        """What stands behind the first convolution of the branch: nothing, unless a baseline says otherwise."""
+        """Hook after the first convolution of the branch: the identity, unless a baseline overrides it."""
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         joined: Tensor = self.relu(self.branch(x) + self.downsample(x))
         return joined
 
@@ -76,7 +76,7 @@ class Bottleneck(Block):
             nn.init.zeros_(self.bn3.weight)
 
     def branch(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         out = self.between(self.relu(self.bn1(self.conv1(x))))
         out = self.relu(self.bn2(self.conv2(out)))
         last: Tensor = self.bn3(self.conv3(out))
@@ -107,14 +107,14 @@ class BasicBlock(Block):
             nn.init.zeros_(self.bn2.weight)
 
     def branch(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         out = self.between(self.relu(self.bn1(self.conv1(x))))
         last: Tensor = self.bn2(self.conv2(out))
         return last
 
 
 def shortcut(channels: int, out_channels: int, stride: int, temporal_stride: int = 1) -> nn.Module:
-    """The identity where shapes allow it, else a strided 1x1x1 convolution with batch normalisation."""
+    """Return the identity if shapes allow it, else a strided 1x1x1 convolution with batch normalisation."""
     if stride == 1 and channels == out_channels:
         return nn.Identity()
     conv = Conv(channels, out_channels, POINT, stride=stride, temporal_stride=temporal_stride)

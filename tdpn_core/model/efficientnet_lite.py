@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: a 2D backbone of about 0.4 GMAC a frame, for laptops and edge devices.
+"""EfficientNet-Lite: a 2D backbone of about 0.4 GMAC per frame, for laptops and edge devices.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, in the form of
 tensorflow/tpu's models/official/efficientnet/lite: ReLU6, and no squeeze-and-excitation. Published weights depend on
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 SCALES: dict[LiteArch, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
-"""Factors of channels and of blocks; input sizes of the ImageNet training are 224, 240 and 260."""
+"""Factors of channels and blocks; the input sizes of the ImageNet training are 224, 240 and 260."""
 
 STEM, TOP = 32, 1280
-"""Channels of the first and of the last convolution, which the factors do not change."""
+"""Channels of the first and last convolution, to which the factors do not apply."""
 
 EPS, MOMENTUM = 1e-3, 0.01
 
 
 class Stage(NamedTuple):
-    """Equal blocks; the first of them has the stride."""
+    """Equal blocks, the first of which has the stride."""
 
     level: Level
-    """That its last block belongs to."""
+    """Level that its last block belongs to."""
 
     kernel: int
     stride: int
@@ -58,7 +58,7 @@ STAGES = (
 
 
 def stages_of(arch: LiteArch, width: float = 1.0) -> tuple[Stage, ...]:
-    """The stages of `arch`, with `width` times its channels."""
+    """Return the stages of `arch`, with `width` times its channels."""
     channels, depth = SCALES[arch]
     last = len(STAGES) - 1
     return tuple(
@@ -71,13 +71,13 @@ def stages_of(arch: LiteArch, width: float = 1.0) -> tuple[Stage, ...]:
 
 
 def rounded(channels: float, multiple: int) -> int:
-    """The nearest multiple of `multiple`, halves upwards, but never less than 90 % of `channels`."""
+    """Return the nearest multiple of `multiple`, rounding half up, but at least 90 % of `channels`."""
     nearest = max(multiple, int(channels + multiple / 2) // multiple * multiple)
     return nearest + multiple if nearest < 0.9 * channels else nearest
 
 
 class InvertedResidual(nn.Module):
-    """t x1x1 to `expansion` times the channels, a depth-wise convolution with the stride, 1x1x1 without a ReLU."""
+    """t x1x1 to `expansion` times the channels, a depth-wise convolution with the stride, 1x1x1 without ReLU."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class InvertedResidual(nn.Module):
         temporal_kernel: int = 1,
         shift: Callable[[Tensor], Tensor] | None = None,
     ):
-        """`shift` moves channels over time where the block has a shortcut, before its branch alone."""
+        """`shift` moves channels over time before the branch of a block with a shortcut."""
         super().__init__()
         inner = channels * expansion
         self.conv1: nn.Module = nn.Identity()
@@ -107,7 +107,7 @@ class InvertedResidual(nn.Module):
         self.shift = shift if self.has_shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         out = self.shift(x) if self.shift else x
         if self.expands:
             out = self.relu(self.bn1(self.conv1(out)))
@@ -117,7 +117,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(Backbone):
-    """(N, C, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32), frame by frame."""
+    """Maps (N, C, T, H, W) to res2..res5, (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32), frame by frame."""
 
     reduction = 4  # levels are the narrow ends of blocks six times as wide inside
 
@@ -131,15 +131,15 @@ class EfficientNetLite(Backbone):
         shift: Callable[[Tensor], Tensor] | None = None,
         classifies: bool = True,
     ):
-        """Make it with fresh weights.
+        """Create it with random weights.
 
         Args:
             arch: The size.
-            width: Scales every number of channels but those of stem and top, kept multiples of 8.
-            in_channels: Of the frames.
+            width: Factor of all channel counts except stem and top, rounded to multiples of 8.
+            in_channels: Channels of the frames.
             temporal_kernels: Those of the expanding convolution of each block of res2..res5.
-            shift: TSM's, for the branch of every block with a shortcut.
-            classifies: Whether the last convolution to 1280 channels is there, which only a classifier on res5 needs.
+            shift: TSM's shift, for the branch of every block with a shortcut.
+            classifies: Whether to include the last convolution to 1280 channels, needed only by a classifier on res5.
         """
         super().__init__()
         self.conv1 = Conv(in_channels, STEM, FRAME, stride=2, padded=False)
@@ -175,11 +175,11 @@ class EfficientNetLite(Backbone):
 
     @property
     def top_channels(self) -> int:
-        """1280, or the channels of res5 where nothing follows."""
+        """1280, or the channels of res5 without the last convolution."""
         return TOP if self.classifies else self.channels["res5"]
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The four levels of frames (N, C, T, H, W)."""
+        """Return the four levels for frames (N, C, T, H, W)."""
         x: Tensor = self.relu(self.bn1(self.conv1(same_padded(frames, self.conv1))))
         levels: dict[Level, Tensor] = {}
         for index, level in enumerate(LEVELS, start=1):
@@ -187,14 +187,14 @@ class EfficientNetLite(Backbone):
         return levels
 
     def top(self, levels: dict[Level, Tensor]) -> Tensor:
-        """The map of 1280 channels that is classified, (N, 1280, T, H/32, W/32)."""
+        """Return the map of 1280 channels to classify, (N, 1280, T, H/32, W/32)."""
         if not self.classifies:
             return super().top(levels)
         top: Tensor = self.relu(self.bn_top(self.conv_top(levels["res5"])))
         return top
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """The parts with weights of the stem and of res2..res5, in the order in which they run."""
+        """Return the parts with weights of stem and res2..res5, in the order in which they run."""
         found: dict[str, list[nn.Module]] = {"stem": [self.conv1, self.bn1]}
         found |= {level: [self.get_submodule(f"layer{n}")] for n, level in enumerate(LEVELS, start=1)}
         if self.classifies:
@@ -203,7 +203,7 @@ class EfficientNetLite(Backbone):
 
 
 def same_padded(x: Tensor, conv: nn.Conv3d) -> Tensor:
-    """`x` with TensorFlow's "SAME" padding for a strided convolution over space: the odd pixel goes to the far side."""
+    """Pad `x` as TensorFlow's "SAME" for a strided convolution over space: the odd pixel at the far side."""
     if conv.stride[1] == 1:
         return x  # the convolution pads evenly by itself
     rows, columns = (_padding(side, conv.kernel_size[1], conv.stride[1]) for side in x.shape[3:])

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-accumulates of one forward pass."""
+"""Cost of a network: parameters, and multiply-accumulates of one forward pass."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tdpn_core.model.registry import build_model
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one clip in inference, where the auxiliary head does not run."""
+    """Cost of one clip in inference, without the auxiliary head."""
 
     parameters: int
-    """Needed for inference."""
+    """Number of parameters needed for inference."""
 
     training_parameters: int
-    """With the auxiliary head."""
+    """Number of parameters including the auxiliary head."""
 
     gmac: dict[str, float]
-    """10^9 multiply-accumulates of convolutions, linear layers and attention: of each part, and `total`."""
+    """10^9 multiply-accumulates of convolutions, linear layers and attention, by part, and `total`."""
 
 
 def count_parameters(module: nn.Module | None) -> int:
-    """The number of trainable values."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters()) if module is not None else 0
 
 
 def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
-    """The cost of `config`'s network on one clip of `size` (height, width), by default the one it is made for.
+    """Return the cost of `config`'s network for one clip of `size` (height, width); default: its input size.
 
-    Nothing is computed: the network is built without memory.
+    Nothing is computed: the network is built on the meta device.
     """
     height, width = size or (config.input_size, config.input_size)
     with torch.device("meta"):
@@ -45,7 +45,7 @@ def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
         model(clip)
     counts = counter.get_flop_counts()
     parts = {name: f"{type(model).__name__}.{name}" for name, _ in model.named_children() if name != "auxiliary_head"}
-    # the counter has two operations for a multiply-accumulate
+    # the counter counts two operations per multiply-accumulate
     gmac = {name: sum(counts[path].values()) / 2e9 for name, path in parts.items() if path in counts}
     every = count_parameters(model)
     return Cost(

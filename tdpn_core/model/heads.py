@@ -1,4 +1,4 @@
-"""Classifiers: the head on the fused pyramid, and the auxiliary one on res4 for training."""
+"""Classifiers: the main head, and the auxiliary head on res4 for training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Head(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, C, T, H, W) to the logits (N, classes) of each head."""
+        """Map (N, C, T, H, W) to the logits (N, classes) of each head."""
         pooled = x.mean((2, 3, 4)) if self.pooling == "mean" else pool(x.mean((3, 4)), self.pooling)
         pooled = self.dropout(pooled)
         return {name: linear(pooled) for name, linear in self.linear.items()}
@@ -50,6 +50,6 @@ class AuxiliaryHead(nn.Module):
         initialise(self)
 
     def forward(self, level: Tensor) -> dict[str, Tensor]:
-        """res4 (N, C, T, H, W) to the logits (N, classes) of each head."""
+        """Map res4 (N, C, T, H, W) to the logits (N, classes) of each head."""
         logits: dict[str, Tensor] = self.head(self.reduce(level))
         return logits

@@ -1,6 +1,6 @@
-"""What all parts are made of: one convolution, the same with its normalisation, resizing, the start of new layers.
+"""Common building blocks: convolution, convolution with normalisation, resizing, initialisation.
 
-Everywhere in this package: N clips, C channels, T frames, H rows, W columns.
+In this package: N clips, C channels, T frames, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TIME: Kernel = (3, 1, 1)
 
 
 class ConvOptions(TypedDict, total=False):
-    """What `Conv` may be told by name."""
+    """Keyword options of `Conv`."""
 
     stride: int
     temporal_stride: int
@@ -32,8 +32,8 @@ class ConvOptions(TypedDict, total=False):
 class Conv(nn.Conv3d):
     """A convolution without bias over (N, C, T, H, W), padded so that stride 1 keeps the size.
 
-    `stride` is spatial, `temporal_stride` that of time. Odd sizes are halved upwards, 7 to 4. One that is not `padded`
-    takes rows and columns that are padded already.
+    `stride` applies to space, `temporal_stride` to time. Odd sizes are halved rounding up, 7 to 4. If not `padded`, the
+    caller pads rows and columns.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Conv(nn.Conv3d):
 
 
 class ConvNorm(nn.Sequential):
-    """`Conv`, batch normalisation and, unless told otherwise, ReLU: the children `conv`, `bn` and `relu`."""
+    """`Conv`, batch normalisation and, by default, ReLU: the children `conv`, `bn` and `relu`."""
 
     def __init__(
         self,
@@ -77,25 +77,25 @@ class ConvNorm(nn.Sequential):
 
 
 def stacked(clip: Tensor, frames: int) -> Tensor:
-    """(N, C, T * frames, H, W) to (N, frames * C, T, H, W): each `frames` as one, the first one's channels first."""
+    """Stack (N, C, T * frames, H, W) to (N, frames * C, T, H, W): `frames` as one, the first one's channels first."""
     N, C, T, H, W = clip.shape
     return clip.view(N, C, T // frames, frames, H, W).permute(0, 3, 1, 2, 4, 5).reshape(N, frames * C, -1, H, W)
 
 
 def halve(x: Tensor) -> Tensor:
-    """The mean of each 2x2 positions of each frame; odd sizes are halved upwards, the last mean being of fewer."""
+    """Average 2x2 positions of each frame; odd sizes are halved rounding up, the last mean being over fewer."""
     height, width = x.shape[3:]
     return F.avg_pool3d(x, (1, min(2, height), min(2, width)), ceil_mode=True)
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
-    """`x` at the size (T, H, W) of `like`, by nearest neighbours; `x` itself where it has that size."""
+    """Resize `x` to the size (T, H, W) of `like` by nearest neighbours; returns `x` itself if sizes are equal."""
     size = like.shape[2:]
     return x if x.shape[2:] == size else F.interpolate(x, size=size, mode="nearest")
 
 
 def initialise(part: nn.Module) -> None:
-    """TPN's start for necks and heads: Xavier uniform convolutions, linear layers N(0, 0.01) with zero biases."""
+    """Initialise necks and heads as TPN does: Xavier uniform convolutions, linear layers N(0, 0.01), zero biases."""
     for module in part.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.xavier_uniform_(module.weight)
@@ -105,27 +105,27 @@ def initialise(part: nn.Module) -> None:
 
 
 class Backbone(nn.Module, abc.ABC):
-    """From frames to the maps of four levels."""
+    """Maps frames to feature maps at four levels."""
 
     channels: dict[Level, int]
-    """Of res2..res5."""
+    """Channels of res2..res5."""
 
     reduction: int = 16
-    """Channels of res2 and res3 are so many times those in which their differences are computed."""
+    """Ratio of the channels of res2 and res3 to those in which their differences are computed."""
 
     @property
     def top_channels(self) -> int:
-        """Of what `top` gives."""
+        """Channels of `top`."""
         return self.channels["res5"]
 
     def top(self, levels: dict[Level, Tensor]) -> Tensor:
-        """The map that a classifier without a neck averages: res5, unless a backbone has a layer behind it."""
+        """Return the map that a classifier without a neck averages: res5, unless a layer follows it."""
         return levels["res5"]
 
     @abc.abstractmethod
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The four levels of frames (N, C, T, H, W)."""
+        """Return the four levels for frames (N, C, T, H, W)."""
 
     @abc.abstractmethod
     def stages(self) -> dict[str, list[nn.Module]]:
-        """The parts with weights of the stem and of res2..res5, in the order in which they run."""
+        """Return the parts with weights of stem and res2..res5, in the order in which they run."""

@@ -1,6 +1,6 @@
-"""The pyramid neck: every level modulated to one shape, its two flows, and their fusion.
+"""The pyramid neck: modulation of every level to one shape, two information flows, and their fusion.
 
-Yang et al., "Temporal Pyramid Network for Action Recognition" (TPN), CVPR 2020, here over any rising set of levels.
+Yang et al., "Temporal Pyramid Network for Action Recognition" (TPN), CVPR 2020, here for any ascending levels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOWS: dict[Flow, tuple[str, ...]] = {
     "bottom_up": ("bottom_up",),
     "none": ("levels",),
 }
-"""What is fused, in the order of concatenation, for each setting of the flow."""
+"""Flows to fuse, in the order of concatenation, for each value of the setting."""
 
 
 class Pyramid(nn.Module):

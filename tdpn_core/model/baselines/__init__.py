@@ -1,4 +1,4 @@
-"""The networks that TDPN is compared with and plugged into, from its own parts: a file for each paper.
+"""The networks that TDPN is compared or combined with, built from its parts: one file per paper.
 
-A file gives a backbone for a configuration, or a whole network where a classifier on res5 is not all that follows.
+A file provides a backbone for a configuration, or a complete network if more than a classifier follows res5.
 """

@@ -44,7 +44,7 @@ STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
 
 
 class Mixed(nn.Module):
-    """Four branches side by side: 1x1x1; 1x1x1 and 3x3x3, twice; a pool and 1x1x1."""
+    """Four parallel branches: 1x1x1; twice 1x1x1 and 3x3x3; a pool and 1x1x1."""
 
     def __init__(self, channels: int, counts: tuple[int, ...]):
         super().__init__()
@@ -58,7 +58,7 @@ class Mixed(nn.Module):
         self.channels = b0 + b1b + b2b + b3b
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, self.channels, T, H, W)."""
+        """Map (N, channels, T, H, W) to (N, self.channels, T, H, W)."""
         pooled = pool(x, CUBE, POINT)
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
 
@@ -86,7 +86,7 @@ class Inception(Backbone):
                 norm.eps = 1e-3
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The maps behind Conv3d_2c, Mixed_3c, Mixed_4f and Mixed_5c."""
+        """Return the maps after Conv3d_2c, Mixed_3c, Mixed_4f and Mixed_5c."""
         x = pool(self.Conv3d_1a_7x7(pad(frames, STEM, (2, 2, 2))), (1, 3, 3), (1, 2, 2))
         x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
         levels: dict[Level, Tensor] = {"res2": x}
@@ -99,7 +99,7 @@ class Inception(Backbone):
         return levels
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """The first convolution, what leads to res2, and the blocks of res3..res5."""
+        """Return the first convolution, the layers before res2, and the blocks of res3..res5."""
         found: dict[str, list[nn.Module]] = {
             "stem": [self.Conv3d_1a_7x7],
             "res2": [self.Conv3d_2b_1x1, self.Conv3d_2c_3x3],
@@ -108,22 +108,22 @@ class Inception(Backbone):
 
 
 class I3D(Network):
-    """The network of a configuration: it is classified at each two neighbouring steps, and the logits are averaged."""
+    """The network of a configuration: it classifies each pair of neighbouring steps and averages the logits."""
 
     def feature_maps(self, clip: Tensor) -> FeatureMaps:
-        """The levels, and means of each two steps of the last one."""
+        """Return the levels, and the means of neighbouring steps of the last one."""
         levels = self.backbone(self.frames(clip))
         top = levels["res5"]
         return FeatureMaps(levels, F.avg_pool3d(top, (min(2, top.shape[2]), 1, 1), stride=1))
 
 
 def pool(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:
-    """The largest value of each window; what is padded counts as zero, which no rectified value is below."""
+    """Return the maximum of each window; padding counts as zero, the minimum of rectified values."""
     return F.max_pool3d(pad(x, kernel, stride), kernel, stride)
 
 
 def pad(x: Tensor, kernel: Kernel, stride: Kernel) -> Tensor:
-    """Zeros around (N, C, T, H, W), so that each axis gives as many windows as strides begin within it."""
+    """Pad (N, C, T, H, W) with zeros so that the number of windows per axis equals the number of strides."""
     lacking = [
         max(size - (step if length % step == 0 else length % step), 0)
         for size, step, length in zip(kernel, stride, x.shape[2:], strict=True)

@@ -1,4 +1,4 @@
-"""R(2+1)D: every 3x3x3 convolution is one over space and one over time, with a rectifier between.
+"""R(2+1)D: every 3x3x3 convolution is split into one over space and one over time, with a ReLU between.
 
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. Depths 18 and 34 are the
 paper's (over space first, channels between them so that parameters equal a 3x3x3's); depths 50 and 101 are
@@ -40,7 +40,7 @@ class SpaceTime(nn.Module):
         self.time = Conv(between, out_channels, over_time, temporal_stride=temporal_stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T/temporal_stride, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T/temporal_stride, H/stride, W/stride)."""
         out: Tensor = self.time(self.relu(self.bn(self.space(x))))
         return out
 
@@ -56,7 +56,7 @@ class TimeSpace(nn.Module):
         self.space = Conv(channels, channels, FRAME, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C, T/temporal_stride, H/stride, W/stride)."""
+        """Map (N, C, T, H, W) to (N, C, T/temporal_stride, H/stride, W/stride)."""
         out: Tensor = self.space(self.relu(self.bn(self.time(x))))
         return out
 
@@ -67,7 +67,7 @@ class FactoredBottleneck(Bottleneck):
     def __init__(
         self, channels: int, width: int, out_channels: int, *, stride: int, strides_time: bool, **unused: object
     ):
-        """With `strides_time` the stride is that of time, too."""
+        """With `strides_time`, the stride also applies to time."""
         super().__init__(channels, width, out_channels, stride=stride)
         temporal_stride = stride if strides_time else 1
         self.conv2 = TimeSpace(width, stride=stride, temporal_stride=temporal_stride)
@@ -120,7 +120,7 @@ class FactoredBasicBlock(Block):
             )
 
     def branch(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T', H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T', H/stride, W/stride)."""
         out: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         return out
 

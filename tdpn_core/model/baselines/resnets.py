@@ -1,7 +1,7 @@
-"""The families that are a residual network and a classifier: TSN, C2D, SlowOnly, and the backbone of the residual I3D.
+"""Families that are a ResNet and a classifier: TSN, C2D, SlowOnly, and the backbone of the residual I3D.
 
 TSN: Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016; a 2D
-ResNet on one frame of each segment of the video, whose features are averaged. The flow network sees five flows at each
+ResNet on one frame per segment of the video, whose features are averaged. The flow network takes five flow fields per
 segment as one image of ten channels (two-stream).
 """
 
@@ -37,9 +37,9 @@ def tsn(
     shift: Callable[[Tensor], Tensor] | None = None,
     classifies: bool = False,
 ) -> Backbone:
-    """The backbone, of the depth's own blocks unless others are given.
+    """Return the backbone, with the blocks of its depth unless others are given.
 
-    A lite one has no other blocks but takes the `shift` itself, and has its last convolution if it `classifies`.
+    A lite backbone has no other blocks, but supports `shift`, and has its last convolution if it `classifies`.
     """
     if is_lite(config.arch):
         channels = config.channels * config.stack
@@ -73,11 +73,11 @@ def c2d(config: C2DConfig) -> ResNet:
 
 
 KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
-"""Temporal kernels of the residual I3D's first convolutions of blocks, in turns, res2..res5."""
+"""Temporal kernels of the first convolutions of the residual I3D's blocks, in turn, res2..res5."""
 
 
 def i3d(arch: Arch, *, width: float, in_channels: int, temporal_strides: tuple[int, int, int]) -> ResNet:
-    """The residual I3D's backbone."""
+    """Return the residual I3D's backbone."""
     return ResNet(
         arch,
         width=width,
@@ -95,7 +95,7 @@ def slowonly(
     attention: bool = False,
     position_resize: PositionResize = "clamp",
 ) -> Backbone:
-    """The backbone, with attention in res5 where it is asked for (TDPN)."""
+    """Return the backbone, optionally with attention in res5 (TDPN)."""
     if is_lite(config.arch):
         return EfficientNetLite(
             config.arch,

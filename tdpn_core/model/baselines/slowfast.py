@@ -1,6 +1,6 @@
-"""SlowFast: a slow pathway that sees every alpha-th frame, and a thin fast one that sees all and feeds it.
+"""SlowFast: a slow pathway on every alpha-th frame, and a thin fast pathway on all frames that feeds it.
 
-Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. The clip is the fast pathway's.
+Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019. The input clip is that of the fast pathway.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tdpn_core.model.layers import Backbone, Conv, ConvNorm
 from tdpn_core.model.resnet import ResNet, limited
 
 THINNER = 8
-"""The fast pathway has so many times fewer channels (the paper's 1 / beta)."""
+"""Ratio of channels of the slow to the fast pathway (1 / beta in the paper)."""
 
 
 class SlowFast(Backbone):
-    """The two pathways, and the lateral connections from the fast to the slow one behind the stem and res2..res4."""
+    """The two pathways, with lateral connections from the fast to the slow one after the stem and res2..res4."""
 
     def __init__(self, config: SlowFastConfig):
         super().__init__()
@@ -48,9 +48,9 @@ class SlowFast(Backbone):
         self.channels = {level: self.slow.channels[level] + self.fast.channels[level] for level in LEVELS}
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The fast pathway's frames (N, C, T, H, W) to res2..res5 (N, slow's and fast's channels, T / alpha, H', W').
+        """Map the fast pathway's frames (N, C, T, H, W) to res2..res5 (N, slow + fast channels, T / alpha, H', W').
 
-        The fast pathway's maps are averaged over each alpha steps; what a head averages over time stays the same.
+        The fast pathway's maps are averaged over alpha steps, which does not change a head's temporal mean.
         """
         slow, fast = self.slow.stem(self.slow_frames(frames)), self.fast.stem(frames)
         levels: dict[Level, Tensor] = {}
@@ -61,7 +61,7 @@ class SlowFast(Backbone):
         return levels
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """The parts of the stem and of res2..res5 in both pathways; a lateral connection is of the stage it feeds."""
+        """Return the parts of stem and res2..res5 of both pathways; laterals belong to the stage that they feed."""
         slow, fast = self.slow.stages(), self.fast.stages()
         both = {name: [*slow[name], *fast[name]] for name in slow}
         for level, across in zip(LEVELS, self.lateral, strict=True):
@@ -69,7 +69,7 @@ class SlowFast(Backbone):
         return both
 
     def slow_frames(self, frames: Tensor) -> Tensor:
-        """The slow pathway's T / alpha frames of (N, C, T, H, W)."""
+        """Return the slow pathway's T / alpha frames of (N, C, T, H, W)."""
         if not self.spread:
             return frames[:, :, :: self.alpha]
         T = frames.shape[2]
@@ -77,7 +77,7 @@ class SlowFast(Backbone):
 
 
 def lateral(channels: int, config: SlowFastConfig) -> nn.Sequential:
-    """Twice the channels at the slow pathway's frames, by a convolution over time."""
+    """Return a convolution over time to twice the channels at the slow pathway's frames."""
     kernel, stride = (config.lateral_kernel, 1, 1), config.alpha
     if config.lateral_norm:
         return ConvNorm(channels, 2 * channels, kernel, temporal_stride=stride)

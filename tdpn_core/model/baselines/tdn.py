@@ -1,7 +1,7 @@
-"""TDN: a 2D ResNet with differences of five frames beside its first layers and of segments within its later ones.
+"""TDN: a 2D ResNet with differences of five frames in its first stages and of segments in its later stages.
 
-Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021, as it was released: the
-signs, the roundings and the weights of the first sums are those of the code.
+Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021, as released: signs,
+rounding and weights of the first sums are those of the code.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from tdpn_core.model.resnet import DEPTHS, ResNet
 from tdpn_core.model.temporal_difference import CENTRE, DifferenceEncoder, GlobalDifference
 
 FOLD = 8
-"""Of so many parts of the channels one starts shifted each way."""
+"""One of this many parts of the channels is initially shifted in each direction."""
 
 
 class SegmentDifference(GlobalDifference):
-    """The long-term module: as TDPN's global one, but neighbour minus frame, and odd sizes are halved downwards."""
+    """The long-term module: TDPN's global one, but neighbour minus frame, and odd sizes are halved rounding down."""
 
     def steps(self, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The negatives of TDPN's."""
+        """Return the negatives of TDPN's differences."""
         ahead, back = super().steps(b, c)
         return -ahead, -back
 
     def shrink(self, d: Tensor) -> Tensor:
-        """7 to 3; one row or column stays one."""
+        """Halve the size, 7 to 3; a single row or column is unchanged."""
         height, width = d.shape[3:]
         return F.avg_pool3d(d, (1, min(2, height), min(2, width)))
 
 
 class TrainedShift(Conv):
-    """A depth-wise convolution over time that starts as TSM's shift: an eighth of the channels each way."""
+    """A depth-wise convolution over time, initialised as TSM's shift: an eighth of the channels in each direction."""
 
     def __init__(self, channels: int):
         super().__init__(channels, channels, TIME, groups=channels)
 
     def reset_parameters(self) -> None:
-        """One at the frame that each channel is taken from."""
+        """Initialise the weight to one at the frame that each channel is taken from."""
         fold = self.out_channels // FOLD
         with torch.no_grad():
             self.weight.zero_()
@@ -55,27 +55,27 @@ class TrainedShift(Conv):
 
 
 class Differencing(Block):
-    """A block with the long-term module and the shift behind its first convolution."""
+    """A block with the long-term module and the shift after its first convolution."""
 
     difference: SegmentDifference
     shift: TrainedShift
 
     def between(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to the same."""
+        """Map (N, C, T, H, W) to the same shape."""
         out: Tensor = self.shift(self.difference(x))
         return out
 
 
 class DifferencingBottleneck(Differencing, Bottleneck):
-    """See the two."""
+    """Combines both base classes."""
 
 
 class DifferencingBasicBlock(Differencing, BasicBlock):
-    """See the two."""
+    """Combines both base classes."""
 
 
 class TDNBackbone(ResNet):
-    """Long-term modules in every block of res3..res5; the short-term module joins before and behind res2."""
+    """Long-term modules in every block of res3..res5; the short-term module is added before and after res2."""
 
     def __init__(self, config: TDNConfig):
         def block(channels: int, width: int, out_channels: int, **settings: Any) -> Block:
@@ -98,7 +98,7 @@ class TDNBackbone(ResNet):
         self.share = 0.5 if config.num_frames == 8 else 0.25
 
     def forward(self, clip: Tensor) -> dict[Level, Tensor]:
-        """The four levels of the five frames of each segment, (N, C, T * 5, H, W)."""
+        """Return the four levels for five frames per segment, (N, C, T * 5, H, W)."""
         motion = self.motion.stem(clip)
         res2 = self.stage("res2", self._joined(self.stem(clip[:, :, CENTRE::WINDOW]), motion))
         res2 = self._joined(res2, self.motion.layer1(motion))
@@ -107,7 +107,7 @@ class TDNBackbone(ResNet):
         return {"res2": res2, "res3": res3, "res4": res4, "res5": self.stage("res5", res4)}
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """As a ResNet's, with the short-term module's parts of the stem and of res2."""
+        """Return a ResNet's stages, with the short-term module's parts in the stem and res2."""
         found = super().stages()
         found["stem"] += [self.motion.conv1, self.motion.bn1]
         found["res2"].append(self.motion.layer1)
@@ -121,7 +121,7 @@ class TDN(Network):
     """The network of a configuration."""
 
     def frames(self, clip: Tensor) -> Tensor:
-        """All five frames of each segment."""
+        """Return all five frames of each segment."""
         self.check(clip)
         return clip
 

@@ -1,4 +1,4 @@
-"""TSM: TSN, where every block first shifts some of its channels by one frame, forwards and backwards.
+"""TSM: TSN in which every block first shifts some of its channels by one frame, forwards and backwards.
 
 Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019.
 """
@@ -19,11 +19,11 @@ from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import DEPTHS
 
 FOLD = 8
-"""Of so many parts of the channels one is shifted each way."""
+"""One of this many parts of the channels is shifted in each direction."""
 
 
 def shift(x: Tensor) -> Tensor:
-    """(N, C, T, H, W): the first C/8 channels from the next frame, the second C/8 from the one before; zeros beyond."""
+    """Shift (N, C, T, H, W): the first C/8 channels from the next frame, the second from the previous; zeros beyond."""
     fold = x.shape[1] // FOLD
     ahead, back, still = x.split([fold, fold, x.shape[1] - 2 * fold], 1)
     end = torch.zeros_like(ahead[:, :, :1])
@@ -31,12 +31,12 @@ def shift(x: Tensor) -> Tensor:
 
 
 class Shifting(Block):
-    """A block whose branch sees the shifted input; `inplace`: and so does its shortcut, where that is a convolution."""
+    """A block whose branch has shifted input; with `inplace`, also its shortcut if that is a convolution."""
 
     inplace = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
+        """Map (N, channels, T, H, W) to (N, out_channels, T, H/stride, W/stride)."""
         shifted = shift(x)
         beside = shifted if self.inplace and not isinstance(self.downsample, nn.Identity) else x
         joined: Tensor = self.relu(self.branch(shifted) + self.downsample(beside))
@@ -44,11 +44,11 @@ class Shifting(Block):
 
 
 class ShiftingBottleneck(Shifting, Bottleneck):
-    """See the two."""
+    """Combines both base classes."""
 
 
 class ShiftingBasicBlock(Shifting, BasicBlock):
-    """See the two."""
+    """Combines both base classes."""
 
 
 def tsm(
@@ -58,9 +58,9 @@ def tsm(
     position_resize: PositionResize = "clamp",
     classifies: bool = False,
 ) -> Backbone:
-    """The backbone: TSN's with shifting blocks, or with its own where `shift` is none.
+    """Return the backbone: TSN's with shifting blocks, or with its own if `shift` is none.
 
-    A lite one shifts the branch of each block with a shortcut; none of its shortcuts is strided.
+    A lite backbone shifts the branch of each block with a shortcut; none of its shortcuts is strided.
     """
     if is_lite(config.arch):
         return tsn(config, shift=None if config.shift == "none" else shift, classifies=classifies)

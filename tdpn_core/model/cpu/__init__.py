@@ -1,1 +1,1 @@
-"""Faster execution of finished networks on a processor, applied from outside: layouts, packed weights, folding."""
+"""Optimise finished networks for CPUs without changing their state: memory layout, packed weights, folding."""

@@ -1,6 +1,6 @@
-"""A network for inference alone: batch normalisation folded into the convolutions before it.
+"""Fold batch normalisation into the preceding convolutions, for inference.
 
-In eval mode a normalisation is a scale and a shift of each channel, which a convolution can apply itself: w' = w * s,
+In eval mode a normalisation scales and shifts each channel, which a convolution can do itself: w' = w * s,
 b' = beta - mean * s with s = gamma / sqrt(variance + eps). That saves a pass over every activation.
 """
 
@@ -24,9 +24,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def for_inference(model: Model, device: torch.device) -> Model:
-    """A copy of `model` on `device` for inference: normalisations folded, and the fastest layout and weights there.
+    """Return a copy of `model` on `device` for inference, with folded normalisations and the fastest layout.
 
-    `model` is left as it is. Both share the tensors that folding does not change.
+    `model` is unchanged. Both share the tensors that folding does not change.
     """
     fast = fold_normalisations(model).to(device)
     layout = choose(device.type, training=False)
@@ -37,10 +37,10 @@ def for_inference(model: Model, device: torch.device) -> Model:
 
 
 def fold_normalisations(model: Model) -> Model:
-    """A copy of `model` in eval mode, with every normalisation that directly follows a convolution folded into it.
+    """Return a copy of `model` in eval mode, with every normalisation that follows a convolution folded into it.
 
-    Outputs are equal within rounding (scales and shifts are computed in float64). The copy is made to run: its state
-    dict and its training are those of another network. Tensors that folding does not change are shared.
+    Outputs are equal within rounding (scales and shifts are computed in float64). The copy is only for inference: its
+    state dict differs, and it cannot be trained. Tensors that folding does not change are shared.
     """
     tensors = itertools.chain(model.parameters(), model.buffers())
     folded = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
@@ -54,10 +54,10 @@ def fold_normalisations(model: Model) -> Model:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[_ConvNd, str]]:
-    """Each convolution of `module` with the name of the normalisation that stands right behind it.
+    """Yield each convolution of `module` with the name of the normalisation that directly follows it.
 
-    Everywhere in this package children are declared in the order in which they run: a normalisation declared next
-    after a convolution takes that one's output, and nothing else does.
+    In this package, children are declared in the order in which they run: a normalisation declared after a convolution
+    takes that convolution's output, and nothing else does.
     """
     for (_, conv), (place, norm) in pairwise(module.named_children()):
         if isinstance(conv, _ConvNd) and isinstance(norm, _BatchNorm) and norm.running_var is not None:

@@ -1,4 +1,4 @@
-"""The C library's allocator, set for programs that take and free the same large blocks over and over."""
+"""Tune the C library's allocator for programs that repeatedly allocate and free the same large blocks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNAB
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what was freed for the next request, instead of handing every large block back to the kernel.
+    """Make glibc reuse freed memory instead of returning every large block to the kernel.
 
-    Each activation is a block of megabytes: if newly allocated, the kernel faults in and clears its pages, which
-    is a fifth of the processor time of a forward pass. The process stays as large as it was at most. Where the user
-    has tuned the allocator, or the C library is another, nothing is changed.
+    Each activation is a block of megabytes: if newly allocated, the kernel faults in and clears its pages, a fifth of
+    the processor time of a forward pass. The process keeps its maximum size. If the user has tuned the allocator, or
+    the C library is not glibc, nothing is changed.
     """
     _set(mmap=1 << 30, trim=(1 << 31) - 1)
 
 
 def hand_back_memory() -> None:
-    """As glibc does by itself: its thresholds are those that they grow to in a program of large blocks."""
+    """Restore glibc's default behaviour, with the thresholds that it reaches in a program with large blocks."""
     _set(mmap=32 << 20, trim=64 << 20)
 
 

@@ -1,12 +1,12 @@
-"""The memory layout of a network's activations: chosen by measurement (`benchmarks/layout.py`), set from outside.
+"""Memory layout of activations, chosen by measurement (`benchmarks/layout.py`) and applied to a finished network.
 
 - `plain`: (N, C, T, H, W) in that order in memory.
-- `channels_last`: the same tensors with the channels innermost in memory.
-- `folded`: channels innermost, and a convolution over space only, or over time only, runs as a 2D convolution: of N*T
-  frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor. Two kinds are left out where a
-  processor is faster without folding: wide kernels over space, and kernels over time with several threads.
+- `channels_last`: the same tensors with channels innermost in memory.
+- `folded`: channels innermost, and a convolution only over space or only over time runs as a 2D convolution: of N*T
+  frames, or of N images of T x (H*W). Both foldings are views of a channels-last tensor. Two kinds are excluded if
+  unfolded convolutions are faster: wide kernels over space, and kernels over time with several threads.
 
-`set_layout` exchanges the convolutions of a finished network. Parameters stay the same tensors under the same names, so
+`set_layout` replaces the convolutions of a finished network. Parameters remain the same tensors with the same names, so
 checkpoints and optimiser states do not depend on the layout.
 """
 
@@ -25,20 +25,20 @@ DECISION: dict[tuple[str, bool], Layout] = {
     ("cpu", False): "folded",
     ("cpu", True): "folded",
 }
-"""(device type, training) -> the fastest layout measured; `plain` for what is not listed."""
+"""(device type, training) to the fastest layout measured; `plain` if not listed."""
 
 WIDE = 512
-"""Channels from which a processor trains convolutions over space fastest in the plain form: the gradient of weights so
-large would have to be converted to the other layout."""
+"""Channels from which training of convolutions over space on a CPU is fastest in the plain layout: otherwise the large
+weight gradient would have to be converted."""
 
 
 def choose(device_type: str, training: bool) -> Layout:
-    """The layout for a device type ("cpu", "cuda") in training or in inference."""
+    """Return the layout for a device type ("cpu", "cuda") in training or inference."""
     return DECISION.get((device_type, training), "plain")
 
 
 def set_layout(model: nn.Module, layout: Layout) -> None:
-    """Make every 3D convolution inside `model` run in `layout`, in place; `model.state_dict()` stays what it was."""
+    """Make every 3D convolution in `model` use `layout`, in place; `model.state_dict()` is unchanged."""
     for module in model.modules():
         if isinstance(module, FoldingConv):
             module.layout = layout
@@ -51,7 +51,7 @@ def set_layout(model: nn.Module, layout: Layout) -> None:
 
 
 def convolutions(model: nn.Module) -> list[tuple[nn.Module, str, nn.Conv3d]]:
-    """Every 3D convolution inside `model`, with the module that holds it and its name there."""
+    """Return every 3D convolution in `model`, with its parent module and its name there."""
     return [
         (parent, name, child)
         for parent in model.modules()
@@ -61,7 +61,7 @@ def convolutions(model: nn.Module) -> list[tuple[nn.Module, str, nn.Conv3d]]:
 
 
 def with_parameters_of(conv: nn.Conv3d, kind: type[Convolution]) -> Convolution:
-    """A convolution of `kind` with the geometry of `conv` and its very parameters."""
+    """Return a convolution of class `kind` with the geometry of `conv` and the same parameter tensors."""
     assert conv.padding_mode == "zeros"
     assert conv.dilation == (1, 1, 1)
     made = kind(
@@ -79,12 +79,12 @@ def with_parameters_of(conv: nn.Conv3d, kind: type[Convolution]) -> Convolution:
 
 
 class FoldingConv(nn.Conv3d):
-    """A 3D convolution that first brings its input into `layout`. What follows a convolution inherits its layout."""
+    """A 3D convolution that first converts its input to `layout`; following operations inherit the layout."""
 
     layout: Layout = "plain"
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         if self.layout == "plain" or (self.layout == "folded" and self.is_faster_plain(x)):
             return self.convolve(x.contiguous(), slice(0, 3))
         x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -96,18 +96,18 @@ class FoldingConv(nn.Conv3d):
         return self.convolve(x, slice(0, 3))
 
     def is_faster_plain(self, x: Tensor) -> bool:
-        """Whether `x` is convolved fastest without any layout of its own."""
+        """Return whether `x` is convolved fastest in the plain layout."""
         over_space = self.kernel_size[0] == 1 and self.kernel_size != (1, 1, 1)
         return x.device.type == "cpu" and over_space and self.in_channels // self.groups >= WIDE
 
     def is_faster_over_time(self, x: Tensor) -> bool:
-        """Whether a 2D convolution over time is faster than torch's 3D one, which oneDNN runs with several threads."""
+        """Return whether a 2D convolution over time beats torch's 3D one, which oneDNN runs with several threads."""
         return (
             x.device.type != "cpu" or self.groups > 1 or torch.compiler.is_compiling() or torch.get_num_threads() == 1
         )
 
     def convolve(self, x: Tensor, axes: slice) -> Tensor:
-        """Convolve over these axes of (T, H, W); the kernel is 1 on the one left out."""
+        """Convolve over these axes of (T, H, W); the kernel has size 1 on the remaining one."""
         weight = self.weight.reshape(*self.weight.shape[:2], *self.kernel_size[axes])
         convolve = F.conv3d if weight.ndim == 5 else F.conv2d
         return convolve(x, weight, self.bias, self.stride[axes], self.padding[axes], groups=self.groups)

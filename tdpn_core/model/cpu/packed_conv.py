@@ -1,7 +1,7 @@
-"""Convolutions for inference on a processor: oneDNN's, with weights that are reordered once for all calls.
+"""Convolutions for inference on a CPU: oneDNN operators with weights reordered once for all calls.
 
-An ordinary convolution reorders its weights in every call, which for small inputs costs more than the products. These
-are the operators that torch's own compiler emits for a frozen network.
+An ordinary convolution reorders its weights in every call, which for small inputs takes longer than the products. These
+are the operators that torch's compiler generates for a frozen network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ size the windows of the input are copied out and all of them are multiplied in o
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How a kernel moves over its input, by axes: two (H, W) or three (T, H, W)."""
+    """Geometry of a kernel by axis: two axes (H, W) or three (T, H, W)."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -33,10 +33,10 @@ class Geometry:
 
 
 def pack_convolutions(model: nn.Module) -> None:
-    """Exchange every 3D convolution inside `model`, in place, for one that packs its weights where it can.
+    """Replace every 3D convolution in `model`, in place, with one that packs its weights if possible.
 
-    For networks that only run: a packed convolution has no gradient. Its weights may change (`load_state_dict`, a move
-    to another device or type), which unpacks them; `state_dict`, copies and pickles hold the ordinary ones.
+    Only for inference: a packed convolution has no gradient. Changes of its weights (`load_state_dict`, a move to
+    another device or type) unpack it; `state_dict`, copies and pickles contain the ordinary weights.
     """
     for parent, name, conv in convolutions(model):
         packed = with_parameters_of(conv, PackedConv)
@@ -45,30 +45,30 @@ def pack_convolutions(model: nn.Module) -> None:
 
 
 class PackedConv(FoldingConv):
-    """A folding convolution that keeps its weights as oneDNN wants them, in place of the ordinary ones.
+    """A folding convolution that stores its weights in oneDNN's format instead of the ordinary one.
 
-    An input that oneDNN's packed operators do not take (another type or device, a gradient) goes through the ordinary
+    An input that oneDNN's packed operators do not support (another type or device, a gradient) uses the ordinary
     convolution.
     """
 
     _packed: PackedConvolution | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C', T', H', W')."""
+        """Map (N, C, T, H, W) to (N, C', T', H', W')."""
         if self.layout != "folded" or not can_run(x):
             self.unpack()
         return super().forward(x)
 
     def is_faster_plain(self, x: Tensor) -> bool:
-        """Packed weights make folding the faster form for all."""
+        """Return False: with packed weights, folding is always faster."""
         return not can_run(x) and super().is_faster_plain(x)
 
     def is_faster_over_time(self, x: Tensor) -> bool:
-        """Packed weights make folding the faster form for all."""
+        """Return False: with packed weights, folding is always faster."""
         return can_run(x) or super().is_faster_over_time(x)
 
     def convolve(self, x: Tensor, axes: slice) -> Tensor:
-        """Convolve over these axes of (T, H, W); the kernel is 1 on the one left out."""
+        """Convolve over these axes of (T, H, W); the kernel has size 1 on the remaining one."""
         if self.layout != "folded" or not can_run(x):
             return super().convolve(x, axes)
         if self._packed is None:
@@ -79,7 +79,7 @@ class PackedConv(FoldingConv):
         return self._packed(x)
 
     def unpack(self) -> None:
-        """Return to ordinary weights."""
+        """Convert back to ordinary weights."""
         if self._packed is not None:
             self.weight = nn.Parameter(self._ordinary(self._packed), requires_grad=False)
             self._packed = None
@@ -102,13 +102,13 @@ class PackedConv(FoldingConv):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """The ordinary weights, for copies and serialisation, which cannot take packed ones."""
+        """Return the ordinary weights, for copies and serialisation, which do not support packed ones."""
         self.unpack()
         return self.__dict__.copy()
 
 
 def can_run(x: Tensor) -> bool:
-    """Whether a convolution of `x` can be a packed one: float32 on an x86 processor, no gradient, not being traced."""
+    """Return whether packing supports `x`: float32 on an x86 CPU, no gradient, not being traced."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -120,10 +120,10 @@ def can_run(x: Tensor) -> bool:
 
 
 class PackedConvolution:
-    """A convolution of channels-last inputs whose weights (C', C / groups, *kernel) are laid out for it.
+    """A convolution of channels-last inputs with packed weights (C', C / groups, *kernel).
 
-    The weights are reordered in the second call, because a single call would not regain the time; the result does not
-    depend on it, not by a bit. Products are worth it at once.
+    Weights are reordered in the second call, since a single call would not regain the time; results are bit-identical
+    either way. For products, it pays off at once.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, geometry: Geometry):
@@ -136,7 +136,7 @@ class PackedConvolution:
         self._called = False
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(N, C, *sizes), channels innermost, to (N, C', *sizes')."""
+        """Map (N, C, *sizes), channels innermost, to (N, C', *sizes')."""
         if not self._laid_out and (self._called or self.as_product):
             weight = self._weight
             self._weight = _for_product(weight) if self.as_product else _for_convolution(weight, self.geometry, x.shape)
@@ -145,7 +145,7 @@ class PackedConvolution:
         return self._product(x) if self.as_product else self._convolve(plainly_channels_last(x))
 
     def unpacked(self) -> Tensor:
-        """The weights as they were given."""
+        """Return the original weights."""
         dense = self._weight.to_dense() if self._laid_out else self._weight
         if not self._laid_out or not self.as_product:
             return dense.reshape(self.shape)
@@ -167,9 +167,9 @@ class PackedConvolution:
 
 
 def plainly_channels_last(x: Tensor) -> Tensor:
-    """The same channels-last tensor (N, C, *sizes) with the strides that say so.
+    """Return the same channels-last tensor (N, C, *sizes) with canonical strides.
 
-    Those of axes of size 1 can be anything, and by them torch may take a tensor to be in either layout.
+    Strides of axes of size 1 are arbitrary, so that torch may take a tensor for either layout.
     """
     stride, strides = x.shape[1], [1]
     for size in reversed(x.shape[2:]):
@@ -179,13 +179,13 @@ def plainly_channels_last(x: Tensor) -> Tensor:
 
 
 def is_large(weight: Tensor, geometry: Geometry) -> bool:
-    """Whether a convolution over two axes is better done as a product of its windows."""
+    """Return whether a convolution over two axes is faster as a matrix product of its windows."""
     over_space = weight.ndim == 4 and math.prod(weight.shape[2:]) > 1
     return over_space and geometry.groups == 1 and weight.numel() * weight.element_size() >= LARGE
 
 
 def windows(x: Tensor, kernel: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """What the kernel sees at each of its places: (N, C, H, W) to (N, H', W', rows * columns * C)."""
+    """Return the kernel's windows: (N, C, H, W) to (N, H', W', rows * columns * C)."""
     (rows, columns), (down, across) = kernel, geometry.stride
     above, beside = geometry.padding
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, beside, beside, above, above))

@@ -154,7 +154,7 @@ def test_without_clips_there_is_no_export(fresh_config: RunConfig, save_fresh, t
     checkpoint = save_fresh(
         replace(fresh_config, data=replace(fresh_config.data, path="gone", absolute="")), tmp_path / "best.pt"
     )
-    with pytest.raises(UsageError, match=r"gone: no clip to compare with; name some videos with --clips"):
+    with pytest.raises(UsageError, match=r"gone: no clip to compare with; give videos with --clips"):
         export(checkpoint, options=ExportOptions(format="pt2"))
     with pytest.raises(TdpnError, match=r"none.mp4: no such file"):
         export(checkpoint, options=ExportOptions(format="pt2", clips=["none.mp4"]))

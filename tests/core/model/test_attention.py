@@ -92,7 +92,7 @@ def test_interpolation_treats_rows_and_columns_apart():
 def test_the_error_setting_refuses_another_size_and_names_both():
     attention = build((3, 3), position_resize="error")
     check(attention, 3, 3, exact_row)
-    with pytest.raises(UsageError, match="made for 3 positions a side and met 5"):
+    with pytest.raises(UsageError, match="made for 3 positions per side, but the input has 5"):
         attention(torch.zeros(1, CHANNELS, 1, 3, 5, dtype=torch.float64))
 
 

@@ -102,7 +102,7 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_refuses_a_clip_of_another_shape(little, name):
     model = little(name)
-    with pytest.raises(UsageError, match=r"a clip is \(N, 3, .* frames, height, width\)"):
+    with pytest.raises(UsageError, match=r"a clip must be \(N, 3, .* frames, height, width\)"):
         model(torch.zeros(1, 3, model.config.num_frames * model.config.frames_per_step + 1, 32, 32))
     with pytest.raises(UsageError, match=r"not \(1, 2, "):
         model(torch.zeros(1, 2, model.config.num_frames * model.config.frames_per_step, 32, 32))

@@ -337,7 +337,7 @@ def test_half_precision_is_refused_where_it_is_not_there_or_slow(monkeypatch: py
     assert choose_precision("auto", torch.device("cpu")).name == "float32"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Old GPU")
-    with pytest.raises(ConfigError, match=r"Old GPU has no bf16; .* takes fp16 here"):
+    with pytest.raises(ConfigError, match=r"Old GPU has no bf16; .* uses fp16 here"):
         choose_precision("bf16", torch.device("cuda"))
 
 

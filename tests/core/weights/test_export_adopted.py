@@ -66,6 +66,6 @@ def test_what_its_file_does_not_tell_is_asked_for(foreign, tmp_path):
     checkpoint, listed = foreign
     with pytest.raises(CheckpointError, match=r"does not name its 8 classes; give --classes FILE"):
         export(checkpoint, tmp_path / "r18.onnx")
-    with pytest.raises(UsageError, match=r"no clip to compare with; name some videos with --clips, or .* --data"):
+    with pytest.raises(UsageError, match=r"no clip to compare with; give videos with --clips, or .* --data"):
         export(checkpoint, tmp_path / "r18.onnx", options=ExportOptions(classes=listed))
     assert not list(tmp_path.iterdir())

@@ -228,7 +228,7 @@ FAULTS: dict[str, tuple[Callable[[Web], object], str]] = {
     "a web page": (lambda web: web.headers.update({"Content-Type": "text/html"}), "the server sent a web page"),
     "a redirect out of the web": (
         lambda web: web.redirect.update({f"/{ZOO[PLAIN].file}": "ftp://host/file"}),
-        "leads to 'ftp://host/file', which is not followed",
+        "redirects to 'ftp://host/file', which is not followed",
     ),
     "refused": (lambda web: web.statuses.extend([403] * 9), r"access is refused \(HTTP 403\)"),
 }
