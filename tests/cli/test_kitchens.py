@@ -74,7 +74,7 @@ def test_verb_noun_and_action_are_measured_over_all_unseen_and_tail(kitchens: Pa
 def test_the_report_begins_with_the_challenges_table_and_shows_only_classes_that_were_met(kitchens: Path) -> None:
     tdpn("eval", BEST, "--out", "report")
     page = Path("report/report.html").read_text()
-    assert page.index("EPIC-KITCHENS&#39; own table") < page.index("verb top-1") < page.index("noun top-1")
+    assert page.index("EPIC-KITCHENS&#39; official metrics") < page.index("verb top-1") < page.index("noun top-1")
     assert page.index(">Classes, verb</h2>") < page.index(">Classes, noun</h2>")
     text = Path("report/report.md").read_text()
     rows = list(csv.DictReader(Path("report/predictions-noun.csv").read_text().splitlines()))

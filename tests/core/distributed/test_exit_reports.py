@@ -23,7 +23,7 @@ LOST, TOLD = ending(0, "DistributedError", "lost"), ending(0, "DistributedError"
         ([LOST, ending(1, "ShardError", "damaged", 9.0)], {}, "damaged"),
         ([TOLD, ending(1, "ShardError", "damaged", 9.0)], {0: 1}, "damaged"),
         ([LOST, ending(1, "ZeroDivisionError", "by zero")], {}, "rank 1 failed: unexpected ZeroDivisionError: by zero"),
-        ([LOST], {1: -signal.SIGKILL}, "rank 1 was killed by SIGKILL; signal 9 is often"),
+        ([LOST], {1: -signal.SIGKILL}, "rank 1 was killed by SIGKILL; signal 9 often means"),
         ([LOST], {1: -signal.SIGSEGV}, "rank 1 was killed by SIGSEGV"),
         ([LOST], {1: 7}, "rank 1 exited without reporting an error, code 7"),
         ([LOST], {}, "rank 1 exited without reporting an error"),

@@ -298,7 +298,7 @@ def test_extract_onto_too_small_a_disk_is_refused_first(
     put: Callable[[bytes], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 6_000}))
-    with pytest.raises(TdpnError, match=r"part_0.tar.gz: needs 10.0 kB more, and the disk has 6.0 kB left"):
+    with pytest.raises(TdpnError, match=r"part_0.tar.gz: needs 10.0 kB more, but only 6.0 kB are free"):
         extract(put(zipped(("a", CLIP * 2), method=zipfile.ZIP_DEFLATED)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -254,7 +254,7 @@ def test_fetch_of_unknown_length_needs_a_size_or_digest(web: Web, target: Path) 
 def test_fetch_onto_too_small_a_disk_is_refused_first(web: Web, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     web.files["/file"] = CONTENT
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 200_000}))
-    with pytest.raises(TdpnError, match=r"needs 300.0 kB more, and the disk has 200.0 kB left; free some space"):
+    with pytest.raises(TdpnError, match=r"needs 300.0 kB more, but only 200.0 kB are free; free some space"):
         fetch(f"{web.url}/file", target, limits=QUICK)
     assert "file.bin.part" not in names(target)
 

@@ -61,7 +61,7 @@ def test_rectangles_and_odd_sizes_go_through(small, clip_for, size, temporal):
         ((1, 3, 9, 32, 32), r"\(N, 3, 2 x 5 = 10 frames, .*not \(1, 3, 9, 32, 32\)"),
         ((1, 4, 10, 32, 32), r"not \(1, 4, 10, 32, 32\)"),
         ((3, 10, 32, 32), r"not \(3, 10, 32, 32\)"),
-        ((1, 3, 10, 31, 32), r"at least 32 pixels a side, not \(1, 3, 10, 31, 32\)"),
+        ((1, 3, 10, 31, 32), r"at least 32 pixels per side, not \(1, 3, 10, 31, 32\)"),
     ],
 )
 def test_a_clip_of_the_wrong_shape_is_refused_with_the_numbers(small, shape, message):

@@ -281,7 +281,7 @@ def test_a_shard_that_is_gone_is_made_again(damage, source, tmp_path):
         (tmp_path / lost).write_bytes(before[lost][:-1])
     again = prepare("folder", source, tmp_path, settings=SMALL)
     assert again.digest == first.digest
-    assert f"1 shards were missing or cut, for example {lost}, and were written again" in again.notes
+    assert f"1 shards were missing or truncated, for example {lost}, and were written again" in again.notes
     assert contents(tmp_path) == before
 
 

@@ -261,7 +261,7 @@ def test_a_full_disk_is_reported_before_the_download(
 ) -> None:
     publish(PLAIN)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(CheckpointError, match=r"needs 300\.0 kB more, and the disk has 1\.0 kB left.*another disk"):
+    with pytest.raises(CheckpointError, match=r"needs 300\.0 kB more, but only 1\.0 kB are free.*another disk"):
         obtain(ZOO[PLAIN])
 
 
