@@ -1,7 +1,8 @@
-"""The entry point of `tdpn` and `python -m tdpn_cli`: signals are handled before anything else is imported."""
+"""The entry point of `tdpn` and `python -m tdpn_cli`: signals are handled before anything heavy is imported."""
 
 from __future__ import annotations
 
+from tdpn_cli import process_exit as process_exit  # before what registers exit handlers
 from tdpn_core import startup_signals as starting
 
 

@@ -22,10 +22,10 @@ from tdpn_cli import (
     output,
     predict,
     prep,
-    ranks,
     settings,
     train,
 )
+from tdpn_cli.process_exit import leave
 from tdpn_core import __version__
 from tdpn_core import startup_signals as starting
 from tdpn_core.errors import TdpnError
@@ -82,7 +82,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--debug", "--offline")]
     if "--offline" in sys.argv:
         go_offline()
-    ranks.leave(_run(arguments, debug="--debug" in sys.argv))
+    leave(_run(arguments, debug="--debug" in sys.argv))
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
@@ -96,7 +96,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        return _tell_launcher(error) if "TDPN_ENDINGS" in os.environ else _tell_user(error, debug=debug)
+        code = _tell_launcher(error) if "TORCHELASTIC_ERROR_FILE" in os.environ else None
+        return _tell_user(error, debug=debug) if code is None else code
     return 0
 
 
@@ -114,9 +115,8 @@ def _tell_user(error: BaseException, *, debug: bool) -> int:
     return 1
 
 
-def _tell_launcher(error: BaseException) -> int:
-    """One process of several leaves it to our launcher to say what happened, once; gives the exit code."""
-    from tdpn_core.distributed.exit_reports import report
+def _tell_launcher(error: BaseException) -> int | None:
+    """Report the error to the launcher that started this process; None if that is not ours, which prints it."""
+    from tdpn_core.distributed.exit_reports import write_report
 
-    code = report(error)
-    return 1 if code is None else code
+    return write_report(error)

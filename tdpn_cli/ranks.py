@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
-import threading
-from contextlib import suppress
-from typing import NoReturn
 
 from tdpn_cli import output
+from tdpn_cli.process_exit import is_one_of_several
 from tdpn_core.distributed.command import run_in_processes
 
 
@@ -29,24 +25,4 @@ def run_in_ranks(
 
 def is_first() -> bool:
     """Whether this process is the one of its command that prints results."""
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or not _several()
-
-
-def leave(code: int) -> NoReturn:
-    """End this process with the exit code `code`: the one place where a command's process ends.
-
-    One of several ends like `multiprocessing`'s own: threads, exit handlers and output come to their end, but nothing
-    is torn down. An error's traceback may hold the collectives' C++ threads, and those abort a process that is.
-    """
-    if not _several():
-        sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a reader that is gone
-            stream.flush()
-    os._exit(code)
-
-
-def _several() -> bool:
-    return "WORLD_SIZE" in os.environ or "SLURM_STEP_ID" in os.environ
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or not is_one_of_several()

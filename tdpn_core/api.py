@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from tdpn_core import defaults
 from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
-from tdpn_core.distributed.environment import find_place
+from tdpn_core.distributed.environment import launch_environment
 from tdpn_core.errors import ShardError, UsageError
 from tdpn_core.evaluation import evaluate as evaluation
 from tdpn_core.evaluation.evaluate import Comparison, Evaluation
@@ -416,5 +416,5 @@ def _device_for(paths: Sequence[Path], gpus: int | None, progress: Progress) -> 
 
 def _writes() -> bool:
     """Return whether this process writes reports."""
-    place = find_place()
+    place = launch_environment()
     return place is None or place.rank == 0

@@ -83,10 +83,10 @@ class DistributedError(TdpnError):
     """Another process of the run is missing, differs, hangs or was lost; restarting all may help."""
 
     def __init__(
-        self, what: str, *, where: str | Path | None = None, hint: str | None = None, told: bool = False
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None, already_reported: bool = False
     ) -> None:
         super().__init__(what, where=where, hint=hint)
-        self.told = told
+        self.already_reported = already_reported
         """Whether the other process ended with an error of its own, which it reports itself."""
 
 

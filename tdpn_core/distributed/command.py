@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tdpn_core import startup_signals
-from tdpn_core.distributed.environment import find_place
+from tdpn_core.distributed.environment import launch_environment
 from tdpn_core.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def run_in_processes(
     """
     if (processes or 1) * max(gpus or 1, 1) * nodes == 1:
         return False
-    if "WORLD_SIZE" in os.environ or find_place() is not None:
+    if "WORLD_SIZE" in os.environ or launch_environment() is not None:
         return False
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # before torch: a failure is reported once, by us
     from tdpn_core.distributed.runtime import check_gpus

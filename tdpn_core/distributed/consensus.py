@@ -58,4 +58,4 @@ def _tell(runtime: Runtime, fault: TdpnError | None) -> None:
     faults = runtime.gather(None if fault is None else str(fault))
     if fault is None:
         rank, text = next((rank, text) for rank, text in enumerate(faults) if text is not None)
-        raise DistributedError(f"another process ended: rank {rank}: {text}", told=True)
+        raise DistributedError(f"another process ended: rank {rank}: {text}", already_reported=True)

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 
 from tdpn_core.errors import UsageError
 
+LAUNCHER = "TDPN_LAUNCHER"
+"""The process id of our own launcher, in the environment of processes that it started."""
+
 _FIRST_PORT, _PORTS = 20000, 10000
 """Ports of Slurm jobs that do not set one, derived from the job's number."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Place:
+class LaunchEnvironment:
     """One process among those that its launcher started."""
 
     rank: int
@@ -27,14 +30,11 @@ class Place:
     """Address of the machine of rank 0, or of the launcher that serves the store."""
 
     port: int
-    attempt: int = 0
-    """Number of restarts of these processes by the launcher."""
-
-    served: bool = False
+    agent_store: bool = False
     """Whether the launcher serves the store, so that rank 0 does not."""
 
 
-def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
+def launch_environment(environment: Mapping[str, str] = os.environ) -> LaunchEnvironment | None:
     """Return the place that torch's launcher (`torchrun`, or our own) or Slurm's `srun` assigned; None if alone.
 
     Raises:
@@ -47,32 +47,36 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
     return None
 
 
+def has_launcher(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether our own launcher started this process, and reports for it."""
+    return LAUNCHER in environment
+
+
 def restarts(environment: Mapping[str, str] = os.environ) -> int:
     """Return how often torch's launcher restarted this process, or Slurm requeued its job."""
     return max(int(environment.get(name, "0")) for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
 
 
-def _of_torch(environment: Mapping[str, str]) -> Place | None:
+def _of_torch(environment: Mapping[str, str]) -> LaunchEnvironment | None:
     world = _number(environment, "WORLD_SIZE")
     if world == 1:
         return None
-    return Place(
+    return LaunchEnvironment(
         rank=_number(environment, "RANK"),
         world=world,
         local_rank=_number(environment, "LOCAL_RANK"),
         local_world=int(environment.get("LOCAL_WORLD_SIZE", world)),
         host=_text(environment, "MASTER_ADDR"),
         port=_number(environment, "MASTER_PORT"),
-        attempt=int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")),
-        served=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        agent_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
 
 
-def _of_slurm(environment: Mapping[str, str]) -> Place:
+def _of_slurm(environment: Mapping[str, str]) -> LaunchEnvironment:
     world, nodes = _number(environment, "SLURM_STEP_NUM_TASKS"), int(environment.get("SLURM_STEP_NUM_NODES", "1"))
     job = _number(environment, "SLURM_JOB_ID")
     host = environment.get("MASTER_ADDR") or first_host(_text(environment, "SLURM_STEP_NODELIST"))
-    return Place(
+    return LaunchEnvironment(
         rank=_number(environment, "SLURM_PROCID"),
         world=world,
         local_rank=_number(environment, "SLURM_LOCALID"),

@@ -1,7 +1,9 @@
-"""Exit reports of a run's processes, in files, from which the launcher finds the original failure.
+"""Exit reports of a run's processes, in the error files of torch's launcher, and the original failure among them.
 
-torch's launcher knows only exit codes and restarts everything after any but 0. So a process that ends deliberately,
-with an error about its data or because it was asked to, writes a report and exits with 0: a restart would not help.
+The launcher gives every process of every start a file, `attempt_0/1/error.json` for local rank 1 (the variable
+TORCHELASTIC_ERROR_FILE). It knows exit codes alone and restarts all processes after any but 0. So a process that ends
+for a reason that a new start would not mend, damaged data or a request to stop, writes its report and exits with 0.
+See docs/decisions/005-processes.md.
 """
 
 from __future__ import annotations
@@ -12,25 +14,33 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tdpn_core import errors
-from tdpn_core.distributed.environment import find_place, restarts
+from tdpn_core.distributed.environment import has_launcher, restarts
 from tdpn_core.errors import DistributedError, HangError, TdpnError
 from tdpn_core.files import write_json
 
-VARIABLE = "TDPN_ENDINGS"
-"""Environment variable with the folder of exit reports, set for processes started by our own launcher."""
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-_PECULIAR, _UNEXPECTED, _HUNG, _LOST, _TOLD = range(5)
+FILE = "TORCHELASTIC_ERROR_FILE"
+"""Environment variable with the path of this process's report."""
+
+_OWN_FAULT, _UNEXPECTED, _HUNG, _LOST, _REPEATED = range(5)
 """Kinds of endings, those that may cause others first."""
+
+_DEBUG = "this may be a bug; run again with --debug to see where"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ending:
+class ExitReport:
     """The error that ended a process."""
 
     rank: int
+    local_rank: int
     host: str
     pid: int
     seconds: float
@@ -42,7 +52,7 @@ class Ending:
     what: str
     where: str | None = None
     hint: str | None = None
-    told: bool = False
+    already_reported: bool = False
     """Whether it only repeats another process's error."""
 
     def error(self) -> TdpnError:
@@ -57,48 +67,22 @@ class Ending:
         if self.kind == HangError.__name__:
             return (_HUNG, self.seconds)
         if self.kind == DistributedError.__name__:
-            return (_TOLD if self.told else _LOST, self.seconds)
-        return (_PECULIAR if hasattr(errors, self.kind) else _UNEXPECTED, self.seconds)
+            return (_REPEATED if self.already_reported else _LOST, self.seconds)
+        return (_OWN_FAULT if hasattr(errors, self.kind) else _UNEXPECTED, self.seconds)
 
 
-_DEBUG = "this may be a bug; run again with --debug to see where"
+def write_report(error: BaseException) -> int | None:
+    """Report how this process ends, if a launcher asks for it; returns the exit code that our own launcher wants.
 
-
-def begin() -> None:
-    """Record that this process has started, if our launcher started it."""
-    folder, place = os.environ.get(VARIABLE), find_place()
-    if folder is not None and place is not None:
-        ending = Path(folder) / f"{restarts()}-{place.local_rank}.json"
-        ending.unlink(
-            missing_ok=True
-        )  # from a start that the launcher did not count, such as another machine's restart
-        write_json(ending.with_suffix(".begun"), place.rank)
-
-
-def remember(folder: Path) -> None:
-    """Record the run's folder for a later restart."""
-    endings = os.environ.get(VARIABLE)
-    if endings is not None:
-        write_json(Path(endings) / "run.json", str(folder))
-
-
-def remembered() -> Path | None:
-    """Return the run's folder that an earlier start recorded on this machine."""
-    path = Path(os.environ.get(VARIABLE, "")) / "run.json"
-    return Path(json.loads(path.read_text())) if VARIABLE in os.environ and path.exists() else None
-
-
-def report(error: BaseException) -> int | None:
-    """Write the exit report of this process, if our launcher started it; returns the exit code to use.
-
-    The code is 0 if a restart would not help. None: not started by our launcher; the process reports the error itself.
+    That is 0 for what a new start would not mend. None: the process itself tells the user.
     """
-    folder, place = os.environ.get(VARIABLE), find_place()
-    if folder is None or place is None:
+    path = os.environ.get(FILE)
+    if not path:
         return None
     known = error if isinstance(error, TdpnError) else None
-    ending = Ending(
-        rank=place.rank,
+    report = ExitReport(
+        rank=int(os.environ["RANK"]),
+        local_rank=int(os.environ["LOCAL_RANK"]),
         host=socket.gethostname(),
         pid=os.getpid(),
         seconds=time.time(),
@@ -106,56 +90,84 @@ def report(error: BaseException) -> int | None:
         what=known.what if known else str(error),
         where=str(known.where) if known and known.where is not None else None,
         hint=known.hint if known else None,
-        told=isinstance(error, DistributedError) and error.told,
+        already_reported=isinstance(error, DistributedError) and error.already_reported,
     )
-    write_json(Path(folder) / f"{restarts()}-{place.local_rank}.json", dataclasses.asdict(ending))
-    return 0 if known and (ending.told or not isinstance(known, DistributedError)) else 1
-
-
-def last_attempt(folder: Path) -> int:
-    """Return the number of the last start, from 0."""
-    return max((int(path.name.partition("-")[0]) for path in folder.glob("*-*.begun")), default=0)
-
-
-def read_endings(folder: Path, attempt: int) -> list[Ending]:
-    """Return the reports of the processes of one start on this machine, causes first."""
-    found = [Ending(**json.loads(path.read_text())) for path in folder.glob(f"{attempt}-*.json")]
-    return sorted(found, key=Ending.order)
-
-
-def why_restarted() -> str | None:
-    """Return what ended the previous start, as far as known on this machine; None if this is not a restart of ours."""
-    folder, attempt = os.environ.get(VARIABLE), restarts()
-    if folder is None or attempt == 0:
+    # as torch's `record` writes it: torchrun prints `message` of the process that it takes for the first
+    extra = {**dataclasses.asdict(report), "timestamp": str(int(report.seconds))}
+    write_json(Path(path), {"message": {"message": f"{report.kind}: {error}", "extraInfo": extra}})
+    if not has_launcher():
         return None
-    error = cause(read_endings(Path(folder), attempt - 1), {}, begun(Path(folder), attempt - 1))
+    return 0 if known and (report.already_reported or not isinstance(known, DistributedError)) else 1
+
+
+def read_reports(attempt: Path) -> list[ExitReport]:
+    """Return the reports of the processes of one start on this machine, causes first. `attempt`: its folder."""
+    fields = {field.name for field in dataclasses.fields(ExitReport)}
+    written = (json.loads(path.read_text())["message"]["extraInfo"] for path in attempt.glob("*/error.json"))
+    reports = [ExitReport(**{name: value for name, value in extra.items() if name in fields}) for extra in written]
+    return sorted(reports, key=ExitReport.order)
+
+
+def last_attempt(folder: Path) -> Path | None:
+    """Return the folder of the last start, in the launcher's `folder`; None if there was none."""
+    attempts = folder.glob("*/attempt_*")
+    return max(attempts, key=lambda path: int(path.name.rpartition("_")[2]), default=None)
+
+
+def restart_reason() -> str | None:
+    """Return what ended the previous start, as far as known on this machine; None if this is not a restart of ours."""
+    path, attempt = os.environ.get(FILE), restarts()
+    if not path or attempt == 0:
+        return None
+    error = root_cause(Path(path).parents[1].with_name(f"attempt_{attempt - 1}"))
     return None if error is None else str(error)
 
 
-def begun(folder: Path, attempt: int) -> set[int]:
-    """Return the ranks that started in one attempt on this machine."""
-    return {int(path.read_text()) for path in folder.glob(f"{attempt}-*.begun")}
+def save_run_folder(folder: Path) -> None:
+    """Record the run's folder for a later restart."""
+    if has_launcher():
+        write_json(_run_note(), str(folder))
 
 
-def cause(endings: list[Ending], deaths: dict[int, int], ranks: set[int]) -> TdpnError | None:
-    """Return the original failure: an error, else a death. None if there is none.
+def saved_run_folder() -> Path | None:
+    """Return the run's folder that an earlier start recorded on this machine."""
+    return Path(json.loads(_run_note().read_text())) if has_launcher() and _run_note().exists() else None
 
-    A killed rank leaves no report, and ranks that lost it report only that. `deaths` are the exit codes of ranks that
-    the launcher reports as failed, negative for signals; `ranks` are all that started.
+
+def _run_note() -> Path:
+    return Path(os.environ[FILE]).parents[2] / "run.json"
+
+
+def root_cause(attempt: Path, failures: Mapping[int, ProcessFailure] | None = None) -> TdpnError | None:
+    """Return what ended a start: an error, else a death; None if it succeeded.
+
+    A rank that was killed reports nothing, and those that lost it report no more than that. `failures` are the
+    launcher's, by rank: those with an exit code other than 0, negative for signals. `attempt` has a folder for each
+    rank of this machine.
     """
-    if endings and endings[0].order()[0] <= _HUNG:
-        return endings[0].error()
-    silent = {rank: deaths.get(rank, 0) for rank in ranks | set(deaths)} if endings or deaths else {}
-    for ending in endings:
-        silent.pop(ending.rank, None)
-    if endings:  # the launcher ends the remaining ranks with SIGTERM
+    reports, failures = read_reports(attempt), failures or {}
+    if reports and reports[0].order()[0] <= _HUNG:
+        return reports[0].error()
+    places = [(report.rank, report.local_rank) for report in reports]
+    places += [(rank, failure.local_rank) for rank, failure in failures.items()]
+    if not places:
+        return None
+    first = places[0][0] - places[0][1]  # the ranks of a machine follow one another
+    ranks = {first + int(path.name) for path in attempt.glob("[0-9]*")} | set(failures)
+    silent = {rank: failures[rank].exitcode if rank in failures else 0 for rank in ranks}
+    for report in reports:
+        silent.pop(report.rank, None)
+    if reports:  # the launcher ends those who are left with SIGTERM
         silent = {rank: code for rank, code in silent.items() if code != -signal.SIGTERM}
     if not silent:
-        return endings[0].error() if endings else None
+        return reports[0].error() if reports else None
     rank = min(silent, key=lambda rank: (silent[rank] == 0, rank))
-    if silent[rank] < 0:
+    return _death(rank, silent[rank])
+
+
+def _death(rank: int, code: int) -> DistributedError:
+    """Of a rank that reported nothing."""
+    if code < 0:
         hint = "signal 9 often means that the system ran out of memory: use fewer --workers or a smaller --batch-size"
-        return DistributedError(f"rank {rank} was killed by {signal.Signals(-silent[rank]).name}", hint=hint)
-    return DistributedError(
-        f"rank {rank} exited without reporting an error" + (f", code {silent[rank]}" if silent[rank] else "")
-    )
+        return DistributedError(f"rank {rank} was killed by {signal.Signals(-code).name}", hint=hint)
+    return DistributedError(f"rank {rank} exited without reporting an error" + (f", code {code}" if code else ""))

@@ -13,8 +13,8 @@ from pathlib import Path
 from torch.distributed import DistError
 
 from tdpn_core import defaults
-from tdpn_core.distributed.exit_reports import VARIABLE, begun, cause, last_attempt, read_endings
-from tdpn_core.distributed.watchdog import PARENT
+from tdpn_core.distributed.environment import LAUNCHER
+from tdpn_core.distributed.exit_reports import last_attempt, root_cause
 from tdpn_core.errors import DistributedError, Interrupted, Stopped, UsageError
 
 STOP_SECONDS = 60
@@ -43,8 +43,8 @@ def launch_ranks(
         DistributedError: the machines did not meet; a process died too often, or hung.
         TdpnError: an error of the run itself, including `Stopped`.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -53,9 +53,9 @@ def launch_ranks(
     keeps = nodes == 1 or _keeps_store(endpoint)
     if nodes > 1:
         say(f"waiting for {nodes} machines at {endpoint}")
-    deaths: dict[int, int] = {}
+    failures: dict[int, ProcessFailure] = {}
     signal_name: str | None = None
-    with tempfile.TemporaryDirectory(prefix="tdpn-") as folder, _environment(folder, endpoint if nodes > 1 else None):
+    with tempfile.TemporaryDirectory(prefix="tdpn-") as folder, _environment(endpoint if nodes > 1 else None):
         config = LaunchConfig(
             min_nodes=nodes,
             max_nodes=nodes,
@@ -71,13 +71,14 @@ def launch_ranks(
             },
             local_addr=own_address(endpoint) if nodes > 1 else "127.0.0.1",
             max_restarts=restarts,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
             signals_to_handle=_SIGNALS,
             shutdown_timeout=STOP_SECONDS,
         )
         try:
             elastic_launch(config, command[0])(*command[1:])
         except ChildFailedError as error:
-            deaths = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            failures = error.failures
         except SignalException as error:
             signal_name = error.sigval.name
         except (RendezvousError, DistError) as error:
@@ -85,7 +86,7 @@ def launch_ranks(
             hint = "start the same command on each of them; all must reach this address"
             raise DistributedError(what, where=endpoint, hint=hint) from error
         attempt = last_attempt(Path(folder))
-        fault = cause(read_endings(Path(folder), attempt), deaths, begun(Path(folder), attempt))
+        fault = root_cause(attempt, failures) if attempt is not None else None
     if fault is not None:
         raise fault
     if signal_name is not None:
@@ -168,9 +169,9 @@ def _hush() -> None:
 
 
 @contextmanager
-def _environment(folder: str, endpoint: str | None) -> Iterator[None]:
+def _environment(endpoint: str | None) -> Iterator[None]:
     """Set the environment that the processes inherit."""
-    added = {VARIABLE: folder, PARENT: str(os.getpid())}
+    added = {LAUNCHER: str(os.getpid())}
     if endpoint is not None and "GLOO_SOCKET_IFNAME" not in os.environ:
         name = interface_of(own_address(endpoint))
         added |= {} if name is None else {"GLOO_SOCKET_IFNAME": name}

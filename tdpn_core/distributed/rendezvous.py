@@ -1,4 +1,7 @@
-"""Rendezvous of the processes, and small JSON values that they exchange through a shared store."""
+"""Rendezvous of the processes, and small JSON values that they exchange through torch's store.
+
+See docs/decisions/005-processes.md.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from torch._C._distributed_c10d import TCPStore  # torch.distributed.TCPStore, w
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from tdpn_core.distributed.environment import Place
+from tdpn_core.distributed.environment import LaunchEnvironment
 from tdpn_core.errors import DistributedError
 
 MEET_SECONDS = 60.0
@@ -32,8 +35,8 @@ Facts = dict[str, Any]
 class Peers:
     """The processes of a run, as seen from one of them. Every wait has a timeout, and then names the missing ranks."""
 
-    def __init__(self, place: Place, store: Store, facts: list[Facts], timeout: float) -> None:
-        """Create it after a rendezvous, see `meet`; `store` is used only by these processes."""
+    def __init__(self, place: LaunchEnvironment, store: Store, facts: list[Facts], timeout: float) -> None:
+        """Create it after a rendezvous, see `rendezvous`; `store` is used only by these processes."""
         self.place = place
         self.store = store
         self.facts = facts
@@ -54,20 +57,20 @@ class Peers:
             _await(self.place, self.store, keys, self._timeout, check=self._check)
             return [json.loads(self.store.get(key)) for key in keys]
         except DistError as error:
-            raise lost(self, error) from error
+            raise lost_peer(self, error) from error
 
     def _check(self) -> None:
         """Raise the error that ended another process, instead of waiting for it."""
-        told = self.told()
-        if told is not None:
-            raise DistributedError(f"another process ended: {told}", told=True)
+        failure = self.posted_failure()
+        if failure is not None:
+            raise DistributedError(f"another process ended: {failure}", already_reported=True)
 
-    def tell(self, fault: str) -> None:
+    def post_failure(self, fault: str) -> None:
         """Store the reason of this process's end, for others that lose it."""
         with suppress(DistError):
             self.store.set("fault", f"rank {self.place.rank}: {fault}")
 
-    def told(self) -> str | None:
+    def posted_failure(self) -> str | None:
         """Return the reason that another process stored before it ended, if the store is still available."""
         with suppress(DistError):
             if self.store.check(["fault"]):
@@ -79,7 +82,7 @@ class Peers:
         keys = [f"left/{rank}" for rank in range(self.place.world)]
         with suppress(DistError, DistributedError):
             self.store.set(keys[self.place.rank], "")
-            if self.place.rank == 0 and not self.place.served:
+            if self.place.rank == 0 and not self.place.agent_store:
                 _await(self.place, self.store, keys, _LEAVE_SECONDS)
 
     def close(self) -> None:
@@ -87,8 +90,13 @@ class Peers:
         del self.store
 
 
-def meet(
-    place: Place, facts: Facts, *, timeout: float, seconds: float = MEET_SECONDS, say: Callable[[str], None] | None
+def rendezvous(
+    place: LaunchEnvironment,
+    facts: Facts,
+    *,
+    timeout: float,
+    seconds: float = MEET_SECONDS,
+    say: Callable[[str], None] | None,
 ) -> Peers:
     """Wait up to `seconds` for all processes, and exchange their `facts`. Missing ranks are reported to `say`.
 
@@ -114,7 +122,7 @@ def meet(
     return Peers(place, store, json.loads(store.get("met")), timeout)
 
 
-def _accept(place: Place, shared: Store, mine: Facts, until: float, seconds: float) -> PrefixStore:
+def _accept(place: LaunchEnvironment, shared: Store, mine: Facts, until: float, seconds: float) -> PrefixStore:
     store: PrefixStore | None = None
     name = b""
     while time.monotonic() < until + 1:  # rank 0 knows who is missing, and reports it first
@@ -131,9 +139,9 @@ def _accept(place: Place, shared: Store, mine: Facts, until: float, seconds: flo
     raise _absent(place, [rank for rank in range(place.world) if rank not in here] or [0], seconds)
 
 
-def _open_store(place: Place, timeout: float) -> Store:
+def _open_store(place: LaunchEnvironment, timeout: float) -> Store:
     """Return the store of all processes: the launcher's, or one that rank 0 serves."""
-    keeps = place.rank == 0 and not place.served
+    keeps = place.rank == 0 and not place.agent_store
     where = f"{place.host}:{place.port}"
     try:
         return TCPStore(
@@ -154,7 +162,7 @@ def _open_store(place: Place, timeout: float) -> Store:
 
 
 def _await(
-    place: Place,
+    place: LaunchEnvironment,
     store: Store,
     keys: list[str],
     timeout: float,
@@ -176,7 +184,7 @@ def _await(
         time.sleep(_POLL_SECONDS)
 
 
-def _absent(place: Place, ranks: list[int], timeout: float) -> DistributedError:
+def _absent(place: LaunchEnvironment, ranks: list[int], timeout: float) -> DistributedError:
     return DistributedError(
         f"{named(ranks)} of {place.world} did not connect within {timeout:g} s",
         where=f"{place.host}:{place.port}",
@@ -184,11 +192,11 @@ def _absent(place: Place, ranks: list[int], timeout: float) -> DistributedError:
     )
 
 
-def lost(peers: Peers, error: Exception) -> DistributedError:
+def lost_peer(peers: Peers, error: Exception) -> DistributedError:
     """Return the error for a broken connection to another process, with that process's own error if available."""
-    told = peers.told()
-    if told is not None:
-        return DistributedError(f"another process ended: {told}", told=True)
+    failure = peers.posted_failure()
+    if failure is not None:
+        return DistributedError(f"another process ended: {failure}", already_reported=True)
     return DistributedError(f"lost another process ({_first_line(error)})")
 
 

@@ -28,10 +28,10 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.nn.parallel import DistributedDataParallel
 
 from tdpn_core import defaults
-from tdpn_core.distributed.environment import find_place
-from tdpn_core.distributed.exit_reports import begin, report
-from tdpn_core.distributed.rendezvous import Facts, Peers, lost, meet
-from tdpn_core.distributed.watchdog import Watch, die_with_launcher
+from tdpn_core.distributed.environment import launch_environment
+from tdpn_core.distributed.exit_reports import write_report
+from tdpn_core.distributed.rendezvous import Facts, Peers, lost_peer, rendezvous
+from tdpn_core.distributed.watchdog import Watchdog, die_with_launcher
 from tdpn_core.errors import DeviceError, DistributedError, TdpnError
 from tdpn_core.model.cpu.malloc import keep_freed_memory
 from tdpn_core.version import __version__
@@ -45,7 +45,7 @@ class Runtime:
     rank: int = 0
     world: int = 1
     peers: Peers | None = dataclasses.field(default=None, compare=False, repr=False)
-    watch: Watch | None = dataclasses.field(default=None, compare=False, repr=False)
+    watch: Watchdog | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def device_type(self) -> Literal["cpu", "cuda"]:
@@ -187,15 +187,14 @@ def join_ranks(
         DeviceError: see `check_gpus`.
         DistributedError: a process is missing or runs another version; or, inside, another one was lost.
     """
-    place = find_place()
+    place = launch_environment()
     if place is None:
         yield set_up(gpus)
         return
     die_with_launcher()
-    begin()
     device = _device(gpus, place.local_rank)
-    peers = meet(place, _facts(device), timeout=timeout, say=say)
-    watch = Watch(peers, timeout, _give_up)
+    peers = rendezvous(place, _facts(device), timeout=timeout, say=say)
+    watch = Watchdog(peers, timeout, _give_up)
     try:
         must_agree(peers.facts, "tdpn", "torch", "python", "device")
         _connect(peers, device, 2 * timeout + 30)  # the watchdog has the shorter timeout, and knows whom to name
@@ -203,9 +202,9 @@ def join_ranks(
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a launcher sends it to the others, which must report first
         if isinstance(error, RuntimeError) and _of_a_connection(error):
-            raise lost(peers, error) from error
+            raise lost_peer(peers, error) from error
         if not isinstance(error, DistributedError):
-            peers.tell(str(error) if isinstance(error, TdpnError) else f"{type(error).__name__}: {error}")
+            peers.post_failure(str(error) if isinstance(error, TdpnError) else f"{type(error).__name__}: {error}")
         raise
     finally:
         watch.stop()
@@ -245,10 +244,11 @@ def _facts(device: torch.device) -> Facts:
 
 def _give_up(error: DistributedError) -> None:
     """End this process from a thread, since its main thread is waiting for a hung process or hangs itself."""
-    if report(error) is None:
+    code = write_report(error)
+    if code is None:
         sys.stderr.write(f"error {error}\n")
         sys.stderr.flush()
-    os._exit(1)
+    os._exit(1 if code is None else code)
 
 
 def must_agree(facts: list[Facts], *names: str) -> None:

@@ -12,11 +12,9 @@ from contextlib import suppress
 
 from torch.distributed import DistError
 
-from tdpn_core.distributed.rendezvous import Peers, lost, named
+from tdpn_core.distributed.environment import LAUNCHER, has_launcher
+from tdpn_core.distributed.rendezvous import Peers, lost_peer, named
 from tdpn_core.errors import DistributedError, HangError
-
-PARENT = "TDPN_LAUNCHER"
-"""Environment variable with the launcher's process id, set for processes that it started."""
 
 _GRACE_SECONDS = 8.0
 """Time for a process to notice by itself that its launcher is gone or another process has ended."""
@@ -26,14 +24,14 @@ _PR_SET_PDEATHSIG = 1
 
 def die_with_launcher() -> None:
     """Make the system send SIGTERM to this process when its launcher ends for any reason."""
-    if PARENT not in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not has_launcher() and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if _orphaned():  # it ended just before this call
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Watch:
+class Watchdog:
     """Watches the main thread of a rank, which calls `mark` at points that all ranks pass, and `alive` anywhere."""
 
     def __init__(self, peers: Peers, timeout: float, end: Callable[[DistributedError], None]) -> None:
@@ -62,7 +60,7 @@ class Watch:
         self._thread.join(5)
 
     def _run(self) -> None:
-        posted, gone, told = None, None, None
+        posted, gone, failed = None, None, None
         while not self._over.wait(min(1.0, self._timeout / 10)):
             now = time.monotonic()
             if self._position != posted:
@@ -73,9 +71,9 @@ class Watch:
                 gone = gone or now
                 if now - gone > _GRACE_SECONDS:
                     os.kill(os.getpid(), signal.SIGKILL)
-            told = told or (now if self._peers.told() else None)
-            if told and now - max(told, self._achieved) > _GRACE_SECONDS:  # it is waiting for a process that has ended
-                self._end(lost(self._peers, RuntimeError()))
+            failed = failed or (now if self._peers.posted_failure() else None)
+            if failed and now - max(failed, self._achieved) > _GRACE_SECONDS:  # it waits for a process that has ended
+                self._end(lost_peer(self._peers, RuntimeError()))
                 return
             if now - self._achieved > self._timeout:
                 self._end(self._silence())
@@ -102,4 +100,4 @@ _first_parent = os.getppid()
 
 
 def _orphaned() -> bool:
-    return os.getppid() != int(os.environ.get(PARENT, _first_parent))
+    return os.getppid() != int(os.environ.get(LAUNCHER, _first_parent))

@@ -14,8 +14,8 @@ from tdpn_core.checkpoint import find_data, load_checkpoint
 from tdpn_core.config.families import find_family
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig, from_dict
-from tdpn_core.distributed.environment import restarts
-from tdpn_core.distributed.exit_reports import VARIABLE, remember, remembered, why_restarted
+from tdpn_core.distributed.environment import has_launcher, restarts
+from tdpn_core.distributed.exit_reports import restart_reason, save_run_folder, saved_run_folder
 from tdpn_core.distributed.runtime import Runtime, join_ranks
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
@@ -114,7 +114,7 @@ def train(
             if ema is not None and start is None:
                 what = "chooses among the weights in the file given with --init, which is missing"
                 raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
-            remember(folder)
+            save_run_folder(folder)
             progress.say(describe(config, runtime, folder))
         return trainer.train(
             config,
@@ -162,13 +162,13 @@ def _restarted(
     runtime: Runtime, again: int, out: Path | None, resume: bool | Path, progress: Progress
 ) -> tuple[Path | None, bool | Path]:
     """Return the folder of a restarted run, and whether it left a checkpoint to resume from."""
-    noted = next((Path(folder) for folder in runtime.gather(str(remembered() or "")) if folder), None)
+    noted = next((Path(folder) for folder in runtime.gather(str(saved_run_folder() or "")) if folder), None)
     folder = out or noted
     if folder is None:
         what = "this run was restarted, but its folder is unknown"
         raise UsageError(what, where="--out", hint="give its folder, so that a restart finds it")
     left = bool(runtime.from_main(bool(states(folder))))
-    why = why_restarted()
+    why = restart_reason()
     reason = f" ({why})" if why else ""
     progress.say(f"restart {again}{reason}: {'resuming' if left else 'starting from scratch'} in {folder}")
     return folder, left or resume
@@ -185,7 +185,7 @@ def _to_resume(runtime: Runtime, folder: Path, resume: bool | Path, progress: Pr
 
 
 def _must_be_found_again(out: Path | None) -> None:
-    if out is None and VARIABLE not in os.environ and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
+    if out is None and not has_launcher() and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
         what = "a run that torchrun may restart needs an explicit folder"
         raise UsageError(what, where="--out", hint="add --out, or torchrun --max-restarts 0")
 

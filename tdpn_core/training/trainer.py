@@ -367,6 +367,7 @@ class Trainer:
     def _leave(self, request: StopAgreed) -> NoReturn:
         """Save, and end the run as requested."""
         self.save_last()
+        self.runtime.barrier()  # rank 0 is saving, and a process that ends earlier would count as lost
         raise (Interrupted if request.interrupted else Stopped)(
             f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
             where=self.record.folder / LAST,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from torch.distributed import TCPStore
 
-from tdpn_core.distributed.environment import Place
+from tdpn_core.distributed.environment import LaunchEnvironment
 from tdpn_core.distributed.launcher import launch_ranks
-from tdpn_core.distributed.rendezvous import Peers, lost, meet
+from tdpn_core.distributed.rendezvous import Peers, lost_peer, rendezvous
 from tdpn_core.distributed.runtime import must_agree
 from tdpn_core.errors import DistributedError, TdpnError
 
@@ -23,17 +23,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def place(rank: int, world: int, port: int, *, served: bool) -> Place:
-    return Place(rank=rank, world=world, local_rank=rank, local_world=world, host="127.0.0.1", port=port, served=served)
+def place(rank: int, world: int, port: int, *, agent_store: bool) -> LaunchEnvironment:
+    return LaunchEnvironment(
+        rank=rank, world=world, local_rank=rank, local_world=world, host="127.0.0.1", port=port, agent_store=agent_store
+    )
 
 
-def together(
+def in_ranks(
     world: int,
     job: Callable[[Peers], Any],
     *,
     absent: tuple[int, ...] = (),
     port: int | None = None,
-    served: bool = False,
+    agent_store: bool = False,
     **options: Any,
 ) -> list[Any]:
     """What `job` gives or raises in each of `world` ranks but the absent ones."""
@@ -41,8 +43,10 @@ def together(
 
     def one(rank: int) -> Any:
         try:
-            peers = meet(
-                place(rank, world, port, served=served), {"rank": rank}, **{"timeout": 10, "say": None, **options}
+            peers = rendezvous(
+                place(rank, world, port, agent_store=agent_store),
+                {"rank": rank},
+                **{"timeout": 10, "say": None, **options},
             )
             result = job(peers)
             peers.leave()
@@ -60,21 +64,21 @@ def test_every_rank_learns_the_values_of_all_in_order() -> None:
         return [peers.gather({"rank": peers.place.rank}), peers.gather(peers.place.rank * 2)]
 
     expected = [[{"rank": 0}, {"rank": 1}, {"rank": 2}], [0, 2, 4]]
-    assert together(3, job) == [expected] * 3
+    assert in_ranks(3, job) == [expected] * 3
 
 
 def test_ranks_learn_what_each_said_of_itself() -> None:
-    facts = together(3, lambda peers: [fact["rank"] for fact in peers.facts])
+    facts = in_ranks(3, lambda peers: [fact["rank"] for fact in peers.facts])
     assert facts == [[0, 1, 2]] * 3
 
 
 def test_missing_ranks_are_named_within_the_time_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tdpn_core.distributed.rendezvous._SAY_SECONDS", 0.1)
     heard: list[str] = []
-    results = together(4, lambda peers: None, absent=(1, 3), seconds=0.5, say=heard.append)
+    results = in_ranks(4, lambda peers: None, absent=(1, 3), seconds=0.5, say=heard.append)
     assert all("ranks 1, 3 of 4 did not connect within 0.5 s" in str(result) for result in results), results
     assert heard[0] == "waiting for ranks 1, 3 of 4"
-    (alone,) = together(2, lambda peers: None, absent=(0,), seconds=0.5)
+    (alone,) = in_ranks(2, lambda peers: None, absent=(0,), seconds=0.5)
     assert "rank 0 cannot be reached" in str(alone)
 
 
@@ -82,7 +86,7 @@ def test_a_rank_that_does_not_come_later_is_named() -> None:
     def job(peers: Peers) -> Any:
         return "left early" if peers.place.rank == 1 else peers.gather(None)
 
-    results = together(3, job, timeout=0.5)
+    results = in_ranks(3, job, timeout=0.5)
     assert results[1] == "left early"
     assert all("rank 1 of 3 did not connect within 0.5 s" in str(result) for result in (results[0], results[2]))
 
@@ -90,11 +94,11 @@ def test_a_rank_that_does_not_come_later_is_named() -> None:
 def test_what_dead_processes_left_in_a_store_is_not_taken_for_the_living() -> None:
     port = free_port()
     keeper = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
-    first = together(2, lambda peers: peers.gather(f"first {peers.place.rank}"), port=port, served=True)
-    again = together(2, lambda peers: peers.gather(f"again {peers.place.rank}"), port=port, served=True)
+    first = in_ranks(2, lambda peers: peers.gather(f"first {peers.place.rank}"), port=port, agent_store=True)
+    again = in_ranks(2, lambda peers: peers.gather(f"again {peers.place.rank}"), port=port, agent_store=True)
     assert first == [["first 0", "first 1"]] * 2
     assert again == [["again 0", "again 1"]] * 2
-    alone = together(2, lambda peers: None, port=port, served=True, absent=(0,), seconds=0.5)
+    alone = in_ranks(2, lambda peers: None, port=port, agent_store=True, absent=(0,), seconds=0.5)
     assert "did not connect" in str(alone[0]), "the meeting of the dead is none"
     del keeper
 
@@ -102,15 +106,15 @@ def test_what_dead_processes_left_in_a_store_is_not_taken_for_the_living() -> No
 def test_a_lost_process_that_left_its_reason_is_quoted() -> None:
     def job(peers: Peers) -> Any:
         if peers.place.rank == 1:
-            peers.tell("shard 3 is damaged")
+            peers.post_failure("shard 3 is damaged")
         peers.gather(None)
         raw = RuntimeError("[/a/gloo/pair.cc:553] Connection closed by peer [127.0.0.1]:2. This is typical. GLHF!")
-        return lost(peers, raw)
+        return lost_peer(peers, raw)
 
-    for error in together(2, job):
-        assert (error.what, error.told) == ("another process ended: rank 1: shard 3 is damaged", True)
-    (silent,) = together(1, lambda peers: lost(peers, RuntimeError("[x] Connection closed by peer. Bad.")))
-    assert (silent.what, silent.told) == ("lost another process (Connection closed by peer)", False)
+    for error in in_ranks(2, job):
+        assert (error.what, error.already_reported) == ("another process ended: rank 1: shard 3 is damaged", True)
+    (silent,) = in_ranks(1, lambda peers: lost_peer(peers, RuntimeError("[x] Connection closed by peer. Bad.")))
+    assert (silent.what, silent.already_reported) == ("lost another process (Connection closed by peer)", False)
 
 
 def test_a_rank_that_differs_is_named_with_both_values() -> None:
@@ -125,7 +129,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        (error,) = together(1, lambda peers: None, port=port)
+        (error,) = in_ranks(1, lambda peers: None, port=port)
     assert re.search(rf"127.0.0.1:{port}: rank 0 cannot listen here .*choose another", str(error))
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import environment, launched_by, same_weights, train, words
+from command import TINY, environment, launched_by, ranks, same_weights, train, words
 
 from tdpn_core.checkpoint import load_checkpoint
 
@@ -80,6 +80,31 @@ def test_one_process_asked_to_stop_stops_all_at_the_same_step_and_resuming_is_ex
     resumed = train(prepared, tmp_path / "run", "--processes", 2, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert same_weights(tmp_path / "run", undisturbed)
+
+
+SLOW_TO_SAVE = """
+import sys, time
+from tdpn_cli.app import main
+from tdpn_core.distributed import watchdog
+from tdpn_core.training import trainer
+watchdog._GRACE_SECONDS = 1.0
+save = trainer.save_last
+def slow(*arguments, **options):
+    time.sleep(4)
+    return save(*arguments, **options)
+trainer.save_last = slow
+main()
+"""
+
+
+def test_stopped_run_whose_rank_0_saves_longer_than_the_others_are_missed_is_saved(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """The others wait for it: one that had ended would be taken for lost, and rank 0 would give up amid its save."""
+    options = ("train", "--data", prepared, "--out", tmp_path / "run", *TINY)
+    results = ranks(SLOW_TO_SAVE, *options, TDPN_FAILPOINT="train.step#2@1:stop")
+    assert [code for code, _, _ in results] == [3, 3], results
+    assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 2
 
 
 def test_a_process_that_hangs_is_named_at_the_set_time(prepared: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ print(len(inside) > 3, len(threads()))
 """
 
 LEAVES = """
+from tdpn_cli.process_exit import leave
 import atexit, sys, threading, time
-from tdpn_cli.ranks import leave
 
 class TornDown:
     def __del__(self):
