@@ -8,7 +8,7 @@ import torch
 import tdpn_core
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import create_model
-from tdpn_core.training.checkpoints import IMAGENET, initialise
+from tdpn_core.training.checkpoints import initialise
 from tdpn_core.weights.convert import import_weights
 from tdpn_core.weights.zoo import ZOO, is_here, place
 
@@ -23,7 +23,7 @@ def lite0() -> Path:
 def test_a_network_starts_with_the_whole_backbone_but_the_classifier(lite0):
     with torch.device("meta"):
         model = create_model("tsm", arch="lite0", num_classes=2)
-    report = initialise(model.to_empty(device="cpu"), IMAGENET)
+    report = initialise(model.to_empty(device="cpu"), lite0)
     assert set(report.left_out) == {"_fc.weight", "_fc.bias"}
     assert set(report.unfilled) == {"head.linear.action.weight", "head.linear.action.bias"}
 
