@@ -1,9 +1,9 @@
-"""Views a second of an evaluation, beside a plain loop that reads a view and scores it.
+"""Views per second of an evaluation, compared with a plain loop that reads and scores views.
 
     python benchmarks/eval.py CHECKPOINT [VIEWS]
 
-Both score the same clips of the checkpoint's validation split, in turn; the largest difference of a probability is
-printed, too.
+Both score the same clips of the checkpoint's validation split alternately; the largest difference of a probability is
+also printed.
 """
 
 import os

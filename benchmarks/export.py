@@ -2,9 +2,9 @@
 
     python benchmarks/export.py CHECKPOINT [--data FOLDER] [--clips 512] [--calibrate 32] [--rounds 20]
 
-Accuracy is over one view of each validation clip. Speed is of one clip at a time, float and int8 in turn within each
-round: medians, the median of each round's ratio, and the ratio of the shortest times, which other jobs on the machine
-disturb least.
+Accuracy is for one view per validation clip. Speed is for one clip at a time, float and int8 alternating within each
+round: medians, the median of the rounds' ratios, and the ratio of the shortest times, which other jobs on the machine
+affect least.
 """
 
 import argparse

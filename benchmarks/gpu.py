@@ -1,12 +1,12 @@
-"""The table of a GPU: TDPN-R50 and R101, 8 and 32 frames of 224², bf16, training and inference.
+"""GPU measurements: TDPN-R50 and R101, 8 and 32 frames of 224², bf16, training and inference.
 
     python benchmarks/gpu.py [--batch-size 8] [--rounds 10] [--only r50] [--seconds 100] [--rehearse]
 
 For each network: the plain form (NCTHW, 3D convolutions) under the same autocast, channels-last 3D convolutions, frames
 folded into 2D convolutions, and the faster of the two through torch.compile; clips/s, share of the GPU's dense bf16
-peak, memory, ratio to the plain form. Compiling takes longest and comes last; after --seconds nothing more is begun.
-`gpu_step.py` has a profile of a step and the share of waiting for clips. Without a GPU it says so, and measures
-nothing; --rehearse runs all of it on the CPU with a tiny network.
+peak, memory, ratio to the plain form. Compiling takes longest and is done last; after --seconds nothing more is
+started. `gpu_step.py` profiles a step and measures the share of waiting for clips. Without a GPU it exits without
+measuring; --rehearse runs everything on the CPU with a tiny network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BENCH: dict[str, Callable[..., Bench]] = {"train": bench_training, "infer": benc
 
 @dataclass
 class Table:
-    """Measures forms as long as there is time; a form that fails is a line like the others."""
+    """Measures forms while there is time; a form that fails gets a line with the error."""
 
     peak: Peak
     rounds: int
@@ -41,7 +41,7 @@ class Table:
     fastest: dict[tuple[str, str], tuple[float, layout.Layout]] = field(default_factory=dict)
 
     def measure(self, subject: Subject, what: str, form: layout.Layout, *, compiled: bool = False) -> None:
-        """A line for a layout, and with the first of a network one for its plain form."""
+        """Print a line for a layout, and before a network's first layout one for its plain form."""
         name = f"{form}{', compiled' if compiled else ''}"
         if time.monotonic() > self.until:
             print(f"{subject.name:32}{what:7}{name:24}not measured: no time left", flush=True)
@@ -49,7 +49,7 @@ class Table:
         layout.DECISION[subject.runtime.device_type, what == "train"] = form
         try:
             result = BENCH[what](subject, rounds=self.rounds, peak=self.peak, compiled=compiled)
-        except Exception as error:  # one form must not cost the others
+        except Exception as error:  # continue with the other forms
             print(f"{subject.name:32}{what:7}{name:24}{type(error).__name__}: {str(error)[:200]}", flush=True)
             return
         key = (subject.name, what)

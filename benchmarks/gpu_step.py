@@ -1,11 +1,11 @@
-"""Real training steps on a GPU: a profile, the share of waiting, and a fine-tune of a minute.
+"""Training steps on a GPU: a profile, the share of waiting, and fine-tuning for a minute.
 
     python benchmarks/gpu_step.py profile             # the 15 kernels that take most of a step, and the idle gaps
     python benchmarks/gpu_step.py data FOLDER         # make clips and shards to train on, in FOLDER/data
     python benchmarks/gpu_step.py waiting FOLDER/data # the share of the time spent waiting for clips, by workers
     python benchmarks/gpu_step.py finetune FOLDER     # tdpn train for 60 seconds, into FOLDER/run
 
-With --rehearse they run on the CPU with a tiny network, to see that they run at all.
+With --rehearse they run on the CPU with a tiny network, to check that they run at all.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def random_batch(subject: Subject) -> Batch:
 
 
 def profile_step(runtime: Runtime, rehearse: bool) -> None:
-    """The kernels of two steps, and when the GPU had none to run."""
+    """Print the kernels of two steps, and the idle gaps of the GPU."""
     subject = subject_of(runtime, rehearse)
     learner = Learner(subject.config, [str(number) for number in range(subject.batch)], runtime)
     batch = random_batch(subject)
@@ -78,7 +78,7 @@ def profile_step(runtime: Runtime, rehearse: bool) -> None:
 
 
 def gaps(spans: list[tuple[float, float]]) -> None:
-    """The share of the time without a kernel, and the longest such times; spans in microseconds."""
+    """Print the share of time without a kernel, and the longest gaps; spans in microseconds."""
     if not spans:
         print("no kernels of a GPU: no gaps to show")
         return
@@ -92,7 +92,7 @@ def gaps(spans: list[tuple[float, float]]) -> None:
 
 
 def make_data(folder: Path, rehearse: bool) -> None:
-    """Rendered motions, prepared at the size that training takes."""
+    """Render motions and prepare them at the training size."""
     render_dataset(folder / "clips", train_per_class=2 if rehearse else 8, val_per_class=1, seed=0)
     encoding = Encoding(short_side=40 if rehearse else 256)
     prepare("folder", folder / "clips", folder / "data", settings=PrepConfig(encoding=encoding))
@@ -127,12 +127,12 @@ def waiting(data: Path, runtime: Runtime, rehearse: bool) -> None:
 
 
 def known(batch: Batch) -> dict[str, torch.Tensor]:
-    """Labels of the prepared clips as labels of a network with more classes."""
+    """Map labels of the prepared clips to those of a network with more classes."""
     return {"action": next(iter(batch.labels.values()))}
 
 
 def finetune(folder: Path, rehearse: bool) -> None:
-    """`tdpn train` on the prepared clips until a minute has passed; it saves its state then, as at any SIGTERM."""
+    """Run `tdpn train` on the prepared clips for a minute; it then saves its state, as on any SIGTERM."""
     words = ["--recipe", "small", "--epochs", "500", "--out", str(folder / "run"), "--data", str(folder / "data")]
     if rehearse:
         words += ["--arch", "r18", "--frames", "2", "--size", "32", "--set", "model.width=0.125"]

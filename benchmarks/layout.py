@@ -1,13 +1,13 @@
-"""Which memory layout is fastest: the measurement behind `tdpn_core.model.cpu`.
+"""Find the fastest memory layout: the measurement behind `tdpn_core.model.cpu`.
 
     python benchmarks/layout.py [--device cuda] [--rounds 7] [--threads 2] [--case r50]     whole networks
     python benchmarks/layout.py --convolutions                                              kinds of convolution
 
-What is compared takes turns within each round, so that another job on the machine slows all of it alike. For networks,
-seconds are the medians over the rounds, `ratio` is the median of each round's time to that of `plain` in the same
-round, and `cpu` the processor time, over all threads, to that of `plain`. For convolutions, milliseconds are the least
-processor time over the rounds: `plain` and `3D` (channels-last) beside `folded`, forward and backward, and for
-inference `folded`, `packed` and, over space, `product`.
+Variants alternate within each round, so that other jobs on the machine slow all of them alike. For networks, seconds
+are the medians over the rounds, `ratio` is the median of the rounds' times relative to `plain`, and `cpu` the
+processor time, over all threads, relative to `plain`. For convolutions, milliseconds are the minimum processor time
+over the rounds: `plain`, `3D` (channels-last) and `folded`, forward and backward, and for inference `folded`, `packed`
+and, over space, `product`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def forward_backward(model: Network, clip: torch.Tensor) -> None:
 
 
 def seconds(work: Callable[[], object], device: str) -> tuple[float, float]:
-    """Wall and processor time of one run."""
+    """Return wall-clock and processor time of one run."""
     wall, processor = time.perf_counter(), time.process_time()
     work()
     if device != "cpu":
@@ -125,13 +125,13 @@ def convolutions(options: argparse.Namespace) -> None:
 
 
 EVERYTHING_FOLDS = {"is_faster_plain": False, "is_faster_over_time": True}
-"""What the rules say, where what is lost by folding is to be seen."""
+"""Rules that always fold, to measure the cost of folding."""
 
 COLUMNS = ("plain", "channels_last", "folded", "inference", "packed", "product")
 
 
 def convolution_works(conv: Conv, side: int) -> dict[str, Callable[[], object]]:
-    """What to time for one kind of convolution, by column."""
+    """Return the functions to time for one kind of convolution, by column."""
     x = torch.randn(2, conv.in_channels, 8, side, side, requires_grad=True)
     inner = x.detach().clone(memory_format=torch.channels_last_3d).requires_grad_()
     model = torch.nn.Sequential(conv)

@@ -1,9 +1,9 @@
-"""Clips a second of `prepare` beside the bare ffmpeg command: same filters, files and number of processes.
+"""Clips per second of `prepare`, compared with plain ffmpeg: same filters, files and number of processes.
 
     python benchmarks/prep.py CLASS_FOLDERS [--workers N] [--repeat N]
 
-The bare command decodes, scales and encodes as JPEG with its output thrown away; what `prepare` does beyond that is
-to check every clip, and to pack, checksum and write the shards. Both are run alternately, and the best of each counts.
+Plain ffmpeg decodes, scales and encodes as JPEG and discards its output; `prepare` also checks every clip, and packs,
+checksums and writes the shards. Both alternate, and the best of each is compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCALE = "scale=w='if(lte(iw,ih),min(iw,256),-1)':h='if(lte(iw,ih),-1,min(ih,256)
 
 
 def bare(paths: list[str], workers: int) -> float:
-    """Seconds that ffmpeg alone takes."""
+    """Return the seconds of ffmpeg alone."""
     program = find_ffmpeg().path
     encode = ["-map", "0:v:0", "-vf", SCALE, "-fps_mode", "passthrough", "-c:v", "mjpeg", "-q:v", "3", "-threads", "1"]
 
@@ -40,7 +40,7 @@ def bare(paths: list[str], workers: int) -> float:
 
 
 def packed(root: Path, workers: int) -> float:
-    """Seconds that `prepare` takes."""
+    """Return the seconds of `prepare`."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         prepare("folder", root, Path(folder), settings=PrepConfig(), workers=workers)

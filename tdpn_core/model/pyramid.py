@@ -28,7 +28,7 @@ FLOWS: dict[Flow, tuple[str, ...]] = {
 
 
 class Pyramid(nn.Module):
-    """The neck: the levels res2..res5, or those of them that it was made for, to one map of the top's shape."""
+    """The neck: maps its levels, a subset of res2..res5, to one map of the top's shape."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class Pyramid(nn.Module):
         separable: bool = False,
         temporal_rates: Sequence[int] | None = None,
     ):
-        """`channels` of res2..res5; `width` is the modulated levels' (half the top's at width 1).
+        """`channels` are those of res2..res5; `width` that of the modulated levels (half the top's at width 1).
 
         Raises:
-            ConfigError: the temporal rates do not give numbers of steps that divide one another.
+            ConfigError: the temporal rates give numbers of steps that do not divide each other.
         """
         super().__init__()
         self.levels = tuple(levels)
@@ -63,7 +63,7 @@ class Pyramid(nn.Module):
         initialise(self)
 
     def forward(self, levels: Mapping[Level, Tensor]) -> Tensor:
-        """(N, C, T, H, W) of each level to (N, top, T', H', W'), T' being 1 with the default temporal rates."""
+        """Map each level (N, C, T, H, W) to (N, top, T', H', W'), with T' = 1 for the default temporal rates."""
         rates = zip(self.levels, self.rates, strict=True)
         modulated = [self._modulate(levels[level], level, rate) for level, rate in rates]
         flows = self._flows(modulated)
@@ -75,7 +75,7 @@ class Pyramid(nn.Module):
         return pool_time(self.temporal[level](self.spatial[level](x)), rate)
 
     def _flows(self, modulated: list[Tensor]) -> dict[str, list[Tensor]]:
-        """What each level fusion takes. `cascade` starts the bottom-up flow from the top-down one's result."""
+        """Return the inputs of each level fusion. `cascade` starts the bottom-up flow from the top-down result."""
         if self.flow == "none":
             return {"levels": modulated}
         if self.flow == "bottom_up":
@@ -101,7 +101,7 @@ class Pyramid(nn.Module):
 
 
 class LevelFusion(nn.Module):
-    """One flow's levels, each brought to the top's T and through a grouped 1x1x1, concatenated and projected."""
+    """Fusion of a flow: levels reduced to the top's T, through a grouped 1x1x1 each, concatenated and projected."""
 
     def __init__(self, levels: Sequence[Level], width: int, steps: Sequence[int]):
         super().__init__()
@@ -110,14 +110,14 @@ class LevelFusion(nn.Module):
         self.project = ConvNorm(len(levels) * width, 2 * width)
 
     def forward(self, flow: Sequence[Tensor]) -> Tensor:
-        """(N, width, T, H, W) of each level, low to high, to (N, 2 * width, T of the top, H, W)."""
+        """Map (N, width, T, H, W) of each level, low to high, to (N, 2 * width, T of the top, H, W)."""
         parts = zip(self.levels.values(), self.rates, flow, strict=True)
         out: Tensor = self.project(torch.cat([convolve(pool_time(x, rate)) for convolve, rate, x in parts], 1))
         return out
 
 
 def spatial_modulation(channels: Mapping[Level, int], level: Level, *, separable: bool) -> nn.Sequential:
-    """Strided convolutions that take a level to the top's channels and size, one for every level above it."""
+    """Return strided convolutions from a level to the top's channels and size, one per level above it."""
     above = [channels[name] for name in LEVELS[LEVELS.index(level) :]]
     return nn.Sequential(*(_halve(before, after, separable=separable) for before, after in pairwise(above)))
 

@@ -1,4 +1,4 @@
-"""From a name and options, or from a whole configuration, to a network; `config.families` finds the family."""
+"""Build networks from a name and options, or from a configuration; `config.families` finds the family."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def create_model(
     num_frames: int | None = None,
     **options: Any,
 ) -> Network:
-    """A network with fresh weights, in training mode.
+    """Create a network with random weights, in training mode.
 
-    `name` is one of `tdpn models`: tdpn, tpn, tsm+tdpn, slowfast, ..., or `module:ATTRIBUTE` of a family of your own;
-    `arch` its depth, r18 to r101 (None: the family's own); a bare number of classes is that of one head named
-    `action`; `options` are the other fields of the family's settings class.
+    `name` is one of `tdpn models`: tdpn, tpn, tsm+tdpn, slowfast, ..., or `module:ATTRIBUTE` of your own family;
+    `arch` is its depth (default: the family's own); an integer `num_classes` is for one head named `action`; `options`
+    are other fields of the family's settings class.
 
     Raises:
-        UsageError: an unknown name; a ConfigError: an unknown option or value; the message names it.
+        UsageError: unknown name; ConfigError: unknown option or value; the message names it.
     """
     heads = {"action": num_classes} if isinstance(num_classes, int) else dict(num_classes)
     given = {"arch": arch, "num_frames": num_frames}
@@ -35,11 +35,11 @@ def create_model(
 
 
 def build_model(config: ModelConfig) -> Network:
-    """The network that `config` describes, with fresh weights, in training mode.
+    """Build the network of `config` with random weights, in training mode.
 
     Raises:
-        ConfigError: numbers that do not divide one another.
-        PluginError: another package's family builds something else than a `Network`.
+        ConfigError: numbers that do not divide each other.
+        PluginError: another package's family does not build a `Network`.
     """
     network = find_family(config.name).build(config)
     if not isinstance(network, Network):

@@ -1,4 +1,4 @@
-"""The backbone: a residual network inflated to clips, by default one that never strides time.
+"""The backbone: a ResNet inflated to clips, by default without temporal stride.
 
 SlowOnly is such a network (Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019).
 """
@@ -15,7 +15,7 @@ from tdpn_core.model.blocks import AttentionOn, BasicBlock, Block, Bottleneck
 from tdpn_core.model.layers import Backbone, Conv
 
 BlockKind = Callable[..., Block]
-"""Makes a block as `Bottleneck` and `BasicBlock` do, of (channels, width, out_channels) and their settings."""
+"""Creates a block like `Bottleneck` and `BasicBlock`, from (channels, width, out_channels) and their settings."""
 
 DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "r18": (BasicBlock, (2, 2, 2, 2)),
@@ -23,29 +23,29 @@ DEPTHS: dict[Arch, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     "r50": (Bottleneck, (3, 4, 6, 3)),
     "r101": (Bottleneck, (3, 4, 23, 3)),
 }
-"""The kind of block and the number of them in res2..res5."""
+"""Kind and number of blocks in res2..res5."""
 
 
 def scaled(channels: int, width: float, multiple: int = 32) -> int:
-    """`channels` times `width`, as the nearest multiple of `multiple` (at least that)."""
+    """Return `channels` times `width`, rounded to a multiple of `multiple` (at least that)."""
     return max(multiple, multiple * round(channels * width / multiple))
 
 
 def level_channels(arch: Arch, width: float = 1.0, multiple: int = 32) -> dict[Level, int]:
-    """Channels of res2..res5."""
+    """Return the channels of res2..res5."""
     lowest = 256 if DEPTHS[arch][0] is Bottleneck else 64
     return {level: scaled(lowest << index, width, multiple) for index, level in enumerate(LEVELS)}
 
 
 def level_side(input_side: int, level: Level) -> int:
-    """Rows (or columns) of a level's map: the input's, divided by 4 at res2 up to 32 at res5, rounded up."""
+    """Return the rows (or columns) of a level's map: the input's, divided by 4 at res2 to 32 at res5, rounded up."""
     return -(-input_side // (4 << LEVELS.index(level)))
 
 
 def limited(
     kernels: tuple[int, int, int, int], blocks: tuple[int, int, int, int] | None, arch: Arch
 ) -> tuple[int | tuple[int, ...], ...]:
-    """Temporal kernels for `ResNet` that only the first `blocks` blocks of each stage have; None: all of them."""
+    """Return temporal kernels for `ResNet` in only the first `blocks` blocks of each stage; None for all blocks."""
     if blocks is None:
         return kernels
     counts = zip(kernels, blocks, DEPTHS[arch][1], strict=True)
@@ -53,7 +53,7 @@ def limited(
 
 
 class ResNet(Backbone):
-    """Inflated ResNet: (N, C, T, H, W) to the maps res2..res5 of (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
+    """Inflated ResNet: maps (N, C, T, H, W) to res2..res5, (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32).
 
     The children have torchvision's names (`conv1`, `bn1`, `layer1.0.conv1`, ...).
     """
@@ -75,22 +75,22 @@ class ResNet(Backbone):
         multiple: int = 32,
         joining: tuple[int, int, int, int] = (0, 0, 0, 0),
     ):
-        """The settings that a family may have, by default SlowOnly's.
+        """Create the network; the defaults are SlowOnly's.
 
         Args:
             arch: The depth.
-            width: Scales every number of channels, kept multiples of `multiple`.
-            in_channels: Of the frames.
+            width: Factor of all channel counts, rounded to multiples of `multiple`.
+            in_channels: Channels of the frames.
             stem_kernel: Temporal kernel of the first convolution.
-            temporal_kernels: Those of each block's first convolution, res2..res5: one for a stage, or a cycle of them.
-            temporal_strides: Of the first convolution, of the pool behind it, and of a pool behind res2.
-            attention: Whether res5 has it in place of its 3x3 convolutions.
+            temporal_kernels: Of the blocks' first convolutions in res2..res5: one per stage, or a cycle.
+            temporal_strides: Of the first convolution, of the pool after it, and of a pool after res2.
+            attention: Whether attention replaces the 3x3 convolutions of res5.
             position_resize: See `Attention`.
-            input_size: Side in pixels that attention's tables are made for.
-            block: Makes the blocks of a level; the depth's own elsewhere.
-            strides: Of the first block of res2..res5.
+            input_size: Input size in pixels for attention's tables.
+            block: Block types by level; default: those of the depth.
+            strides: Spatial stride of the first block of res2..res5.
             multiple: See `width`.
-            joining: Channels that something outside adds to what enters res2..res5.
+            joining: Channels added to the input of res2..res5 from outside.
         """
         super().__init__()
         own_block, counts = DEPTHS[arch]
@@ -126,7 +126,7 @@ class ResNet(Backbone):
             self.add_module(f"layer{index + 1}", stage)
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """The four levels of frames (N, C, T, H, W)."""
+        """Return the four levels for frames (N, C, T, H, W)."""
         x = self.stem(frames)
         levels: dict[Level, Tensor] = {}
         for level in LEVELS:
@@ -134,16 +134,16 @@ class ResNet(Backbone):
         return levels
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """The parts with weights of the stem and of res2..res5, in the order in which they run."""
+        """Return the parts with weights of stem and res2..res5, in the order in which they run."""
         found: dict[str, list[nn.Module]] = {"stem": [self.conv1, self.bn1]}
         return found | {level: [self.get_submodule(f"layer{n}")] for n, level in enumerate(LEVELS, start=1)}
 
     def stem(self, frames: Tensor) -> Tensor:
-        """What enters res2, of frames (N, C, T, H, W)."""
+        """Return the input of res2 for frames (N, C, T, H, W)."""
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
         return x
 
     def stage(self, level: Level, x: Tensor) -> Tensor:
-        """A level, from what enters it."""
+        """Return a level for its input."""
         out: Tensor = self.get_submodule(f"layer{LEVELS.index(level) + 1}")(self.pool2(x) if level == "res3" else x)
         return out

@@ -1,6 +1,6 @@
-"""TDPN: a backbone, temporal differences on its levels, a pyramid over them, a classifier (the paper's Fig. 2).
+"""TDPN: a backbone, temporal differences on its levels, a pyramid and a classifier (the paper's Fig. 2).
 
-"TDPN: A Temporal Difference Pyramid Network for Action Recognition", over SlowOnly, TSN and TSM.
+"TDPN: A Temporal Difference Pyramid Network for Action Recognition", on SlowOnly, TSN and TSM.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tdpn_core.model.temporal_difference import TemporalDifference, sampled_fram
 
 
 class TDPN(Network):
-    """The network of the paper; without temporal differences, over res4 and res5, it is TPN."""
+    """The network of the paper; without temporal differences and on res4 and res5, it is TPN."""
 
     backbone: Backbone
 
@@ -46,24 +46,24 @@ class TDPN(Network):
         self.pyramid = pyramid
 
     def feature_maps(self, clip: Tensor) -> FeatureMaps:
-        """The levels with their temporal differences, and the fused pyramid."""
+        """Return the levels with their temporal differences, and the fused pyramid."""
         frames = self.frames(clip)  # (N, 3, T, H, W)
         levels = self.backbone(frames)  # res2..res5: (N, C, T, H/4, W/4) .. (N, 8 C, T, H/32, W/32)
-        levels = self.temporal_difference(self._window(clip), levels)  # global and local modules; shapes stay
+        levels = self.temporal_difference(self._window(clip), levels)  # global and local modules; same shapes
         top = self.pyramid(levels)  # (N, 8 C, T', H/32, W/32), T' is 1 by default
         return FeatureMaps(levels, top)
 
     def _window(self, clip: Tensor) -> Tensor:
-        """The frames that the local module reads: (N, 3, T * window, H, W)."""
+        """Return the frames for the local module: (N, 3, T * window, H, W)."""
         step = self.config.frames_per_step
         return clip if step == self.temporal_difference.window else sampled_frames(clip, step)
 
 
 def with_pyramid(config: PyramidConfig, backbone: Backbone) -> TDPN:
-    """Temporal differences, where the settings have any, and the pyramid over a backbone.
+    """Build a network with the pyramid, and with temporal differences if the settings have any, on a backbone.
 
     Raises:
-        ConfigError: temporal rates that do not divide one another.
+        ConfigError: temporal rates that do not divide each other.
     """
     channels = backbone.channels
     top = channels["res5"]

@@ -1,6 +1,6 @@
-"""The two temporal-difference modules of TDPN, which sit on the backbone's levels where they enter the pyramid.
+"""The two temporal difference modules of TDPN, applied to backbone levels where they enter the pyramid.
 
-They go back to Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021.
+Based on Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LATERAL_STRIDE: dict[Level, int] = {"res2": 1, "res3": 1, "res4": 2, "res5": 4}
 class GlobalDifference(nn.Module):
     """The global temporal module, eqs. (2) and (3): F + F ⊙ G, with G from the differences of neighbouring frames.
 
-    Both directions share all weights, and in training their batch statistics, so that one normalisation serves both.
+    Both directions share all weights and, in training, batch statistics, so that one normalisation serves both.
     """
 
     def __init__(self, channels: int, *, reduction: int = 16):
@@ -37,23 +37,23 @@ class GlobalDifference(nn.Module):
         self.restore = ConvNorm(reduced, channels, relu=False)
 
     def forward(self, level: Tensor) -> Tensor:
-        """(N, C, T, H, W) to the same."""
+        """Map (N, C, T, H, W) to the same shape."""
         b: Tensor = self.reduce(level)
         c: Tensor = self.smooth(b)
         gate = self._gate(torch.cat(self.steps(b, c)))
-        gate_ahead, gate_back = gate.unflatten(0, (2, -1)).unbind()  # whose sizes a traced graph knows
+        gate_ahead, gate_back = gate.unflatten(0, (2, -1)).unbind()  # with sizes known to a traced graph
         moved: Tensor = level + level * ((gate_ahead + gate_back) / 2)
         return moved
 
     def steps(self, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The differences ahead (0 at the end) and back (0 at the start) of `b` to the smoothed neighbours in `c`."""
+        """Return the differences ahead (0 at the end) and back (0 at the start) of `b` to the neighbours in `c`."""
         none = torch.zeros_like(b[:, :, :1])
         ahead = torch.cat([b[:, :, :-1] - c[:, :, 1:], none], 2)
         back = torch.cat([none, b[:, :, 1:] - c[:, :, :-1]], 2)
         return ahead, back
 
     def shrink(self, d: Tensor) -> Tensor:
-        """Half the height and width, for the coarse branch."""
+        """Halve height and width, for the coarse branch."""
         return halve(d)
 
     def _gate(self, d: Tensor) -> Tensor:
@@ -64,10 +64,10 @@ class GlobalDifference(nn.Module):
 
 
 class DifferenceEncoder(nn.Module):
-    """A light 2D network over the RGB differences around each sampled frame: CNN(Down(D(I)))."""
+    """A light 2D network on the RGB differences around each sampled frame: CNN(Down(D(I)))."""
 
     def __init__(self, stem: int, layer1: nn.Sequential, *, window: Window = 5, in_channels: int = 3):
-        """`stem` is the channels that enter `layer1`, `in_channels` a frame's."""
+        """`stem` is the number of input channels of `layer1`, `in_channels` that of a frame."""
         super().__init__()
         self.window = window
         self.conv1 = Conv(in_channels * (WINDOW - 1), stem, (1, 7, 7), stride=2)
@@ -77,7 +77,7 @@ class DifferenceEncoder(nn.Module):
         self.layer1 = layer1
 
     def stem(self, clip: Tensor) -> Tensor:
-        """The clip (N, C, T * window, H, W) to what enters `layer1`, (N, stem, T, H/8, W/8)."""
+        """Map the clip (N, C, T * window, H, W) to the input of `layer1`, (N, stem, T, H/8, W/8)."""
         # Down before D: the same by linearity, and a quarter of the work
         x = differences(halve(clip), self.window)
         stem: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -87,7 +87,7 @@ class DifferenceEncoder(nn.Module):
 class LocalDifference(DifferenceEncoder):
     """The local temporal module, eq. (1): H = Up(CNN(Down(D(I)))), one light CNN with a lateral to each level.
 
-    `add` joins level + H, with the lateral's last gamma zero at the start; `mean` is (level + H) / 2.
+    `add` fuses level + H, with the lateral's last gamma initialised to zero; `mean` is (level + H) / 2.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class LocalDifference(DifferenceEncoder):
         fusion: LocalFusion = "add",
         in_channels: int = 3,
     ):
-        """`channels` are those of the levels that the module serves, `in_channels` a frame's."""
+        """`channels` are those of the module's levels, `in_channels` that of a frame."""
         stem, out = scaled(64, width), scaled(256, width)
         layer1 = nn.Sequential(*(Bottleneck(stem if n == 0 else out, stem, out) for n in range(3)))
         super().__init__(stem, layer1, window=window, in_channels=in_channels)
@@ -112,7 +112,7 @@ class LocalDifference(DifferenceEncoder):
                 nn.init.zeros_(lateral.get_parameter("bn.weight"))
 
     def forward(self, clip: Tensor, levels: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
-        """The clip (N, C, T * window, H, W) and the levels served (N, C, T, H', W') to those levels, joined."""
+        """Map the clip (N, C, T * window, H, W) and levels (N, C, T, H', W') to the levels fused with motion."""
         x = self.layer1(self.stem(clip))
         return {name: self._join(level, resize(self.lateral[name](x), level)) for name, level in levels.items()}
 
@@ -121,7 +121,7 @@ class LocalDifference(DifferenceEncoder):
 
 
 class TemporalDifference(nn.Module):
-    """What stands on each level: a global module of its own, the shared local module, or nothing."""
+    """The module of each level: its own global module, the shared local module, or none."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class TemporalDifference(nn.Module):
         )
 
     def forward(self, clip: Tensor, levels: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
-        """The clip as the network receives it and the backbone's levels to those levels with their motion."""
+        """Map the network's input clip and the backbone's levels to the levels with their motion."""
         out = dict(levels)
         for level in levels:
             if level in self.on_global:
@@ -164,8 +164,8 @@ class TemporalDifference(nn.Module):
 def differences(clip: Tensor, window: int) -> Tensor:
     """D(I): the four differences around each sampled frame, oldest first, as (N, 4 * C, T, H, W); C is 3 for RGB.
 
-    With `window` 5 the clip (N, C, T*5, H, W) brings each sampled frame's neighbours along; with 1 the neighbours are
-    the sampled frames of (N, C, T, H, W), the first and last repeated.
+    With `window` 5, the clip (N, C, T*5, H, W) contains each sampled frame's neighbours; with 1, the neighbours are the
+    sampled frames of (N, C, T, H, W), with the first and last repeated.
     """
     N, C, T, H, W = clip.shape
     if window == WINDOW:
@@ -178,5 +178,5 @@ def differences(clip: Tensor, window: int) -> Tensor:
 
 
 def sampled_frames(clip: Tensor, frames_per_step: int) -> Tensor:
-    """The frames that the backbone sees: the middle of each `frames_per_step` of (N, C, T * frames_per_step, H, W)."""
+    """Return the backbone's input: the centre of each `frames_per_step` of (N, C, T * frames_per_step, H, W)."""
     return clip[:, :, frames_per_step // 2 :: frames_per_step]

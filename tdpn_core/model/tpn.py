@@ -1,4 +1,4 @@
-"""TPN: the pyramid over res4 and res5 of SlowOnly, TSN or TSM, without temporal differences.
+"""TPN: the pyramid on res4 and res5 of SlowOnly, TSN or TSM, without temporal differences.
 
 Yang et al., "Temporal Pyramid Network for Action Recognition", CVPR 2020.
 """

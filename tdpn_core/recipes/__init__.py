@@ -1,7 +1,7 @@
-"""Recipes: from a prepared data set to the settings of a run.
+"""Recipes: derive the settings of a run from a prepared data set.
 
-`presets` has the named ones and what a user changes of one, `auto_recipe` the one that fits itself to the data,
-`learning_rate` how the rate follows the batch.
+`presets` has the named recipes and applies user changes, `auto_recipe` adapts to the data, `learning_rate` scales the
+rate with the batch.
 """
 
 from tdpn_core.recipes.auto_recipe import Facts, Pixels, finetune

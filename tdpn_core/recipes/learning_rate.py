@@ -1,4 +1,4 @@
-"""How the learning rate and the weight decay follow the optimiser and the batch: the one rule, for every recipe."""
+"""Scaling of learning rate and weight decay with optimiser and batch: one rule for all recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Optimiser = Literal["sgd", "adamw"]
 
 
 class Base(NamedTuple):
-    """What an optimiser is used with at one batch size, and how the rate grows with the batch."""
+    """An optimiser's values at one batch size, and how the rate scales with the batch."""
 
     lr: float
     batch: int
@@ -29,28 +29,28 @@ BASES: dict[Optimiser, Base] = {
 
 
 def scaled(lr: float, optimiser: Optimiser, batch: int, new: int) -> float:
-    """The rate at a batch of `new` clips that corresponds to `lr` at `batch`: linear for SGD, the root for AdamW."""
+    """Return the rate for a batch of `new` clips equivalent to `lr` at `batch`: linear for SGD, the root for AdamW."""
     return lr if batch == new else _rounded(lr * (new / batch) ** BASES[optimiser].power)
 
 
 def usual(optimiser: Optimiser, batch: int, *, share: float = 1.0) -> float:
-    """`share` of the optimiser's base rate, at a batch of `batch` clips."""
+    """Return `share` of the optimiser's base rate for a batch of `batch` clips."""
     base = BASES[optimiser]
     return scaled(_rounded(share * base.lr), optimiser, base.batch, batch)
 
 
 def describe_rate(train: TrainConfig) -> str:
-    """`lr 0.00125 (0.01 at batch 64, linear in the batch)`: what runs, and what it corresponds to."""
+    """Return `lr 0.00125 (0.01 at batch 64, linear in the batch)`: the actual rate and its reference."""
     base = BASES[train.optimiser]
     there = scaled(train.lr, train.optimiser, train.batch_size, base.batch)
     return f"lr {train.lr:g} ({there:g} at batch {base.batch}, {base.words})"
 
 
 def average_decay(steps: float) -> float:
-    """The decay of an exponential moving average that spans `steps` optimiser steps, at least two."""
+    """Return the decay of an exponential moving average over `steps` optimiser steps, at least two."""
     return round(1 - 1 / max(2.0, steps), 6)
 
 
 def _rounded(value: float) -> float:
-    """To six significant digits, as people write a rate."""
+    """Round to six significant digits."""
     return float(f"{value:.6g}") if math.isfinite(value) else value

@@ -1,7 +1,7 @@
-"""Named configurations: each is a function from a prepared data set to a whole `RunConfig`; `adjust` changes one.
+"""Named recipes: functions from a prepared data set to a complete `RunConfig`; `adjust` applies user changes.
 
-`configure` does both for a run. Rates are the reference's own (TPN and TDN agree: 0.01 at batch 64); how they follow
-the batch is in `rates.py`.
+`configure` does both for a run. Rates are the references' (TPN and TDN agree: 0.01 at batch 64); scaling with the batch
+is in `learning_rate.py`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tdpn_core.recipes.auto_recipe import Facts, explain, finetune, short_side
 from tdpn_core.recipes.learning_rate import BASES, describe_rate, scaled, usual
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
-"""From the data and what is known of its clips, the device and the start. All but `finetune` look at the data only, and
-`small` at the shape of the frames, which decides the scale of its test views."""
+"""From the data, and facts about clips, device and initial weights. All but `finetune` use only the data, and `small`
+the shape of the frames, which determines the scale of its test views."""
 
 
 NOTHING_KNOWN = Facts()
@@ -47,7 +47,7 @@ _COST = (
 def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """Dense 8x8 clips of 64 frames, 120 epochs, tested with 10x3 views.
 
-    The paper's tables use 32x2 (`--frames 32 --interval 2`), four times the cost, and print 78.9 top-1 for R50.
+    The paper's tables use 32x2 (`--frames 32 --interval 2`) at four times the cost, with 78.9 top-1 for R50.
     """
     return RunConfig(
         recipe="kinetics400",
@@ -59,7 +59,7 @@ def kinetics400(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
 
 
 def something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
-    """8 segments over the whole clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
+    """8 segments over the entire clip, 120 epochs, 2x3 views; TPN's and TDN's R50 reach 50.7 to 52.3 top-1."""
     return RunConfig(
         recipe="something-v1",
         model=model_config(num_classes=class_counts(data)),
@@ -70,13 +70,13 @@ def something_v1(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
 
 
 def something_v2(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
-    """As V1, in 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
+    """Like V1, with 60 epochs; TPN's and TDN's R50 reach 64.0 to 64.7 top-1."""
     v1 = something_v1(data)
     return replace(v1, recipe="something-v2", train=replace(v1.train, epochs=60, milestones=(43, 53)))
 
 
 def epic100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
-    """8 segments within the action's time stamps, a verb and a noun head, 80 epochs, tested on the centre crop."""
+    """8 segments within the action's time stamps, verb and noun heads, 80 epochs, tested on the centre crop."""
     return RunConfig(
         recipe="epic100",
         model=model_config(num_classes=class_counts(data)),
@@ -87,7 +87,7 @@ def epic100(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
 
 
 def epic55(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
-    """As for EPIC-Kitchens-100, on the first edition."""
+    """Like EPIC-KITCHENS-100, for the first edition."""
     return replace(epic100(data), recipe="epic55")
 
 
@@ -95,9 +95,9 @@ def small(data: DataConfig, facts: Facts = NOTHING_KNOWN) -> RunConfig:
     """A fixed preset for a CPU and few clips, from scratch: half-width R18 at 112 pixels, 8 segments over the clip.
 
     For demonstrations, tests and comparisons, where two data sets must get the same settings; `finetune` trains the
-    same network on a CPU, and fits everything else to the data. The local module joins by the mean, since a branch that
-    starts at zero only delays a network without a past: on the demo's clips SGD with zero-initialised laterals stayed
-    at chance for ten epochs, where this reached nine in ten.
+    same network on a CPU, and adapts everything else to the data. The local module is fused by the mean, since a
+    zero-initialised branch only delays training from scratch: on the demo's clips SGD with zero-initialised laterals
+    stayed at chance for ten epochs, where this reached nine in ten.
     """
     size = facts.asked.get("model.input_size", 112)
     sampling = SamplingConfig(mode="segments", crop_area=(0.5, 1.0), side_crops="input")
@@ -133,19 +133,19 @@ RECIPES: Registry[Recipe] = Registry(
     },
     callable,
 )
-"""By name. Another package adds one by an entry point of the group `tdpn.recipes`, whose object is a `Recipe`."""
+"""Recipes by name. Another package adds one with an entry point in the group `tdpn.recipes`, a `Recipe`."""
 
 
 def known_recipes() -> tuple[str, ...]:
-    """The names of all recipes, those of other packages included."""
+    """Return the names of all recipes, including those of other packages."""
     return tuple(RECIPES)
 
 
 def choose(data: DataConfig) -> str:
-    """The recipe for a data set: its own if it has one, else `finetune`.
+    """Return the name of the recipe for a data set: its own if it has one, else `finetune`.
 
     Raises:
-        PluginError: the data set is another package's, which cannot be loaded or is not installed.
+        PluginError: the data set belongs to another package that cannot be loaded or is not installed.
     """
     spec = DATASETS.get(data.dataset)
     if spec is None:
@@ -156,11 +156,11 @@ def choose(data: DataConfig) -> str:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
         UsageError: there is none; the message lists them.
-        PluginError: it is another package's, and cannot be loaded.
+        PluginError: it belongs to another package and cannot be loaded.
     """
     known = RECIPES.named(name)
     if known is None:
@@ -169,26 +169,26 @@ def find(name: str) -> Recipe:
 
 
 def class_counts(data: DataConfig) -> dict[str, int]:
-    """The number of classes of each head."""
+    """Return the number of classes by head."""
     return {head: len(names) for head, names in data.classes.items()}
 
 
 class Configured(NamedTuple):
-    """The settings of a run, and what its user should know of how they came about."""
+    """The settings of a run, and notes on how they were derived."""
 
     config: RunConfig
     notes: list[str]
 
 
 def configure(name: str, data: DataConfig, facts: Facts, overrides: TrainOverrides = NO_OVERRIDES) -> Configured:
-    """The settings of a run by the recipe `name` and the user's `overrides`.
+    """Return the settings of a run from the recipe `name` and the user's `overrides`.
 
     Raises:
-        UsageError: no such recipe, or a batch was asked for that is larger than the training clips.
-        ConfigError: a value that its field does not allow.
+        UsageError: there is no such recipe, or the requested batch is larger than the training set.
+        ConfigError: an invalid value.
     """
     recipe = find(name)
-    first = adjust(_with_pixels(recipe(data, facts), facts), overrides)  # what was asked for, checked and typed
+    first = adjust(_with_pixels(recipe(data, facts), facts), overrides)  # the user's settings, validated and typed
     facts = replace(facts, asked={path: _get(first, path) for path in overrides.asked()})
     own = _with_pixels(recipe(data, facts), facts)
     config = adjust(own, overrides)
@@ -198,25 +198,25 @@ def configure(name: str, data: DataConfig, facts: Facts, overrides: TrainOverrid
 
 
 def _fitting(config: RunConfig, facts: Facts) -> tuple[RunConfig, list[str]]:
-    """`config` with a batch of at most all training clips, and the rate of that batch; with a line about it.
+    """Return `config` with a batch of at most all training clips and its rate, with a note about it.
 
     Raises:
-        UsageError: the user asked for a larger one.
+        UsageError: the user requested a larger batch.
     """
     train, clips = config.train, facts.clips
     if not clips or train.batch_size <= clips:
         return config, []
     if "train.batch_size" in facts.asked:
         what = f"a batch of {train.batch_size} clips is larger than the training set, {clips} clips"
-        raise UsageError(what, where="--batch-size", hint=f"choose {clips} at most; smaller ones learn in more steps")
+        raise UsageError(what, where="--batch-size", hint=f"choose at most {clips}; smaller batches give more steps")
     lr = train.lr if "train.lr" in facts.asked else scaled(train.lr, train.optimiser, train.batch_size, clips)
-    note = f"batch {clips}, all training clips: the recipe's {train.batch_size} is more than there are"
+    note = f"batch {clips}, all training clips: instead of the recipe's {train.batch_size}"
     cut = replace(train, batch_size=clips, accumulate=min(train.accumulate, clips), lr=lr)
     return replace(config, train=cut), [note]
 
 
 def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
-    """A line for each setting that followed what the user asked for."""
+    """Yield a line for each setting that was changed as a consequence of the user's settings."""
     before, after = own.train, config.train
     if before.init == "imagenet" and after.init == "none":
         yield _COST
@@ -231,24 +231,24 @@ def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
 
 
 def _with_pixels(config: RunConfig, facts: Facts) -> RunConfig:
-    """`config` with pixels normalised as those were that the weights to start from know."""
+    """Return `config` with the normalisation of the initial weights."""
     if facts.pixels is None:
         return config
     return replace(config, sampling=replace(config.sampling, mean=facts.pixels.mean, std=facts.pixels.std))
 
 
 def adjust(config: RunConfig, overrides: TrainOverrides) -> RunConfig:
-    """`config` with what the user changes.
+    """Return `config` with the user's changes.
 
-    A setting by its path goes before a field for the same one. What was not asked for follows what was, however that
-    was set: the learning rate follows batch and optimiser (`learning_rate.py`), milestones and warm-up the epochs, the
-    short side the size; a changed model is `with_model`'s.
+    A setting by its path has precedence over a field for the same one. Settings that the user did not set follow those
+    that were set: the learning rate follows batch and optimiser (`learning_rate.py`), milestones and warm-up the
+    epochs, the short side the size; for a changed model see `with_model`.
 
     Raises:
-        ConfigError: a value that its field does not allow.
+        ConfigError: an invalid value.
     """
     settings = dict(overrides.settings)
-    model = settings.pop("model.name", overrides.model)  # a family comes with all that is its own
+    model = settings.pop("model.name", overrides.model)  # a family includes its own settings
     before = config if model is None else with_model(config, model)
     network = replace(
         before.model, **_given(arch=overrides.arch, num_frames=overrides.frames, input_size=overrides.size)
@@ -261,7 +261,7 @@ def adjust(config: RunConfig, overrides: TrainOverrides) -> RunConfig:
 
 
 def _trained(before: TrainConfig, overrides: TrainOverrides) -> TrainConfig:
-    """The settings of training with what the user changes of them directly."""
+    """Return the training settings with the user's direct changes."""
     given = _given(
         init=overrides.init,
         epochs=overrides.epochs,
@@ -271,13 +271,13 @@ def _trained(before: TrainConfig, overrides: TrainOverrides) -> TrainConfig:
         compile=overrides.compile,
         seed=overrides.seed,
     )
-    if overrides.batch_size is not None:  # a batch must have as many clips as parts
+    if overrides.batch_size is not None:  # a batch must have at least as many clips as parts
         given.setdefault("accumulate", min(overrides.batch_size, before.accumulate))
     return replace(before, **given)
 
 
 def _consistent(before: RunConfig, after: RunConfig, asked: set[str]) -> RunConfig:
-    """`after`, what the user made of `before`, with what depends on changed settings and was not `asked` for."""
+    """Return `after`, the user's version of `before`, with dependent settings adapted that were not `asked` for."""
     train = _with_rate(before.train, _with_epochs(before.train, after.train, asked), asked)
     sampling, size = after.sampling, after.model.input_size
     if size != before.model.input_size and "sampling.short_side" not in asked:
@@ -286,7 +286,7 @@ def _consistent(before: RunConfig, after: RunConfig, asked: set[str]) -> RunConf
 
 
 def _with_rate(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
-    """The rate follows the batch; another optimiser has its own rate and weight decay."""
+    """Scale the rate with the batch; another optimiser has its own rate and weight decay."""
     if after.optimiser != before.optimiser:
         rate, decay = usual(after.optimiser, after.batch_size), BASES[after.optimiser].weight_decay
         return replace(
@@ -300,10 +300,10 @@ def _with_rate(before: TrainConfig, after: TrainConfig, asked: set[str]) -> Trai
 
 
 def _with_epochs(before: TrainConfig, after: TrainConfig, asked: set[str]) -> TrainConfig:
-    """Milestones keep their share of the run, within an epoch where need be; the warm-up is a quarter at most.
+    """Scale milestones with the run, to fractions of epochs if needed; limit the warm-up to a quarter.
 
     Raises:
-        ConfigError: milestones that were asked for do not rise, or are not within the run.
+        ConfigError: requested milestones that do not ascend, or are not within the run.
     """
     if "train.milestones" in asked and after.schedule == "step":
         ends = (0.0, *after.milestones, float(after.epochs))
@@ -321,12 +321,12 @@ def _with_epochs(before: TrainConfig, after: TrainConfig, asked: set[str]) -> Tr
 
 
 def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
-    """`config` for RGB or for optical flow, which is normalised otherwise and has no colours to be changed.
+    """Return `config` for RGB or optical flow, which has other normalisation and no colour augmentation.
 
-    Flow has the deviation that the network's family gives it.
+    Flow has the standard deviation of the network's family.
 
     Raises:
-        ConfigError: the data is of the other one.
+        ConfigError: the data has the other modality.
     """
     packed = config.data.encoding.get("modality", "rgb")
     if modality != packed:
@@ -343,9 +343,9 @@ def with_modality(config: RunConfig, modality: Modality) -> RunConfig:
 
 
 def with_model(config: RunConfig, name: str) -> RunConfig:
-    """`config` with another family of networks, built and sampled as that usually is.
+    """Return `config` with another family of networks, with its usual settings and sampling.
 
-    What the recipe chose otherwise than its own family does is kept where the other family has it, too. A dense clip
+    Settings in which the recipe differs from its own family are kept if the other family has them, too. A dense clip
     keeps its length in time: 8x8 frames become SlowFast's 32x2.
     """
     old, sampling, family = config.model, config.sampling, find_family(name)
@@ -364,10 +364,10 @@ def with_model(config: RunConfig, name: str) -> RunConfig:
 
 
 def set_fields(config: RunConfig, settings: Mapping[str, str]) -> RunConfig:
-    """`config` with fields set by their path, `{"model.temporal": "none,none,local,local"}`.
+    """Return `config` with fields set by their path, `{"model.temporal": "none,none,local,local"}`.
 
     Raises:
-        ConfigError: no such field, or a value of another type; the message names both.
+        ConfigError: there is no such field, or the value has another type; the message names both.
     """
     values = to_dict(config)
     for path, text in settings.items():

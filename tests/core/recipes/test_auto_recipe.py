@@ -147,24 +147,24 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
     plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(epochs=3))
     text = "\n".join(lines)
     assert "recipe finetune: 24 clips of" in lines[0]
-    assert "8 classes, a CPU, no weights to start from (--init)" in lines[0].replace("40 pixels, ", "")
+    assert "8 classes, a CPU, no initial weights (--init)" in lines[0].replace("40 pixels, ", "")
     assert "arch r18, width 0.5, local_fusion mean" in text
-    assert "no more than the 40 pixels of the clips give" in text
+    assert "limited by the 40 pixels of the clips" in text
     (epochs,) = (line for line in lines if line.startswith("  epochs 3"))
-    assert "  epochs as asked for; " in epochs
-    assert text.count("as asked for") == 1
+    assert "  epochs set by the user; " in epochs
+    assert text.count("set by the user") == 1
     lines.clear()
     config = plan(
         prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(settings={"train.batch_size": "16"})
     )
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.002, " in line)
     assert config.train.lr == 0.002
-    assert "as asked for" not in rate
+    assert "set by the user" not in rate
     assert "0.002 at batch 16, with the square root of the batch" in rate
     lines.clear()
     plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(lr=0.1))
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.1, " in line)
-    assert "lr as asked for; " in rate
+    assert "lr set by the user; " in rate
     lines.clear()
     plan(prepared, runtime=CPU, recipe="small", progress=Listener())
     assert not lines

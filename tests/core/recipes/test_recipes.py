@@ -126,7 +126,7 @@ def test_adjust_milestones_outside_the_run_or_falling_are_refused(milestones: st
 def test_configure_cuts_a_recipes_batch_to_the_clips_and_says_so() -> None:
     config, notes = recipes.configure("kinetics400", DATA, Facts(per_class=(2,) * 12))
     assert (config.train.batch_size, config.train.lr) == (24, pytest.approx(0.00375))
-    assert "batch 24, all training clips: the recipe's 64 is more than there are" in notes
+    assert "batch 24, all training clips: instead of the recipe's 64" in notes
     assert any(note.startswith("lr 0.00375 (0.01 at batch 64, linear in the batch)") for note in notes)
 
 
