@@ -11,6 +11,7 @@ from tdpn_core.weights.projects.pytorch_i3d import PYTORCH_I3D
 from tdpn_core.weights.projects.pytorchvideo import PYTORCHVIDEO
 from tdpn_core.weights.projects.tdn import TDN
 from tdpn_core.weights.projects.torchvision import TORCHVISION
+from tdpn_core.weights.projects.torchvision_swin import TORCHVISION_SWIN
 from tdpn_core.weights.projects.torchvision_video import TORCHVISION_VIDEO
 from tdpn_core.weights.projects.tpn import TPN
 from tdpn_core.weights.projects.tsm import TSM
@@ -18,6 +19,7 @@ from tdpn_core.weights.projects.tsm import TSM
 PROJECTS: tuple[Project, ...] = (
     TORCHVISION,
     TORCHVISION_VIDEO,
+    TORCHVISION_SWIN,
     GLUON,
     TPN,
     MMACTION2,

@@ -31,8 +31,8 @@ def little(small):
     return build
 
 
-ARCHS = {"i3d": "inception", "r3d": "r18", "c3d": "c3d"}
-FRAMES = {"i3d": 64, "slowfast": 32, "r2plus1d": 16, "r3d": 16, "c3d": 16}
+ARCHS = {"i3d": "inception", "r3d": "r18", "c3d": "c3d", "swin": "tiny"}
+FRAMES = {"i3d": 64, "slowfast": 32, "r2plus1d": 16, "r3d": 16, "c3d": 16, "swin": 32}
 """Those of the others are r50 and 8."""
 
 

@@ -57,6 +57,8 @@ def test_networks_cost_what_was_counted_independently(options, backbone, differe
             63_759_281,
             53.18,
         ),
+        ({"name": "swin"}, 28_158_070, None),
+        ({"name": "swin", "arch": "base"}, 88_048_984, None),
         ({"name": "r3d"}, 33_371_472, 40.70),
         ({"name": "r3d", "mixed": True}, 11_695_440, 43.34),
         ({"name": "c3d", "num_classes": {"action": 101}}, 78_409_573, 38.5),

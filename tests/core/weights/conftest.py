@@ -28,6 +28,9 @@ class Fixture:
     training: dict[str, np.ndarray]
     """Losses, gradients and statistics of one training step; empty where none was measured."""
 
+    build_input: Callable[[dict[str, Any]], torch.Tensor]
+    """The input of another description."""
+
     @property
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors, out of their wrapper."""
@@ -57,7 +60,7 @@ def parity(parity_files: Path) -> Callable[[str], Fixture]:
             warnings.simplefilter("ignore", ResourceWarning)  # the program leaves its table to the garbage collector
             checkpoint = fill.build_checkpoint(folder / name / "params.tsv")
         training = arrays_of(f"{name}_train") if (folder / f"{name}_train").is_dir() else {}
-        return Fixture(name, checkpoint, fill.build_input(meta), arrays, meta["output"], training)
+        return Fixture(name, checkpoint, fill.build_input(meta), arrays, meta["output"], training, fill.build_input)
 
     return load
 

@@ -33,6 +33,8 @@ TAPS = {
     "tpn_tsm50_sthv1": RESNET | NECK,
     "mma2_tsn_r50": RESNET,
     "tv_r3d_18": RESNET,
+    "tv_swin3d_t": {"stem": "backbone.patch_embed", "merge1": "backbone.merge2", "norm": "backbone.norm"}
+    | {f"stage{number}": f"backbone.layer{number}" for number in range(1, 5)},
     "mma2_c3d": {f"pool{number}": f"backbone.pool{number}" for number in range(1, 6)} | {"fc6": "fc6", "fc7": "fc7"},
     "gluon_tpn_resnet50_f8s8": RESNET | NECK,
     "gluon_tpn_resnet50_f32s2": RESNET | NECK,
@@ -90,6 +92,9 @@ PARTS = {
 }
 """Fixture, the settings that no shape tells, and its arrays by part."""
 
+CHANNELS_LAST = {"merge1", "norm", "stem", *(f"stage{number}" for number in range(1, 5))}
+"""Taps of Video Swin, whose tokens have their channels last."""
+
 DEEP = {"torchvision_resnet101"}
 
 ALIKE = {"gluon_tpn_resnet50_f32s2", "gluon_i3d_slow_resnet50_f8s8"}
@@ -113,6 +118,8 @@ def error(mine, theirs):
 def compare(seen, arrays, tolerance):
     for name, value in seen.items():
         value = value.reshape(*value.shape, *(1,) * (5 - value.ndim))
+        if name in CHANNELS_LAST and tuple(value.shape) != tuple(arrays[f"{name}_shape"]):
+            value = value.movedim(-1, 1)
         assert tuple(value.shape) == tuple(arrays.get(f"{name}_shape", value.shape)), name
         mean = value.mean((2, 3, 4)).numpy()
         assert error(mean, arrays[name]) <= tolerance, f"{name}: mean off by {error(mean, arrays[name])}"
@@ -162,6 +169,20 @@ def test_a_reference_is_reproduced(parity, write, name, repetitions):
     assert error(out.numpy(), theirs) <= tolerance
     compare(seen, known.arrays, tolerance)
     assert set(model.report.filled.values()) | set(model.report.left_out) >= set(known.state)
+
+
+def test_video_swin_is_reproduced_where_a_window_is_padded_and_shrinks(parity, write, parity_files):
+    known = parity("tv_swin3d_t")
+    with np.load(parity_files / "tv_swin3d_t" / "expected_16x128.npz") as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    index = {"features.0.0.attn.relative_position_index": torch.zeros(392, 392, dtype=torch.int64)}
+    model = tdpn_core.load_model(write(known.checkpoint | index))
+    seen = tap(model.network, TAPS["tv_swin3d_t"])
+    with torch.inference_mode():
+        out = model(known.build_input(json.loads(str(arrays["meta"]))))
+    assert error(out.numpy(), arrays["logits"]) <= 1e-4
+    compare(seen, arrays, 1e-4)
+    assert model.report.left_out == {next(iter(index)): "computed, the same in every file"}
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -146,6 +146,18 @@ def factored(arch):
     )
 
 
+def swin(arch):
+    """torchvision's Video Swin."""
+    return renamed(
+        model_config("swin", arch=arch),
+        (r"^head\.linear\.action\.", "head."),
+        (r"^backbone\.", ""),
+        (r"\.mlp\.2\.", ".mlp.3."),
+        (r"^layer(\d)", lambda part: f"features.{2 * int(part[1]) - 2}"),
+        (r"^merge(\d)", lambda part: f"features.{2 * int(part[1]) - 3}"),
+    )
+
+
 CHANGES = {
     "i3d-r50-8x8-k400-ptv": inflated,
     "tsm-r50-8x8-k400-mit": shifted,
@@ -165,6 +177,8 @@ def entries_of(entry):
         return basic(entry.arch)
     if entry.family == "r2plus1d" and entry.arch != "r50":
         return factored("r34") if entry.reported == "mmaction2" else pairs()
+    if entry.family == "swin":
+        return swin(entry.arch)
     if entry.family == "tsm+tpn":
         return pyramid_over_tsm()
     source, change = TABLES[entry.reported, entry.family], CHANGES.get(entry.name)
@@ -262,6 +276,10 @@ def test_mmaction2s_c3d_has_its_own_pixels():
     )
     with pytest.raises(CheckpointError, match="a C3D of 18432 inputs of fc6"):
         convert(contents("any.pth", wider))
+
+
+def test_video_swins_names_are_those_of_the_fixture():
+    assert swin("tiny") == table("tv_swin3d_t")
 
 
 def test_c2d_and_tsn_are_refused_where_nothing_says_which():
