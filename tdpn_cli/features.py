@@ -56,7 +56,7 @@ def features(
         int | None,
         typer.Option(
             "--size",
-            help="Input size in pixels, for another project's network (default: by the data, at most 224).",
+            help="Input size in pixels (for another project's network; default: by the data, at most 224).",
             min=32,
             show_default=False,
             rich_help_panel=options.MODEL,
@@ -66,7 +66,7 @@ def features(
         int | None,
         typer.Option(
             "--frames",
-            help="Frames per clip, for another project's network (default: its own, 8 for an image network).",
+            help="Sampled frames per clip (for another project's network; default: its own, 8 for an image network).",
             min=1,
             show_default=False,
             rich_help_panel=options.MODEL,
