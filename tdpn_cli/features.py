@@ -27,7 +27,7 @@ def features(
         Path | None,
         typer.Option(
             "--checkpoint",
-            help="Network: a checkpoint of tdpn or another project, a run, or a name of tdpn models --weights "
+            help="Network: a checkpoint of tdpn or another project, a run, or a name of the zoo "
             "(default: the newest best.pt under runs/).",
             show_default=False,
             rich_help_panel=options.MODEL,

@@ -97,7 +97,7 @@ def train(
         Path | None,
         typer.Option(
             "--features",
-            help="Folder of tdpn features for --probe (default: the one in the data set's folder).",
+            help="Folder of extracted features for --probe (default: the one in the data set's folder).",
             show_default=False,
             rich_help_panel=options.DATA,
         ),
