@@ -1,4 +1,4 @@
-"""Clips a second from shards beside decord on H.264 files of the same frames, one core.
+"""Clips per second from shards, compared with decord on H.264 files of the same frames, one core.
 
     python benchmarks/read.py PREPARED [--videos FOLDER] [--clips N] [--rounds N]
 

@@ -1,10 +1,10 @@
-"""Memory of a preparation's bookkeeping beside the number of clips: table, ledger, manifest.
+"""Memory of a preparation's bookkeeping as a function of the number of clips: table, ledger, manifest.
 
     python benchmarks/scale.py [--clips 60000 600000]
 
-A ledger and empty shards are made as a finished preparation leaves them, without any video. Each step then runs in a
-process of its own, and its peak is told without that of a process that only imports. The table is what `read_dataset`
-gives; the other steps should not grow with the number of clips beyond what they hand on: positions, and shards.
+A ledger and empty shards are created as after a finished preparation, without any video. Each step then runs in its own
+process, and its peak is reported relative to a process that only imports. The table is the result of `read_dataset`;
+other steps should grow with the number of clips only by what they return: positions, and shards.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Checkpoints of tdpn or another project, run folders, names of the zoo, or files of scores; several "
+            help="Checkpoints of tdpn or another project, run folders, names of the zoo, or score files; several "
             "are compared "
             "(default: the newest best.pt under runs/).",
             show_default=False,
@@ -100,7 +100,7 @@ def evaluate(
         str | None,
         typer.Option(
             "--search-on",
-            help="Clips for the search of weights: half (the other half is reported), a split, or files of scores "
+            help="Clips for the search of weights: half (the other half is reported), a split, or score files "
             f"(default: {defaults.SEARCH_ON}).",
             show_default=False,
             rich_help_panel=options.EVALUATION,

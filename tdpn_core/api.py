@@ -54,7 +54,7 @@ def evaluate(
     """Score a checkpoint, or the fusion of several, and write a report. Implements `tdpn eval`.
 
     Args:
-        files: checkpoints of ours or of another project, names of the zoo, run folders, or files of scores; several
+        files: checkpoints of ours or of another project, names of the zoo, run folders, or score files; several
             are fused. None named: the newest `best.pt` under `runs/`.
         options: data, split, views, and how checkpoints are scored.
         topk: values of k for top-k accuracy, each limited to the number of classes.

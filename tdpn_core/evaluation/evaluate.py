@@ -330,7 +330,7 @@ def _found(path: Path, progress: Progress) -> Path:
             return path / name
     if path.is_file() and str(path) not in ZOO:
         return path
-    from tdpn_core.weights.resolve import find_weights  # torch, which files of scores do not need
+    from tdpn_core.weights.resolve import find_weights  # torch, which score files do not need
 
     return find_weights(path, progress)
 

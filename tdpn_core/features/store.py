@@ -1,4 +1,4 @@
-"""Files of features: named arrays in safetensors under one digest, as files of scores are."""
+"""Files of features: named arrays in safetensors under one digest, as score files are."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def describe(entry: ZooEntry) -> str:
 
 
 def _local(named: Path) -> Path | None:
-    """The file on this machine that a name stands for."""
+    """Return the local file that a name refers to."""
     if named.is_file():
         return named
     if named.is_dir():

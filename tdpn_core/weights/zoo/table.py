@@ -341,7 +341,7 @@ def find_entry(name: str) -> ZooEntry:
 
 
 def imagenet(arch: str) -> ZooEntry:
-    """The checkpoint that `--init imagenet` stands for at this depth.
+    """Return the checkpoint that `--init imagenet` refers to at this depth.
 
     Raises:
         CheckpointError: there is none.

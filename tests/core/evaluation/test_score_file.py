@@ -1,4 +1,4 @@
-"""A file of scores gives back what was put in, to the last bit, or says that it is damaged."""
+"""A score file gives back what was put in, to the last bit, or says that it is damaged."""
 
 import json
 import os
