@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tdpn_core.wording import agree, counted
+
 if TYPE_CHECKING:
     from tdpn_core import Overview
 
@@ -35,16 +37,17 @@ def _entries(seen: Overview) -> Iterator[tuple[str, str]]:
     if read.annotations:
         yield "files", ", ".join(path.name for path in read.annotations)
     if read.columns_used:
-        yield "columns", ", ".join(f"{name} is the {role}" for role, name in read.columns_used.items())
+        yield "columns", ", ".join(f"{name} {_are(name)} the {role}" for role, name in read.columns_used.items())
     if read.columns_ignored:
-        yield "not used", f"columns {', '.join(read.columns_ignored)}"
+        columns = agree(len(read.columns_ignored), "column", "columns")
+        yield "not used", f"{columns} {', '.join(read.columns_ignored)}"
     total, missing = sum(read.found.values()), sum(read.missing.values())
     without = f", {read.unlabelled} without a label" if read.unlabelled else ""
     yield "clips", f"{sum(read.listed.values())} listed, {total} found, {missing} missing{without}"
     for line in read.odd_lines[:_TWINS]:
         yield "odd line", str(line)
     if len(read.odd_lines) > _TWINS:
-        yield "", f"and {len(read.odd_lines) - _TWINS} more odd lines, in --json"
+        yield "", f"and {counted(len(read.odd_lines) - _TWINS, 'more odd line')}, in --json"
     if seen.flip_pairs:
         yield "flips", "swap labels: " + _joined([f"{one} / {other}" for one, other in seen.flip_pairs])
     if seen.unflippable:
@@ -76,6 +79,11 @@ def _twins(seen: Overview) -> str:
         else f"{len(seen.twins)} possible"
     )
     return f"{what}: {'; '.join(some)}{more}"
+
+
+def _are(fields: str) -> str:
+    """The verb for a column's name, or for "first fields" of a file without names."""
+    return "are" if fields.endswith(" fields") else "is"
 
 
 def _joined(names: list[str]) -> str:

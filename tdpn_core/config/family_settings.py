@@ -319,7 +319,7 @@ class DifferenceConfig(PyramidConfig):
         super().__post_init__()
         for level, module in zip(LEVELS, self.temporal, strict=True):
             if module != "none" and level not in self.levels:
-                what = f"temporal has a {module} module on {level}, which is not among levels {self.levels}"
+                what = f"has a {module} module on {level}, which is not among levels {self.levels}"
                 raise ConfigError(what, where="model.temporal")
 
     @property

@@ -20,6 +20,7 @@ from tdpn_core.datasets.splits import merged_names, split_of_folder
 from tdpn_core.datasets.train_val_split import find_groups, split_groups
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import agree, counted
 
 _LAYOUT = "a class folder is a folder of clips of one class"
 
@@ -159,22 +160,23 @@ def set_aside(
     drawn = split_groups(grouping.groups, labels, seed)
     for row, split in zip(pool, drawn, strict=True):
         splits[row] = split
+    held = f"{drawn.count('val')} of {counted(len(pool), 'clip')} {agree(len(pool), 'is', 'are')}"
     notes.append(
-        f"no validation split: {drawn.count('val')} of {len(pool)} clips are used for validation, "
-        f"by {len(set(grouping.groups))} source groups, seed {seed}"
+        f"no validation split: {held} used for validation, "
+        f"by {counted(len(set(grouping.groups)), 'source group')}, seed {seed}"
     )
     if grouping.unknown:
         some = ", ".join(grouping.unknown[:5]) + (", …" if len(grouping.unknown) > 5 else "")
+        unnamed = counted(len(grouping.unknown), "class", "classes")
         notes.append(
-            f"the names of {len(grouping.unknown)} classes ({some}) do not identify source groups: clips of "
-            "one recording may be on both sides of the split"
+            f"the names of {unnamed} ({some}) do not identify source groups: clips "
+            "of one recording may be on both sides of the split"
         )
     validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
     lonely = sorted(set(labels) - set(validated))
     if lonely:
-        notes.append(
-            f"{len(lonely)} classes have a single source group and no validation clip: {', '.join(lonely[:5])}"
-        )
+        have = f"{counted(len(lonely), 'class', 'classes')} {agree(len(lonely), 'has', 'have')}"
+        notes.append(f"{have} a single source group and no validation clip: {', '.join(lonely[:5])}")
     return dict(zip(pool, grouping.groups, strict=True))
 
 

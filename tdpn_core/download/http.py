@@ -58,6 +58,7 @@ def fetch(
     checksum: Checksum | None = None,
     size: int | None = None,
     etag_is_md5: bool = False,
+    caller_checks_end: bool = False,
     limits: FetchLimits | None = None,
     progress: Progress = SILENT,
 ) -> Path:
@@ -72,6 +73,7 @@ def fetch(
         checksum: what its publisher states.
         size: expected number of bytes; default: the server's Content-Length.
         etag_is_md5: the server is S3, where the ETag is the MD5 of an object that was not uploaded in parts.
+        caller_checks_end: the caller notices a file that is cut, so the server need not state the length.
         limits: timeouts and retries.
         progress: receives the megabytes.
 
@@ -93,7 +95,8 @@ def fetch(
             _verify(path, size, [checksum], hint=f"remove it to download it again from {url}")
             return path
         part = _Part(path)
-        _Transfer(url, part, size, checksum is not None, etag_is_md5, limits, clock, progress).run()
+        end_is_checked = caller_checks_end or checksum is not None
+        _Transfer(url, part, size, end_is_checked, etag_is_md5, limits, clock, progress).run()
         try:
             total = size if size is not None else part.remote.size
             stated = Checksum("md5", part.remote.md5) if part.remote.md5 else None
@@ -123,7 +126,14 @@ class Peeked:
     """First bytes of the body; empty unless requested."""
 
 
-def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool], most: int = 1 << 20) -> Peeked:
+def peek(
+    url: str,
+    *,
+    limits: FetchLimits,
+    wants_body: Callable[[Peeked], bool],
+    most: int = 1 << 20,
+    enough: Callable[[bytes], bool] = lambda body: False,
+) -> Peeked:
     """Request `url` and close the connection after the headers, or after the first `most` bytes.
 
     Args:
@@ -131,6 +141,7 @@ def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool],
         limits: timeouts and retries; the answer may take `idle` seconds for each request that `retries` allows.
         wants_body: decides from the headers whether to read the body.
         most: largest number of bytes to read.
+        enough: given the bytes so far, whether to stop; what a live stream sends next may take long.
 
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
@@ -155,6 +166,8 @@ def peek(url: str, *, limits: FetchLimits, wants_body: Callable[[Peeked], bool],
             try:
                 while len(body) < most and (chunk := answer.raw.read1(most - len(body))):
                     body += chunk
+                    if enough(bytes(body)):
+                        break
                     clock.left  # noqa: B018 - raises at the limit
             except urllib3.exceptions.HTTPError as error:
                 raise request.given_up(error) from error
@@ -342,7 +355,7 @@ class _Transfer:
     url: str
     part: _Part
     size: int | None
-    has_digest: bool
+    end_is_checked: bool
     etag_is_md5: bool
     limits: FetchLimits
     clock: _Clock
@@ -416,7 +429,7 @@ class _Transfer:
         if total is not None and self.size is not None and total != self.size:
             self.part.discard()
             raise TdpnError(f"has {total} bytes on the server, expected {self.size}", where=self.url)
-        if total is None and self.size is None and not self.has_digest:
+        if total is None and self.size is None and not self.end_is_checked:
             self.part.discard()
             raise self._failure("the server does not give the length, so an incomplete download could not be detected")
 

@@ -24,9 +24,11 @@ from tdpn_core.prep.journal import ClipRecord, Ledger
 from tdpn_core.prep.storage import Place
 from tdpn_core.prep.visual_digest import find_alike
 from tdpn_core.shards.manifest import LEDGER, Evidence, Twin
+from tdpn_core.wording import agree, counted
 
 TWINS = f"{LEDGER}/twins.json"
 _NAMED_BY_PEOPLE = ("folder", "list")  # known data sets have ids, whose similarity means nothing
+_JOINED = "with copies on one side of the split,"
 _EDGE = 1 << 16
 _MOST_EQUAL = 8  # identical files; if more, they are placeholders for missing videos
 _MOST_CLASSES = 3  # classes that contain one file; if more, likewise
@@ -157,9 +159,22 @@ def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
         splits[row] = split
     order = sorted(range(len(ids)), key=lambda row: (SPLITS.index(splits[row]), ids[row]))
     clips = table.clips.assign(split=np.array(splits, dtype=object)).iloc[order].reset_index(drop=True)
-    held = splits.count("val")
-    note = f"with twins on one side of the split, {held} of {len(rows)} clips are set aside for validation"
-    return dataclasses.replace(table, clips=clips, notes=[*table.notes, note])
+    held, alone = splits.count("val"), sorted(set(classes) - {labels[row] for row in rows if splits[row] == "val"})
+    aside = f"{held} of {counted(len(rows), 'clip')} {agree(held, 'is', 'are')} set aside for validation"
+    none = f"; none of {', '.join(alone[:5])}{', …' if len(alone) > 5 else ''}" if held and alone else ""
+    notes = [note for note in table.notes if not note.startswith(_JOINED)]
+    return dataclasses.replace(table, clips=clips, notes=[*notes, f"{_JOINED} {aside}{none}"])
+
+
+def without_validation(table: Dataset) -> list[str]:
+    """Return why a split that we drew has no validation clip, and what to do; empty if it has one."""
+    if not table.groups or "val" in table.clips["split"].tolist():
+        return []
+    return [
+        "there is no validation clip: the clips of each class count as one source, whose copies must not be on both "
+        "sides of the split, so a run is judged by its training clips; add clips of other recordings, or choose "
+        "validation clips yourself (in val/CLASS/, or a column split in a list)"
+    ]
 
 
 def _same_file(table: Dataset, rows: Sequence[int]) -> list[tuple[int, int]]:

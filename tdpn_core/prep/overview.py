@@ -10,9 +10,10 @@ from typing import Any
 from tdpn_core.datasets import Dataset, Understanding
 from tdpn_core.datasets.clip_table import SPLITS
 from tdpn_core.datasets.splits import split_of_folder
-from tdpn_core.prep.duplicates import by_content, by_name, labels_of, on_one_side, pair_up
+from tdpn_core.prep.duplicates import by_content, by_name, labels_of, on_one_side, pair_up, without_validation
 from tdpn_core.sampling.label_flips import flip_swaps
 from tdpn_core.shards.manifest import Twin
+from tdpn_core.wording import agree, counted
 
 _NAMED = 5
 _OWN = ("folder", "list")  # users' own data sets, whose classes are not known beforehand
@@ -70,7 +71,7 @@ def overview(table: Dataset) -> Overview:
         unflippable=alone,
         twins=pair_up([*pairs, *by_name(drawn)], dict(zip(ids, splits, strict=True))),
         nonsense=_nonsense(drawn, first),
-        doubts=_doubts(per_class),
+        doubts=[*_doubts(per_class), *without_validation(drawn)],
     )
 
 
@@ -110,10 +111,15 @@ def _doubts(per_class: dict[str, dict[str, int]]) -> list[str]:
     found = []
     single = [name for name, counts in per_class.items() if sum(counts.values()) == 1]
     if single:
-        found.append(f"{len(single)} of {len(per_class)} classes have a single clip: {_some(single)}")
+        have = agree(len(single), "has", "have")
+        found.append(
+            f"{len(single)} of {counted(len(per_class), 'class', 'classes')} {have} a single clip: {_some(single)}"
+        )
     untrained = [name for name, counts in per_class.items() if sum(counts.values()) and not counts.get("train")]
     if untrained:
-        found.append(f"{len(untrained)} of {len(per_class)} classes have no training clip: {_some(untrained)}")
+        have = agree(len(untrained), "has", "have")
+        classes = f"{len(untrained)} of {counted(len(per_class), 'class', 'classes')}"
+        found.append(f"{classes} {have} no training clip: {_some(untrained)}")
     return found
 
 

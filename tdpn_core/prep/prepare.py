@@ -39,6 +39,7 @@ from tdpn_core.prep.duplicates import (
     pair_up,
     recorded_splits,
     save_seen,
+    without_validation,
 )
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger, Plan
 from tdpn_core.prep.options import PrepConfig
@@ -257,6 +258,7 @@ def pack_dataset(
         what = f"none of {len(table.clips)} clips can be decoded; {first.source}: {first.reason}"
         raise DatasetError(what, where=table.root)
     notes = [*table.notes, *packing.notes(table.root), *_empty_classes(table, ledger), *twin_notes(manifest)]
+    notes += without_validation(table)
     return PrepReport(
         path=str(out) if out is not None else str(place.folder),
         dataset=table.name,

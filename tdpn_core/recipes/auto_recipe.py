@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from tdpn_core.config.families import model_config
 from tdpn_core.config.schema import DataConfig, ModelConfig, RunConfig, SamplingConfig, TrainConfig
-from tdpn_core.recipes.learning_rate import BASES, Optimiser, average_decay, usual
+from tdpn_core.recipes.learning_rate import BASES, Optimiser, average_decay, readable, usual
 from tdpn_core.sampling.crops import trained_short_side
 
 FEW, MANY = 2_000, 20_000
@@ -232,7 +232,8 @@ def _rate(facts: Facts, batch: int) -> Choice:
     learns = "AdamW needs few steps from scratch; " if optimiser == "adamw" and facts.start == "nothing" else ""
     part = "half" if facts.light else "a tenth"
     tenth = f", {part} of the usual one for initial weights" if share < 1 else ""
-    return Choice(settings, f"{learns}the rate is {share * base.lr:g} at batch {base.batch}, {base.words}{tenth}")
+    rate = f"the rate is {readable(share * base.lr)} at batch {base.batch}"
+    return Choice(settings, f"{learns}{rate}, {base.words}{tenth}")
 
 
 def _has(config: RunConfig, path: str) -> bool:

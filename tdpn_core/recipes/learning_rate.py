@@ -43,7 +43,12 @@ def describe_rate(train: TrainConfig) -> str:
     """Return `lr 0.00125 (0.01 at batch 64, linear in the batch)`: the actual rate and its reference."""
     base = BASES[train.optimiser]
     there = scaled(train.lr, train.optimiser, train.batch_size, base.batch)
-    return f"lr {train.lr:g} ({there:g} at batch {base.batch}, {base.words})"
+    return f"lr {readable(train.lr)} ({readable(there)} at batch {base.batch}, {base.words})"
+
+
+def readable(rate: float) -> str:
+    """Return a rate to three significant digits; `config.json` has the exact one."""
+    return f"{rate:.3g}"
 
 
 def average_decay(steps: float) -> float:

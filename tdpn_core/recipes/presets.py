@@ -29,7 +29,7 @@ from tdpn_core.errors import ConfigError, PluginError, UsageError
 from tdpn_core.modality import Modality
 from tdpn_core.plugins import Registry
 from tdpn_core.recipes.auto_recipe import Facts, explain, finetune, short_side
-from tdpn_core.recipes.learning_rate import BASES, describe_rate, scaled, usual
+from tdpn_core.recipes.learning_rate import BASES, describe_rate, readable, scaled, usual
 
 Recipe = Callable[[DataConfig, Facts], RunConfig]
 """From the data, and facts about clips, device and initial weights. All but `finetune` use only the data, and `small`
@@ -221,7 +221,7 @@ def _followed(own: RunConfig, config: RunConfig, facts: Facts) -> Iterator[str]:
     if before.init == "imagenet" and after.init == "none":
         yield _COST
     if after.lr != before.lr and "train.lr" not in facts.asked:
-        recipes = f"the recipe's {before.lr:g} is for {before.optimiser} at batch {before.batch_size}"
+        recipes = f"the recipe's {readable(before.lr)} is for {before.optimiser} at batch {before.batch_size}"
         yield f"{describe_rate(after)}: {recipes}"
     if after.milestones != before.milestones and "train.milestones" not in facts.asked:
         places = ", ".join(f"{milestone:g}" for milestone in after.milestones)

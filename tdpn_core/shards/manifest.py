@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tdpn_core.config.schema import from_dict
 from tdpn_core.errors import ConfigError, ShardError, UsageError
+from tdpn_core.wording import agree, counted
 
 MANIFEST = "manifest.json"
 LEDGER = "ledger"
@@ -155,7 +156,8 @@ def twin_notes(manifest: Manifest) -> list[str]:
     if within:
         first = within[0]
         some = f"{first.clip} and {first.twin} ({_MEANING[first.how]})"
-        notes.append(f"{len(within)} clips show what another clip of their split shows: {some}")
+        show, their = agree(len(within), "shows", "show"), agree(len(within), "its", "their")
+        notes.append(f"{counted(len(within), 'clip')} {show} what another clip of {their} split shows: {some}")
     return notes
 
 

@@ -31,6 +31,8 @@ _REASONS = (
 def fetched(address: Address, limits: FetchLimits = FOR_VIDEOS, progress: Progress = SILENT) -> Iterator[Path]:
     """Yield the file behind an http address, in a temporary folder that is removed afterwards.
 
+    Of a file whose length the server does not state, the end is not checked here: decoding it does.
+
     Raises:
         ClipError: it cannot be downloaded, or not within `limits`; the message contains the bytes received.
     """
@@ -39,7 +41,8 @@ def fetched(address: Address, limits: FetchLimits = FOR_VIDEOS, progress: Progre
     name = PurePosixPath(urlsplit(address.name).path).name or "video"
     with tempfile.TemporaryDirectory(prefix="tdpn-") as folder:
         try:
-            path = fetch(address.name, Path(folder) / name[-80:], limits=limits, progress=progress)
+            target = Path(folder) / name[-80:]
+            path = fetch(address.name, target, caller_checks_end=True, limits=limits, progress=progress)
         except TdpnError as error:
             raise not_fetched(address, error) from error
         yield path

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tdpn_core.errors import TdpnError
 from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits
+from tdpn_core.video.finite_file import MOST, is_finite
 from tdpn_core.video.url import Address
 from tdpn_core.video.url_download import not_fetched
 
@@ -21,8 +22,9 @@ _LONGEST_PLAYLIST = 16 << 20  # bytes
 def inspected(address: Address, limits: FetchLimits = FOR_VIDEOS) -> Address:
     """Return the address with the kind that the server's answer shows; rtsp and cameras are live without a request.
 
-    An answer of known length is a file. A playlist with `#EXT-X-ENDLIST` is finite; a playlist without it and an
-    answer of unknown length are live.
+    An answer of known length is a file, and so is one of unknown length whose first bytes only a complete file can
+    have (`finite_file`). A playlist with `#EXT-X-ENDLIST` is finite; a playlist without it and any other answer of
+    unknown length are live.
 
     Raises:
         ClipError: the server refuses, cannot be reached, or does not answer within the limits.
@@ -32,13 +34,28 @@ def inspected(address: Address, limits: FetchLimits = FOR_VIDEOS) -> Address:
     from tdpn_core.download.http import peek  # local files do not need it
 
     try:
-        found = peek(address.name, limits=limits, wants_body=_is_playlist, most=_LONGEST_PLAYLIST)
+        found = peek(
+            address.name, limits=limits, wants_body=_is_playlist_or_unknown, most=_LONGEST_PLAYLIST, enough=_is_decided
+        )
     except TdpnError as error:
         raise not_fetched(address, error) from error
     if _is_playlist(found):
         return replace(address, kind="playlist" if _has_end(found, limits) else "live")
-    live = found.length is None and found.content_type != "text/html"  # a page is refused by the download
-    return replace(address, kind="live" if live else "file")
+    return replace(address, kind="live" if _is_unknown(found) and not is_finite(found.body) else "file")
+
+
+def _is_unknown(found: Peeked) -> bool:
+    """Return whether only the first bytes can tell; a page is refused by the download."""
+    return found.length is None and found.content_type != "text/html"
+
+
+def _is_playlist_or_unknown(found: Peeked) -> bool:
+    return _is_playlist(found) or _is_unknown(found)
+
+
+def _is_decided(body: bytes) -> bool:
+    """Return whether the bytes so far tell the kind; a playlist is read to its end."""
+    return not body.startswith(b"#EXTM3U"[: len(body)]) and (is_finite(body) is not None or len(body) >= MOST)
 
 
 def _is_playlist(found: Peeked) -> bool:

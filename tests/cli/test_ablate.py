@@ -159,7 +159,7 @@ def test_a_combination_that_no_network_has_is_a_failed_row(prepared: Path, tmp_p
         "not run",
         "not run",
         "not run",
-        "model.temporal: temporal has a global module on res2",
+        "model.temporal: has a global module on res2",
     ]
     assert len(list((tmp_path / "out").glob("*/seed-0"))) == 3
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tdpn_core.config.schema import VALIDATION_VIEWS
 from tdpn_core.evaluation.epic import has_subset_lists
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import ClassMetrics, Metrics
@@ -128,8 +129,9 @@ def validated(evaluation: Evaluation) -> str | None:
     if not origin.validation or origin.split != "val" or not evaluation.heads:
         return None
     found = origin.validation
-    text = f"The run's own validation after epoch {found['epoch']:g}: top-1 {found['top1']:.2%} at 1x1 views"
-    reasons = [f"this score is at {origin.views}"] if origin.views != "1x1" else []
+    score = f"top-1 {found['top1']:.2%} at {VALIDATION_VIEWS} views"
+    text = f"The run's own validation after epoch {found['epoch']:g}: {score}"
+    reasons = [f"this score is at {origin.views}"] if origin.views != VALIDATION_VIEWS else []
     reasons += ["this score is on other data"] if origin.trained_on != origin.data_digest else []
     return f"{text}; {' and '.join(reasons)}." if reasons else f"{text}."
 

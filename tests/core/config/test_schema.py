@@ -70,7 +70,7 @@ def test_a_stored_run_with_a_foreign_field_or_value_is_refused_by_name(
         (model_config, {"name": "slowfast", "alpha": 0}, "model.alpha: must be at least 1, not 0"),
         (model_config, {"name": "c2d", "temporal_strides": (1, 0, 2)}, "model.temporal_strides.1: .* least 1, not 0"),
         (model_config, {"name": "slowonly", "temporal_blocks": (3, -1, 2, 2)}, "model.temporal_blocks.1: .* 0, not -1"),
-        (model_config, {"levels": ("res4", "res5")}, "temporal has a global module on res2, which is not among"),
+        (model_config, {"levels": ("res4", "res5")}, "has a global module on res2, which is not among"),
         (SamplingConfig, {"interval": 0}, "sampling.interval: must be at least 1, not 0"),
         (SamplingConfig, {"mode": "none"}, "sampling.mode: must be 'dense' or 'segments', not 'none'"),
         (SamplingConfig, {"crop_area": (0.5, 0.2)}, r"sampling.crop_area: must be in rising order, not \(0.5, 0.2\)"),

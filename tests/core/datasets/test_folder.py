@@ -70,7 +70,7 @@ def test_folder_named_like_a_split_with_clips_directly_in_it_is_refused(folder, 
 
 def test_a_class_with_one_recording_is_noted(tmp_path):
     dataset = read_dataset("folder", plant(tmp_path, "a/v_a_g01_c01.avi", "a/v_a_g01_c02.avi"))
-    assert any("1 classes have a single source group and no validation clip: a" in note for note in dataset.notes)
+    assert any("1 class has a single source group and no validation clip: a" in note for note in dataset.notes)
 
 
 def test_other_files_are_counted_and_special_ones_are_not_opened(tmp_path):

@@ -157,6 +157,26 @@ def test_prepare_given_split_with_copies_across_it_is_kept_and_reported(films, t
     assert any(note.startswith("4 of 5 val clips show what a train clip shows") for note in report.notes)
 
 
+def test_prepare_copies_of_one_clip_in_each_class_leave_no_validation_clip_and_say_what_to_do(films, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        for name in ("first", "second", "third"):
+            shutil.copy(films / folder / "q.mp4", tmp_path / "root" / folder / f"{name}.mp4")
+    report = prepare("folder", tmp_path / "root", tmp_path / "out", settings=SMALL)
+    assert report.clips == {"train": 6}
+    said = [note for note in report.notes if note.startswith("with copies on one side of the split")]
+    assert said == ["with copies on one side of the split, 0 of 6 clips are set aside for validation"]
+    assert any("there is no validation clip: " in note and "val/CLASS/" in note for note in report.notes)
+
+
+def test_prepare_empty_files_are_not_copies_of_each_other(films, tmp_path):
+    root = shutil.copytree(films, tmp_path / "root")
+    for name in ("empty", "also empty"):
+        (root / "a" / f"{name}.mp4").touch()
+    report = prepare("folder", root, tmp_path / "out", settings=SMALL)
+    assert (report.twins, report.failed) == ([], 2)
+
+
 def test_prepare_content_that_many_clips_share_joins_nothing(films, tmp_path):
     """A placeholder for videos that are missing must not make one source of all that have it."""
     root = shutil.copytree(films, tmp_path / "root")

@@ -123,6 +123,11 @@ def test_adjust_milestones_outside_the_run_or_falling_are_refused(milestones: st
         recipes.adjust(recipes.kinetics400(DATA), TrainOverrides(epochs=5, settings={"train.milestones": milestones}))
 
 
+def test_describe_rate_has_three_significant_digits() -> None:
+    train = replace(recipes.small(DATA).train, optimiser="adamw", lr=0.00141421, batch_size=8)
+    assert recipes.describe_rate(train).startswith("lr 0.00141 (0.002 at batch 16, ")
+
+
 def test_configure_cuts_a_recipes_batch_to_the_clips_and_says_so() -> None:
     config, notes = recipes.configure("kinetics400", DATA, Facts(per_class=(2,) * 12))
     assert (config.train.batch_size, config.train.lr) == (24, pytest.approx(0.00375))

@@ -1,13 +1,18 @@
 """What is behind an address is decided by the server's answer, within the limits."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from local_web import serve
 
 from tdpn_core.errors import ClipError
 from tdpn_core.fetch_limits import FetchLimits
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
+from tdpn_core.video.finite_file import is_finite
 from tdpn_core.video.url import network_address
+from tdpn_core.video.url_download import fetched
 from tdpn_core.video.url_kind import inspected
 
 QUICK = FetchLimits(idle=5, retries=0, pause=0.001)
@@ -67,6 +72,40 @@ def test_inspected_answer_of_unknown_length_is_live_unless_it_is_a_page(
     with serve() as web:
         web.files, web.tells_length, web.headers = {"/a": content}, False, {"Content-Type": content_type}
         assert inspected(network_address(f"{web.url}/a"), QUICK).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("a.mp4", [], "file"),
+        ("a.mp4", ["-movflags", "+faststart"], "file"),
+        ("a.mov", [], "file"),
+        ("a.avi", [], "file"),
+        ("a.mkv", [], "file"),
+        ("a.mp4", ["-movflags", "+frag_keyframe+empty_moov"], "live"),
+        ("a.mkv", ["-live", "1"], "live"),
+        ("a.ts", [], "live"),
+    ],
+)
+def test_inspected_answer_of_unknown_length_is_a_file_if_its_header_was_written_last(
+    name: str, options: list[str], kind: str, tmp_path: Path
+) -> None:
+    made = tmp_path / name
+    source = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1"]
+    command = [find_ffmpeg().path, "-nostdin", "-loglevel", "error", *source, "-c:v", "mpeg4", *options, str(made)]
+    subprocess.run(command, check=True, timeout=60)
+    with serve() as web:
+        web.files, web.tells_length = {f"/{name}": made.read_bytes()}, False
+        address = inspected(network_address(f"{web.url}/{name}"), QUICK)
+        assert address.kind == kind
+        if kind == "file":
+            with fetched(address, QUICK) as path:
+                assert path.read_bytes() == made.read_bytes()
+
+
+@pytest.mark.parametrize("head", [b"\x00\x00\x01\xba" + bytes(20), b"FLV\x01" + bytes(20), b"--boundary\r\nContent"])
+def test_is_finite_of_a_format_that_can_be_live_is_false(head: bytes) -> None:
+    assert is_finite(head) is False
 
 
 def test_inspected_address_of_another_scheme_is_live_without_a_request() -> None:

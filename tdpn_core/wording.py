@@ -1,0 +1,13 @@
+"""Numbers with nouns and verbs that agree with them."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 clip`, `2 clips`; `plural` where it is not the noun with an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def agree(number: int, one: str, more: str) -> str:
+    """Return the form of a word that agrees with `number`."""
+    return one if number == 1 else more
