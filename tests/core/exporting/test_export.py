@@ -191,4 +191,4 @@ def test_the_command_prints_the_difference(fresh: Path, prepared: Path, tmp_path
     assert "top-1" in result.stdout
     wrong = [word.replace("pt2", "xyz") for word in command]
     refused = subprocess.run(wrong, capture_output=True, text=True, check=False, timeout=60)
-    assert (refused.returncode, "'xyz' is no format" in refused.stderr) == (2, True), refused.stderr
+    assert (refused.returncode, "'xyz' is not one of" in refused.stderr) == (2, True), refused.stderr
