@@ -366,8 +366,8 @@ class Trainer:
 
     def _leave(self, request: StopAgreed) -> NoReturn:
         """Save, and end the run as requested."""
-        self.save_last()
-        self.runtime.barrier()  # rank 0 is saving, and a process that ends earlier would count as lost
+        # a process that ends earlier would count as lost; and the store may be gone with a killed launcher
+        run_in_lockstep(self.runtime, StopRequest(), self.save_last)
         raise (Interrupted if request.interrupted else Stopped)(
             f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
             where=self.record.folder / LAST,
