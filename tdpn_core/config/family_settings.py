@@ -379,6 +379,15 @@ class TSMTPNConfig(TPNLevelsConfig, ShiftConfig):
     shift: Shift = "inplace"
 
 
+@settings_class
+class SwinConfig(ModelConfig):
+    """Video Swin's settings."""
+
+    name: str = "swin"
+    arch: Literal["tiny", "small", "base"] = "tiny"
+    num_frames: Count = 32
+
+
 CLASSES: dict[str, type[ModelConfig]] = {
     str(field.default): kind
     for kind in list(globals().values())

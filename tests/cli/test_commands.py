@@ -197,7 +197,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
     ("words", "heavy"),
     [
         (["--help"], {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"}),
-        (["train", "--help"], {"torch", "h5py", "numpy", "pandas", "pydantic", "ffmpeg", "decord", "sklearn"}),
+        (["train", "--help"], {"torch", "h5py", "numpy", "pandas", "ffmpeg", "decord", "sklearn"}),
         (["settings"], {"torch", "h5py", "numpy", "pandas", "ffmpeg", "decord", "sklearn"}),
     ],
     ids=["help", "help of train", "settings"],

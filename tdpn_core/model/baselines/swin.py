@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdpn_core.config.families import LEVELS, Family, Level, Published
-from tdpn_core.config.model import ModelConfig
+from tdpn_core.config.family_settings import SwinConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import scaled
-from tdpn_core.validation import Count, settings_class
 
 Size = tuple[int, int, int]
 
@@ -34,15 +32,6 @@ FORMS: dict[str, tuple[int, int, tuple[int, int, int, int]]] = {
 
 HIDDEN = -100.0
 """Added to the logits of two tokens that are neighbours only because the map was rolled."""
-
-
-@settings_class
-class SwinConfig(ModelConfig):
-    """Video Swin's settings."""
-
-    name: str = "swin"
-    arch: Literal["tiny", "small", "base"] = "tiny"
-    num_frames: Count = 32
 
 
 class WindowAttention(nn.Module):
