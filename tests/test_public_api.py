@@ -51,6 +51,7 @@ HELPERS = {
     "prep.overview",
     "weights.resolve",
     "weights.zoo",
+    "wording",
 }
 """Modules that the command line may import from besides the public names, by what it needs them for."""
 

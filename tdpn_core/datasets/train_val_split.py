@@ -26,6 +26,7 @@ _PERSON = re.compile(r"(?:(?:person|subject|subj|actor)[_ -]?\d+|P\d+)(?=[_ .-])
 _UCF = re.compile(r"_(g\d+)_c\d+$")
 _HMDB = re.compile(r"_[fhul]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+$")
 _YOUTUBE = re.compile(r"([\w-]{11})_\d{6}_\d{6}")
+_GOPRO = re.compile(r"(?:G[HXP]\d\d|GOPR)(\d{4})(?![A-Za-z0-9])", re.IGNORECASE)  # chapters GX010123, GX020123
 _TAKE = re.compile(r"[_\-. ]+(?:take|part|clip|cut|scene)?[_\-. ]?\(?\d{1,4}\)?$", re.IGNORECASE)
 _MIN_SOURCES = 4  # if fewer, an apparent source name is more likely a common prefix
 
@@ -221,6 +222,8 @@ def _stated_group(stem: str, label: str) -> str | None:
         return f"source {stem[: hmdb.start()]}"
     if youtube := _YOUTUBE.fullmatch(stem):
         return f"video {youtube[1]}"
+    if gopro := _GOPRO.match(stem):
+        return f"GoPro {gopro[1]}"
     return None
 
 

@@ -54,6 +54,7 @@ from tdpn_core.shards.writer import Origin
 from tdpn_core.version import __version__
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.optical_flow import flow_method
+from tdpn_core.wording import counted
 
 _DEFAULTS = PrepConfig()
 _SCRATCH = ".work"
@@ -458,7 +459,8 @@ def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
         listed, left = (_counts(labels[chosen], len(names)) for chosen in (slice(None), alive))
         empty = [name for name, before, after in zip(names, listed, left, strict=True) if before and not after]
         if empty:
-            notes.append(f"no clip of {len(empty)} classes could be prepared: {', '.join(empty[:5])}")
+            classes = counted(len(empty), "class", "classes")
+            notes.append(f"no clip of {classes} could be prepared: {', '.join(empty[:5])}")
     return notes
 
 

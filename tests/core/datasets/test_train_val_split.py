@@ -27,6 +27,8 @@ def groups_of(names: list[str], label: str = "c") -> list[set[str]]:
         (["P01_11.MP4", "P01_12.MP4", "P22_11.MP4"], [{0, 1}, {2}]),
         (["U_run_f_nm_np1_fr_med_2.avi", "U_run_h_cm_np1_ba_goo_0.avi", "D_run_f_nm_np1_le_med_3.avi"], [{0, 1}, {2}]),
         (["abcdefghij__000010_000020.mp4", "abcdefghij__000030_000040.mp4", "-b_000010_000020.mp4"], [{0, 1}, {2}]),
+        (["GX010012.MP4", "GX020012.MP4", "GX010013.MP4", "GX0100123.MP4"], [{0, 1}, {2}, {3}]),
+        (["GOPR0012.MP4", "GP010012.MP4", "GH030012_t2.mp4", "GOPR0013.MP4"], [{0, 1, 2}, {3}]),
         (["a_1.mp4", "a_2.mp4", "b_1.mp4", "c-1.mp4", "d (3).mp4", "d (4).mp4"], [{0, 1}, {2}, {3}, {4, 5}]),
         (["v1/a.mpg", "v1/b.mpg", "v2/a.mpg", "v3/a.mpg", "v4/a.mpg"], [{0, 1}, {2}, {3}, {4}]),
         ([f"fight_{n}.mp4" for n in range(5)], [{n} for n in range(5)]),

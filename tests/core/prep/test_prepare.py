@@ -367,7 +367,7 @@ def test_a_class_of_which_nothing_is_left_is_noted(source, tmp_path):
     bad.parent.mkdir()
     bad.write_bytes(b"")
     report = prepare("folder", root, tmp_path / "out", settings=SMALL)
-    assert "no clip of 1 classes could be prepared: z" in report.notes
+    assert "no clip of 1 class could be prepared: z" in report.notes
 
 
 def test_a_second_preparation_of_one_folder_is_refused_with_the_first_ones_name(source, tmp_path, program):
