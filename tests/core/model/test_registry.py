@@ -34,6 +34,7 @@ OPTIONS = [
     {"temporal": ("local", "local", "global", "global")},
     {"window": 1},
     {"local_fusion": "mean"},
+    {"pooling": "change"},
     {"flow": "parallel"},
     {"flow": "top_down"},
     {"flow": "bottom_up"},
