@@ -1,4 +1,4 @@
-"""Which module may import which: floors, no circles, and no name that hides a module."""
+"""Which module may import which: layers, no cycles, and no name that hides a module."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ def _bound(tree: ast.Module) -> Iterator[str]:
 
 
 def test_imports_keep_to_the_contracts_of_pyproject(capsys: pytest.CaptureFixture[str]) -> None:
-    """`[tool.importlinter]`: the floors of `tdpn_core`, no circles, no import of the command line by the library."""
+    """`[tool.importlinter]`: the layers of `tdpn_core`, no cycles, no import of the command line by the library."""
     found = lint_imports(str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
     assert found == 0, capsys.readouterr().out
 
