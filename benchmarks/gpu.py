@@ -4,9 +4,9 @@
 
 For each network: the plain form (NCTHW, 3D convolutions) under the same autocast, channels-last 3D convolutions, frames
 folded into 2D convolutions, and the faster of the two through torch.compile; clips/s, share of the GPU's dense bf16
-peak, memory, ratio to the plain form. Compiling takes longest and is done last; after --seconds nothing more is
-started. `gpu_step.py` profiles a step and measures the share of waiting for clips. Without a GPU it exits without
-measuring; --rehearse runs everything on the CPU with a tiny network.
+peak, memory, ratio to the plain form. Compiled forms take longest and are measured last; after --seconds no further
+measurement starts. `gpu_step.py` profiles a step and measures the share of time waiting for clips. Without a GPU the
+script exits without measuring; --rehearse runs everything on the CPU with a tiny network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BENCH: dict[str, Callable[..., Bench]] = {"train": bench_training, "infer": benc
 
 @dataclass
 class Table:
-    """Measures forms while there is time; a form that fails gets a line with the error."""
+    """Measures forms until the time limit; for a form that fails, prints a line with the error."""
 
     peak: Peak
     rounds: int
@@ -41,7 +41,7 @@ class Table:
     fastest: dict[tuple[str, str], tuple[float, layout.Layout]] = field(default_factory=dict)
 
     def measure(self, subject: Subject, what: str, form: layout.Layout, *, compiled: bool = False) -> None:
-        """Print a line for a layout, and before a network's first layout one for its plain form."""
+        """Print a line for a layout, preceded by one for the plain form if it is a network's first layout."""
         name = f"{form}{', compiled' if compiled else ''}"
         if time.monotonic() > self.until:
             print(f"{subject.name:32}{what:7}{name:24}not measured: no time left", flush=True)
@@ -82,14 +82,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", default="", help="only networks whose name contains this")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="begin nothing after so long")
-    parser.add_argument("--rehearse", action="store_true", help="a tiny network on the CPU")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="time limit after which no measurement starts")
+    parser.add_argument("--rehearse", action="store_true", help="run with a tiny network on the CPU")
     options = parser.parse_args()
     if not (torch.cuda.is_available() or options.rehearse):
         sys.exit("no CUDA GPU here: nothing was measured")
     until = time.monotonic() + options.seconds
     runtime = set_up(0 if options.rehearse else 1)
-    print(f"{runtime}, torch {torch.__version__}; aims: {AIM_PEAK:.0%} of peak, {AIM_RATIO} x plain", flush=True)
+    print(f"{runtime}, torch {torch.__version__}; targets: {AIM_PEAK:.0%} of peak, {AIM_RATIO} x plain", flush=True)
     table = Table(measure_peak(runtime), 1 if options.rehearse else options.rounds, until)
     kinds = [TINY] if options.rehearse else [{"arch": "r50"}, {"arch": "r101"}]
     subjects = []

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Everything to run on a CUDA GPU for the first time, in at most 8 minutes:
+# All tests and measurements for a CUDA GPU, in at most 8 minutes:
 #
 #     benchmarks/gpu_day.sh OUT [WHEELS]
 #
-# OUT is a folder for all that is written: summary.txt, and a log of each part. WHEELS is a folder of packages to
-# install first, without a network. A part that fails or takes too long does not stop the next ones.
+# OUT is the output folder: summary.txt, and a log of each part. WHEELS is a folder of packages to
+# install first, offline. A part that fails or takes too long does not stop the next ones.
 # REHEARSE=1 runs the same on the CPU with tiny networks. PYTHON names the interpreter (default: python3).
 set -u
 cd "$(dirname "$0")/.."
-out=$(mkdir -p "${1:?name a folder for the results}" && cd "$1" && pwd)
+out=$(mkdir -p "${1:?give a folder for the results}" && cd "$1" && pwd)
 wheels=${2:-}
 python=${PYTHON:-python3}
 work=$out/work
 mkdir -p "$work"
-total=${TOTAL:-465}  # seconds, after which no part goes on; what follows fits into 8 minutes
+total=${TOTAL:-465}  # seconds after which all parts are stopped; the rest of the script fits into 8 minutes
 tiny=${REHEARSE:+--rehearse}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 COLUMNS=140
 

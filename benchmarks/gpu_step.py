@@ -1,11 +1,11 @@
-"""Training steps on a GPU: a profile, the share of waiting, and fine-tuning for a minute.
+"""Training steps on a GPU: a profile, the share of time waiting for clips, and fine-tuning for a minute.
 
-    python benchmarks/gpu_step.py profile             # the 15 kernels that take most of a step, and the idle gaps
-    python benchmarks/gpu_step.py data FOLDER         # make clips and shards to train on, in FOLDER/data
-    python benchmarks/gpu_step.py waiting FOLDER/data # the share of the time spent waiting for clips, by workers
+    python benchmarks/gpu_step.py profile             # the 15 slowest kernels of a step, and the idle gaps
+    python benchmarks/gpu_step.py data FOLDER         # render clips and pack them into FOLDER/data
+    python benchmarks/gpu_step.py waiting FOLDER/data # share of time spent waiting for clips, by workers
     python benchmarks/gpu_step.py finetune FOLDER     # tdpn train for 60 seconds, into FOLDER/run
 
-With --rehearse they run on the CPU with a tiny network, to check that they run at all.
+With --rehearse they run on the CPU with a tiny network, as a test of the script.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def profile_step(runtime: Runtime, rehearse: bool) -> None:
 def gaps(spans: list[tuple[float, float]]) -> None:
     """Print the share of time without a kernel, and the longest gaps; spans in microseconds."""
     if not spans:
-        print("no kernels of a GPU: no gaps to show")
+        print("no GPU kernels were recorded, so there are no gaps")
         return
     joined = [spans[0]]
     for start, end in spans[1:]:
@@ -132,7 +132,7 @@ def known(batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def finetune(folder: Path, rehearse: bool) -> None:
-    """Run `tdpn train` on the prepared clips for a minute; it then saves its state, as on any SIGTERM."""
+    """Run `tdpn train` on the prepared clips for a minute; it then saves a checkpoint and exits, as on any SIGTERM."""
     words = ["--recipe", "small", "--epochs", "500", "--out", str(folder / "run"), "--data", str(folder / "data")]
     if rehearse:
         words += ["--arch", "r18", "--frames", "2", "--size", "32", "--set", "model.width=0.125"]
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("profile", "data", "waiting", "finetune"))
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--rehearse", action="store_true", help="a tiny network on the CPU")
+    parser.add_argument("--rehearse", action="store_true", help="run with a tiny network on the CPU")
     options = parser.parse_args()
     if not (options.rehearse or torch.cuda.is_available() or options.what == "data"):
         sys.exit("no CUDA GPU here: nothing was measured")

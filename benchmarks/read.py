@@ -2,10 +2,10 @@
 
     python benchmarks/read.py PREPARED [--videos FOLDER] [--clips N] [--rounds N]
 
-PREPARED is a folder that `tdpn prep` made. Without --videos its frames are encoded at their own size with x264's
-defaults, and decord reads those files; with it, decord reads the files that the clips were made of, at their own size.
-Both sides take the same random frames of the same clips, as training draws them; clips that decord cannot read in a
-batch (narrow ones) are left out of both. First come the tables of `tdpn_core.bench.data`, which is without decord.
+PREPARED is a folder written by `tdpn prep`. Without --videos, its frames are encoded at their stored size with x264's
+defaults, and decord reads those files; with it, decord reads the source files of the clips at their original size.
+Both read the same random frames of the same clips, drawn as in training; clips that decord cannot read in a batch
+(narrow ones) are excluded. The tables of `tdpn_core.bench.data`, which does not use decord, are printed first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 
 
 def encode(store: ClipStore, clip: int, path: Path) -> None:
-    """A clip's frames as H.264, of even sides as 4:2:0 needs them."""
+    """Encode a clip's frames as H.264, with even sides as required by 4:2:0."""
     read = ["-f", "image2pipe", "-c:v", "mjpeg", "-framerate", f"{store.fps[clip]:.3f}", "-i", "pipe:0"]
     write = ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-threads", "1"]
     command = [find_ffmpeg().path, "-loglevel", "error", *read, *write, f"file:{path}"]
@@ -34,7 +34,7 @@ def encode(store: ClipStore, clip: int, path: Path) -> None:
 
 
 def in_a_batch(path: Path, frames: list[int]) -> None:
-    """Decord's fastest way to some frames of a file."""
+    """Read some frames of a file with decord in its fastest way."""
     decord.VideoReader(str(path), num_threads=1).get_batch(frames).asnumpy()
 
 
@@ -49,7 +49,7 @@ def readable(path: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prepared", type=Path)
-    parser.add_argument("--videos", type=Path, help="the data set's root, whose files decord is to read")
+    parser.add_argument("--videos", type=Path, help="root folder of the data set, whose files decord reads")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

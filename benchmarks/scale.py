@@ -4,7 +4,7 @@
 
 A ledger and empty shards are created as after a finished preparation, without any video. Each step then runs in its own
 process, and its peak is reported relative to a process that only imports. The table is the result of `read_dataset`;
-other steps should grow with the number of clips only by what they return: positions, and shards.
+the memory of other steps should grow with the number of clips only by their results: positions and shards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLAN = Plan(dataset="kinetics400", classes={HEAD: CLASSES}, label_order="sorted"
 
 
 def name(number: int) -> str:
-    """As long as those of Kinetics."""
+    """Return a clip name as long as those of Kinetics."""
     return f"{number:011d}_000000_000010"
 
 
@@ -46,7 +46,7 @@ def table(root: Path, clips: int) -> Dataset:
 
 
 def fill(root: Path, out: Path, clips: int) -> None:
-    """What a finished preparation of one and the same file leaves; one clip of a hundred has failed."""
+    """Write the records of a finished preparation in which all clips have the same source and 1 % have failed."""
     (root / "x.mp4").touch()
     seen = stamp(root / "x.mp4")
     ledger = Ledger(LocalPlace(out))

@@ -1,18 +1,18 @@
-"""Whether programs may ask the network: `--offline`, or TDPN_OFFLINE in the environment, forbids it."""
+"""Offline mode, set by `--offline` or by the environment variable TDPN_OFFLINE."""
 
 from __future__ import annotations
 
 import os
 
 VARIABLE = "TDPN_OFFLINE"
-REASON = f"the network is not asked: --offline, or {VARIABLE}, is set"
+REASON = f"network access is disabled: --offline or {VARIABLE} is set"
 
 
 def is_offline() -> bool:
-    """Whether the network must not be asked."""
+    """Return whether network access is disabled."""
     return os.environ.get(VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
 
 
 def go_offline() -> None:
-    """Forbid it in this process and in those that it starts."""
+    """Disable network access in this process and its child processes."""
     os.environ[VARIABLE] = "1"

@@ -70,18 +70,18 @@ def fetch(
     Args:
         url: an http or https address.
         path: output file; an unfinished download leaves `<path>.part`, from which the next call continues.
-        checksum: what its publisher states.
+        checksum: the published checksum.
         size: expected number of bytes; default: the server's Content-Length.
         etag_is_md5: the server is S3, where the ETag is the MD5 of an object that was not uploaded in parts.
-        caller_checks_end: the caller notices a file that is cut, so the server need not state the length.
+        caller_checks_end: the caller detects a truncated file, so the server need not state the length.
         limits: timeouts and retries.
         progress: receives the megabytes.
 
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
         UsageError: `url` is neither http nor https, or the folder is not writable.
-        TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one; or it is not
-            there and the network must not be asked.
+        TdpnError: the file cannot be downloaded, does not fit on the disk, or is not the expected one; or it does not
+            exist and tdpn is offline.
     """
     _check_scheme(url)
     if is_offline() and not path.is_file():
@@ -146,7 +146,7 @@ def peek(
     Raises:
         FetchLimitError: the server is slower than `limits` allow.
         UsageError: `url` is neither http nor https.
-        TdpnError: the server refuses, cannot be reached, or must not be asked.
+        TdpnError: the server refuses or cannot be reached, or tdpn is offline.
     """
     _check_scheme(url)
     if is_offline():
@@ -279,7 +279,7 @@ class _Session(requests.Session):
         self.headers = {"User-Agent": "tdpn", "Accept-Encoding": "identity"}  # type: ignore[assignment]
         retry = urllib3.Retry(
             limits.retries,
-            other=0,  # a certificate, for example
+            other=0,  # for example, certificate errors
             status_forcelist=_TRANSIENT,
             backoff_factor=limits.pause,
             backoff_max=_LONGEST_PAUSE,

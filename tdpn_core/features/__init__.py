@@ -1,4 +1,4 @@
-"""Frozen features: what a network computes of clips before it classifies them, in files."""
+"""Frozen features of clips: the input of a network's classifier, stored in files."""
 
 from tdpn_core.features.extract import FeatureOptions, extract_features
 from tdpn_core.features.store import Features, read_features

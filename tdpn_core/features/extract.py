@@ -1,4 +1,4 @@
-"""Extract features of prepared clips: resumed where it was interrupted, shared among processes, one file a split."""
+"""Extract features of prepared clips, one file per split; resumable, and distributed over processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tdpn_core.signals import StopRequest, stop_requests
 from tdpn_core.weights.resolve import find_weights
 
 FOLDER = "features"
-"""Name of the folder of features inside that of the prepared data."""
+"""Name of the folder of features in the prepared data folder."""
 
 _CLIPS_AT_ONCE = 8
 _SAVE_EVERY_SECONDS = 20.0
@@ -47,25 +47,25 @@ _SAVE_EVERY_SECONDS = 20.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
-    """What features are extracted, and how."""
+    """Options of `extract_features`."""
 
     splits: Sequence[str] = ()
-    """Empty: all that the data has."""
+    """Splits; empty: all splits of the data."""
 
     views: str | None = None
     """Test views; None: the checkpoint's."""
 
     stride: float | None = None
-    """Seconds between stretches of a clip, each of which is a row; None: a row for each test view."""
+    """Seconds between segments of a clip, with one row per segment; None: one row per test view."""
 
     size: int | None = None
-    """Input size in pixels of another project's network; None: by the data, 224 at most."""
+    """Input size in pixels for another project's network; None: by the data, at most 224."""
 
     frames: int | None = None
-    """Frames per clip of another project's network; None: its own, 8 for an image network."""
+    """Frames per clip for another project's network; None: its own, 8 for an image network."""
 
     workers: int | None = None
-    """Processes that read clips; None: by machine."""
+    """Processes that read clips; None: chosen by the machine."""
 
     parquet: bool = False
     """Write a Parquet table as well."""
@@ -83,28 +83,28 @@ def extract_features(
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Path]:
-    """Write what a network computes of each prepared clip before it classifies. What `tdpn features` does.
+    """Write features of prepared clips, the input of a network's classifier, as `tdpn features` does.
 
-    An interrupted call is continued by the same call; files of the same features are not computed again.
+    Repeat an interrupted call to continue it; features that have been computed are not computed again.
 
     Args:
         data: folder of the prepared data set; None: the only one under `data/`.
-        checkpoint: checkpoint of ours or of another project, run folder, run name, or name of `tdpn models --weights`;
+        checkpoint: checkpoint of tdpn or of another project, run folder, run name, or name of `tdpn models --weights`;
             None: the newest `best.pt` under `runs/`.
-        out: folder of the files; None: `features/<checkpoint>` in the data set's folder.
+        out: output folder; None: `features/<checkpoint>` in the data set's folder.
         options: splits, views or stride, and how clips are read.
-        gpus: GPUs of this process, 0 for the CPU; None: one where there is one.
-        progress: gets a bar of the clips and a line for each file.
+        gpus: GPUs of this process, 0 for the CPU; None: one if available.
+        progress: receives the number of clips and a line for each file.
 
     Returns:
         The file of each split.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of an unknown project.
-        UsageError: no such split, or options that contradict the checkpoint.
+        UsageError: the split does not exist, or options contradict the checkpoint.
         ShardError, ClipError: a clip cannot be read.
-        InUseError: another process extracts into the same folder.
-        Stopped: SIGINT or SIGTERM came; what was computed is saved.
+        InUseError: another process writes features to the same folder.
+        Stopped: SIGINT or SIGTERM was received; the features so far are saved.
     """
     folder, path = find_prepared(data), find_weights(checkpoint, progress) if checkpoint else newest_checkpoint()
     _check(options)
@@ -125,7 +125,7 @@ def extract_features(
 
 
 def _name(path: Path, named: Path) -> str:
-    """Of the checkpoint, for a folder: of a run's best one that of the run."""
+    """Return the folder name for a checkpoint: for the best one of a run, the run's name."""
     if path.name == BEST:
         return path.absolute().parent.name
     return named.stem if named.suffix else named.name
@@ -133,18 +133,18 @@ def _name(path: Path, named: Path) -> str:
 
 def _check(options: FeatureOptions) -> None:
     if options.stride is not None and options.views is not None:
-        what = "stretches of a clip have one view each"
+        what = "segments of a clip have one view each"
         raise UsageError(what, where="--views", hint="leave out --stride or --views")
     if options.stride is not None and not options.stride > 0:
         raise UsageError(f"must be a positive number of seconds, not {options.stride:g}", where="--stride")
     if options.views is not None:
         parse_views(options.views)
         if whole_frames(options.views):
-            raise UsageError("features are of square views", where="--views", hint="give 1x1, 10x3 or the like")
+            raise UsageError("features require square views", where="--views", hint="give 1x1, 10x3 or the like")
 
 
 class _Job:
-    """One split."""
+    """Extracts the features of one split."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class _Job:
         ]
         todo = [batch for batch in every[self.runtime.rank :: self.runtime.world] if not done.issuperset(batch)]
         if done:
-            progress.say(f"{self.file}: {len(done)} of {len(self.clips)} clips are there already")
+            progress.say(f"{self.file}: {len(done)} of {len(self.clips)} clips have been computed already")
         progress.begin(f"features of {self.split}", sum(map(len, todo)))
         try:
             if not todo:
@@ -229,7 +229,7 @@ class _Job:
                     self._save()
                 if stop:
                     raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
-                        f"saved the features of some of {len(self.clips)} clips",
+                        f"stopped; saved the features of a part of {len(self.clips)} clips",
                         where=self.parts,
                         hint="run the same command again to continue",
                     )
@@ -266,7 +266,7 @@ class _Job:
             try:
                 header, arrays = read_arrays(path, PARTS)
             except ScoresError:
-                continue  # cut by a kill, or damaged: computed again
+                continue  # truncated or damaged: computed again
             if header["fingerprint"] == self.fingerprint:
                 found.append(arrays)
         return found

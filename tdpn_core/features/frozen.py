@@ -1,4 +1,4 @@
-"""A checkpoint as a network that computes features: its own, or another project's, image networks included."""
+"""Load a checkpoint of tdpn or of another project, including image networks, as a network that computes features."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tdpn_core.shards.data_config import data_config
 from tdpn_core.weights.convert import import_weights, state_shapes
 
 IMAGE_FRAMES = 8
-"""Segments that an image network sees of a clip."""
+"""Default number of segments of a clip for an image network."""
 
 _HEADS = ("head.", "auxiliary_head.")
 
 
 def open_frozen(path: Path, data: Path, *, size: int | None = None, frames: int | None = None) -> Checkpoint:
-    """The network of the file at `path` for the prepared `data`, whose classes it gets; its heads have no weights.
+    """Return the network at `path` with the classes of the prepared `data` and without weights of heads.
 
-    Of an image network, 8 frames are spread over a clip (`frames`), at the size that the stored frames allow, 224
-    pixels at most (`size`).
+    An image network gets `frames` frames spread over a clip (default 8), with an input size of `size` pixels (default:
+    the largest that the stored frames allow, at most 224).
 
     Raises:
-        CheckpointError: unreadable, of an unknown project, or incomplete; UsageError: a size or frames for a checkpoint
-            of ours, which was trained with its own.
+        CheckpointError: the file is unreadable, from an unknown project, or incomplete.
+        UsageError: `size` or `frames` is given for a checkpoint of tdpn, which has its own.
     """
     own = data_config(data)
     if is_checkpoint(path):
         if size or frames:
-            what = "the checkpoint was trained with a size and frames of its own"
+            what = "input size and number of frames of a tdpn checkpoint cannot be changed"
             raise UsageError(what, where="--size" if size else "--frames", hint="leave it out")
         stored = load_checkpoint(path)
         model, sampling, weights = stored.config.model, stored.config.sampling, stored.weights
@@ -63,7 +63,7 @@ def open_frozen(path: Path, data: Path, *, size: int | None = None, frames: int 
 
 
 def with_heads(frozen: Checkpoint) -> dict[str, torch.Tensor]:
-    """The weights of a frozen network with heads that are zero."""
+    """Return the weights of a frozen network, with heads filled with zeros."""
     heads = {
         name: torch.zeros(shape, dtype=torch.int64 if name.endswith("num_batches_tracked") else torch.float32)
         for name, shape in state_shapes(frozen.config.model).items()

@@ -1,4 +1,4 @@
-"""Files of features: named arrays in safetensors under one digest, as score files are."""
+"""Files of features: named arrays in a safetensors file with a digest, like score files."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ class Features:
     """Name of each clip."""
 
     values: npt.NDArray[np.float32]
-    """(rows, steps, channels): the mean over space of the map that the network classifies; see `clip`."""
+    """(rows, steps, channels): spatial mean of the feature map before the classifier; see `clip`."""
 
     clip: npt.NDArray[np.int64]
-    """(rows,) number of the clip in `ids`: a row for each of its test views, or for each stretch of `stride`."""
+    """(rows,) index of the clip in `ids`; a clip has one row per test view, or per segment if `stride` is given."""
 
     start: npt.NDArray[np.float64]
     end: npt.NDArray[np.float64]
-    """(rows,) seconds of the first and the last frame of a row, from the clip's first."""
+    """(rows,) time of the first and of the last frame of a row, in seconds from the clip's first frame."""
 
     labels: dict[str, npt.NDArray[np.int64]]
-    """For each head (clips,); -1: not labelled."""
+    """(clips,) class index for each head; -1: not labelled."""
 
     config: RunConfig
-    """Network, sampling and data that they were computed with; its classes are the data's."""
+    """Network, sampling and data used to compute them; the classes are those of the data."""
 
     checkpoint: str
-    """As it was named."""
+    """Path of the checkpoint."""
 
     weights: str
     """sha256 of the checkpoint's weights."""
 
     split: str
     stride: float | None = None
-    """Seconds between stretches of a clip; None: rows are test views."""
+    """Seconds between segments of a clip; None: rows are test views."""
 
     def pooled(self) -> npt.NDArray[np.float32]:
-        """(rows, channels): the mean over the steps."""
+        """Return the mean over time steps, (rows, channels)."""
         pooled: npt.NDArray[np.float32] = self.values.mean(axis=1)
         return pooled
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write a file of features, complete or not at all.
+    """Write a file of features atomically.
 
     Raises:
         TdpnError: the disk is full or the folder cannot be written.
@@ -84,7 +84,7 @@ def read_features(path: Path) -> Features:
         ScoresError: missing, damaged, or another kind of file.
     """
     if not path.is_file():
-        raise ScoresError("no such file of features", where=path, hint="tdpn features DATA --checkpoint NAME writes it")
+        raise ScoresError("no such file of features", where=path, hint="run tdpn features DATA --checkpoint NAME")
     try:
         header, arrays = read_arrays(path, KIND)
     except ScoresError as error:
@@ -117,9 +117,9 @@ def write_parquet(path: Path, features: Features) -> None:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError as error:
-        hint = "pip install pyarrow, or leave --parquet out"
-        raise ToolError("Parquet files need the package pyarrow", where="--parquet", hint=hint) from error
-    names = {head: [*features.config.data.classes[head], None] for head in features.labels}  # -1 is the last
+        hint = "pip install pyarrow, or omit --parquet"
+        raise ToolError("Parquet files require the package pyarrow", where="--parquet", hint=hint) from error
+    names = {head: [*features.config.data.classes[head], None] for head in features.labels}  # index -1 selects None
     columns: dict[str, Any] = {
         "id": [features.ids[number] for number in features.clip],
         "start": features.start,

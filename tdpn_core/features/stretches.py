@@ -1,4 +1,4 @@
-"""The rows of a clip: its test views, or stretches of it at a fixed distance in time."""
+"""Inputs of a clip for feature extraction: its test views, or segments at a fixed interval in time."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Rows(NamedTuple):
     """The network's inputs for one clip."""
 
     clip: Tensor
-    """(rows, channels, frames, H, W) bytes."""
+    """(rows, channels, frames, H, W), uint8."""
 
     number: int
     start: Times
     end: Times
-    """(rows,) seconds of the first and the last frame that a row sees."""
+    """(rows,) time of the first and of the last frame of each row, in seconds."""
 
 
 class Stretches(Dataset[Rows]):
-    """An item is asked for by its clip. `stride` in seconds; None: the clip's test views."""
+    """Dataset of `Rows` by clip index. `stride` is in seconds; None: rows are the clip's test views."""
 
     def __init__(
         self, source: ClipStore, model: ModelConfig, sampling: SamplingConfig, stride: float | None = None
@@ -58,7 +58,7 @@ class Stretches(Dataset[Rows]):
         return Rows(torch.stack(views), clip, np.repeat(start, crops), np.repeat(end, crops))
 
     def _indices(self, count: int, times: Times) -> npt.NDArray[np.int64]:
-        """(rows, T) sampled frames."""
+        """Return the indices of sampled frames, (rows, T)."""
         frames, interval = self.model.num_frames, self.sampling.interval
         if self.stride is None:
             return view_indices(count, frames, self.sampling, parse_views(self.sampling.views)[0])

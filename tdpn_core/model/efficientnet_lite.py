@@ -119,7 +119,7 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Backbone):
     """Maps (N, C, T, H, W) to res2..res5, (N, C, T, H/4, W/4) .. (N, C, T, H/32, W/32), frame by frame."""
 
-    reduction = 4  # levels are the narrow ends of blocks six times as wide inside
+    reduction = 4  # levels are block outputs; blocks are six times as wide inside
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class EfficientNetLite(Backbone):
 def same_padded(x: Tensor, conv: nn.Conv3d) -> Tensor:
     """Pad `x` as TensorFlow's "SAME" for a strided convolution over space: the odd pixel at the far side."""
     if conv.stride[1] == 1:
-        return x  # the convolution pads evenly by itself
+        return x  # symmetric padding, done by the convolution
     rows, columns = (_padding(side, conv.kernel_size[1], conv.stride[1]) for side in x.shape[3:])
     return F.pad(x, (*columns, *rows))
 

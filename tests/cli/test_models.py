@@ -81,6 +81,6 @@ def test_models_fetch_offline_says_which_file_goes_where(tmp_path: Path) -> None
     result = run("--offline", "models", "fetch", "tsm-r50-8-ssv2", cwd=tmp_path, env=environment)
     assert result.returncode == 1
     said = " ".join(result.stderr.split())
-    assert "tsm-r50-8-ssv2 (about 96 MB): the network is not asked" in said
+    assert "tsm-r50-8-ssv2 (about 96 MB): network access is disabled" in said
     assert f"put it at {tmp_path}/weights/tsm-r50-8-ssv2.pth" in said
     assert not any(tmp_path.iterdir())

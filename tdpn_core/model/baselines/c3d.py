@@ -1,7 +1,7 @@
 """C3D: eight 3x3x3 convolutions without normalisation, and three linear layers.
 
-Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015; padding and layers are
-mmaction2's.
+Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015; padding and layers
+follow mmaction2.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ STAGES: dict[Literal["stem"] | Level, dict[str, int]] = {
 """The convolutions before each pool, with their channels."""
 
 UNITS = 4096
-"""Of the two hidden linear layers."""
+"""Channels of the two hidden linear layers."""
 
 
 class Pool(nn.Module):
-    """Maxima of two by two positions and of `steps` time steps; a single step is kept."""
+    """Max-pool over 2 x 2 positions and `steps` time steps; a single time step is not pooled."""
 
     def __init__(self, steps: int, *, padded: bool = False):
         super().__init__()
@@ -40,13 +40,13 @@ class Pool(nn.Module):
         self.padding = (0, 1, 1) if padded else (0, 0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, C, T/steps, H/2, W/2), rounded down; one position more where padded and even."""
+        """Map (N, C, T, H, W) to (N, C, T/steps, H/2, W/2), rounded down; with padding, even sizes give one more."""
         steps = min(self.steps, x.shape[2])
         return F.max_pool3d(x, (steps, 2, 2), (steps, 2, 2), self.padding)
 
 
 class C3DBackbone(Backbone):
-    """The convolutions: (N, C, T, H, W) to maps behind pools 2 to 5, at a quarter to a 32nd of the size."""
+    """Convolutions that map (N, C, T, H, W) to the outputs of pools 2 to 5, at 1/4 to 1/32 of the size."""
 
     def __init__(self, config: C3DConfig):
         super().__init__()
@@ -64,7 +64,7 @@ class C3DBackbone(Backbone):
                 self.channels[stage] = channels
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """Return the maps behind each pool but the first."""
+        """Return the outputs of all pools except the first."""
         x, levels = frames, dict[Level, Tensor]()
         for number, (stage, convolutions) in enumerate(STAGES.items(), start=1):
             for name in convolutions:
@@ -80,7 +80,7 @@ class C3DBackbone(Backbone):
 
 
 class C3D(Network):
-    """The network: two linear layers between the last map and the classifier."""
+    """C3D: the convolutions, two hidden linear layers, and the classifier."""
 
     backbone: C3DBackbone
 
@@ -96,7 +96,7 @@ class C3D(Network):
             nn.init.zeros_(layer.bias)
 
     def feature_maps(self, clip: Tensor) -> FeatureMaps:
-        """Return the levels, and the last hidden layer as a map of one position."""
+        """Return the levels, and the last hidden layer as a 1 x 1 x 1 map."""
         levels = self.backbone(self.frames(clip))
         x = levels["res5"]
         if tuple(x.shape[2:]) != self.grid:
@@ -106,7 +106,7 @@ class C3D(Network):
 
 
 def _grid(frames: int, side: int) -> tuple[int, int, int]:
-    """Time steps, rows and columns of the last map."""
+    """Return time steps, rows and columns of the last map."""
     steps, positions = frames, side // 16
     for _ in range(4):
         steps = max(1, steps // 2)

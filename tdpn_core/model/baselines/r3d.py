@@ -1,7 +1,7 @@
 """R3D and MC3: residual networks of 3x3x3 convolutions, or of mixed 3x3x3 and 1x3x3 ones.
 
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018. R3D-18 is the Res3D of
-Tran et al., "ConvNet Architecture Search for Spatiotemporal Feature Learning", 2017. The forms are torchvision's.
+Tran et al., "ConvNet Architecture Search for Spatiotemporal Feature Learning", 2017. Both follow torchvision's code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CUBE: Kernel = (3, 3, 3)
 
 
 class CubicBlock(BasicBlock):
-    """A basic block whose two convolutions have one kernel; one over time strides time as well."""
+    """A basic block whose two convolutions have the same kernel; a kernel over time also has a stride in time."""
 
     def __init__(self, channels: int, width: int, out_channels: int, *, kernel: Kernel, stride: int, **unused: object):
         super().__init__(channels, width, out_channels, stride=stride)
@@ -32,7 +32,7 @@ class CubicBlock(BasicBlock):
 
 
 class R3D(ResNet):
-    """The backbone: maps of half to a 16th of the size, since no pool follows the first convolution."""
+    """Backbone with maps of 1/2 to 1/16 of the input size, since no pool follows the first convolution."""
 
     def __init__(self, config: R3DConfig):
         first, later = partial(CubicBlock, kernel=CUBE), partial(CubicBlock, kernel=FRAME if config.mixed else CUBE)

@@ -1,7 +1,7 @@
 """Video Swin: attention within windows of 8x7x7 tokens, shifted by half a window in every second block.
 
-Liu et al., "Video Swin Transformer", CVPR 2022. What happens at borders and in maps smaller than a window is as in
-torchvision. Stochastic depth, which its training has, is left out.
+Liu et al., "Video Swin Transformer", CVPR 2022. Borders, and maps smaller than a window, are handled as in torchvision.
+Stochastic depth, used in its training, is not implemented.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ FORMS: dict[str, tuple[int, int, tuple[int, int, int, int]]] = {
     "small": (96, 3, (2, 2, 18, 2)),
     "base": (128, 4, (2, 2, 18, 2)),
 }
-"""Channels and heads of res2, which double at each further level, and blocks of each level."""
+"""Channels and heads of res2, which double at each further level, and the number of blocks of each level."""
 
 HIDDEN = -100.0
-"""Added to the logits of two tokens that are neighbours only because the map was rolled."""
+"""Added to the attention logits of tokens that share a window only because the map was rolled."""
 
 
 class WindowAttention(nn.Module):
-    """Attention among the tokens of each window, with a trained bias for each head and distance."""
+    """Self-attention within windows, with a trained bias for each head and relative position."""
 
     def __init__(self, channels: int, heads: int, *, shifted: bool):
         super().__init__()
@@ -47,7 +47,7 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, H, W, C) to the same; windows and shifts are limited to the map."""
+        """Map (N, T, H, W, C) to the same shape; windows and shifts are limited to the size of the map."""
         T, H, W = size = (x.shape[1], x.shape[2], x.shape[3])
         window: Size = (min(WINDOW[0], T), min(WINDOW[1], H), min(WINDOW[2], W))
         inside = [self.shifted and side > limit for side, limit in zip(size, WINDOW, strict=True)]
@@ -67,20 +67,20 @@ class WindowAttention(nn.Module):
         return x[:, :T, :H, :W]
 
     def _attend(self, windows: Tensor, bias: Tensor) -> Tensor:
-        """(N, windows, tokens, C) to the same; `bias` is (heads, tokens, tokens), or of each window."""
+        """Map (N, windows, tokens, C) to the same shape; `bias` is ([windows,] heads, tokens, tokens)."""
         q, k, v = self.qkv(windows).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
         out: Tensor = self.proj((logits.softmax(-1) @ v).transpose(2, 3).flatten(3))
         return out
 
     def _bias(self, tokens: int) -> Tensor:
-        """(heads, tokens, tokens); of a smaller window it is that of as many first tokens of a full one."""
+        """Return the bias, (heads, tokens, tokens); a smaller window uses the first `tokens` tokens of a full one."""
         index = _distances(tokens, self.relative_position_bias_table.device)
         return self.relative_position_bias_table[index].permute(2, 0, 1)
 
 
 class SwinBlock(nn.Module):
-    """Window attention and two linear layers, each normalised before and added to its input."""
+    """Window attention and an MLP, both with pre-normalisation and a residual connection."""
 
     def __init__(self, channels: int, heads: int, *, shifted: bool):
         super().__init__()
@@ -90,14 +90,14 @@ class SwinBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, H, W, C) to the same."""
+        """Map (N, T, H, W, C) to the same shape."""
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
 
 class Merge(nn.Module):
-    """Two by two positions become one of twice the channels."""
+    """Patch merging: combine 2 x 2 positions into one with twice the channels."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -105,7 +105,7 @@ class Merge(nn.Module):
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, H, W, C) to (N, T, H/2, W/2, 2 C), rounded up."""
+        """Map (N, T, H, W, C) to (N, T, H/2, W/2, 2 C), sizes rounded up."""
         x = F.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         corners = [x[:, :, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
         out: Tensor = self.reduction(self.norm(torch.cat(corners, -1)))
@@ -113,7 +113,7 @@ class Merge(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """One token of each 2x4x4 pixels."""
+    """Patch embedding: one token for each 2x4x4 pixels."""
 
     def __init__(self, in_channels: int, channels: int):
         super().__init__()
@@ -121,14 +121,14 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(N, in_channels, T, H, W) to (N, T/2, H/4, W/4, C), rounded up."""
+        """Map (N, in_channels, T, H, W) to (N, T/2, H/4, W/4, C), sizes rounded up."""
         lacking = [-side % step for side, step in zip(frames.shape[2:], PATCH, strict=True)]
         out: Tensor = self.norm(self.proj(F.pad(frames, (0, lacking[2], 0, lacking[1], 0, lacking[0]))).movedim(1, -1))
         return out
 
 
 class SwinBackbone(Backbone):
-    """The four levels (N, C, T/2, H/4, W/4) .. (N, 8 C, T/2, H/32, W/32)."""
+    """Backbone with levels res2..res5, (N, C, T/2, H/4, W/4) .. (N, 8 C, T/2, H/32, W/32)."""
 
     def __init__(self, config: SwinConfig):
         super().__init__()
@@ -151,7 +151,7 @@ class SwinBackbone(Backbone):
                     nn.init.zeros_(part.bias)
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
-        """Return the four levels of frames (N, C, T, H, W); res5 is normalised."""
+        """Return the four levels for frames (N, C, T, H, W); res5 is normalised."""
         x, levels = self.patch_embed(frames), dict[Level, Tensor]()
         for number, level in enumerate(LEVELS, start=1):
             x = self.get_submodule(f"layer{number}")(self.get_submodule(f"merge{number}")(x) if number > 1 else x)
@@ -159,7 +159,7 @@ class SwinBackbone(Backbone):
         return levels
 
     def stages(self) -> dict[str, list[nn.Module]]:
-        """Return the embedding, and of each level what leads to it and its blocks."""
+        """Return the embedding as stem, and for each level its patch merging and its blocks."""
         found: dict[str, list[nn.Module]] = {"stem": [self.patch_embed], "res2": [self.get_submodule("layer1")]}
         for number, level in enumerate(LEVELS[1:], start=2):
             found[level] = [self.get_submodule(f"merge{number}"), self.get_submodule(f"layer{number}")]
@@ -168,7 +168,7 @@ class SwinBackbone(Backbone):
 
 
 def _split(x: Tensor, window: Size) -> Tensor:
-    """(N, T, H, W, C) to (N, windows, tokens, C)."""
+    """Split (N, T, H, W, C) into windows (N, windows, tokens, C)."""
     N, T, H, W, C = x.shape
     t, h, w = window
     x = x.reshape(N, T // t, t, H // h, h, W // w, w, C).permute(0, 1, 3, 5, 2, 4, 6, 7)
@@ -176,14 +176,14 @@ def _split(x: Tensor, window: Size) -> Tensor:
 
 
 def _merged(x: Tensor, size: Size, window: Size) -> Tensor:
-    """The reverse of `_split`."""
+    """Invert `_split`."""
     (T, H, W), (t, h, w) = size, window
     x = x.reshape(x.shape[0], T // t, H // h, W // w, t, h, w, x.shape[-1]).permute(0, 1, 4, 2, 5, 3, 6, 7)
     return x.reshape(x.shape[0], T, H, W, x.shape[-1])
 
 
 def _distances(tokens: int, device: torch.device) -> Tensor:
-    """(tokens, tokens) of a full window's first tokens: the row of the bias table for each two tokens' distance."""
+    """Return the row of the bias table for each pair of a full window's first tokens, (tokens, tokens)."""
     places = torch.cartesian_prod(*(torch.arange(side, device=device) for side in WINDOW))[:tokens]
     _, rows, columns = (2 * side - 1 for side in WINDOW)
     steps = (rows * columns, columns, 1)
@@ -192,7 +192,7 @@ def _distances(tokens: int, device: torch.device) -> Tensor:
 
 
 def _apart(size: Size, window: Size, shift: Sequence[int], device: torch.device) -> Tensor:
-    """(windows, tokens, tokens) of a rolled map: whether two tokens come from different sides of it."""
+    """Return whether two tokens of a rolled map come from different sides of it, (windows, tokens, tokens)."""
     regions = torch.zeros(size, dtype=torch.int64, device=device)
     for axis, (length, side, step) in enumerate(zip(size, window, shift, strict=True)):
         if step:

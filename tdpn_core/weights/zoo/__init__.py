@@ -1,4 +1,4 @@
-"""Published checkpoints by name: what is known of them, and their files on this machine."""
+"""Published checkpoints by name: their metadata, and their files on this machine."""
 
 from tdpn_core.weights.zoo.classes import class_names
 from tdpn_core.weights.zoo.entry import ByHand, Package, Web, ZooEntry

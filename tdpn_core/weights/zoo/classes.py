@@ -9,12 +9,12 @@ from tdpn_core.weights.zoo.entry import ZooEntry
 
 
 def class_names(entry: ZooEntry) -> list[str]:
-    """The names of an entry's classes; empty where they are not known here."""
+    """Return the class names of an entry in the order of its outputs; empty if unknown."""
     return list(_listed(entry.class_list)) if entry.class_list else []
 
 
 @cache
 def _listed(name: str) -> tuple[str, ...]:
-    """One name a line: Kinetics sorted by name, the others in the order of their owners' files of labels."""
+    """Read a class list, one name per line: Kinetics sorted by name, others as in their official label files."""
     folder = resources.files("tdpn_core.weights.zoo") / "class_lists"
     return tuple((folder / f"{name}.txt").read_text(encoding="utf-8").splitlines())

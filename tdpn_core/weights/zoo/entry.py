@@ -1,4 +1,4 @@
-"""What is known of one published checkpoint."""
+"""Metadata of one published checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from tdpn_core.checksum import Checksum
 
-_BYTES = 4  # of a parameter in float32
+_BYTES = 4  # per float32 parameter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Web:
 
     @property
     def suffix(self) -> str:
-        """Of the file's name."""
+        """Suffix of the file name."""
         return PurePosixPath(urlsplit(self.url).path).suffix
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Package:
 
     @property
     def suffix(self) -> str:
-        """Of the file's name."""
+        """Suffix of the file name."""
         return PurePosixPath(self.file).suffix
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Package:
 
 @dataclasses.dataclass(frozen=True)
 class ByHand:
-    """A file that its owner offers without a direct address."""
+    """A file that its owner publishes without a direct URL."""
 
     where: str
     suffix: str = ".pth"
@@ -65,47 +65,47 @@ class ZooEntry:
     family: str
     arch: str
     data: str
-    """What it was trained on, as papers write it."""
+    """Training data, named as in papers."""
 
     frames: int
-    """Frames of a clip, as it was tested."""
+    """Frames per clip in testing."""
 
     interval: int | None
-    """Distance of these frames in the video; None: they are spread over the whole video."""
+    """Interval of these frames in the video; None: they are spread over the entire video."""
 
     top1: float | None
-    """Per cent on the validation set of `data`, as `reported` says. Nothing here was measured by us."""
+    """Accuracy in per cent on the validation set of `data`, as published by `reported`; not measured with tdpn."""
 
     top5: float | None
     reported: str
-    """Whose figures these are."""
+    """Source of the accuracies."""
 
     licence: str
     source: Web | Package | ByHand
     checksum: Checksum | None = None
-    """None: none is published, and that of the first download is recorded."""
+    """None: not published; the digest of the first download is recorded instead."""
 
     parameters: float
-    """Of the file, in millions; an auxiliary head included."""
+    """Parameters in the file, in millions, including an auxiliary head."""
 
     note: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields of `ModelConfig` that the file does not contain, but for the frames."""
+    """Fields of `ModelConfig` that cannot be read from the file, except the number of frames."""
 
     class_list: str | None
-    """The file of its class names in the folder `class_lists`; None: their order is not known here."""
+    """Name of its file in the folder `class_lists`; None: the class order is unknown."""
 
     starts: str | None = None
-    """The depth of which `--init imagenet` takes this file."""
+    """Depth for which `--init imagenet` uses this file; None: it is not used."""
 
     @property
     def file(self) -> str:
-        """The file's name in the cache."""
+        """File name in the cache."""
         return self.name + self.source.suffix
 
     @property
     def published_file(self) -> str:
-        """The name that its project gives the file; the one in the cache where it has none of its own."""
+        """File name used by the project; the name in the cache if it is unknown."""
         match self.source:
             case Web(url):
                 return PurePosixPath(urlsplit(url).path).name
@@ -115,32 +115,32 @@ class ZooEntry:
 
     @property
     def clip(self) -> str:
-        """`8x8`, or `8` segments."""
+        """Frames x interval, such as `8x8`, or the number of segments, such as `8`."""
         return f"{self.frames}" if self.interval is None else f"{self.frames}x{self.interval}"
 
     @property
     def network(self) -> dict[str, Any]:
-        """Fields of `ModelConfig` that the file does not contain."""
+        """Fields of `ModelConfig` that cannot be read from the file."""
         return {"name": self.family, "num_frames": self.frames, **self.settings}
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Fields of `SamplingConfig` that differ from the project's usual ones."""
+        """Fields of `SamplingConfig` that differ from the project's defaults."""
         return {"mode": "segments"} if self.interval is None else {"mode": "dense", "interval": self.interval}
 
     @property
     def megabytes(self) -> float:
-        """The size of the file, estimated from its parameters: most projects do not publish it."""
+        """Size of the file in MB, estimated from its parameters, since most projects do not publish it."""
         return _BYTES * self.parameters
 
     @property
     def size(self) -> str:
-        """The same for a reader."""
+        """`megabytes` as text."""
         return f"about {self.megabytes:.0f} MB"
 
     @property
     def accuracy(self) -> str:
-        """`76.74 / 92.57`, as far as it is known."""
+        """Top-1 and top-5 as text, such as `76.74 / 92.57`, as far as they are known."""
         if self.top1 is None:
             return "–"
         return f"{self.top1:.2f}" + (f" / {self.top5:.2f}" if self.top5 is not None else "")

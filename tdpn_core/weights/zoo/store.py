@@ -1,8 +1,8 @@
-"""The files of the zoo on this machine: found in the cache, or downloaded into it once, and checked on every use.
+"""Locate the files of the zoo in the cache, download missing ones, and verify them on every use.
 
-A file is at its place only when it is complete and checked; processes wait for one another (`download.fetch`). Next to
-it `<file>.sha256` records its digest when it is first used: it is what later files are compared with where no checksum
-is published, and what runs record.
+A file appears in the cache only when it is complete and verified; concurrent processes wait for one download
+(`download.http.fetch`). `<file>.sha256` records its digest on first use. If no checksum is published, later files are
+compared with this record; runs store it as well.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tdpn_core.weights.zoo.entry import ByHand, Package, Web, ZooEntry
 from tdpn_core.weights.zoo.table import ZOO
 
 CACHE, MIRROR = "TDPN_CACHE", "TDPN_MIRROR"
-"""Environment variables: the cache's folder, and the address of a copy of its folder `weights`."""
+"""Environment variables: the cache folder, and the URL of a mirror of its subfolder `weights`."""
 
-LIMITS = FetchLimits(retries=2)  # a machine without a network should say so soon
+LIMITS = FetchLimits(retries=2)  # fail quickly on a machine without a network
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are: `TDPN_CACHE`, else the platform's folder for caches."""
+    """Return the folder of downloaded weights, in `TDPN_CACHE` or else the platform's cache folder."""
     if named := os.environ.get(CACHE):
         return Path(named).expanduser() / "weights"
     from platformdirs import user_cache_path
@@ -39,37 +39,37 @@ def cache_folder() -> Path:
 
 
 def place(entry: ZooEntry) -> Path:
-    """Where the file of an entry belongs."""
+    """Return the path of an entry's file, whether it exists or not."""
     if isinstance(entry.source, Package):
         return _in_package(entry.source) or cache_folder() / entry.file
     return next((path for path in _elsewhere(entry) if path.is_file()), cache_folder() / entry.file)
 
 
 def is_here(entry: ZooEntry) -> bool:
-    """Whether the file of an entry is on this machine."""
-    with suppress(OSError):  # a folder that this user may not read
+    """Return whether an entry's file is on this machine."""
+    with suppress(OSError):  # the folder is not readable
         return place(entry).is_file()
     return False
 
 
 def entry_at(path: Path) -> ZooEntry | None:
-    """The entry whose file is at `path`."""
+    """Return the entry whose file is at `path`, if any."""
     if path.parent.absolute() == cache_folder().absolute() and path.stem in ZOO:
         return ZOO[path.stem]
     return next((entry for entry in ZOO.values() if _is_place(entry, path)), None)
 
 
 def address(entry: ZooEntry) -> str:
-    """Where the file is downloaded from: the mirror where one is set."""
+    """Return the URL of an entry's file, on the mirror if one is set, or a description of its source."""
     mirror = os.environ.get(MIRROR, "").rstrip("/")
     return f"{mirror}/{entry.file}" if mirror and isinstance(entry.source, Web) else str(entry.source)
 
 
 def obtain(entry: ZooEntry, progress: Progress = SILENT) -> Path:
-    """The file of an entry, downloaded unless it is here, and checked.
+    """Return the path of an entry's file after downloading it if necessary and verifying it.
 
     Raises:
-        CheckpointError: it cannot be had, or is another file; with the address, the size and the place of the file.
+        CheckpointError: the file cannot be obtained or is not the expected one; the message has URL, size and path.
     """
     try:
         path = place(entry)
@@ -80,7 +80,7 @@ def obtain(entry: ZooEntry, progress: Progress = SILENT) -> Path:
         else:
             _check(entry, path)
         _record(path)
-    except OSError as error:  # a cache that another user owns, for example
+    except OSError as error:  # for example, a cache that belongs to another user
         what = f"the cache cannot be used: {error.strerror or error}"
         hint = f"set {CACHE} to a folder of your own"
         raise CheckpointError(what, where=error.filename or cache_folder(), hint=hint) from error
@@ -88,20 +88,20 @@ def obtain(entry: ZooEntry, progress: Progress = SILENT) -> Path:
 
 
 def results_folder(path: Path) -> Path:
-    """The folder for what is computed from the weights at `path`: their own, but of the zoo's one under `runs/`."""
+    """Return the folder for results of the weights at `path`: their own, or for a file of the zoo `runs/NAME`."""
     entry = entry_at(path)
     return path.parent if entry is None else RUNS / entry.name
 
 
 def recorded_digest(path: Path) -> str | None:
-    """The sha256 that was recorded for a file of the cache."""
+    """Return the sha256 recorded for a file of the cache, if any."""
     with suppress(OSError):
         return _record_of(path).read_text().strip() or None
     return None
 
 
 def _download(entry: ZooEntry, path: Path, progress: Progress) -> None:
-    from tdpn_core.download.http import fetch  # most commands do not need it
+    from tdpn_core.download.http import fetch  # slow to import, and most commands do not need it
 
     url, known = address(entry), recorded_digest(path)
     if not path.is_file() and not is_offline():
@@ -113,24 +113,25 @@ def _download(entry: ZooEntry, path: Path, progress: Progress) -> None:
 
 
 def _expected(entry: ZooEntry, known: str | None) -> Checksum | None:
-    """What the file must match: the published checksum, else the one that was recorded."""
+    """Return the checksum that the file must have: the published one, else the recorded one."""
     return entry.checksum or (Checksum("sha256", known) if known else None)
 
 
 def _check(entry: ZooEntry, path: Path) -> None:
-    """
+    """Verify the checksum of a file.
+
     Raises:
-        CheckpointError: the file is another one.
+        CheckpointError: the file is not the expected one.
     """
     expected = _expected(entry, recorded_digest(path))
     if expected is None or expected.matches(found := expected.of(path)):
         return
     what = f"{entry.name}: is another file: {expected.algorithm} is {found}, expected {expected.digits}"
-    raise CheckpointError(what, where=path, hint=f"put the right one there, from {entry.source}")
+    raise CheckpointError(what, where=path, hint=f"replace it with the file from {entry.source}")
 
 
 def _failed(entry: ZooEntry, path: Path, error: TdpnError, *, compared: bool) -> CheckpointError:
-    """The error of a download, with the size and the place of the file."""
+    """Return the error of a failed download, with the size and the path of the file."""
     hint = error.hint or ""
     if str(path) not in f"{hint} {error.where}":
         hint = f"{hint}; or put the file at {path}".removeprefix("; or ")
@@ -152,7 +153,7 @@ def _absent(entry: ZooEntry, path: Path) -> CheckpointError:
 
 
 def _record(path: Path) -> None:
-    """Note the digest of a file of the cache when it is first used."""
+    """Record the digest of a file of the cache on its first use."""
     if path.parent == cache_folder() and recorded_digest(path) is None:
         files.write_text(_record_of(path), files.digest_file(path) + "\n")
 
@@ -162,7 +163,7 @@ def _record_of(path: Path) -> Path:
 
 
 def _elsewhere(entry: ZooEntry) -> Iterator[Path]:
-    """Other places where the same file may be: torch's hub cache, where torchvision puts its own."""
+    """Yield other paths of the same file: torch's hub cache, which torchvision uses."""
     if entry.starts is not None and isinstance(entry.source, Web):
         home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
         yield Path(home).expanduser() / "hub" / "checkpoints" / entry.source.url.rpartition("/")[2]
@@ -175,7 +176,7 @@ def _is_place(entry: ZooEntry, path: Path) -> bool:
 
 
 def _in_package(source: Package) -> Path | None:
-    """The file in the installed package."""
+    """Return the path of the file in the installed package, if it is installed."""
     try:
         listed = metadata.files(source.distribution) or []
     except metadata.PackageNotFoundError:

@@ -4,8 +4,8 @@ Figures, licences and addresses are those of the projects' own tables: mmaction2
 pytorchvideo's model zoos, torchvision's weights, and the READMEs of TPN, TDN, TSM and pytorch-i3d. The digits in a
 file's name are the first of its sha256 (OpenMMLab, torchvision) or sha1 (gluon-cv).
 
-A name is network, depth, clip (frames x interval, or segments) and data; a suffix tells apart checkpoints of the same
-network. Of SlowFast the clip in the name is the slow pathway's, as its papers write it.
+A name consists of network, depth, clip (frames x interval, or segments) and data; a suffix distinguishes checkpoints of
+the same network. For SlowFast, the clip in the name is the slow pathway's, as in its papers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLASS_LISTS: Mapping[str, str] = {
     SS2: "something-v2",
     "UCF101": "ucf101",
 }
-"""Of each data set the file of class names in the folder `class_lists`. There is none for ImageNet."""
+"""File of class names in the folder `class_lists` for each data set. There is none for ImageNet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +42,14 @@ class _Project:
     name: str
     licence: str
     address: str = ""
-    """Of the folder that its files are in; empty: there is no direct address."""
+    """URL of the folder of its files; empty: there are no direct URLs."""
 
     suffix: str = ".pth"
     digits: Algorithm | None = None
-    """The algorithm of the digits that end a file's name."""
+    """Checksum algorithm of the digits at the end of file names; None: the names contain none."""
 
     where: str = ""
-    """Where a person finds the files, if there is no direct address."""
+    """Where to find the files in a browser, if there are no direct URLs."""
 
     def row(
         self,
@@ -66,20 +66,20 @@ class _Project:
         named: bool = True,
         note: str = "",
     ) -> ZooEntry:
-        """One checkpoint.
+        """Return the entry of one checkpoint.
 
         Args:
-            name: of the checkpoint.
-            network: family and depth.
-            data: what it was trained on.
-            clip: frames and interval.
-            top: top-1 and top-5.
-            parameters: millions.
-            file: path below the project's folder, without suffix.
-            settings: see `ZooEntry`.
-            starts: see `ZooEntry`.
-            named: whether the project numbers the classes of `data` as its owner does.
-            note: see `ZooEntry`.
+            name: Name of the checkpoint.
+            network: Family and depth, separated by a blank.
+            data: Training data.
+            clip: Frames and interval.
+            top: Top-1 and top-5 accuracy in per cent.
+            parameters: Parameters in millions.
+            file: Path relative to the project's folder, without suffix.
+            settings: See `ZooEntry`.
+            starts: See `ZooEntry`.
+            named: Whether the project uses the official class order of `data`.
+            note: See `ZooEntry`.
         """
         family, _, arch = network.partition(" ")
         return ZooEntry(
@@ -125,7 +125,7 @@ _NO_POOL = {"temporal_strides": (1, 1, 1)}
 
 
 def _mm(family: str, file: str) -> str:
-    """The path of a file of mmaction2 in the folder that has its name without date and digits."""
+    """Return the path of a file of mmaction2, whose folder has its name without date and digits."""
     return f"{family}/{file.rpartition('_')[0]}/{file}"
 
 
@@ -319,24 +319,24 @@ _ROWS = (
 # fmt: on
 
 ZOO: Mapping[str, ZooEntry] = {entry.name: entry for entry in _ROWS}
-"""Every checkpoint, by its name."""
+"""All checkpoints by name."""
 
 DEFAULT = "tpn-r50-8x8-k400"
-"""The network that answers `tdpn predict` where none was trained."""
+"""Checkpoint that `tdpn predict` uses if no network has been trained."""
 
-_NEAR = 0.5  # likeness of a name that is proposed
+_NEAR = 0.5  # minimum similarity of proposed names
 
 
 def find_entry(name: str) -> ZooEntry:
-    """The checkpoint of that name.
+    """Return the checkpoint with this name.
 
     Raises:
-        UsageError: there is none; with the nearest names.
+        UsageError: there is none; the hint proposes the nearest names.
     """
     if name in ZOO:
         return ZOO[name]
     near = difflib.get_close_matches(name, ZOO, 3, _NEAR)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`tdpn models --weights` lists all"
+    hint = f"did you mean {' or '.join(near)}?" if near else "`tdpn models --weights` lists all names"
     raise UsageError(f"no published checkpoint {name!r}", hint=hint)
 
 
@@ -354,10 +354,10 @@ def imagenet(arch: str) -> ZooEntry:
 
 
 def list_weights(words: Sequence[str] = (), *, arch: str | None = None) -> list[ZooEntry]:
-    """The checkpoints of depth `arch` whose family is one of `words`, or whose name contains one; of none given all.
+    """Return checkpoints of depth `arch` whose family is one of `words` or whose name contains one; no words: all.
 
     Raises:
-        UsageError: a word fits no checkpoint.
+        UsageError: a word matches no checkpoint.
     """
     found = {}
     for word in words:

@@ -140,7 +140,7 @@ def test_faults_are_named(prepared: Path, fresh: Path, extracted: Path, tmp_path
     (damaged / "train.safetensors").write_bytes(data)
     with pytest.raises(ScoresError, match=r"damaged: its digest does not match .*extract the features again"):
         train_probe(prepared, features=damaged, out=tmp_path / "b")
-    with pytest.raises(UsageError, match="--size: the checkpoint was trained with a size and frames of its own"):
+    with pytest.raises(UsageError, match="--size: input size and number of frames of a tdpn checkpoint"):
         extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, size=64), gpus=0)
     with pytest.raises(UsageError, match="--stride: must be a positive number of seconds, not 0"):
         extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, stride=0.0), gpus=0)

@@ -85,5 +85,5 @@ def test_a_file_of_the_hub_is_downloaded_once_and_found_offline(hub: str, tmp_pa
 
 @pytest.mark.parametrize("name", ["hf:a.pth", "hf:me/a.pth", "hf:me/nets/"])
 def test_a_name_without_owner_repository_or_file_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="it has the form hf:OWNER/REPOSITORY/FILE"):
+    with pytest.raises(UsageError, match="use the form hf:OWNER/REPOSITORY/FILE"):
         obtain_from_hub(name)

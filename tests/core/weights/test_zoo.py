@@ -299,7 +299,7 @@ def test_offline_the_network_is_not_asked(
 ) -> None:
     publish(PLAIN)
     monkeypatch.setenv("TDPN_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match=r"the network is not asked: --offline, or .*; .*put it"):
+    with pytest.raises(CheckpointError, match=r"network access is disabled: --offline or .*; .*put it"):
         obtain(ZOO[PLAIN])
     assert web.asked == []
 
