@@ -21,7 +21,7 @@ from tdpn_core.weights.zoo import ZOO, Web
 COMMANDS = "reference/commands.md"
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 
-Command = Any  # Typer's classes of commands and parameters are not public
+Command = Any  # Typer's classes for commands and parameters are not public
 Parameter = Any
 
 
@@ -38,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Replace a page's marker by what is generated for it."""
+    """Replace a page's marker by the generated text."""
     writers = {
         "commands": command_table,
         "families": family_table,
@@ -95,7 +95,7 @@ def settings_tables() -> str:
 
 
 def family_table() -> str:
-    """A table of the model families: name, the settings that not every model has, depths, sampled frames."""
+    """A table of the model families: name, specific settings, depths, sampled frames."""
     own = [setting for setting in all_settings() if setting.models]
     rows = []
     for name in FAMILIES:
@@ -112,12 +112,12 @@ def python_api() -> str:
 
 
 def walkthrough() -> str:
-    """The script that goes from videos to an exported network, as it is run in the tests."""
+    """The walkthrough script, which the tests run."""
     return f"```python\n{(Path(__file__).parent / 'walkthrough.py').read_text()}```"
 
 
 def zoo_table() -> str:
-    """A table of the published checkpoints, by what they were trained on."""
+    """A table of the published checkpoints for each training data set."""
     sections: dict[str, list[str]] = {}
     for entry in ZOO.values():
         where = f"[download]({entry.source})" if isinstance(entry.source, Web) else _cell(str(entry.source))
@@ -145,7 +145,7 @@ def _page_of(name: str) -> str:
 
 
 def _menu_with(menu: list[Any], path: str) -> list[Any]:
-    """The part of the menu that has the page `path`; empty where none has."""
+    """The section of the menu that contains the page `path`; empty if there is none."""
     if path in menu:
         return menu
     below = [entries for entry in menu if isinstance(entry, dict) for entries in entry.values()]
@@ -163,7 +163,7 @@ def _parameter_row(parameter: Parameter, context: typer.Context) -> str:
 
 
 def _shown_default(parameter: Parameter) -> str:
-    """The default as `--help` shows it: empty where there is none, or where the help says it in words."""
+    """The default as shown by `--help`; empty if there is none, or if the help text states it."""
     if parameter.required:
         return "required"
     if parameter.default in (None, False, ()) or not parameter.show_default or callable(parameter.default):
@@ -187,7 +187,7 @@ def _table(head: str, rows: list[str]) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`" if text else ""  # a bar within code ends no cell
+    return f"`{text}`" if text else ""  # a bar within code does not end a cell
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""From videos to an exported network in Python: what `tdpn prep`, `train`, `eval`, `predict` and `export` do.
+"""From videos to an exported network in Python, like `tdpn prep`, `train`, `eval`, `predict` and `export`.
 
 Run it as `python docs/walkthrough.py [FOLDER]`: it renders its own clips and takes about a minute.
 """
@@ -11,7 +11,7 @@ from tdpn_core.demo.render import render_dataset
 
 
 def main(folder: Path, *, clips: int = 4, epochs: int = 2, export_format: str = "onnx") -> tdpn.ExportReport:
-    """Go from videos to an exported file below `folder`."""
+    """Run all steps from videos to an exported file in `folder`."""
     videos, data, run = folder / "videos", folder / "data", folder / "run"
 
     # Videos in a folder of each class, within a folder of each split: videos/train/<class>/*.mp4
@@ -21,7 +21,7 @@ def main(folder: Path, *, clips: int = 4, epochs: int = 2, export_format: str = 
     prepared = tdpn.prepare("folder", videos, data, settings=tdpn.PrepConfig(encoding=tdpn.Encoding(short_side=40)))
     print(prepared.clips)  # clips of each split
 
-    # Look at one clip: (frames, height, width, 3), uint8.
+    # Read one clip: (frames, height, width, 3), uint8.
     store = tdpn.ClipStore(data, "train")
     print(len(store), store.ids[0], store.labels)
 
@@ -37,7 +37,7 @@ def main(folder: Path, *, clips: int = 4, epochs: int = 2, export_format: str = 
     metrics = evaluation.heads["action"]
     print(f"top-1 {metrics.top[1]:.1%} of {metrics.clips} clips; {evaluation.report}")
 
-    # Name what happens in a video.
+    # Predict the action in a video.
     video = next(iter(sorted((videos / "val").rglob("*.mp4"))))
     for prediction in tdpn.predict(video, checkpoint=trained.best, gpus=0):
         print(prediction.name, prediction.heads["action"][:3])
@@ -46,7 +46,7 @@ def main(folder: Path, *, clips: int = 4, epochs: int = 2, export_format: str = 
     network = tdpn.load_model(trained.best)
     print(sum(value.numel() for value in network.parameters()), "parameters")
 
-    # Write it as one file for other programs, compared with the network on real clips.
+    # Export it to one file for other programs; the file is compared with the network on real clips.
     options = tdpn.ExportOptions(format="pt2" if export_format == "pt2" else "onnx", compared=2)
     exported = tdpn.export(trained.best, folder / f"network.{export_format}", options=options)
     print(exported.path, f"largest difference {exported.check.difference:.1e}")

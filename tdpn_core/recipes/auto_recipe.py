@@ -25,7 +25,7 @@ _CLIP_GIB = 1.5
 """Assumed memory per clip of R50 at 8 x 224 x 224 in training: a conservative estimate."""
 
 LIGHT = "lite0-imagenet"
-"""The weights that a run on a CPU starts from where they are installed: a tenth of R50's computation."""
+"""Weights from which a run on a CPU starts if they are installed; the network has a tenth of R50's computation."""
 
 _STRETCH = 64
 """Frames covered by a dense clip of 8 x 8."""

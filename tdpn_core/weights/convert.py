@@ -47,10 +47,10 @@ class Imported:
     """See `Contents.averaged`."""
 
     entry: ZooEntry | None = None
-    """What the zoo knows of it, where it is one of the zoo's."""
+    """Entry of the zoo, if it is one of its checkpoints."""
 
     def class_names(self, head: str) -> list[str]:
-        """The classes of `head` in order, where the file or the zoo names them; else empty."""
+        """Return the classes of `head` in order if the file or the zoo contains them; else an empty list."""
         count = self.config.num_classes[head]
         known = (own_names(self.meta), class_names(self.entry) if self.entry else [])
         return next((names for names in known if len(names) == count), [])
@@ -67,7 +67,7 @@ class Imported:
 
     @property
     def sampling(self) -> SamplingConfig:
-        """Sampling and normalisation as the project has them."""
+        """Sampling and normalisation of the project."""
         return self.project.sampling(self.config.name, self.config.modality, self.finding.protocol)
 
     def at(self, frames: int) -> ModelConfig:

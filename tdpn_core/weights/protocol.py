@@ -13,7 +13,7 @@ from tdpn_core.recipes.auto_recipe import Pixels
 IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 KINETICS = Pixels((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
 TPU = Pixels((127 / 255,) * 3, (128 / 255,) * 3)
-"""(x - 127) / 128 of a byte x: tensorflow/tpu's, for EfficientNet-Lite."""
+"""Normalisation of tensorflow/tpu for EfficientNet-Lite: (x - 127) / 128 for a byte x."""
 SYMMETRIC = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 FLOW = Pixels((0.5, 0.5, 0.5), (0.226, 0.226, 0.226))
 
@@ -24,14 +24,14 @@ class Protocol:
 
     mode: Literal["dense", "segments"]
     interval: int
-    """Distance in frames between two sampled frames of a dense clip."""
+    """Interval in frames between two sampled frames of a dense clip."""
 
     views: str
     short_side: int = 256
-    """Of the frames that it is tested on, in pixels."""
+    """Short side of test frames in pixels."""
 
     pixels: Pixels | None = None
-    """Where the network's differ from the project's."""
+    """Normalisation of pixels, if the network's differs from the project's."""
 
 
 SEGMENTS = Protocol("segments", 1, "1x1")

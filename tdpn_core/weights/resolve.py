@@ -48,7 +48,7 @@ def find_weights(named: Path, progress: Progress = SILENT) -> Path:
 
 
 def find_default(may_fetch: Callable[[ZooEntry], bool], progress: Progress = SILENT) -> Path:
-    """The newest `best.pt` under `runs/`; where there is none, the zoo's network for Kinetics-400.
+    """Return the newest `best.pt` under `runs/`; if there is none, the zoo's default network for Kinetics-400.
 
     Args:
         may_fetch: asked before a download.
@@ -70,7 +70,7 @@ def find_default(may_fetch: Callable[[ZooEntry], bool], progress: Progress = SIL
 
 
 def describe(entry: ZooEntry) -> str:
-    """Name, data, size and licence of a checkpoint, in a phrase."""
+    """Return name, data, size and licence of a checkpoint as a phrase."""
     return f"{entry.name} ({entry.data}, {entry.size}, {entry.licence})"
 
 

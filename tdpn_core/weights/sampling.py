@@ -1,4 +1,4 @@
-"""The clips of a foreign checkpoint: by the zoo, its settings, its file's name, or as its project published it."""
+"""Determine a foreign checkpoint's clips from the zoo, its settings, its file name, or its project's defaults."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tdpn_core.weights.convert import Imported
 
 FRAMES = r"\b(?:new_length|clip_len|NUM_FRAMES)\s*[=:]\s*(\d+)"
 INTERVAL = r"\b(?:new_step|frame_interval|SAMPLING_RATE)\s*[=:]\s*(\d+)"
-"""Frames of a clip and their distance in the texts of settings that OpenMMLab's programs and PySlowFast save."""
+"""Patterns for frames and interval of a clip in the settings that OpenMMLab's programs and PySlowFast save."""
 
 WINDOW = 64
-"""Frames of the video that TSM's dense clips span."""
+"""Video frames that TSM's dense clips span."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """A network with the sampling of its clips."""
+    """A network's configuration with the sampling of its clips."""
 
     model: ModelConfig
     sampling: SamplingConfig
     source: str
-    """Where both come from, in words."""
+    """Source of both, as a phrase."""
 
 
 def sampled(imported: Imported) -> Sampled:
-    """Network and sampling for the clips that the checkpoint is made for."""
+    """Return network and sampling for the clips that the checkpoint was trained on."""
     model, sampling = imported.config, imported.sampling
     if imported.entry is not None:
         chosen = dataclasses.replace(sampling, **imported.entry.sampling)
@@ -41,7 +41,7 @@ def sampled(imported: Imported) -> Sampled:
 
 
 def _named(imported: Imported) -> Sampled | None:
-    """What the file's name says, in the form that the project gives its files."""
+    """Return what the file name states in the project's naming scheme."""
     pattern = imported.project.clip_in_name
     found = re.search(pattern, imported.file_name) if pattern else None
     if found is None:

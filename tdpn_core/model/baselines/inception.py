@@ -40,7 +40,7 @@ STAGES: dict[Level, tuple[tuple[Kernel, Kernel], tuple[str, ...]]] = {
     "res4": (((3, 3, 3), (2, 2, 2)), ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f")),
     "res5": (((2, 2, 2), (2, 2, 2)), ("Mixed_5b", "Mixed_5c")),
 }
-"""Kernel and stride of the pool before each stage, and the stage's blocks. The stages stand where a ResNet's do."""
+"""Kernel and stride of the pool before each stage, and the stage's blocks. Stages as in a ResNet."""
 
 
 class Mixed(nn.Module):

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite-PyTorch: ImageNet classifiers Lite0, Lite1 and Lite2, as networks over clips of one frame."""
+"""EfficientNet-Lite-PyTorch: ImageNet classifiers Lite0, Lite1 and Lite2, loaded as networks for clips of one frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTS = {
     "_project_conv": "conv3",
     "_bn2": "bn3",
 }
-"""Of a block: their name and ours."""
+"""Names of a block's layers in the project, and in tdpn."""
 
 _REST = (
     Rename(r"_conv_stem\.(.+)", r"backbone.conv1.\1"),
@@ -33,10 +33,10 @@ _REST = (
 
 
 def examine(entries: Entries) -> Finding:
-    """A TSN of one frame, with the classifier where the file has one.
+    """Return a TSN of one frame, with the classifier if the file has one.
 
     Raises:
-        CheckpointError: squeeze-and-excitation, or the blocks of none of the three.
+        CheckpointError: the network has squeeze-and-excitation, or its blocks are of none of the three sizes.
     """
     refuse(entries, r"_blocks\.\d+\._se_.+", "squeeze-and-excitation, as EfficientNets other than Lite have,")
     arch = _arch(entries)

@@ -18,11 +18,11 @@ RESIDUAL = r"^(slow|fast)_res([2-5])\."
 LATERALS = ("p1", "res2", "res3", "res4")
 
 VIDEO_CLASSES = (400, 174)
-"""Rows of the classifiers of its TSNs, of Kinetics-400 and Something-Something V2; ImageNet has 1,000."""
+"""Numbers of classes of its TSNs, for Kinetics-400 and Something-Something V2; image networks have 1,000."""
 
 
 def is_gluons(entries: Entries) -> bool:
-    """Whether entries with torchvision's names of a ResNet are gluon-cv's: over clips, or a TSN by name or classes."""
+    """Return whether a ResNet with torchvision's names is gluon-cv's: for clips, or a TSN by file name or classes."""
     if "conv1.weight" not in entries.tensors:
         return True
     if len(entries.shape("conv1.weight")) == 5:
@@ -32,7 +32,7 @@ def is_gluons(entries: Entries) -> bool:
 
 
 def examine(entries: Entries) -> Finding:
-    """SlowFast by its pathways, TSN by its images, TPN by its neck, else SlowOnly."""
+    """Determine SlowFast from its pathways, TSN from its 2D kernels, TPN from its neck; else SlowOnly."""
     settings: dict[str, Any] = {"num_frames": 8}
     if "fc.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("fc.weight")[0]}
@@ -54,9 +54,9 @@ def examine(entries: Entries) -> Finding:
 
 
 def examine_slowfast(entries: Entries, settings: dict[str, Any]) -> Finding:
-    """SlowFast: each alpha-th frame is the slow pathway's, and the classifier sees that one first.
+    """SlowFast: the slow pathway takes every alpha-th frame and is the first in the classifier.
 
-    At depth 101 no shape tells 4x16, whose alpha is 8, from 8x8.
+    At depth 101, 4x16 (alpha 8) and 8x8 have the same shapes.
     """
     plain = Entries({re.sub(RESIDUAL, _numbered, name): value for name, value in entries.tensors.items()})
     arch = same_depth(*(residual_depth(plain, f"{path}_") for path in PATHS))
@@ -79,7 +79,7 @@ def _numbered(match: re.Match[str]) -> str:
 
 
 def slowfast_rules() -> tuple[Rule, ...]:
-    """Both pathways and the connections between them."""
+    """Return the rules for both pathways and the lateral connections."""
     rules: list[Rule] = []
     for number, place in enumerate(LATERALS):
         rules += [

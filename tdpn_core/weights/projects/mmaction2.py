@@ -86,7 +86,7 @@ def examine(entries: Entries) -> Finding:
 
 
 def examine_frames(entries: Entries, settings: dict[str, Any], rules: tuple[Rule, ...]) -> Finding:
-    """TSN or C2D, whose tensors are the same: the settings in the file tell, or else its name.
+    """Distinguish TSN and C2D, which have the same tensors, by the settings in the file, or else by its name.
 
     C2D without its pool in time ("nopool") is a TSN on dense clips.
     """
@@ -106,14 +106,14 @@ def examine_frames(entries: Entries, settings: dict[str, Any], rules: tuple[Rule
 
 
 def examine_c3d(entries: Entries) -> Finding:
-    """C3D, whose linear layers are in its backbone there.
+    """C3D, whose linear layers are part of the backbone in mmaction2.
 
     Raises:
-        CheckpointError: the first one is not made for 16 frames of 112x112 pixels.
+        CheckpointError: the first linear layer does not fit 16 frames of 112x112 pixels.
     """
     settings: dict[str, Any] = {"name": "c3d", "num_frames": 16}
     if (inputs := entries.shape("backbone.fc6.weight")[1]) != 8192:
-        raise CheckpointError(f"a C3D of {inputs} inputs of fc6, where 16 frames of 112x112 pixels give 8192")
+        raise CheckpointError(f"a C3D whose fc6 has {inputs} inputs; 16 frames of 112x112 pixels give 8192")
     if "cls_head.fc_cls.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
     convolutions = Rename(r"(backbone\.conv\d[ab])\.conv\.(.+)", r"\1.\2")
@@ -121,12 +121,12 @@ def examine_c3d(entries: Entries) -> Finding:
 
 
 def examine_pairs(entries: Entries) -> Finding:
-    """R(2+1)D, whose shortcuts are pairs of convolutions, too."""
+    """R(2+1)D, whose shortcuts are pairs of convolutions as well."""
     counts = [len(entries.distinct(rf"backbone\.layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
     bottleneck = entries.has(r"backbone\.layer1\.0\.conv3\..+")
     settings: dict[str, Any] = {"name": "r2plus1d", "arch": depth(counts, bottleneck=bottleneck), "num_frames": 8}
     if bottleneck:
-        raise CheckpointError(f"an R(2+1)D of bottlenecks ({settings['arch']}), which is not supported")
+        raise CheckpointError(f"an R(2+1)D with bottlenecks ({settings['arch']}), which is not supported")
     if "cls_head.fc_cls.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("cls_head.fc_cls.weight")[0]}
     rules: list[Rule] = [*OTHERS]

@@ -14,7 +14,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """A ResNet, with the classifier if the file has one."""
+    """Return a ResNet, with the classifier if the file has one."""
     settings = {"name": "tsn", "arch": residual_depth(entries, ""), "num_frames": 1}
     if "fc.weight" in entries.tensors:
         settings["num_classes"] = {"action": entries.shape("fc.weight")[0]}

@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def examine(entries: Entries) -> Finding:
-    """Which form, by channels and numbers of blocks.
+    """Determine the size from the channels and the numbers of blocks.
 
     Raises:
         CheckpointError: it is none of them.

@@ -1,4 +1,4 @@
-"""torchvision's video classifiers: R(2+1)D, R3D and MC3 of depth 18 (and of 34, in the same names)."""
+"""torchvision's video classifiers: R(2+1)D, R3D and MC3 of depth 18 (and of 34, with the same names)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAIRS = (
 
 
 def examine(entries: Entries) -> Finding:
-    """R(2+1)D by its pairs of convolutions, MC3 by its last stage's kernels, else R3D."""
+    """Determine R(2+1)D from its pairs of convolutions, MC3 from its last stage's kernels; else R3D."""
     counts = [len(entries.distinct(rf"layer{stage}\.(\d+)\..+")) for stage in range(1, 5)]
     settings: dict[str, Any] = {"arch": depth(counts, bottleneck=False), "num_frames": 16, "input_size": 112}
     if "fc.weight" in entries.tensors:

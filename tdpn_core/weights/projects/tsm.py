@@ -17,7 +17,7 @@ RULES = (
 
 
 def examine(entries: Entries) -> Finding:
-    """TSM if the first convolutions are wrapped, else TSN."""
+    """Return TSM if the first convolutions of blocks are wrapped, else TSN."""
     refuse(entries, r"base_model\..+\.nl\..+", "non-local blocks")
     refuse(entries, r"base_model\.layer\d\.\d+\.net\..+", "TSM's shift of whole blocks (shift_place='block')")
     plain = Entries({name.replace(".conv1.net.", ".conv1."): value for name, value in entries.tensors.items()})

@@ -274,7 +274,7 @@ def test_mmaction2s_c3d_has_its_own_pixels():
     wider = shapes(
         "mma2_c3d", change=lambda name, shape: (name, (4096, 18432) if name.endswith("fc6.weight") else shape)
     )
-    with pytest.raises(CheckpointError, match="a C3D of 18432 inputs of fc6"):
+    with pytest.raises(CheckpointError, match="a C3D whose fc6 has 18432 inputs"):
         convert(contents("any.pth", wider))
 
 
