@@ -80,7 +80,9 @@ def evaluate(
         DeviceError: `gpus` exceeds the available GPUs.
         Stopped: received SIGINT or SIGTERM; the scores so far are saved and used by the next call.
     """
-    paths = evaluation.find_inputs(_listed(files), progress)
+    named = _listed(files)
+    evaluation.check_fusion(len(named), weights, search_on)
+    paths = evaluation.find_inputs(named, progress)
     if submission is not None:
         check_submission_path(submission)
     with _device_for(paths, gpus, progress) as runtime:

@@ -159,8 +159,9 @@ def evaluate_files(
         Stopped: received SIGINT or SIGTERM; the scores so far are saved.
     """
     _check_topk(topk)
+    check_fusion(len(paths), weights, search_on)
     paths = find_inputs(paths, progress)
-    _check_call(paths, weights, search_on)
+    _check_search(paths, search_on)
     lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
     if out is not None:
@@ -287,11 +288,19 @@ def _fused(
     return dataclasses.replace(fused, origin=dataclasses.replace(fused.origin, notes=[note]))
 
 
-def _check_call(paths: Sequence[Path], weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
-    if len(paths) == 1 and (weights is not None or search_on is not None):
+def check_fusion(files: int, weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
+    """Refuse a fusion of one file, or weights that do not fit: before names are looked up or downloaded.
+
+    Raises:
+        UsageError: the arguments contradict each other.
+    """
+    if files < 2 and (weights is not None or search_on is not None):
         raise UsageError("fusion needs at least two files", where="--fuse", hint="name two or more")
     if weights is not None:
-        check_weights(weights, len(paths))
+        check_weights(weights, files)
+
+
+def _check_search(paths: Sequence[Path], search_on: str | Sequence[Path] | None) -> None:
     if isinstance(search_on, str) and search_on != defaults.SEARCH_ON and any(is_scores(path) for path in paths):
         what = f"score files cannot be scored on the {search_on} split"
         hint = f"give one score file of that split for each, or use {defaults.SEARCH_ON}"
