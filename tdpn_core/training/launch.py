@@ -92,6 +92,7 @@ def train(
                 out, resume = _restarted(runtime, again, out, resume, progress)
             checkpoint = start = None
             if resume:
+                _check_ema(ema, None)
                 folder = _claim(runtime, stack, lambda: _named(_run_to_resume(out, resume), new=False), progress)
                 checkpoint = _to_resume(runtime, folder, resume, progress)
                 config = _stored(checkpoint, data, overrides)
@@ -109,12 +110,11 @@ def train(
                         progress=progress,
                     )
                 )
-                config, start = find_start(config, asked=_asks_start(config_file, overrides), progress=progress)
+                asked = _asks_start(config_file, overrides)
+                config, start = find_start(config, asked=asked, progress=progress)
+                _check_ema(ema, start if asked else None)
                 name = new_name(config)
                 folder = _claim(runtime, stack, lambda: _named(out, new=True) if out else claimed_new(name), progress)
-            if ema is not None and start is None:
-                what = "chooses among the weights in the file given with --init, which is missing"
-                raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
             save_run_folder(folder)
             progress.say(describe(config, runtime, folder))
         return trainer.train(
@@ -129,6 +129,13 @@ def train(
             track=track,
             progress=progress,
         )
+
+
+def _check_ema(ema: bool | None, start: Path | None) -> None:
+    """Refuse to choose among the weights of a file (`start`) that the user did not name."""
+    if ema is not None and start is None:
+        what = "chooses among the weights in the file given with --init, which is missing"
+        raise UsageError(what, where="--ema/--no-ema", hint="add --init FILE, or omit this option")
 
 
 _Claim = AbstractContextManager[tuple[Path, bool]]

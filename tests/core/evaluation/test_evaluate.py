@@ -384,7 +384,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
 
 
 def test_evaluate_of_what_is_no_checkpoint_is_refused(checkpoint: Path, prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="a folder without best.pt; name a checkpoint, or a run's folder"):
+    with pytest.raises(CheckpointError, match=r"a folder without best.pt; name a checkpoint, or a run's folder"):
         evaluate(tmp_path, runtime=CPU)
     (tmp_path / "metrics.csv").write_text("epoch,loss\n")
     for data in (None, prepared):  # whether the data is found or not
