@@ -89,7 +89,7 @@ def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
     rows = {row["setting"]: row for row in result["rows"]}
     assert list(rows) == [good, bad, "both, 0.002", "both, 1e30"]
     assert "not finite" in result["failed"][f"{bad}, seed 0"]
-    assert "continued" in done.stderr
+    assert "resumed" in done.stderr
     assert rows[good]["seeds"] == [0]
     assert rows["both, 0.002"]["parameters"] > rows[good]["parameters"]
     assert 0 <= rows["both, 0.002"]["p_value"] <= 1
