@@ -81,10 +81,10 @@ def evaluate(
         Stopped: received SIGINT or SIGTERM; the scores so far are saved and used by the next call.
     """
     named = _listed(files)
-    evaluation.check_fusion(len(named), weights, search_on)
-    paths = evaluation.find_inputs(named, progress)
+    evaluation.check_call(len(named), topk=topk, annotations=annotations, weights=weights, search_on=search_on)
     if submission is not None:
         check_submission_path(submission)
+    paths = evaluation.find_inputs(named, progress)
     with _device_for(paths, gpus, progress) as runtime:
         result = evaluation.evaluate_files(
             paths,
@@ -135,6 +135,7 @@ def compare(
     """
     if len(files) < 2:
         raise UsageError(f"a comparison needs two or more models, not {len(files)}", hint="give more files")
+    evaluation.check_call(len(files), topk=topk, annotations=annotations)
     paths = evaluation.find_inputs(files, progress)
     with _device_for(paths, gpus, progress) as runtime:
         result = evaluation.compare_files(

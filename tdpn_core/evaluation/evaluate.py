@@ -158,11 +158,9 @@ def evaluate_files(
         ShardError, ClipError: a clip cannot be read and missing clips are not allowed; there is no result.
         Stopped: received SIGINT or SIGTERM; the scores so far are saved.
     """
-    _check_topk(topk)
-    check_fusion(len(paths), weights, search_on)
+    lists = check_call(len(paths), topk=topk, annotations=annotations, weights=weights, search_on=search_on)
     paths = find_inputs(paths, progress)
     _check_search(paths, search_on)
-    lists = None if annotations is None else _lists(annotations)
     began = time.perf_counter()
     if out is not None:
         make_folder(out)
@@ -197,9 +195,8 @@ def compare_files(
         UsageError: `topk` has a number below 1.
         TdpnError: see `evaluate_files`; also if models have other classes, or scores other clips.
     """
-    _check_topk(topk)
+    lists = check_call(len(paths), topk=topk, annotations=annotations)
     paths = find_inputs(paths, progress)
-    lists = None if annotations is None else _lists(annotations)
     if out is not None:
         make_folder(out)
     job = Inputs(paths, runtime, options, out, progress)
@@ -242,12 +239,6 @@ def _check_topk(topk: tuple[int, ...]) -> None:
         raise UsageError(f"--topk must be numbers of at least 1, not {list(topk)}")
 
 
-def _lists(annotations: Path) -> Mapping[str, Path]:
-    from tdpn_core.datasets.epic import find_lists  # imports pandas, which few evaluations need
-
-    return find_lists(annotations)
-
-
 def _apart(scores: Scores, annotations: Path, lists: Mapping[str, Path]) -> Scores:
     """Return `scores` with the subsets of `lists`, which are also measured separately."""
     from tdpn_core.datasets.epic import read_subsets
@@ -288,16 +279,33 @@ def _fused(
     return dataclasses.replace(fused, origin=dataclasses.replace(fused.origin, notes=[note]))
 
 
-def check_fusion(files: int, weights: Sequence[float] | None, search_on: str | Sequence[Path] | None) -> None:
-    """Refuse a fusion of one file, or weights that do not fit: before names are looked up or downloaded.
+def check_call(
+    files: int,
+    *,
+    topk: tuple[int, ...],
+    annotations: Path | None,
+    weights: Sequence[float] | None = None,
+    search_on: str | Sequence[Path] | None = None,
+) -> Mapping[str, Path] | None:
+    """Refuse wrong arguments before any file is looked up, downloaded or scored.
+
+    Returns:
+        The files of EPIC-KITCHENS-100's subsets in `annotations`, by name.
 
     Raises:
-        UsageError: the arguments contradict each other.
+        UsageError: a fusion of fewer than two files, weights that do not fit, or an invalid k.
+        DatasetError: `annotations` does not exist, or lacks a list.
     """
+    _check_topk(topk)
     if files < 2 and (weights is not None or search_on is not None):
         raise UsageError("fusion needs at least two files", where="--fuse", hint="name two or more")
     if weights is not None:
         check_weights(weights, files)
+    if annotations is None:
+        return None
+    from tdpn_core.datasets.epic import find_lists  # imports pandas, which few evaluations need
+
+    return find_lists(annotations)
 
 
 def _check_search(paths: Sequence[Path], search_on: str | Sequence[Path] | None) -> None:

@@ -15,7 +15,8 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 RUN = """
 import sys
 from pathlib import Path
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.progress import Silent
 from tdpn_core.video.encode_options import Encoding
 

@@ -99,7 +99,8 @@ def _has_child(node, marker):
 DRIVER = """
 import sys
 from pathlib import Path
-from tdpn_core.prep import PrepConfig, prepare
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import prepare
 from tdpn_core.progress import Silent
 from tdpn_core.video.encode_options import Encoding
 
