@@ -102,7 +102,7 @@ def ablate(
         views=views,
         settings=options.parse_settings(settings),
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.ablate) as progress:
         result = tdpn_core.ablate(
             data=data,
             out=out,

@@ -91,7 +91,7 @@ def compute(
     overrides = tdpn_core.TrainOverrides(
         arch=arch, frames=frames, size=size, init=init, settings=options.parse_settings(settings)
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.bench_models) as progress:
         results = tdpn_core.bench_models(
             "train" if context.info_name == "train" else "infer",
             None if model == "all" else [model],

@@ -47,7 +47,7 @@ def data(
     """Inspect a prepared data set, finished or not: clips, hours, classes, skipped clips with the reasons."""
     if as_trained and preview is None:
         raise UsageError("draws nothing without a file", where="--as-trained", hint="add --preview clips.png")
-    with output.progress() as progress:
+    with output.progress(tdpn_core.inspect_data) as progress:
         found = tdpn_core.inspect_data(folder, verify=verify, progress=progress)
     if as_json:
         output.print_json(_values(found))

@@ -27,7 +27,7 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Render a small data set of motions, prepare it, train, evaluate and predict: a tour in five minutes."""
-    with output.progress() as progress:
+    with output.progress(tdpn_core.run_demo) as progress:
         result = tdpn_core.run_demo(out, clips=clips, epochs=epochs, seed=seed, gpus=gpus, progress=progress)
     if as_json:
         from tdpn_core.evaluation.report import summary

@@ -159,7 +159,7 @@ def evaluate(
         only_shared=only_shared,
     )
     device = device_of(gpus, processes)
-    with output.progress() as progress:
+    with output.progress(tdpn_core.evaluate) as progress:
         if compares:
             comparison = tdpn_core.compare(
                 files or (),

@@ -108,7 +108,7 @@ def export(
         tolerance=tolerance,
         force=force,
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.export) as progress:
         report = tdpn_core.export(checkpoint, out, options=wanted, progress=progress)
     if as_json:
         output.print_json(plain(report))

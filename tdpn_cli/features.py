@@ -105,7 +105,7 @@ def features(
         workers=workers,
         parquet=parquet,
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.extract_features) as progress:
         files = tdpn_core.extract_features(
             data,
             checkpoint=checkpoint,

@@ -86,7 +86,7 @@ def _show_weights(names: Sequence[str], arch: str | None, *, as_json: bool) -> N
 def _fetch(names: Sequence[str], *, as_json: bool) -> None:
     from rich.markup import escape
 
-    with output.progress() as progress:
+    with output.progress(tdpn_core.fetch_weights) as progress:
         found = tdpn_core.fetch_weights(names, progress=progress)
     if as_json:
         output.print_json({name: str(path) for name, path in found.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,8 +124,12 @@ def _fitting(fields: Iterable[str], room: int) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Bar]:
-    """A bar that is gone from the terminal on every way out. The command's work begins here: its imports are done."""
+def progress(work: Callable[..., object]) -> Iterator[Bar]:
+    """Yield a bar that is gone from the terminal on every way out. The command's work begins here.
+
+    `work` is the library's function for it. Naming it imports it (seconds, for those that need torch), and it must be
+    imported before signals are no longer answered with "nothing was saved".
+    """
     starting.end()
     bar = Bar()
     try:

@@ -12,7 +12,6 @@ import typer
 import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
-from tdpn_core import startup_signals as starting
 from tdpn_core.progress import SILENT
 
 if TYPE_CHECKING:
@@ -225,7 +224,6 @@ def predict(
     from tdpn_core.weights.resolve import describe
     from tdpn_core.weights.zoo import address
 
-    starting.end()
     in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
     wanted = tdpn_core.PredictOptions(
         views=views,
@@ -250,7 +248,7 @@ def predict(
     )
     predictions = []
     ended = False
-    with output.progress() as bar:
+    with output.progress(tdpn_core.predict) as bar:
         shown = _Shown(bar, silent=as_json)
         found = tdpn_core.predict(
             clips or [],

@@ -220,7 +220,7 @@ def prep(
             ignore_segments=ignore_segments,
         ),
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.prepare) as progress:
         if dry_run:
             seen = tdpn_core.understand(dataset, root, options=settings.dataset, download=download, progress=progress)
         else:

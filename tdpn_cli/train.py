@@ -148,7 +148,7 @@ def train(
         seed=seed,
         settings=changed,
     )
-    with output.progress() as progress:
+    with output.progress(tdpn_core.train) as progress:
         if probe is not None or features is not None:
             chosen = {"--recipe": recipe, "--config": config, "--ema/--no-ema": ema, "--track": track}
             chosen |= {"--resume": resume or resume_from}

@@ -64,7 +64,7 @@ def test_a_data_set_of_another_package_is_prepared_detected_and_trained_by_its_r
         {"train": 4, "val": 2},
     )
     seen = tdpn("prep", "auto", "--root", "clips", "--dry-run")
-    assert "taken for myset: person01_jump_1.mp4 names a person and a class" in " ".join(seen.split())
+    assert "read as myset: person01_jump_1.mp4 names a person and a class" in " ".join(seen.split())
     tdpn("train", *TINY)
     (settings,) = (clips / "runs").glob("myset-*/config.json")
     config = json.loads(settings.read_text())

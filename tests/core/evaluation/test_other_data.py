@@ -125,9 +125,10 @@ def test_find_inputs_takes_a_run_folder_for_its_best_checkpoint(
 ) -> None:
     run = tmp_path / "runs" / "a"
     run.mkdir(parents=True)
-    (run / "best.pt").write_bytes(b"")
+    for name in ("best.pt", "last.pt"):
+        (run / name).write_bytes(b"")
     assert find_inputs([run, run / "last.pt"]) == [run / "best.pt", run / "last.pt"]
     monkeypatch.chdir(tmp_path)
     assert find_inputs([]) == [Path("runs/a/best.pt")]
-    with pytest.raises(CheckpointError, match="a folder, not a checkpoint"):
+    with pytest.raises(CheckpointError, match="a folder without best"):
         evaluate(tmp_path, runtime=CPU)
