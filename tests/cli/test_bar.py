@@ -16,7 +16,7 @@ def test_a_narrow_terminal_shows_the_first_fields_whole(
 ) -> None:
     console = Console(width=width, force_terminal=True, color_system=None)
     monkeypatch.setattr(output, "stderr", console)
-    with console.capture() as capture, output.progress() as bar:
+    with console.capture() as capture, output.progress(str) as bar:
         bar.begin("epoch 12/30", 1500)
         bar.advance(300, **FIELDS)
     line = re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", capture.get().replace("\x1b[2K", "\n"))
