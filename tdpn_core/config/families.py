@@ -114,6 +114,8 @@ FAMILIES: Registry[Family] = Registry(
         "r3d": "tdpn_core.model.baselines.r3d:R3D_FAMILY",
         "c3d": "tdpn_core.model.baselines.c3d:C3D_FAMILY",
         "swin": "tdpn_core.model.baselines.swin:SWIN_FAMILY",
+        "mvit": "tdpn_core.model.baselines.mvit:MVIT_FAMILY",
+        "videomae": "tdpn_core.model.baselines.videomae:VIDEOMAE_FAMILY",
         "tsn+tdpn": "tdpn_core.model.tdpn:TSN_TDPN_FAMILY",
         "tsm+tdpn": "tdpn_core.model.tdpn:TSM_TDPN_FAMILY",
         "tsn+tpn": "tdpn_core.model.tpn:TSN_TPN_FAMILY",

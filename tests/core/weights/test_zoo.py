@@ -106,8 +106,8 @@ def test_a_row_is_a_network_of_a_family_with_an_address_and_a_licence(name: str)
     assert entry.arch in family.archs
     model_config(**entry.network, arch=entry.arch)
     dataclasses.replace(SamplingConfig(), **entry.sampling)
-    assert entry.licence in ("Apache-2.0", "BSD-3-Clause", "MIT")
-    assert entry.file.endswith((".pth", ".pyth", ".pt"))
+    assert entry.licence in ("Apache-2.0", "BSD-3-Clause", "MIT", "CC-BY-NC-4.0")
+    assert entry.file.endswith((".pth", ".pyth", ".pt", ".safetensors"))
     if entry.checksum is not None:
         assert entry.checksum.digits in entry.published_file
 
