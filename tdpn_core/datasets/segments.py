@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+
+from tdpn_core.datasets.annotations.formats import FORMATS, format_of
+from tdpn_core.datasets.annotations.segment import Annotations, Segment
+from tdpn_core.errors import DatasetError
+
+__all__ = ["Annotations", "Segment", "read_segments"]
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One action in a video.
+def read_segments(path: Path) -> Annotations:
+    """Read an annotation file in any supported format, recognised by its content.
 
-    `start` and `stop` are seconds from the video's first frame; `video` is its path or name as the annotations spell
-    it; `line` is the line of a text file, or the entry's position in JSON or XML, both from 1, 0 if made by a network.
+    Returns:
+        Its segments, and entries that are left out. Segments of tools that count frames have `in_frames` set.
+
+    Raises:
+        DatasetError: the file cannot be read, is in no supported format, or is malformed.
     """
-
-    video: str
-    start: float
-    stop: float
-    label: str
-    line: int = 0
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.stop - self.start
+    if not path.is_file():
+        raise DatasetError("no such annotation file", where=path)
+    found = format_of(path)
+    if found is None:
+        titles = ", ".join(one.title for one in FORMATS)
+        raise DatasetError("is in no supported format of annotations", where=path, hint=f"supported: {titles}")
+    return found.read(path)

@@ -1,0 +1,1 @@
+"""Read the exports of annotation tools to segments: one file per tool, and a line in `formats`."""
