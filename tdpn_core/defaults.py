@@ -73,6 +73,18 @@ THRESHOLD = 0.0
 MIN_LENGTH = 1.0
 """Shortest segment of a timeline in seconds."""
 
+BACKGROUND: Final = "background"
+"""Name of the class that means that nothing happens: a gap in a timeline, not an answer."""
+
+TIMELINE_OVERLAPS = tuple(round(0.1 + 0.05 * step, 2) for step in range(18))
+"""Temporal IoU thresholds of detection mAP: 0.1 to 0.95."""
+
+TIMELINE_F1 = (10, 25, 50)
+"""Overlaps of segment F1 in percent."""
+
+TIMELINE_RATE = 25.0
+"""Moments a second at which a timeline's accuracy is measured."""
+
 FRAME_RATE = 25.0
 """Frames a second of numbered pictures, and of a video that does not say."""
 
