@@ -16,7 +16,7 @@ from tdpn_core import defaults
 from tdpn_core.config.families import FAMILIES, find_family
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.distributed.environment import launch_environment
-from tdpn_core.errors import ShardError, UsageError
+from tdpn_core.errors import ShardError, TdpnError, UsageError
 from tdpn_core.evaluation import evaluate as evaluation
 from tdpn_core.evaluation.evaluate import Comparison, Evaluation
 from tdpn_core.evaluation.options import DEFAULTS, ScoreOptions
@@ -99,6 +99,7 @@ def evaluate(
         )
     if _writes():
         write_report(result)
+        _refresh_cards(paths, progress)
         if submission is not None:
             write_submission(submission, result.scores, levels)
     return result
@@ -145,6 +146,7 @@ def compare(
         for one in result.evaluations:
             write_report(one)
         write_comparison(result)
+        _refresh_cards(paths, progress)
     return result
 
 
@@ -415,6 +417,19 @@ def _device_for(paths: Sequence[Path], gpus: int | None, progress: Progress) -> 
     from tdpn_core.distributed.runtime import join_ranks
 
     return join_ranks(gpus, say=progress.say)
+
+
+def _refresh_cards(paths: Sequence[Path], progress: Progress) -> None:
+    """Add the accuracy to the model cards of evaluated checkpoints; a failure does not end the evaluation."""
+    for path in paths:
+        if is_scores(path):
+            continue
+        from tdpn_core.model_card import refresh_card  # torch, which score files do not need
+
+        try:
+            refresh_card(path)
+        except TdpnError as error:
+            progress.say(f"warning: the model card is not updated: {error}")
 
 
 def _writes() -> bool:

@@ -225,10 +225,9 @@ class _Job:
         if not scored.clips:
             first, reason = next(iter(missing.items()))
             raise ClipError(f"no clip could be read; the first: {reason}", where=first)
-        left_out = manifest.left_out.get(self.split, 0)
         coverage = Coverage(
             listed=manifest.listed.get(self.split),
-            on_disk=len(store) + left_out,
+            on_disk=manifest.on_disk(self.split),
             decoded=len(store),
             scored=len(scored.clips),
             missing=missing,

@@ -13,6 +13,7 @@ import torch
 from tdpn_core import defaults
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.claim import claimed
+from tdpn_core.config.schema import StartConfig
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.exporting.clips import CALIBRATED, RealClips, real_clips
 from tdpn_core.exporting.metadata import describe
@@ -20,14 +21,15 @@ from tdpn_core.exporting.module import FramesToProbabilities, trace
 from tdpn_core.exporting.onnx_file import need_packages, quantise, write_onnx
 from tdpn_core.exporting.program_file import write_program
 from tdpn_core.exporting.verify import Check, compare, reference
-from tdpn_core.files import atomic_path
+from tdpn_core.files import atomic_path, digest_file, write_text
+from tdpn_core.model_card import ExportedFile, card_path, find_results, model_card
 from tdpn_core.prediction.exported import Runner, open_session, run_program, session_runner
 from tdpn_core.prediction.results import new_file
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.weights.file_formats import Format
 from tdpn_core.weights.open_checkpoint import open_checkpoint
 from tdpn_core.weights.resolve import find_weights
-from tdpn_core.weights.zoo import results_folder
+from tdpn_core.weights.zoo import entry_at, recorded_digest, results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,7 @@ def export(
         with atomic_path(target) as temporary:
             check = _write(loaded, temporary, clips, description, options)
             size = temporary.stat().st_size
+        _write_card(target, loaded, checkpoint, size, check, options)
     return ExportReport(
         path=target, bytes=size, format=options.format, int8=options.int8, description=description, check=check
     )
@@ -174,6 +177,19 @@ def _write(
         what = f"the exported file differs from the network by {check.difference:.1e}, above {options.tolerance:g}"
         raise TdpnError(what, hint="a larger --tolerance accepts it")
     return check
+
+
+def _write_card(
+    target: Path, loaded: Checkpoint, source: Path, size: int, check: Check, options: ExportOptions
+) -> None:
+    about = ExportedFile(
+        format=options.format, int8=options.int8, bytes=size, difference=check.difference, compared=check.clips
+    )
+    results = find_results(source, loaded)
+    if (entry := entry_at(source)) is not None:
+        start = StartConfig(name=entry.name, sha256=recorded_digest(source) or digest_file(source))
+        loaded = replace(loaded, config=replace(loaded.config, start=start))
+    write_text(card_path(target), model_card(loaded, results, address=str(target), exported=about))
 
 
 @contextmanager

@@ -132,6 +132,10 @@ class Manifest:
         splits = dict.fromkeys(shard.split for shard in self.shards)
         return {split: sum(shard.clips for shard in self.of_split(split)) for split in splits}
 
+    def on_disk(self, split: str) -> int:
+        """Return the number of clips of a split whose file existed when the data was prepared."""
+        return self.clips().get(split, 0) + self.left_out.get(split, 0)
+
     def to_json(self) -> bytes:
         """Return the content of its file."""
         values = {**asdict(self), "classes_digest": self.classes_digest, "digest": self.digest}

@@ -17,7 +17,9 @@ from tdpn_core.checkpoint import TrainingState
 from tdpn_core.config.schema import RunConfig, to_dict
 from tdpn_core.errors import Stopped, TdpnError
 from tdpn_core.files import sweep, write_json, write_text
+from tdpn_core.model_card import card_path, write_card
 from tdpn_core.progress import SILENT, Progress, duration
+from tdpn_core.runs import BEST
 from tdpn_core.training.trackers import TensorBoardTracker, Tracker, find_tracker
 
 STEPS = 20
@@ -115,7 +117,7 @@ class Record:
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._progress.say(f"{name} is no longer updated: {first}")
 
-    def _write(self, name: str, write: Callable[[Path], None]) -> bool:
+    def _write(self, name: str, write: Callable[[Path], object]) -> bool:
         """Create the file `name` with `write`; returns whether it succeeded. It is retried the next time."""
         try:
             write(self.folder / name)
@@ -131,6 +133,9 @@ class Record:
 
         if self._write(SUMMARY, lambda path: write_summary(path.parent, self._config, self._state)):
             self._progress.say(f"summary {self.folder / SUMMARY}, curves {self.folder / CURVES}")
+        best = self.folder / BEST
+        if best.is_file():
+            self._write(card_path(best).name, lambda path: write_card(best))
 
     def _status(self, name: str, error: str | None = None) -> None:
         status = {

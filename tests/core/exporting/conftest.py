@@ -18,7 +18,7 @@ def exported(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert report.check.agreement == {"action": 1.0}
     own, file = report.check.accuracy["action"]
     assert own == file
-    assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
+    assert sorted(one.name for one in path.parent.iterdir()) == ["model.onnx", "model.onnx.md"]
     return path
 
 

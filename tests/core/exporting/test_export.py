@@ -59,7 +59,8 @@ def test_int8_is_smaller_and_near(exported: Path, fresh: Path, tmp_path: Path) -
     assert path.stat().st_size < 0.5 * exported.stat().st_size
     assert 1e-6 < report.check.difference < 0.2
     assert report.check.agreement["action"] >= 0.5
-    assert [one.name for one in tmp_path.iterdir()] == ["model.int8.onnx"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["model.int8.onnx", "model.int8.onnx.md"]
+    assert "8-bit ONNX export" in (tmp_path / "model.int8.onnx.md").read_text()
     entries = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
     assert json.loads(entries["tdpn"])["weights"] == "int8"
     graph = onnx.load(str(path)).graph
