@@ -84,14 +84,20 @@ def normalise(clips: Tensor, sampling: SamplingConfig) -> Tensor:
     C is 3, or 2 for optical flow, which uses the first two values of mean and standard deviation.
     """
     channels = clips.shape[-4]
-    mean = _on_device(sampling.mean[:channels], clips.device, torch.get_default_dtype())
-    std = _on_device(sampling.std[:channels], clips.device, torch.get_default_dtype())
+    constant = _constant if torch.compiler.is_compiling() else _cached  # what is made while tracing has no values
+    mean = constant(sampling.mean[:channels], clips.device, torch.get_default_dtype())
+    std = constant(sampling.std[:channels], clips.device, torch.get_default_dtype())
     return clips.to(torch.float32).sub_(255 * mean).div_(255 * std)
 
 
 @lru_cache(maxsize=16)
-def _on_device(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return constants (C, 1, 1, 1) on the device, cached: each copy to a GPU waits for its pending work."""
+def _cached(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return `_constant`, cached: each copy to a GPU waits for its pending work."""
+    return _constant(values, device, dtype)
+
+
+def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return constants (C, 1, 1, 1) on the device."""
     with torch.inference_mode(False):  # for training and evaluation alike
         return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1, 1)
 

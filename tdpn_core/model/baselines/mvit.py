@@ -153,7 +153,7 @@ class Embed(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Map (N, in_channels, T, H, W) to (N, 1 + T/2 H/4 W/4, C), sizes rounded up."""
         tokens = self.proj(frames).flatten(2).transpose(1, 2)
-        return torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], 1)
+        return torch.cat([self.class_token.expand(tokens.shape[0], 1, -1), tokens], 1)
 
 
 class TokenLevels(dict[Level, Tensor]):

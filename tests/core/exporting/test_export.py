@@ -21,6 +21,7 @@ from tdpn_core.exporting import ExportOptions
 from tdpn_core.exporting.clips import CALIBRATED, real_clips
 from tdpn_core.exporting.export import export
 from tdpn_core.exporting.module import FramesToProbabilities, trace
+from tdpn_core.model.baselines import mvit
 from tdpn_core.model.registry import build_model
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
@@ -116,9 +117,21 @@ def test_a_pt2_file_has_verbs_and_nouns_and_its_labels(
 
 @pytest.mark.parametrize(
     ("name", "arch"),
-    [("slowfast", "r18"), ("tdn", "r18"), ("i3d", "inception"), ("tsm+tpn", "r18"), ("r2plus1d", "r18")],
+    [
+        ("slowfast", "r18"),
+        ("tdn", "r18"),
+        ("i3d", "inception"),
+        ("tsm+tpn", "r18"),
+        ("r2plus1d", "r18"),
+        ("c3d", "c3d"),
+        ("mvit", "small"),
+        ("videomae", "small"),
+    ],
 )
-def test_other_families_can_be_traced_for_any_number_of_clips(name: str, arch: str, fresh_config: RunConfig) -> None:
+def test_other_families_can_be_traced_for_any_number_of_clips(
+    name: str, arch: str, fresh_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mvit.FORMS, "small", (1, 1, 1, 1))  # tracing takes time for each block
     torch.manual_seed(0)
     settings = model_config(name=name, arch=arch, num_classes={"action": 5}, num_frames=8, input_size=64, width=0.125)
     module = FramesToProbabilities(build_model(settings), replace(fresh_config, model=settings))

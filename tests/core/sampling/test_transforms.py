@@ -212,3 +212,17 @@ def test_normalised_clips_have_the_formulas_values():
         assert torch.allclose(result[:, channel], expected, atol=1e-6)
     assert torch.allclose(pixels.normalise(clips[0], sampling), result[0])
     assert torch.allclose(pixels.normalise(clips[:, None], sampling), result[:, None])
+
+
+def test_normalise_gives_the_same_after_it_was_traced_first():
+    class Normalise(torch.nn.Module):
+        def forward(self, clips):
+            return pixels.normalise(clips, sampling)
+
+    sampling = SamplingConfig(mean=(0.11, 0.22, 0.33), std=(0.2, 0.3, 0.4))  # of no other test: nothing is cached
+    clips = torch.randint(0, 256, (2, 3, 2, 4, 4), dtype=torch.uint8)
+    graph = torch.export.export(Normalise(), (clips,)).module()
+    mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (sampling.mean, sampling.std))
+    expected = (clips / 255 - mean) / std
+    torch.testing.assert_close(graph(clips), expected)
+    torch.testing.assert_close(pixels.normalise(clips, sampling), expected)
