@@ -15,6 +15,8 @@ _HEADED = frozenset(("mov", "matroska", "flv", "asf"))  # formats whose header c
 
 
 _OPEN_ENDED = (0x18538067, 0x1F43B675)  # Matroska's Segment and Cluster
+_BOXES = frozenset((b"moof", b"mdat", b"mfra", b"sidx", b"ssix", b"styp", b"prft", b"emsg", b"free", b"skip", b"uuid"))
+"""Boxes between and after the fragments of an MP4 file; other bytes there are no part of it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
         return f"truncated: {count} of {promised} frames"
     if "mov" in formats and video.tick >= 1 and video.frames > count:  # libav's placeholder for a missing clock
         return "damaged: its header does not contain the time base"
+    if "mov" in formats and video.frames and video.seconds is None:  # the clock of the whole file instead of its own
+        return "damaged: its header does not contain the video's length"
+    if "mov" in formats and not video.frames and _fragment_is_cut(path):
+        return f"truncated: the file ends after {count} frames, within a fragment"
     if "mov" in formats and video.frames > video.packets:
         return f"truncated: {count} of {video.frames} frames"
     if formats & _HEADED and not ("mov" in formats and video.frames):
@@ -87,6 +93,29 @@ def _avi_frames(path: Path) -> int | None:
         return None
     promised = int.from_bytes(head[4:8], "little") + 8
     return int.from_bytes(head[48:52], "little") if length < promised else None
+
+
+def _fragment_is_cut(path: Path) -> bool:
+    """Return whether a fragmented MP4 file ends within a box, which libav ignores if no frame of it is there.
+
+    A cut between two fragments leaves a valid file: many writers add nothing after the last one.
+    """
+    length, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < length:
+            file.seek(at)
+            head = file.read(16)
+            if len(head) < 8:
+                return any(head)
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            if size < 8:  # 0: up to the end of the file
+                return False
+            if at + size > length:
+                return name in _BOXES
+            at += size
+    return False
 
 
 def _matroska_is_cut(path: Path) -> bool:

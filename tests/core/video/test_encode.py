@@ -64,13 +64,24 @@ def test_a_whole_file_gives_all_its_frames(name, render, encode):
     assert (clip.note, clip.flow_method) == (None, None)
 
 
+def fragment_ends(content: bytes) -> set[int]:
+    """Where the boxes of an MP4 file end."""
+    ends, at = set(), 0
+    while at < len(content):
+        at += int.from_bytes(content[at : at + 4], "big")
+        ends.add(at)
+    return ends
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_cut_file_is_refused_wherever_it_is_cut(name, render, encode, tmp_path, repetitions):
     options, inputs = WHOLE[name]
     content = render(name, *options, inputs=inputs).read_bytes()
     path = tmp_path / name
+    between = fragment_ends(content) if name == "pieces.mp4" else set()  # there, the rest is a whole file
     for share in np.linspace(0.15, 0.9, 6 * repetitions):
-        path.write_bytes(content[: int(len(content) * share)])
+        end = int(len(content) * share)
+        path.write_bytes(content[: end + 8 * (end in between)])
         with pytest.raises(ClipError, match=r"truncated|not a video|no video stream"):
             encode(path)
 
@@ -109,6 +120,29 @@ def test_damage_in_the_middle_is_refused_or_leaves_every_frame(render, encode, t
             assert encode(path).clip.frames == 60
         except ClipError as error:
             assert error.what  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize("missing", [1, 100, 124 + 60, 124 + 3000])
+def test_fragments_cut_within_a_box_are_refused_but_other_bytes_after_them_are_not(missing, render, encode, tmp_path):
+    options, inputs = WHOLE["pieces.mp4"]
+    content = render("pieces.mp4", *options, inputs=inputs).read_bytes()
+    start = content.rindex(b"moof", 0, len(content) - missing) - 4  # where the fragments before end
+    path = tmp_path / "pieces.mp4"
+    path.write_bytes(content[:-missing])
+    with pytest.raises(ClipError, match=r"truncated: .* within a fragment|truncated"):
+        encode(path)
+    path.write_bytes(content[:start] + b"\0" * 20)
+    assert encode(path).clip.frames in (15, 30, 45, 60)
+
+
+def test_a_header_that_lost_the_length_is_refused(render, encode, tmp_path):
+    """Without its own clock a track gets the file's: 60 frames became 4 in 30 s, without a word."""
+    content = bytearray(render("fast.mp4", *WHOLE["fast.mp4"][0]).read_bytes())
+    content[content.index(b"mdhd") + 3] ^= 1  # the name of the box with the clock
+    path = tmp_path / "clock.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ClipError, match="does not contain the video's length"):
+        encode(path)
 
 
 def test_frames_are_ffmpegs_own_decoding(render, program, encode):
