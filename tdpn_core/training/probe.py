@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tdpn_core import files
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
-from tdpn_core.config.schema import RunConfig, TrainConfig
+from tdpn_core.config.schema import RunConfig, StartConfig, TrainConfig
 from tdpn_core.errors import CheckpointError, DatasetError, UsageError
 from tdpn_core.evaluation.metrics import top_k
 from tdpn_core.evaluation.score_checkpoint import weights_digest
@@ -37,6 +38,7 @@ from tdpn_core.shards import ClipStore, find_prepared
 from tdpn_core.training.logging import Record
 from tdpn_core.training.trainer import TrainResult
 from tdpn_core.weights.resolve import find_weights
+from tdpn_core.weights.zoo import entry_at, recorded_digest
 
 Probe = Literal["linear"]
 Floats = npt.NDArray[np.float64]
@@ -98,8 +100,9 @@ def train_probe(
     known = read_features(source / "train.safetensors")
     clips = ClipStore(folder, "train")
     _check(known, clips, source)
-    frozen = _frozen(known, folder)
-    config = _config(known, len(known.ids))
+    path = find_weights(Path(known.checkpoint))
+    frozen = _frozen(path, known, folder)
+    config = replace(_config(known, len(known.ids)), start=_start(path))
     frozen = replace(frozen, config=config)
     with _claim(out, config, probe) as run:
         record = Record(run, config, progress=progress)
@@ -145,8 +148,14 @@ def _check(known: Features, clips: ClipStore, source: Path) -> None:
             raise DatasetError(f"fewer than two classes of {head} have training clips", where=known.config.data.path)
 
 
-def _frozen(known: Features, folder: Path) -> Checkpoint:
-    path = find_weights(Path(known.checkpoint))
+def _start(path: Path) -> StartConfig:
+    """The network of the features: the probe's other weights are its."""
+    entry = entry_at(path)
+    digest = recorded_digest(path) or files.digest_file(path)
+    return StartConfig(name=entry.name if entry else str(path), sha256=digest)
+
+
+def _frozen(path: Path, known: Features, folder: Path) -> Checkpoint:
     frozen = open_frozen(path, folder)
     if weights_digest(frozen) != known.weights:
         hint = "extract the features again: tdpn features"

@@ -15,6 +15,7 @@ from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.errors import CheckpointError, ScoresError, UsageError
 from tdpn_core.evaluation.inference import view_logits
 from tdpn_core.features import FeatureOptions, extract_features, read_features
+from tdpn_core.files import digest_file
 from tdpn_core.model.heads import pool
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.transforms import normalise
@@ -121,6 +122,14 @@ def test_probe_learns_and_is_evaluated_like_any_network(prepared: Path, probed: 
     report = tdpn_core.export(probed, out=tmp_path / "probe.pt2", options=tdpn_core.ExportOptions(format="pt2"))
     assert (tmp_path / "probe.pt2").is_file()
     assert report is not None
+
+
+def test_a_probe_says_whose_weights_it_has(fresh: Path, probed: Path) -> None:
+    start = load_checkpoint(probed).config.start
+    assert (Path(start.name).name, start.sha256) == (fresh.name, digest_file(fresh))
+    card = (probed.parent / "best.md").read_text()
+    assert start.sha256[:8] in card
+    assert "random weights" not in card
 
 
 def test_pooling_of_changes_is_the_mean_and_the_mean_absolute_difference() -> None:
