@@ -45,13 +45,13 @@ def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
         return "damaged: its header does not contain the time base"
     if "mov" in formats and video.frames and video.seconds is None:  # the clock of the whole file instead of its own
         return "damaged: its header does not contain the video's length"
-    if "mov" in formats and not video.frames and _fragment_is_cut(path):
-        return f"truncated: the file ends after {count} frames, within a fragment"
     if "mov" in formats and video.frames > video.packets:
         return f"truncated: {count} of {video.frames} frames"
     if formats & _HEADED and not ("mov" in formats and video.frames):
         stated = round((video.seconds or probe.seconds or 0) * decoded.fps)
         cut = is_cut(path, probe)
+        if cut and "mov" in formats:  # the length is that of the fragments that are there
+            return f"truncated: the file ends after {count} frames, within a fragment"
         if cut and not stated:
             return f"truncated: the file ends after {count} frames without its end mark"
         if missing_seconds(probe) > slack(decoded.fps) or (cut and stated > count):
@@ -63,7 +63,10 @@ def fault(path: Path, probe: Probe, decoded: Decoded) -> str | None:
 
 def is_cut(path: Path, probe: Probe) -> bool:
     """Return whether a scanned file ends within a packet or another part of its container."""
-    return probe.corrupt or ("matroska" in probe.container.split(",") and _matroska_is_cut(path))
+    formats = probe.container.split(",")
+    if "mov" in formats and not probe.video.frames and _fragment_is_cut(path):
+        return True
+    return probe.corrupt or ("matroska" in formats and _matroska_is_cut(path))
 
 
 def missing_seconds(probe: Probe) -> float:
