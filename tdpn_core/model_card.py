@@ -122,7 +122,10 @@ def model_card(
         "## Data",
         *_data(config, results),
         "## Classes",
-        *(f"**{_plain(head)}** ({len(names)}): {', '.join(map(_plain, names))}" for head, names in _classes(config)),
+        *(
+            f"**{_plain(head)}** ({len(names)}): {', '.join(map(_plain, names))}"
+            for head, names in config.data.classes.items()
+        ),
         "## Intended use and limits",
         "\n".join(f"- {line}" for line in _limits(checkpoint, results)),
         "## Licence",
@@ -193,7 +196,7 @@ def _facts(checkpoint: Checkpoint, exported: ExportedFile | None) -> list[Row]:
         ("network", f"{model.name} {model.arch}"),
         ("input", f"{frames}, {model.input_size} pixels, {'RGB' if model.modality == 'rgb' else 'optical flow'}"),
         ("data", f"{_data_title(config)}" + (f", digest `{data.digest[:_DIGITS]}`" if data.digest else "")),
-        ("classes", ", ".join(f"{len(names)} ({_plain(head)})" for head, names in _classes(config))),
+        ("classes", ", ".join(f"{len(names)} ({_plain(head)})" for head, names in config.data.classes.items())),
         ("start", _start(config)),
         ("weights", f"sha256 `{weights_digest(checkpoint)[:_DIGITS]}`"),
     ]
@@ -339,7 +342,7 @@ def _covered(split: str, listed: int | None, found: int, used: int) -> Row:
 
 def _limits(checkpoint: Checkpoint, results: Sequence[Results]) -> Iterator[str]:
     config = checkpoint.config
-    total = sum(len(names) for _, names in _classes(config))
+    total = sum(len(names) for _, names in config.data.classes.items())
     yield "Intended for classifying video clips that show one of the classes above, filmed like the training clips."
     yield (
         f"Every clip gets one of the {total} classes, also if it shows none of them. A high probability does not mean "
@@ -417,10 +420,6 @@ def _spec(config: RunConfig) -> Any:
 def _data_title(config: RunConfig) -> str:
     spec = _spec(config)
     return _plain(spec.title if spec is not None and spec.num_classes else config.data.dataset)
-
-
-def _classes(config: RunConfig) -> Iterator[tuple[str, list[str]]]:
-    yield from config.data.classes.items()
 
 
 def _without_path(note: str, result: Results) -> str:
