@@ -152,7 +152,7 @@ def _front_matter(config: RunConfig, results: Sequence[Results]) -> str:
         "license": (licence(config.start) or _NOT_STATED).lower(),
         "library_name": "tdpn",
         "pipeline_tag": "video-classification",
-        "tags": ["tdpn", "action-recognition", "video-classification", config.model.name],
+        "tags": list(dict.fromkeys(("tdpn", "action-recognition", "video-classification", config.model.name))),
     }
     if spec is not None and spec.num_classes:  # a public data set, not a layout of the user's own
         values["datasets"] = [config.data.dataset]

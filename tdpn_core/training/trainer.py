@@ -34,6 +34,7 @@ from tdpn_core.training.device import on_device
 from tdpn_core.training.logging import NoRecord, Record, advice, shown
 from tdpn_core.training.optim import is_over, learning_rate
 from tdpn_core.training.train_step import Learner, Outcome
+from tdpn_core.wording import counted
 
 _SAVE_EVERY_SECONDS = 600
 """Interval of checkpoints within an epoch: a killed run loses ten minutes at most."""
@@ -369,7 +370,7 @@ class Trainer:
         # a process that ends earlier would count as lost; and the store may be gone with a killed launcher
         run_in_lockstep(self.runtime, StopRequest(), self.save_last)
         raise (Interrupted if request.interrupted else Stopped)(
-            f"saved after {self.state.epoch} epochs and {self.state.batch} batches",
+            f"saved after {counted(self.state.epoch, 'epoch')} and {counted(self.state.batch, 'batch', 'batches')}",
             where=self.record.folder / LAST,
             hint="add --resume to continue",
         )

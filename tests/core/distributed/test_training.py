@@ -74,7 +74,7 @@ def test_one_process_asked_to_stop_stops_all_at_the_same_step_and_resuming_is_ex
 ) -> None:
     stopped = train(prepared, tmp_path / "run", "--processes", 2, TDPN_FAILPOINT="train.step#5@1:stop")
     assert stopped.returncode == 3, stopped.stderr
-    assert stopped.stderr.count("saved after 1 epochs and 2 batches") == 1
+    assert stopped.stderr.count("saved after 1 epoch and 2 batches") == 1
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 5
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
     resumed = train(prepared, tmp_path / "run", "--processes", 2, "--resume")

@@ -163,7 +163,7 @@ def test_a_request_that_comes_while_validating_stops_at_the_epochs_end(config: R
         def say(self, line: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match="saved after 1 epochs and 0 batches"):
+    with pytest.raises(Stopped, match="saved after 1 epoch and 0 batches"):
         _train(config, tmp_path / "run", progress=StopInValidation())
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.step == 3
 
