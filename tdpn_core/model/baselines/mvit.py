@@ -18,6 +18,7 @@ from tdpn_core.config.family_settings import MViTConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import scaled
+from tdpn_core.model.transformer import initialise_linears
 
 Size = tuple[int, int, int]
 
@@ -175,10 +176,7 @@ class MViTBackbone(Backbone):
             blocks = (MViTBlock(shape) for shape in _shapes(number, FORMS[config.arch][number], self.channels[level]))
             self.add_module(f"layer{number + 1}", nn.ModuleList(blocks))
         self.norm = nn.LayerNorm(self.channels["res5"], eps=EPSILON)
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
+        initialise_linears(self)
 
     def forward(self, frames: Tensor) -> TokenLevels:
         """Return the four levels for frames (N, C, T, H, W), and the normalised class token."""

@@ -18,6 +18,7 @@ from tdpn_core.config.family_settings import SwinConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import scaled
+from tdpn_core.model.transformer import PreNormBlock, initialise_linears, pad_to_patches
 
 Size = tuple[int, int, int]
 
@@ -79,21 +80,8 @@ class WindowAttention(nn.Module):
         return self.relative_position_bias_table[index].permute(2, 0, 1)
 
 
-class SwinBlock(nn.Module):
-    """Window attention and an MLP, both with pre-normalisation and a residual connection."""
-
-    def __init__(self, channels: int, heads: int, *, shifted: bool):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attn = WindowAttention(channels, heads, shifted=shifted)
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, T, H, W, C) to the same shape."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+def _block(channels: int, heads: int, *, shifted: bool) -> PreNormBlock:
+    return PreNormBlock(channels, WindowAttention(channels, heads, shifted=shifted))
 
 
 class Merge(nn.Module):
@@ -122,8 +110,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map (N, in_channels, T, H, W) to (N, T/2, H/4, W/4, C), sizes rounded up."""
-        lacking = [-side % step for side, step in zip(frames.shape[2:], PATCH, strict=True)]
-        out: Tensor = self.norm(self.proj(F.pad(frames, (0, lacking[2], 0, lacking[1], 0, lacking[0]))).movedim(1, -1))
+        out: Tensor = self.norm(self.proj(pad_to_patches(frames, PATCH)).movedim(1, -1))
         return out
 
 
@@ -139,16 +126,10 @@ class SwinBackbone(Backbone):
         for number, (level, count) in enumerate(zip(LEVELS, counts, strict=True)):
             if number:
                 self.add_module(f"merge{number + 1}", Merge(self.channels[level] // 2))
-            blocks = (
-                SwinBlock(self.channels[level], heads << number, shifted=block % 2 == 1) for block in range(count)
-            )
+            blocks = (_block(self.channels[level], heads << number, shifted=block % 2 == 1) for block in range(count))
             self.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
         self.norm = nn.LayerNorm(self.channels["res5"])
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)
+        initialise_linears(self)
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
         """Return the four levels for frames (N, C, T, H, W); res5 is normalised."""

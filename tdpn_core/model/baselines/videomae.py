@@ -15,6 +15,7 @@ from tdpn_core.config.family_settings import VideoMAEConfig
 from tdpn_core.model.base import Network, classifier
 from tdpn_core.model.layers import Backbone
 from tdpn_core.model.resnet import scaled
+from tdpn_core.model.transformer import PreNormBlock, initialise_linears, pad_to_patches
 
 PATCH = (2, 16, 16)
 FORMS: dict[str, tuple[int, int, int]] = {"small": (384, 6, 12), "base": (768, 12, 12), "large": (1024, 16, 24)}
@@ -44,23 +45,6 @@ class GlobalAttention(nn.Module):
         return out
 
 
-class ViTBlock(nn.Module):
-    """Attention and an MLP, both with pre-normalisation and a residual connection."""
-
-    def __init__(self, channels: int, heads: int):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=EPSILON)
-        self.attn = GlobalAttention(channels, heads)
-        self.norm2 = nn.LayerNorm(channels, eps=EPSILON)
-        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, tokens, C) to the same shape."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
-
-
 class Tubes(nn.Module):
     """One token for each 2x16x16 pixels, with its position."""
 
@@ -70,8 +54,7 @@ class Tubes(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map (N, in_channels, T, H, W) to (N, C, T/2, H/16, W/16), sizes rounded up."""
-        lacking = [-side % step for side, step in zip(frames.shape[2:], PATCH, strict=True)]
-        x: Tensor = self.proj(F.pad(frames, (0, lacking[2], 0, lacking[1], 0, lacking[0])))
+        x: Tensor = self.proj(pad_to_patches(frames, PATCH))
         places = positions(x.shape[2:].numel(), x.shape[1], x.device)
         out: Tensor = x + places.T.unflatten(1, x.shape[2:]).to(x.dtype)
         return out
@@ -87,14 +70,11 @@ class VideoMAEBackbone(Backbone):
         self.channels = dict.fromkeys(LEVELS, channels)
         self.patch_embed = Tubes(config.channels, channels)
         for number in range(1, 5):
-            layer = nn.Sequential(*(ViTBlock(channels, heads) for _ in range(blocks // 4)))
+            attentions = (GlobalAttention(channels, heads) for _ in range(blocks // 4))
+            layer = nn.Sequential(*(PreNormBlock(channels, part, epsilon=EPSILON) for part in attentions))
             self.add_module(f"layer{number}", layer)
         self.norm = nn.LayerNorm(channels)
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)
+        initialise_linears(self)
 
     def forward(self, frames: Tensor) -> dict[Level, Tensor]:
         """Return the four levels for frames (N, C, T, H, W)."""
