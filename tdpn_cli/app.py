@@ -22,6 +22,7 @@ from tdpn_cli import (
     output,
     predict,
     prep,
+    push,
     settings,
     train,
 )
@@ -46,6 +47,7 @@ app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("features", epilog=features.EXAMPLES)(features.features)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("ablate", epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command("settings", epilog=settings.EXAMPLES)(settings.settings)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tdpn_core.exporting.export import ExportOptions, ExportReport, export
     from tdpn_core.features.extract import FeatureOptions, extract_features
     from tdpn_core.features.store import Features, read_features
+    from tdpn_core.hub_upload import Upload, push
     from tdpn_core.model.registry import create_model
     from tdpn_core.prediction.predict import PredictOptions
     from tdpn_core.prediction.results import Prediction, Segment
@@ -97,6 +98,7 @@ __all__ = [
     "TrainResult",
     "TrainingClips",
     "TrainingLoader",
+    "Upload",
     "ViewClips",
     "Windowing",
     "ZooEntry",
@@ -127,6 +129,7 @@ __all__ = [
     "pack_dataset",
     "predict",
     "prepare",
+    "push",
     "read_dataset",
     "read_features",
     "run_demo",
@@ -166,6 +169,7 @@ _MODULES = {
     "exporting.export": ("ExportOptions", "ExportReport", "export"),
     "features.extract": ("FeatureOptions", "extract_features"),
     "features.store": ("Features", "read_features"),
+    "hub_upload": ("Upload", "push"),
     "model.registry": ("create_model",),
     "prediction.predict": ("PredictOptions",),
     "prediction.results": ("Prediction", "Segment"),

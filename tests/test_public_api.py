@@ -25,6 +25,7 @@ FUNCTIONS = [
     "inspect_data",
     "predict",
     "prepare",
+    "push",
     "train",
     "understand",
 ]

@@ -218,7 +218,7 @@ assert not heavy, heavy
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "prep", "train", "eval", "predict", "ablate", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "prep", "train", "eval", "predict", "push", "ablate", "doctor"])
 def test_every_command_explains_itself_with_examples(command: str, tmp_path: Path) -> None:
     result = tdpn(command, "--help", cwd=tmp_path)
     assert result.returncode == 0
