@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,7 @@ from tdpn_core.distributed.command import device_of
 from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tdpn_core import Comparison, Evaluation
+    from tdpn_core import Comparison, Evaluation, PredictOptions
 
 EXAMPLES = options.epilog(
     "tdpn eval",
@@ -24,11 +26,16 @@ EXAMPLES = options.epilog(
     "tdpn eval eval-val-10x3/scores.safetensors --topk 1,2,5",
     "tdpn eval a.pt b.pt",
     "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
+    "tdpn eval best.pt --timeline annotations.csv --videos long",
     "tdpn eval best.pt --split test --submission out.zip",
 )
 
+_WITH_TIMELINE = ("files", "timeline", "videos", "out", "classes", "ema", "family", "trust", "views", "gpus", "as_json")
+"""Parameters of the command that apply to a timeline."""
+
 
 def evaluate(
+    context: typer.Context,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -57,6 +64,25 @@ def evaluate(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--timeline",
+            help="Annotated segments of long videos to score against; the file is a network, or the CSV or JSON of "
+            "predict --timeline.",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(
+            "--videos",
+            help="Folder of the videos of --timeline (default: that of the annotations).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Skip and count clips that cannot be read.", rich_help_panel=options.DATA),
@@ -72,6 +98,7 @@ def evaluate(
     classes: options.Classes = None,
     ema: options.Ema = None,
     family: options.ModelSource = None,
+    trust: options.Trust = False,
     only_shared: Annotated[
         bool,
         typer.Option(
@@ -139,6 +166,15 @@ def evaluate(
 ) -> None:
     """Score checkpoints or saved scores: top-1, top-5, mean class accuracy, and a report."""
     options.use_model(family)
+    if timeline is not None:
+        options.refuse_others(context, _WITH_TIMELINE, by="--timeline")
+        wanted_segments = tdpn_core.PredictOptions(views=views, classes=classes, ema=ema, trusted=trust)
+        _score_timeline(files or (), timeline, videos, wanted_segments, out, gpus=gpus, as_json=as_json)
+        return
+    if videos is not None:
+        raise UsageError("is the folder of long videos", where="--videos", hint="add --timeline ANNOTATIONS")
+    if trust:
+        raise UsageError("is for a .pt2 file", where="--trust", hint="add --timeline ANNOTATIONS")
     ks = options.parse_numbers(topk, where="--topk")
     weights, searched = _fusion(fuse, search_on or defaults.SEARCH_ON, max(1, len(files or ())))
     levels = _levels(sls)
@@ -198,6 +234,37 @@ def evaluate(
         output.stdout.print(f"[dim]report[/]  {result.report.with_suffix('.html')}", soft_wrap=True)
     if submission is not None:
         output.say(f"{submission}: {result.clips} clips, supervision levels {sls}; check these before it is handed in")
+
+
+def _score_timeline(
+    files: Sequence[Path],
+    annotations: Path,
+    videos: Path | None,
+    wanted: PredictOptions,
+    out: Path | None,
+    *,
+    gpus: int | None,
+    as_json: bool,
+) -> None:
+    """Score one network or file of predicted segments, and print the metrics."""
+    from tdpn_core.evaluation.timeline_report import headline
+
+    if len(files) != 1:
+        hint = "name one checkpoint, or one CSV or JSON file of predict --timeline"
+        raise UsageError(f"one file is scored, not {len(files)}", where="--timeline", hint=hint)
+    with output.progress(tdpn_core.predict) as progress:
+        result = tdpn_core.evaluate_timeline(
+            files[0], annotations, videos=videos, options=wanted, out=out, gpus=gpus, progress=progress
+        )
+    if as_json:
+        values = dataclasses.asdict(result.scores) | {"notes": result.notes, "report": str(result.report)}
+        output.print_json(values)
+        return
+    for name, value in headline(result.scores):
+        output.stdout.print(f"{value:>7}  {name}")
+    for line in result.notes:
+        output.say(f"note: {line}")
+    output.stdout.print(f"[dim]report[/]  {result.report.with_suffix('.html')}", soft_wrap=True)
 
 
 def show(result: Evaluation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -187,6 +187,14 @@ Ema = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load a .pt2 file, which can run code: only for files from a trusted source.",
+        rich_help_panel=MODEL,
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(
@@ -361,6 +369,19 @@ def use_model(source: str | None) -> None:
     """
     if source is not None:
         tdpn_core.find_family(source)
+
+
+def refuse_others(context: typer.Context, allowed: Collection[str], *, by: str) -> None:
+    """Refuse each option on the command line that has no effect with the option `by`.
+
+    Raises:
+        UsageError: a parameter that is not in `allowed` was given.
+    """
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in allowed and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"has no effect with {by}", where=parameter.opts[0], hint="leave it out")
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, str]:

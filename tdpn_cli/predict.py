@@ -57,14 +57,7 @@ def predict(
     classes: options.Classes = None,
     ema: options.Ema = None,
     family: options.ModelSource = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Load a .pt2 file, which can run code: only for files from a trusted source.",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = False,
+    trust: options.Trust = False,
     webcam: Annotated[
         str | None,
         typer.Option(

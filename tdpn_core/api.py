@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tdpn_core.bench.compute import Bench
     from tdpn_core.config.schema import RunConfig
     from tdpn_core.distributed.runtime import Runtime
+    from tdpn_core.evaluation.timeline import TimelineEvaluation
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
     from tdpn_core.prep.inspect import Prepared, Summary
     from tdpn_core.shards.verify import Fault
@@ -148,6 +149,57 @@ def compare(
         write_comparison(result)
         _refresh_cards(paths, progress)
     return result
+
+
+def evaluate_timeline(
+    file: Path,
+    annotations: Path,
+    *,
+    videos: Path | None = None,
+    options: PredictOptions | None = None,
+    out: Path | None = None,
+    gpus: int | None = None,
+    progress: Progress = SILENT,
+) -> TimelineEvaluation:
+    """Score predicted segments of annotated long videos. Implements `tdpn eval --timeline`.
+
+    Args:
+        file: a checkpoint, exported file, run folder or name, which predicts the videos first, or a CSV or JSON file of
+            `tdpn predict --timeline`.
+        annotations: segments in any format that `prep` reads.
+        videos: folder of the videos; None: that of the annotations.
+        options: windows, smoothing, threshold and others of the prediction.
+        out: folder of the results; None: `runs/timeline-` and the name of `file`.
+        gpus: 1 for a GPU, 0 for the CPU; None uses a GPU if available.
+        progress: receives notes, and a progress bar over the seconds of each video.
+
+    Returns:
+        The segments and their scores: mAP, segment F1, edit score and accuracy, all in [0, 1].
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        DatasetError: the annotations or predicted segments cannot be read or do not belong together.
+        UsageError: the network has several heads.
+    """
+    from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.evaluation import timeline
+    from tdpn_core.prediction import PredictOptions
+    from tdpn_core.prediction.scored_segments import predict_segments
+    from tdpn_core.prediction.windows import Windowing
+    from tdpn_core.weights.resolve import find_weights
+
+    folder = videos or annotations.parent
+    target = out or Path("runs") / f"timeline-{file.resolve().parent.name if file.stem == 'best' else file.stem}"
+    truth = timeline.read_truth(annotations, folder)
+    if file.suffix.lower() in timeline.SUFFIXES:
+        return timeline.evaluate_segments(truth, timeline.read_predicted(file), target)
+    paths, missing = timeline.videos_of(truth, folder)
+    options = options or PredictOptions()
+    wanted = replace(options, timeline=options.timeline or Windowing())
+    classes, found = predict_segments(
+        paths, checkpoint=find_weights(file, progress), runtime=set_up(gpus), options=wanted, progress=progress
+    )
+    return timeline.evaluate_segments(truth, found, target, classes=classes, notes=missing)
 
 
 def predict(

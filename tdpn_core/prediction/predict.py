@@ -151,10 +151,42 @@ def predict(
         UsageError: there are no inputs, one cannot be opened, or the network does not support an option.
     """
     inputs = find_inputs(words, webcam=options.webcam, fps=options.fps, start=options.start, stop=options.stop)
-    overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
-    explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
+    check_outputs(inputs, options)
     path = find_default(may_fetch, progress) if checkpoint is None else find_weights(checkpoint, progress)
     model = open_model(path, device=runtime.device, classes=options.classes, ema=options.ema, trusted=options.trusted)
+    yield from predict_with(model, path, inputs, options=options, tell=tell, progress=progress)
+
+
+def check_outputs(inputs: Sequence[Input], options: PredictOptions) -> None:
+    """
+    Raises:
+        UsageError: a video to draw exists, or one file is named for several clips.
+    """
+    drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
+    drawn_files(inputs, options.explain, option="--explain", force=options.force)
+
+
+def predict_with(
+    model: Model,
+    path: Path,
+    inputs: Sequence[Input],
+    *,
+    options: PredictOptions = DEFAULTS,
+    tell: Callable[[str, Segment], None] = _tell_nobody,
+    progress: Progress = SILENT,
+) -> Iterator[Prediction]:
+    """Predict clips with an open model; see `predict`.
+
+    Args:
+        model: the network.
+        path: its file.
+        inputs: the clips.
+        options: see `PredictOptions`; those of the network are not used.
+        tell: called with the clip's name and each segment of a timeline as soon as it is final.
+        progress: receives a line about the network, and a progress bar over the seconds of each timeline.
+    """
+    overlays = drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
+    explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
     if options.explain is not None:
         _can_be_explained(model, path)  # fail before computing anything
     predictor = Predictor(Scorer(model, model.config), path, find_ffmpeg(), options, tell, progress)
