@@ -92,6 +92,12 @@ def prep(
             rich_help_panel=DATA,
         ),
     ] = False,
+    overlaps: Annotated[
+        Literal["refuse", "keep", "first", "longest"],
+        typer.Option(
+            "--overlaps", help="Overlapping segments with different labels: which to use.", rich_help_panel=DATA
+        ),
+    ] = defaults.OVERLAPS,
     seed: Annotated[
         int,
         typer.Option("--seed", help="Random seed of the split, if the data set has none.", min=0, rich_help_panel=DATA),
@@ -218,6 +224,7 @@ def prep(
             annotations=tuple(annotations) if annotations else None,
             sources=sources,
             ignore_segments=ignore_segments,
+            overlaps=overlaps,
         ),
     )
     with output.progress(tdpn_core.prepare) as progress:

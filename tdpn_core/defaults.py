@@ -32,6 +32,9 @@ LABEL_ORDER: Final = "official"
 SOURCES: Final = "auto"
 """What is read where a clip is there both as a video and as frames."""
 
+OVERLAPS: Final = "refuse"
+"""Which of overlapping segments with different labels are used."""
+
 CODEC: Final = "jpeg"
 """How frames are stored."""
 

@@ -36,7 +36,8 @@ class Dataset:
     - `pattern`: printf-style name of the pictures within the folder or tar, `%05d.jpg`, without the folders that a tar
       may put before it; "" for a video;
     - `first`, `last`: numbers of the first and last picture as in their names, inclusive; `last` is -1 where all from
-      `first` on belong to the clip. 0 and -1 for a video;
+      `first` on belong to the clip. 0 and -1 for a video, unless its part is given in frames (from 0), which `prep`
+      converts to seconds;
     - `fps`: frames per second of a folder or tar if known, else NaN; NaN for a video;
     - `start`, `stop`: the part of a video in seconds; NaN for an entire video;
     - `split`: train, val or test;
@@ -71,6 +72,10 @@ class Dataset:
 
     seed: int = 0
     """Seed of that draw."""
+
+    unfitted: dict[str, str] = field(default_factory=dict)
+    """Segments that are not compared with their videos yet (`prep` does), by clip id: where the annotation files name
+    them, `labels.csv line 3`."""
 
     @property
     def understanding(self) -> Understanding:

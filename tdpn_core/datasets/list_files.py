@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -41,6 +41,7 @@ from tdpn_core.datasets.list_grammar import LARGEST_CLASS, MOST_NUMBERS, Grammar
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suffix
+from tdpn_core.datasets.segment_table import read_segment_files
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
@@ -113,12 +114,29 @@ def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List
             return None
         if is_named and not class_file:
             return path, split, grammar
-        sample = islice(ListFile(path, grammar, split, segments=False).lines(), _LOOKED_AT)
+        sample = islice(ListFile(path, grammar, split).lines(), _LOOKED_AT)
         return (path, split, grammar) if any(finder.find(line.path, path) for line in sample) else None
     except DatasetError:
         if is_named and not class_file:
             raise
         return None  # some other file
+
+
+def _have_segments(lists: Sequence[_List]) -> bool:
+    """Return whether the rows of the lists are segments of videos.
+
+    Raises:
+        DatasetError: those of some lists are, and those of others are not.
+    """
+    kinds = {
+        path: grammar is not None and ListFile(path, grammar, split).has_segments for path, split, grammar in lists
+    }
+    if len(set(kinds.values())) > 1:
+        parts, entire = (next(path for path, kind in kinds.items() if kind is wanted) for wanted in (True, False))
+        what = f"has start and end columns, and {entire.name} has none"
+        hint = f"add them to {entire.name}, or pass --ignore-segments to pack entire videos"
+        raise DatasetError(what, where=parts, hint=hint)
+    return any(kinds.values())
 
 
 def _folders_of(path: Path, root: Path) -> Iterator[str]:
@@ -138,7 +156,9 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     if not lists:
         hint = "expected train and val lists (train.txt, val.list, …) under the root; or give them with --annotations"
         raise DatasetError("no list files with clips that are on disk", where=found.root, hint=hint)
-    files = [ListFile(path, grammar, split, segments=not options.ignore_segments)
+    if not options.ignore_segments and _have_segments(lists):
+        return read_segment_files(found, [path for path, *_ in lists], options, name="list")
+    files = [ListFile(path, grammar, split)
              for path, split, grammar in lists if grammar]  # fmt: skip
     four = any(file.grammar.numbers == MOST_NUMBERS for file in files)
     heads = ["verb", "noun"] if four else [HEAD]

@@ -229,27 +229,34 @@ def _rest(line: str, separator: str, numbers: int) -> tuple[str, list[str]]:
 class ListFile:
     """A list file and its grammar; `lines` yields its clips and collects the odd lines."""
 
-    def __init__(self, path: Path, grammar: Grammar, split: str | None, *, segments: bool = True) -> None:
+    def __init__(self, path: Path, grammar: Grammar, split: str | None) -> None:
         """Store the arguments; nothing is read yet.
 
         Args:
             path: the file.
             grammar: how its lines are parsed.
             split: split of lines without one.
-            segments: whether start and end columns are refused.
         """
         self.path = path
         self.grammar = grammar
         self.split = split
         self.odd: list[OddLine] = []
         self.odd_count = 0
-        self._segments = segments
         self._shape: tuple[bool, bool] | None = None
 
     @property
     def has_splits(self) -> bool:
         """Whether the lines contain their splits."""
         return SPLIT in self.grammar.columns
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether any line gives the start or end of a part of a video."""
+        if not self.grammar.header or not {START, END} & set(self.grammar.columns):
+            return False
+        rows = read_fields(self.path, self.grammar.separator)
+        next(rows, None)
+        return any(self._value(role, fields) for _, fields in rows for role in (START, END))
 
     @property
     def by_name(self) -> bool:
@@ -262,8 +269,7 @@ class ListFile:
         """Yield the clips of the list.
 
         Raises:
-            DatasetError: the file cannot be read, more than a quarter of its lines are odd, a split is unknown, or
-                a line refers to a part of a video.
+            DatasetError: the file cannot be read, more than a quarter of its lines are odd, or a split is unknown.
         """
         self.odd.clear()
         self.odd_count = count = 0
@@ -323,7 +329,6 @@ class ListFile:
                 continue
             if len(fields) <= needed:
                 fields = [*fields, *[""] * (needed + 1 - len(fields))]
-            self._refuse_segment(number, fields)
             split = self._split(number, fields)
             label, name = self._value(LABEL, fields), self._value(NAME, fields)
             value = whole(label) if label else None
@@ -366,14 +371,6 @@ class ListFile:
             hint = f"known splits: {known}; rename the column if it is not a split"
             raise fault(self.path, number, "has an unknown split", stated, hint)
         return split
-
-    def _refuse_segment(self, number: int, fields: Sequence[str]) -> None:
-        for role in (START, END) if self._segments else ():
-            if self._value(role, fields):
-                column = self.grammar.header[self.grammar.columns[role]]
-                what = f"column {column!r} gives a part of a video, which is not supported yet"
-                hint = "cut the videos first, or pass --ignore-segments to pack entire videos"
-                raise fault(self.path, number, what, fields[self.grammar.columns[role]], hint)
 
 
 def _count(number: int, what: str) -> str:

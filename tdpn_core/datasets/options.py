@@ -11,6 +11,7 @@ from tdpn_core.errors import UsageError
 
 LabelOrder = Literal["official", "file", "sorted", "cleaned"]
 SourceChoice = Literal["auto", "videos", "frames"]
+OverlapChoice = Literal["refuse", "keep", "first", "longest"]
 
 _OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
 
@@ -40,10 +41,18 @@ class DatasetOptions:
     """Which source to read if a clip exists both as a video and as frames; `auto` uses the video."""
 
     ignore_segments: bool = False
-    """Pack entire videos if a list has start and end columns, instead of refusing it."""
+    """Pack entire videos although a list has start and end columns."""
+
+    overlaps: OverlapChoice = defaults.OVERLAPS
+    """Segments of one video with different labels that overlap: an error, use both, the one that starts first, or the
+    longest."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("label_order", get_args(LabelOrder)), ("sources", get_args(SourceChoice))):
+        for name, allowed in (
+            ("label_order", get_args(LabelOrder)),
+            ("sources", get_args(SourceChoice)),
+            ("overlaps", get_args(OverlapChoice)),
+        ):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name} {getattr(self, name)!r} is unknown", hint=f"one of {', '.join(allowed)}")
         if self.split not in _OFFICIAL_SPLITS:

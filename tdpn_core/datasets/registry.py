@@ -31,6 +31,7 @@ DATASETS: Registry[DatasetSpec] = Registry(
         "diving48": "tdpn_core.datasets.diving48:DIVING48",
         "ucf101": "tdpn_core.datasets.ucf_hmdb:UCF101",
         "hmdb51": "tdpn_core.datasets.ucf_hmdb:HMDB51",
+        "segments": "tdpn_core.datasets.segment_table:SEGMENTS",
         "list": "tdpn_core.datasets.list_files:LIST",
         "folder": "tdpn_core.datasets.folder:FOLDER",
     },

@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = frozenset((
 ))  # fmt: skip
 """Video suffixes, in lower case; docs/data.md lists them."""
 
-TEXT_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".txt", ".list"))
+TEXT_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".txt", ".list", ".xml", ".eaf"))
 PICTURE = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
 """Name of a numbered picture: prefix, number, suffix."""
 

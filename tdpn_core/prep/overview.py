@@ -16,7 +16,7 @@ from tdpn_core.shards.manifest import Twin
 from tdpn_core.wording import agree, counted
 
 _NAMED = 5
-_OWN = ("folder", "list")  # users' own data sets, whose classes are not known beforehand
+_OWN = ("folder", "list", "segments")  # users' own data sets, whose classes are not known beforehand
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ from tdpn_core.prep.overview import Overview, overview
 from tdpn_core.prep.pack_blocks import Block, Job, pack_blocks
 from tdpn_core.prep.pending_work import AGAIN, Work, find_work
 from tdpn_core.prep.ray_executor import pack_on_ray
+from tdpn_core.prep.segment_times import fit_segments
 from tdpn_core.prep.storage import Place, open_place
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
@@ -193,7 +194,7 @@ def _read(dataset: str, root: Path, options: DatasetOptions, *, download: bool, 
         found = detect(root, options=options)
         progress.say(found.sentence())
         dataset = found.name
-    return read_dataset(dataset, root, options=options)
+    return fit_segments(read_dataset(dataset, root, options=options))
 
 
 def pack_dataset(
@@ -213,6 +214,7 @@ def pack_dataset(
     manifest is written.
     """
     began = time.monotonic()
+    table = fit_segments(table)
     program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
     method = flow_method(settings.encoding)
     if method is not None:  # recorded by name, so that later runs use the same

@@ -243,16 +243,13 @@ def test_unknown_split_is_named_by_line(tmp_path):
         read_dataset("list", tmp_path, options=options)
 
 
-@pytest.mark.parametrize(
-    "header", ["path,label,start,end", "video,label,t_start,t_end", "path,label,start_frame,stop_frame"]
-)
-def test_parts_of_videos_are_refused_unless_they_are_to_be_ignored(header, tmp_path):
+@pytest.mark.parametrize("header", ["path,label,start,end", "video,label,t_start,t_end"])
+def test_list_with_parts_of_videos_gives_segments_unless_they_are_to_be_ignored(header, tmp_path):
     plant(tmp_path, *CLIPS)
     write(tmp_path, "train.csv", table(header, [(clip, name_of(clip), 1.5, 3) for clip in CLIPS]))
-    start = header.split(",")[2]
-    with pytest.raises(DatasetError, match=rf"train\.csv: line 2: column '{start}' gives a part of a video") as error:
-        read_dataset("list", tmp_path)
-    assert "--ignore-segments" in error.value.hint
+    parts = read_dataset("list", tmp_path)
+    assert set(zip(parts.clips["start"], parts.clips["stop"], strict=True)) == {(1.5, 3.0)}
+    assert all(clip.endswith(":1.5-3") for clip in parts.clips["id"])
     dataset = read_dataset("list", tmp_path, options=DatasetOptions(ignore_segments=True))
     assert len(dataset.clips) == 12
     assert any("are ignored: entire videos are packed" in note for note in dataset.notes)

@@ -1,0 +1,311 @@
+"""Time-annotated videos: a clip for each segment of the annotation files."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from tdpn_core.datasets.annotations.formats import TABLE, format_of
+from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
+from tdpn_core.datasets.media_index import Sources
+from tdpn_core.datasets.options import DatasetOptions
+from tdpn_core.datasets.scan import VIDEO_SUFFIXES, Found, name_of, stem, suffix
+from tdpn_core.datasets.segments import Annotations, Segment, read_segments
+from tdpn_core.datasets.spec import DatasetSpec
+from tdpn_core.datasets.spelling import unify
+from tdpn_core.datasets.splits import split_of_file
+from tdpn_core.datasets.train_val_split import find_groups, split_groups
+from tdpn_core.datasets.understanding import OddLine, Reading
+from tdpn_core.errors import DatasetError
+from tdpn_core.wording import agree, counted
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio's prefix of uploaded files
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A segment, its split, and its place in the files."""
+
+    segment: Segment
+    split: str
+    path: Path
+
+    @property
+    def place(self) -> str:
+        return f"{self.path.name} line {self.segment.line}"
+
+    def __str__(self) -> str:
+        one = self.segment
+        unit = "frames" if one.in_frames else "s"
+        return f"{one.label!r} ({one.start:g} to {one.stop:g} {unit}, {self.place})"
+
+
+def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOptions, *, name: str) -> Dataset:
+    """Return the table of the segments in annotation files; called `name`.
+
+    A segment in frames of a video has its first and last frame in the table; `prep` converts them to seconds at the
+    video's rate and checks that segments end within their videos.
+
+    Raises:
+        DatasetError: a file is malformed, a video has several splits, segments with different labels overlap and
+            `options.overlaps` is `refuse`, or no video is on disk.
+    """
+    files = [read_segments(path) for path in paths]
+    parts = list(_parts(files))
+    notes = found.notes(paths) + [note for file in files for note in file.notes] + _odd_notes(files)
+    parts = _without_overlaps(parts, options, notes)
+    met: dict[str, set[str]] = {}
+    for part in parts:
+        met.setdefault(part.segment.label, set()).add(part.split)
+    class_of, spelled = unify(met)
+    names = sorted(set(class_of.values()))
+    if names and all(name.isdecimal() for name in names):
+        names.sort(key=int)
+        notes.append("labels of segments are numbers: they are used as names of the classes")
+    rows, places = Rows([HEAD]), {}
+    finder, tally = _Finder(found, options), Tally()
+    for part in parts:
+        label = names.index(class_of[part.segment.label])
+        source = finder.find(part.segment.video)
+        clip = _id(part, source, label, rows)
+        if clip is None:
+            tally.add("segments are listed more than once and used once", str(part))
+        elif source is None:
+            if rows.lack(clip, part.split):
+                tally.add(f"{part.split} segments belong to videos that are not on disk", part.segment.video)
+        else:
+            _add(rows, clip, part, label, source)
+            places[clip] = part.place
+    notes += spelled + tally.notes() + finder.notes()
+    missing = sorted({video for file in files for video in file.videos if finder.find(video) is None})
+    if missing:
+        some = ", ".join(missing[:10])
+        notes.append(
+            f"{counted(len(missing), 'annotated video')} {agree(len(missing), 'is', 'are')} not on disk: {some}"
+        )
+    groups = _set_aside(rows, names, options.seed, notes)
+    dataset = make_dataset(
+        name,
+        found.root,
+        rows,
+        {HEAD: names},
+        reading=_reading(files),
+        label_order="sorted",
+        notes=notes,
+        listed={part.split for part in parts},
+        groups=groups,
+        seed=options.seed,
+    )
+    dataset.unfitted.update(places)
+    return dataset
+
+
+def _parts(files: Sequence[Annotations]) -> Iterator[_Part]:
+    """Yield all segments with their splits.
+
+    Raises:
+        DatasetError: a video has several splits.
+    """
+    splits: dict[str, tuple[str, Path]] = {}
+    for file in files:
+        whole = split_of_file(file.path.stem)
+        for video in file.videos:
+            split = file.splits.get(video) or whole or "train"
+            known, where = splits.setdefault(_key(video), (split, file.path))
+            if known != split:
+                what = f"video {video!r} is in {split}, and in {known} in {where.name}"
+                raise DatasetError(what, where=file.path, hint="put all segments of a video into one split")
+        for segment in file.segments:
+            yield _Part(segment, splits[_key(segment.video)][0], file.path)
+
+
+def _without_overlaps(parts: list[_Part], options: DatasetOptions, notes: list[str]) -> list[_Part]:
+    """Return the parts to use where segments of one video with different labels overlap.
+
+    Raises:
+        DatasetError: some overlap, and the choice is `refuse`.
+    """
+    left: set[int] = set()
+    pairs = 0
+    order = sorted(range(len(parts)), key=lambda row: (_key(parts[row].segment.video), parts[row].segment.in_frames,
+                                                       parts[row].segment.start, row))  # fmt: skip
+    by_video = groupby(order, key=lambda row: (_key(parts[row].segment.video), parts[row].segment.in_frames))
+    for _, rows in by_video:
+        open_rows: list[int] = []
+        for row in rows:
+            one = parts[row].segment
+            open_rows = [other for other in open_rows if parts[other].segment.stop > one.start]
+            for other in open_rows:
+                if parts[other].segment.label == one.label or {row, other} & left:
+                    continue
+                pairs += 1
+                if options.overlaps == "refuse":
+                    what = f"{one.video}: {parts[row]} overlaps {parts[other]}"
+                    hint = "keep both with --overlaps keep, or one of them with --overlaps first or --overlaps longest"
+                    raise DatasetError(what, where=parts[row].path, hint=hint)
+                if options.overlaps != "keep":
+                    longer = one.duration > parts[other].segment.duration
+                    left.add(other if options.overlaps == "longest" and longer else row)
+            open_rows.append(row)
+    if pairs and options.overlaps == "keep":
+        notes.append(f"{counted(pairs, 'pair')} of segments with different labels overlap: both are used")
+    elif left:
+        some = "; ".join(str(parts[row]) for row in sorted(left)[:_SHOWN])
+        are = agree(len(left), "is", "are")
+        notes.append(f"{counted(len(left), 'segment')} {are} left out, overlapping one with another label: {some}")
+    return [part for row, part in enumerate(parts) if row not in left]
+
+
+def _id(part: _Part, source: Source | None, label: int, rows: Rows) -> str | None:
+    """Return the clip's id, its video and times; None if the same segment exists."""
+    one = part.segment
+    if source is None:
+        video = one.video
+    else:
+        ending = suffix(source.source)
+        video = source.source[: -len(ending)] if ending in VIDEO_SUFFIXES or source.kind == TAR else source.source
+    times = f"f{one.start:.0f}-{one.stop - 1:.0f}" if one.in_frames else f"{_short(one.start)}-{_short(one.stop)}"
+    clip = f"{video}:{times}"
+    if clip not in rows or rows.labels(clip) == (label,):
+        return None if clip in rows else clip
+    several = f"{clip}:{one.label}"
+    return None if several in rows else several
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _add(rows: Rows, clip: str, part: _Part, label: int, source: Source) -> None:
+    one = part.segment
+    if one.in_frames:
+        base = 0 if source.kind == VIDEO else source.first
+        rows.add(clip, part.split, (label,), source, first=base + int(one.start), last=base + int(one.stop) - 1)
+    elif source.kind == VIDEO:
+        rows.add(clip, part.split, (label,), source, start=one.start, stop=one.stop)
+    else:
+        what = f"{part.place}: {one.video} is a folder or tar of pictures, which have no times in seconds"
+        raise DatasetError(what, where=part.path, hint="annotate frames (start_frame, end_frame), or give the videos")
+
+
+def _set_aside(rows: Rows, names: Sequence[str], seed: int, notes: list[str]) -> dict[str, str]:
+    """Use a fifth of the training segments for validation if there is none; a video's segments stay together."""
+    if "val" in rows.splits or "train" not in rows.splits:
+        return {}
+    pool = [row for row, split in enumerate(rows.splits) if split == "train"]
+    videos = sorted({rows.sources[row] for row in pool})
+    grouping = find_groups(videos, [""] * len(videos))
+    group_of = dict(zip(videos, grouping.groups, strict=True))
+    groups = [group_of[rows.sources[row]] for row in pool]
+    drawn = split_groups(groups, [names[rows.first_labels[row]] for row in pool], seed)
+    for row, split in zip(pool, drawn, strict=True):
+        rows.splits[row] = split
+    held = f"{drawn.count('val')} of {counted(len(pool), 'segment')} {agree(len(pool), 'is', 'are')}"
+    count = counted(len(set(groups)), "source group")
+    notes.append(f"no validation split: {held} used for validation, by {count} of whole videos, seed {seed}")
+    ids = list(rows.ids)
+    return {ids[row]: group for row, group in zip(pool, groups, strict=True)}
+
+
+def _odd_notes(files: Sequence[Annotations]) -> list[str]:
+    return [f"{file.path.name}: {counted(len(file.odd), 'entry', 'entries')} left out: "
+            + "; ".join(f"line {odd.line} {odd.reason.removesuffix(', left out')}: {odd.text}"
+                        for odd in file.odd[:_SHOWN])
+            for file in files if file.odd]  # fmt: skip
+
+
+def _reading(files: Sequence[Annotations]) -> Reading:
+    columns: dict[str, str] = {}
+    for file in files:
+        columns |= file.columns
+    ignored = dict.fromkeys(name for file in files for name in file.ignored)
+    odd: tuple[OddLine, ...] = tuple(odd for file in files for odd in file.odd)
+    layouts = ", ".join(dict.fromkeys(file.layout for file in files))
+    return Reading(f"segments of videos ({layouts})", tuple(file.path for file in files), columns, tuple(ignored), odd)
+
+
+def _key(video: str) -> str:
+    """Return the file name without a video's suffix, in composed Unicode."""
+    name = name_of(re.split(r"[?=]", video.replace("\\", "/"))[-1].rstrip("/"))
+    return unicodedata.normalize("NFC", stem(name) if suffix(name) in VIDEO_SUFFIXES else name)
+
+
+class _Finder:
+    """Finds videos by name, with or without suffix."""
+
+    def __init__(self, found: Found, options: DatasetOptions) -> None:
+        self._sources = Sources(found, options.sources, key=lambda _, name: unicodedata.normalize("NFC", name))
+        self._known: dict[str, Source | None] = {}
+
+    def find(self, video: str) -> Source | None:
+        """Return the source of a video.
+
+        Raises:
+            DatasetError: several videos have this name.
+        """
+        if video not in self._known:
+            self._known[video] = self._find(video)
+        return self._known[video]
+
+    def _find(self, video: str) -> Source | None:
+        key = _key(video)
+        uploaded = _UPLOADED.fullmatch(key)
+        for one in (key, f"v_{key}", *([uploaded[1]] if uploaded else [])):
+            paths = self._sources.paths(one)
+            written = video.replace("\\", "/")
+            same = [path for path in paths if f"/{written}".endswith(f"/{path}") or f"/{path}".endswith(f"/{written}")
+                    or f"/{path}".endswith(f"/{written}{suffix(path)}")]  # fmt: skip
+            folders = {path[: -len(suffix(path))] if suffix(path) in VIDEO_SUFFIXES else path for path in same or paths}
+            if len(folders) > 1:
+                what = f"{len(folders)} videos are called {one!r}: {', '.join(sorted(folders)[:_SHOWN])}"
+                raise DatasetError(what, hint="write their folders in the annotations, too")
+            if paths:
+                best = (same or paths)[0]
+                return self._sources.find(one, lambda path, best=best: path == best)  # type: ignore[misc]
+        return None
+
+    def notes(self) -> list[str]:
+        """Return notes on videos without annotations."""
+        return self._sources.notes()
+
+
+def annotation_files(texts: Sequence[Path], *, lists: bool) -> list[Path]:
+    """Return files in an annotation format; with `lists`, also lists with a start and end."""
+    found = [(path, format_of(path)) for path in texts]
+    return [path for path, one in found if one is not None and (lists or one is not TABLE)]
+
+
+def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
+    """Return the table of the segments in all annotation files among `texts`.
+
+    Raises:
+        DatasetError: there are none; see also `read_segment_files`.
+    """
+    given = {path for path in options.annotation_paths() if path.is_file()}
+    paths = sorted({*annotation_files(texts, lists=True), *given})
+    if not paths:
+        hint = "export from the annotation tool into --root, or give the files with --annotations"
+        raise DatasetError("no annotation files with segments", where=found.root, hint=hint)
+    return read_segment_files(found, paths, options, name="segments")
+
+
+def detect_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
+    """Detect exports of annotation tools of which a video is on disk; lists with times are read as `list`."""
+    paths = annotation_files(texts, lists=False)
+    finder = _Finder(found, options)
+    used = []
+    for path in paths:
+        try:
+            if any(finder.find(video) for video in read_segments(path).videos):
+                used.append(path)
+        except DatasetError:
+            used.append(path)  # reading reports the fault
+    return f"{', '.join(path.name for path in used[:_SHOWN])}: segments of videos" if used else None
+
+
+SEGMENTS = DatasetSpec(name="segments", title="Time-annotated videos", read=read_annotated, detect=detect_annotated)

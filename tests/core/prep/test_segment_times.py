@@ -1,0 +1,136 @@
+"""Time-annotated videos, read and packed in process."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tdpn_core.datasets import DatasetOptions, read_dataset
+from tdpn_core.errors import ConfigError, DatasetError
+from tdpn_core.prep import PrepConfig
+from tdpn_core.prep.prepare import pack_dataset, prepare, understand
+from tdpn_core.shards import ClipStore
+from tdpn_core.video.encode_options import Encoding
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
+
+SMALL = PrepConfig(encoding=Encoding(short_side=32))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 3 s at 30000/1001 frames per second."""
+    path = tmp_path_factory.mktemp("video") / "a.mp4"
+    source = ("-f", "lavfi", "-i", "testsrc=size=48x32:rate=30000/1001:duration=3", "-c:v", "libx264")
+    program = str(find_ffmpeg(None).path)
+    subprocess.run([program, "-v", "error", *source, "-pix_fmt", "yuv420p", str(path)], check=True)
+    return path
+
+
+def plant(folder: Path, video: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes(video.read_bytes() + name.encode())  # bytes after the last box are ignored
+
+
+def test_prepare_packs_the_segments_of_a_list_and_names_what_is_beyond_the_end(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4", "b.mp4")
+    rows = "a,0,1,open,train\na,1.5,9,pour,train\na,3.5,4,pour,train\nb.mp4,0:01,0:02,open,val\n"
+    (tmp_path / "labels.csv").write_text(f"video,start,end,label,split\n{rows}")
+    report = prepare("auto", tmp_path, tmp_path / "out", settings=SMALL, workers=1)
+    assert report.clips == {"train": 2, "val": 1}
+    notes = "\n".join(report.notes)
+    assert "1 segment starts after the end of the video and is left out: labels.csv line 4 a:3.5-4" in notes
+    assert "1 segment extends beyond the end of the video and is shortened: labels.csv line 3 a:1.5-9" in notes
+
+
+def test_understand_reads_an_export_in_frames_at_the_exact_rate(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "0123abcd-a.mp4")
+    value = {"ranges": [{"start": 31, "end": 60}], "timelinelabels": ["open"]}
+    task = {"data": {"video": "/data/upload/3/0123abcd-a.mp4"}, "annotations": [{"result": [{"value": value}]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    assert read_dataset("auto", tmp_path).clips["id"].tolist() == ["0123abcd-a:f30-59"]
+    assert understand("auto", tmp_path).dataset == "segments"
+    prepare("segments", tmp_path, tmp_path / "out", settings=SMALL, workers=1)
+    assert len(ClipStore(tmp_path / "out", "train").times(0)) == 30
+
+
+@pytest.mark.parametrize(
+    ("choice", "ids"),
+    [("keep", ["a:0-2", "a:1-1.5"]), ("first", ["a:0-2"]), ("longest", ["a:0-2"])],
+)
+def test_overlapping_segments_are_refused_unless_a_choice_is_made(
+    choice: str, ids: list[str], video: Path, tmp_path: Path
+) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,2,open\na,1,1.5,pour\n")
+    with pytest.raises(DatasetError, match=r"'pour' \(1 to 1.5 s, train.csv line 3\) overlaps 'open'") as error:
+        read_dataset("list", tmp_path)
+    assert "--overlaps keep" in str(error.value.hint)
+    dataset = read_dataset("list", tmp_path, options=DatasetOptions(overlaps=choice))  # type: ignore[arg-type]
+    assert sorted(dataset.clips["id"]) == ids
+
+
+def test_segments_of_one_video_are_on_one_side_of_a_drawn_split(video: Path, tmp_path: Path) -> None:
+    names = [f"{name}.mp4" for name in ("ant", "bee", "cat", "dog", "elk", "fox")]
+    plant(tmp_path, video, *names)
+    rows = "".join(f"{name},{k / 2},{k / 2 + 0.5},{'open' if k % 2 else 'pour'}\n" for name in names for k in range(4))
+    (tmp_path / "labels.csv").write_text(f"video,start,end,label\n{rows}")
+    clips = read_dataset("list", tmp_path).clips
+    sides = clips.groupby("source")["split"].nunique()
+    assert sides.max() == 1
+    assert set(clips["split"]) == {"train", "val"}
+
+
+def test_video_that_is_missing_is_named_and_two_of_one_name_are_refused(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\ngone,0,1,pour\n")
+    assert "1 annotated video is not on disk: gone" in read_dataset("list", tmp_path).notes
+    (tmp_path / "other").mkdir()
+    plant(tmp_path / "other", video, "a.mp4")
+    with pytest.raises(DatasetError, match="2 videos are called 'a': a, other/a"):
+        read_dataset("segments", tmp_path)
+
+
+def test_lists_with_and_without_times_are_refused_with_what_to_do(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4", "b.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\n")
+    (tmp_path / "val.csv").write_text("video,label\nb,open\n")
+    with pytest.raises(DatasetError, match=r"train\.csv: has start and end columns, and val\.csv has none") as error:
+        read_dataset("list", tmp_path)
+    assert "--ignore-segments" in str(error.value.hint)
+
+
+def test_prepare_of_videos_that_are_cut_already_says_to_ignore_the_times(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4", "b.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,12,15,open\nb,31,34,pour\n")
+    with pytest.raises(DatasetError, match=r"no segment is within its video: 2 segments start after") as error:
+        understand("list", tmp_path)
+    assert "--ignore-segments" in str(error.value.hint)
+
+
+def test_pack_dataset_of_a_table_read_before_fits_its_segments(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start_frame,end_frame,label\na,30,59,open\na,7,7,pour\na,900,950,pour\n")
+    report = pack_dataset(read_dataset("list", tmp_path), tmp_path / "out", settings=SMALL, workers=1)
+    store = ClipStore(tmp_path / "out", "train")
+    assert {len(store.times(clip)) for clip in range(2)} == {30, 1}
+    assert any("1 segment starts after the end of the video and is left out" in note for note in report.notes)
+
+
+def test_prepare_with_another_choice_of_overlaps_is_refused(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\na,2,2.5,pour\n")
+    prepare("list", tmp_path, tmp_path / "out", settings=SMALL, workers=1)
+    other = PrepConfig(encoding=SMALL.encoding, dataset=DatasetOptions(overlaps="keep"))
+    with pytest.raises(ConfigError, match="was prepared with overlaps refuse, not keep"):
+        prepare("list", tmp_path, tmp_path / "out", settings=other, workers=1)
+
+
+def test_segments_in_frames_of_a_video_that_cannot_be_opened_are_left_out(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"no video at all")
+    (tmp_path / "train.csv").write_text("video,start_frame,end_frame,label\na,0,9,open\nb,0,9,pour\n")
+    seen = understand("list", tmp_path)
+    assert seen.read.found == {"train": 1}
+    notes = "\n".join(seen.read.notes)
+    assert "1 segment is in frames of a video that cannot be opened and is left out: train.csv line 3 b:f0-9" in notes
