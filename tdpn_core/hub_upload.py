@@ -122,7 +122,7 @@ def _hub(repository: str) -> Any:
     if len(repository.split("/")) != 2:
         raise wrong
     try:
-        import huggingface_hub
+        import huggingface_hub.utils
         from huggingface_hub.errors import HFValidationError
     except ImportError as error:
         what = "uploads to the Hugging Face hub require the package huggingface_hub"
