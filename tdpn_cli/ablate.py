@@ -23,6 +23,7 @@ EXAMPLES = options.epilog(
     "tdpn ablate --vary temporal=none,global,local,both --vary flow=cascade,parallel --gpus 6",
     "tdpn ablate --vary train.lr=0.001,0.002 --jobs 2",
     "tdpn ablate --vary model.temporal=none/none/none/none,local/local/none/none",
+    "tdpn ablate --vary model=tdpn,tdpn+spatial_modulation=separable,tpn,tdn,tsm",
 )
 
 

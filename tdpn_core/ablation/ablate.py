@@ -13,7 +13,7 @@ import torch
 from tdpn_core import defaults
 from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
 from tdpn_core.ablation.scheduler import places, run_queue
-from tdpn_core.ablation.statistics import Row, compare
+from tdpn_core.ablation.statistics import Row, adjust, compare
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table, plain_rows
 from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
@@ -148,9 +148,9 @@ def write_tables(result: Ablation) -> None:
 def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
     """Check that every single level makes a valid network, to detect misspellings early."""
     for factor in factors:
-        for name, value in factor.levels.items():
+        for name, level in factor.levels.items():
             try:
-                planned({factor.path: value})
+                planned(level)
             except UsageError as error:
                 raise check_level(factor, name, error.what) from error
 
@@ -219,7 +219,7 @@ def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[
         failed = {seed: failures[path] for seed, path in cells.get(row.name, {}).items() if path in failures}
         compared = compare(row, results.get(row.name, {}), results.get(rows[0].name, {}) if number else {})
         complete.append(dataclasses.replace(compared, failed=row.failed | failed))
-    return complete
+    return adjust(complete)
 
 
 def _load(path: Path) -> dict[str, Any]:

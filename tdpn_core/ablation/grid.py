@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import re
 from collections.abc import Sequence
 
 from tdpn_core.config.family_settings import Flow, TDPNConfig, Temporal
@@ -42,8 +43,8 @@ class Factor:
     path: str
     """Path of the setting: `model.temporal`."""
 
-    levels: dict[str, str]
-    """Value of each level by name, as for `--set`."""
+    levels: dict[str, dict[str, str]]
+    """Settings of each level by name, with values as for `--set`: its value of `path`, then those added with `+`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,8 @@ def table_iv() -> list[Factor]:
 def parse_factor(text: str) -> Factor:
     """Parse `temporal=none,both` to a factor. In a value that is itself a list, `/` separates the parts: `1/1/3/3`.
 
+    A level may add settings of its own: `model=tdpn,tdpn+spatial_modulation=separable,tpn`.
+
     Raises:
         UsageError: invalid form, a repeated value, or an unknown setting; the message suggests the most similar name.
     """
@@ -84,13 +87,21 @@ def parse_factor(text: str) -> Factor:
         hint = "for example --vary flow=cascade,parallel"
         raise UsageError(f"{text!r} is not NAME=VALUE,VALUE", where="--vary", hint=hint)
     path = setting_path(name.strip())
-    if path == "train.seed":
-        raise UsageError("the seed is not a factor", where="--vary", hint="--seeds 3 repeats every row with three")
-    named = _NAMED.get(path, {})
-    levels = {value: named.get(value, value).replace("/", ",") for value in chosen}
-    if len(set(levels.values())) < len(chosen):
+    levels = {value: _level(path, value) for value in chosen}
+    if len({tuple(sorted(level.items())) for level in levels.values()}) < len(chosen):
         raise UsageError(f"{name.strip()} is given the same value twice", where="--vary")
     return Factor(name.strip(), path, levels)
+
+
+def _level(path: str, text: str) -> dict[str, str]:
+    """Return the settings of a level of the setting `path`: `tsm+tdpn` is one value, `tdpn+window=1` two settings."""
+    value, *added = re.split(r"\+(?=[\w.]+=)", text)
+    pairs = [(path, value), *((setting_path(name), own) for name, _, own in (part.partition("=") for part in added))]
+    if any(known == "train.seed" for known, _ in pairs):
+        raise UsageError("the seed is not a factor", where="--vary", hint="--seeds 3 repeats every row with three")
+    if len(dict(pairs)) < len(pairs):
+        raise UsageError(f"{text!r} has two values of one setting", where="--vary")
+    return {known: _NAMED.get(known, {}).get(own, own).replace("/", ",") for known, own in pairs}
 
 
 def setting_path(name: str) -> str:
@@ -126,7 +137,7 @@ def combinations(factors: Sequence[Factor]) -> list[Combination]:
     Raises:
         UsageError: a setting is varied twice.
     """
-    paths = [factor.path for factor in factors]
+    paths = [path for factor in factors for path in {path for level in factor.levels.values() for path in level}]
     twice = {path for path in paths if paths.count(path) > 1}
     if twice:
         raise UsageError(f"{min(twice)} is varied twice", where="--vary")
@@ -134,7 +145,7 @@ def combinations(factors: Sequence[Factor]) -> list[Combination]:
     return [
         Combination(
             levels={factor.name: name for factor, (name, _) in zip(factors, chosen, strict=True)},
-            settings={factor.path: value for factor, (_, value) in zip(factors, chosen, strict=True)},
+            settings={path: value for _, level in chosen for path, value in level.items()},
         )
         for chosen in grid
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ class Row:
 
     p_value: float | None
     """p-value of `sign_flip_test` against the first row."""
+
+    holm_p_value: float | None = None
+    """`p_value` adjusted by `holm` for the number of rows that are compared with the first."""
 
     parameters: int | None
     """Number of parameters needed for inference."""
@@ -74,6 +78,26 @@ def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[
         gmac=some["gmac"],
         clips_per_second=statistics.fmean(result["clips_per_second"] for result in results.values()),
     )
+
+
+def adjust(rows: Sequence[Row]) -> list[Row]:
+    """Return `rows` with the p-values of all comparisons with the first row adjusted together."""
+    known = [number for number, row in enumerate(rows) if row.p_value is not None]
+    adjusted = dict(zip(known, holm([rows[number].p_value or 0.0 for number in known]), strict=True))
+    return [dataclasses.replace(row, holm_p_value=adjusted.get(number)) for number, row in enumerate(rows)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number by Holm's step-down method (Scandinavian J. Statistics 6, 1979).
+
+    The k-th smallest of m is multiplied by m - k + 1, is at least the one before, and at most 1. If all values below
+    5 % are called significant, the probability of any false one among them is at most 5 %, whatever their dependence.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def _hits(result: dict[str, Any]) -> npt.NDArray[np.int64]:

@@ -15,33 +15,36 @@ NOTE = (
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
     "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
 )
+_HOLM_NOTE = "p (Holm): adjusted for the number of rows that are compared with the first."
 _PAPER_NOTE = f"The paper's column is its Table IV, which names no data set; presumably {PAPER_DATA.title}."
 MISSING = "–"
 
 
 def note(rows: Sequence[Row]) -> str:
     """Return an explanation of the columns."""
-    return f"{NOTE} {_PAPER_NOTE}" if _paper(rows) else NOTE
+    return " ".join([NOTE, *([_HOLM_NOTE] if _several(rows) else []), *([_PAPER_NOTE] if _paper(rows) else [])])
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
     """Return the column headings; the paper's column is included if it has a value."""
     (levels, *_) = [list(row.levels) for row in rows]
     paper = ["paper's top-1"] if _paper(rows) else []
+    holm = ["p (Holm)"] if _several(rows) else []
     tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
-    return [*levels, *tops, "seeds", "difference", "p", "M parameters", "GMAC", "clips/s", *paper]
+    return [*levels, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", "clips/s", *paper]
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """Return the rows as text, matching `columns`."""
-    paper = _paper(rows)
+    paper, several = _paper(rows), _several(rows)
     return [
         [
             *row.levels.values(),
             *(_accuracy(row, head) for head in _heads(rows)),
             f"{len(row.seeds)}" + (f" ({len(row.failed)} failed)" if row.failed else ""),
             MISSING if row.difference is None else f"{100 * row.difference:+.1f}",
-            MISSING if row.p_value is None else _p(row.p_value),
+            _p(row.p_value),
+            *([_p(row.holm_p_value)] if several else []),
             MISSING if row.parameters is None else f"{row.parameters / 1e6:.2f}",
             MISSING if row.gmac is None else f"{row.gmac:.2f}",
             MISSING if row.clips_per_second is None else f"{row.clips_per_second:.1f}",
@@ -83,6 +86,7 @@ def csv_table(rows: Sequence[Row]) -> str:
             "failed": len(row.failed),
             "difference": row.difference,
             "p_value": row.p_value,
+            "holm_p_value": row.holm_p_value,
             "parameters": row.parameters,
             "gmac": row.gmac,
             "clips_per_second": row.clips_per_second,
@@ -105,6 +109,7 @@ def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "top1_by_seed": row.top1,
             "difference": row.difference,
             "p_value": row.p_value,
+            "holm_p_value": row.holm_p_value,
             "parameters": row.parameters,
             "gmac": row.gmac,
             "clips_per_second": row.clips_per_second,
@@ -130,7 +135,14 @@ def _accuracy(row: Row, head: str) -> str:
     return f"{100 * mean:.1f}" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
 
 
-def _p(value: float) -> str:
+def _several(rows: Sequence[Row]) -> bool:
+    """Return whether several rows are compared with the first, so that p-values need adjusting."""
+    return sum(row.p_value is not None for row in rows) > 1
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

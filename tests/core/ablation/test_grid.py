@@ -26,8 +26,30 @@ def test_the_grid_is_every_combination_the_last_factor_turning_fastest() -> None
 
 def test_named_and_raw_values_meet_in_one_factor() -> None:
     factor = parse_factor("model.temporal=both,local/local/none/none")
-    assert list(factor.levels.values()) == ["global,global,local,local", "local,local,none,none"]
+    values = [level["model.temporal"] for level in factor.levels.values()]
+    assert values == ["global,global,local,local", "local,local,none,none"]
     assert combinations([factor])[1].folder == "model.temporal=local-local-none-none"
+
+
+def test_level_with_added_settings_sets_all_of_them() -> None:
+    factor = parse_factor("model=tdpn,tdpn+spatial_modulation=separable+levels=res4/res5,tsm+tdpn,tsm+tdpn+window=1")
+    assert list(factor.levels.values()) == [
+        {"model.name": "tdpn"},
+        {"model.name": "tdpn", "model.spatial_modulation": "separable", "model.levels": "res4,res5"},
+        {"model.name": "tsm+tdpn"},
+        {"model.name": "tsm+tdpn", "model.window": "1"},
+    ]
+    rows = combinations([factor, parse_factor("lr=1e-3,1e+1")])
+    assert rows[3].settings == {
+        **factor.levels["tdpn+spatial_modulation=separable+levels=res4/res5"],
+        "train.lr": "1e+1",
+    }
+    assert rows[3].folder == "model=tdpn+spatial_modulation=separable+levels=res4-res5+lr=1e+1"
+
+
+def test_setting_in_a_level_and_as_a_factor_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"model\.flow is varied twice"):
+        combinations([parse_factor("model=tdpn,tpn+flow=parallel"), parse_factor("flow=none,cascade")])
 
 
 def test_without_a_word_it_is_table_iv() -> None:
@@ -59,6 +81,9 @@ def test_a_setting_is_found_by_its_field_alone(name: str, path: str) -> None:
         ("flow=", "'flow=' is not NAME=VALUE,VALUE"),
         ("flow=none,none", "flow is given the same value twice"),
         ("temporal=both,global/global/local/local", "temporal is given the same value twice"),
+        ("model=tpn+flow=none+flow=cascade", "'tpn+flow=none+flow=cascade' has two values of one setting"),
+        ("model=tpn+flwo=none", "no setting 'flwo'; did you mean 'flow'?"),
+        ("model=tpn+seed=3", "the seed is not a factor"),
         ("seed=1,2", "the seed is not a factor; --seeds 3 repeats every row with three"),
     ],
 )

@@ -1,6 +1,8 @@
-"""Means, deviations and the paired test, against scipy."""
+"""Means, deviations, the paired test against scipy, and Holm's correction against its closed form."""
 
 import csv
+import dataclasses
+import itertools
 import statistics
 
 import numpy as np
@@ -9,7 +11,7 @@ from scipy import stats
 
 from tdpn_core.ablation.ablate import Ablation
 from tdpn_core.ablation.plot import write_plot
-from tdpn_core.ablation.statistics import Row, compare
+from tdpn_core.ablation.statistics import Row, adjust, compare, holm
 from tdpn_core.ablation.tables import cells, columns, csv_table, latex_table, markdown_table, plain_rows
 from tdpn_core.evaluation.paired import sign_flip_test
 
@@ -54,6 +56,51 @@ def test_it_stays_exact_and_finite_over_thousands_of_clips() -> None:
     gains = np.array([1] * 3000 + [-1] * 2800)
     assert sign_flip_test(gains) == pytest.approx(stats.binomtest(3000, 5800).pvalue, rel=1e-6)
     assert sign_flip_test(np.zeros(5, np.int64)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.04, 0.01], [0.04, 0.02]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+        ([0.6, 0.7, 1.0], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_holm_adjusts_as_by_hand(given: list[float], adjusted: list[float]) -> None:
+    assert holm(given) == pytest.approx(adjusted)
+
+
+def test_holm_rejects_what_the_closed_test_of_bonferroni_rejects() -> None:
+    rng = np.random.default_rng(5)
+    for count in (1, 2, 4, 6):
+        values = (rng.random(count) ** 3).tolist()
+        closed = [
+            max(
+                min(1.0, len(subset) * min(values[place] for place in subset))
+                for size in range(1, count + 1)
+                for subset in itertools.combinations(range(count), size)
+                if own in subset
+            )
+            for own in range(count)
+        ]
+        assert holm(values) == pytest.approx(closed)
+
+
+def test_rows_are_adjusted_for_the_number_compared_with_the_first(rows: list[Row]) -> None:
+    first, second, _ = rows
+    third = dataclasses.replace(second, name="third", p_value=0.4)
+    plain = adjust([first, second, row("failed")])
+    assert [known.holm_p_value for known in plain] == [None, second.p_value, None]
+    assert "p (Holm)" not in columns(plain)
+    several = adjust([first, third, dataclasses.replace(second, p_value=0.03)])
+    assert [known.holm_p_value for known in several[1:]] == pytest.approx([0.4, 0.06])
+    assert cells(several)[2][columns(several).index("p (Holm)")] == "0.060"
+    assert "p (Holm): adjusted for the number" in markdown_table(several)
+    (_, _, last) = csv.DictReader(csv_table(several).splitlines())
+    assert float(last["holm_p_value"]) == pytest.approx(0.06)
 
 
 def test_rows_have_means_and_sample_deviations_of_their_seeds(rows: list[Row]) -> None:
@@ -104,8 +151,6 @@ def test_the_plot_is_a_png_and_a_pdf(rows: list[Row], tmp_path) -> None:
 
 
 def test_failures_are_named_under_the_table(rows: list[Row], tmp_path) -> None:
-    import dataclasses
-
     broken = dataclasses.replace(rows[2], failed={4: "no memory"})
     assert "- a_b, seed 4 failed: no memory" in markdown_table([*rows[:2], broken])
     assert Ablation(folder=tmp_path, rows=[broken]).failed == {"a_b, seed 4": "no memory"}
