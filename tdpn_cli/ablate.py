@@ -11,6 +11,7 @@ import typer
 import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core import defaults
+from tdpn_core.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +24,7 @@ EXAMPLES = options.epilog(
     "tdpn ablate --vary temporal=none,global,local,both --vary flow=cascade,parallel --gpus 6",
     "tdpn ablate --vary train.lr=0.001,0.002 --jobs 2",
     "tdpn ablate --vary model.temporal=none/none/none/none,local/local/none/none",
-    "tdpn ablate --vary model=tdpn,tdpn+spatial_modulation=separable,tpn,tdn,tsm",
+    "tdpn ablate --vary model=tdpn,tdpn+spatial_modulation=separable,tpn,tdn,tsm --search-lr 0.0005,0.002,0.008",
 )
 
 
@@ -56,6 +57,26 @@ def ablate(
             "--seeds", help="Runs per row, each with another seed.", min=1, rich_help_panel=options.EVALUATION
         ),
     ] = defaults.SEEDS,
+    search_lr: Annotated[
+        str | None,
+        typer.Option(
+            "--search-lr",
+            metavar="A,B,C",
+            help="Learning rates to choose from for each row, on held-out training clips.",
+            show_default=False,
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = None,
+    search_epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--search-epochs",
+            help="Epochs of each trial of --search-lr (default: --epochs).",
+            min=1,
+            show_default=False,
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = None,
     views: options.Views = None,
     gpus: Annotated[
         int | None,
@@ -109,6 +130,8 @@ def ablate(
             out=out,
             vary=vary or (),
             seeds=seeds,
+            search_lr=_rates(search_lr),
+            search_epochs=search_epochs,
             jobs=jobs,
             recipe=recipe,
             gpus=gpus,
@@ -124,6 +147,19 @@ def ablate(
         output.say(f"failed: {name}: {reason}")
     if result.failed:
         raise typer.Exit(1)
+
+
+def _rates(text: str | None) -> list[float]:
+    """Return the learning rates of a list such as `0.001,0.002`.
+
+    Raises:
+        UsageError: a part is not a number.
+    """
+    try:
+        return [float(part) for part in (text or "").split(",") if part.strip()]
+    except ValueError as error:
+        hint = "for example --search-lr 0.0005,0.002,0.008"
+        raise UsageError(f"{text!r} is not a list of numbers", where="--search-lr", hint=hint) from error
 
 
 def show(result: Ablation) -> None:

@@ -120,6 +120,9 @@ SEEDS = 1
 JOBS = 1
 """Parallel runs on the CPU."""
 
+SEARCH_HOLDOUT = 0.25
+"""Share of the training videos on which learning rates are compared."""
+
 # benchmarks
 BENCH_SIZE = 224
 """Input size in pixels."""

@@ -282,11 +282,12 @@ def _own_validation(checkpoint: Checkpoint) -> Row | None:
     if "val_top1" not in row:
         return None
     heads, top1 = list(config.model.num_classes), row["val_top1"]
-    clips = _labelled(config) if len(heads) == 1 else None
+    held_out = config.train.holdout > 0
+    clips = _labelled(config) if len(heads) == 1 and not held_out else None
     low, high = share_interval(round(top1 * clips), clips) if clips else (None, None)
     return (
         _plain(config.data.dataset),
-        "val",
+        "train, held out" if held_out else "val",
         VALIDATION_VIEWS,
         "mean of " + " and ".join(heads) if len(heads) > 1 else heads[0],
         str(clips) if clips else "–",

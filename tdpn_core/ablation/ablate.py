@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from tdpn_core import defaults
+from tdpn_core.ablation.cells import is_finished, prepare_cell, result_of
 from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
 from tdpn_core.ablation.scheduler import places, run_queue
+from tdpn_core.ablation.search import check_rates, choose_rate, prepare_search
 from tdpn_core.ablation.statistics import Row, adjust, compare
 from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table, plain_rows
-from tdpn_core.ablation.worker import RESULT
 from tdpn_core.claim import claimed
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
@@ -23,7 +24,7 @@ from tdpn_core.distributed.runtime import check_gpus, set_up
 from tdpn_core.errors import ConfigError, UsageError
 from tdpn_core.files import write_json, write_text
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.runs import CELL, RUNS
+from tdpn_core.runs import RUNS
 from tdpn_core.shards import find_prepared
 from tdpn_core.training.launch import plan
 from tdpn_core.training.start import find_start
@@ -51,6 +52,8 @@ def ablate(
     out: Path | None = None,
     vary: Sequence[str] = (),
     seeds: int = defaults.SEEDS,
+    search_lr: Sequence[float] = (),
+    search_epochs: int | None = None,
     jobs: int = defaults.JOBS,
     recipe: str | None = None,
     gpus: int | None = None,
@@ -68,6 +71,9 @@ def ablate(
         out: folder of the runs and tables; default: a new one under `runs/`.
         vary: settings and their values, such as `train.lr=0.001,0.002`; default: the paper's Table IV.
         seeds: runs per combination, with consecutive seeds from that of `overrides` (0 by default).
+        search_lr: learning rates to choose from for each row: each is tried once, with the first seed, on three
+            quarters of the training videos and scored on the others; the validation split is not used.
+        search_epochs: epochs of these trials; default: those of a run.
         jobs: parallel runs on the CPU; each GPU has one.
         recipe: name of the recipe; None chooses by data set and device.
         gpus: number of GPUs, 0 for the CPU; None uses all.
@@ -93,16 +99,19 @@ def ablate(
         return plan(folder, runtime=set_up(min(count, 1)), recipe=recipe, overrides=own)
 
     base = planned({})
+    varied = {path for factor in factors for level in factor.levels.values() for path in level}
+    check_rates(search_lr, overrides.asked() | varied)
     _check_levels(factors, planned)
     target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
     seed_numbers = range(first, first + seeds)
     grid = combinations(factors)
+    call = {"data": str(folder), "workers": workers, "recipe": recipe}
     hint = "wait until it ends, or choose another --out"
     with claimed(target, "running an ablation", hint=hint):
         _keep_table(target, [row.folder for row in grid], seed_numbers)
-        rows, cells, starts = [], {}, {}
+        rows, runs, starts = [], {}, {}
         for combination in grid:
-            row, paths = _row(combination), {}
+            row = _row(combination)
             try:
                 config = planned(combination.settings)
             except ConfigError as error:  # each level is valid, but not in this combination
@@ -110,21 +119,59 @@ def ablate(
                 continue
             starts[config.train.init, config.model.name, config.model.arch] = config
             rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
-            for seed in seed_numbers:
-                own = _with_levels(overrides, combination.settings, seed)
-                call = {"data": str(folder), "workers": workers, "recipe": recipe, "overrides": own.given()}
-                paths[seed] = _prepare(target / combination.folder / f"seed-{seed}", call)
-            cells[row.name] = paths
-        todo = [path for paths in cells.values() for path in paths.values() if not (path / RESULT).exists()]
-        todo.sort(
-            key=lambda path: path.name
-        )  # all rows of one seed before the next seed, so that a first table is complete early
+            runs[row.name] = target / combination.folder, _with_levels(overrides, combination.settings, first)
         for config in starts.values():
             find_start(config, asked="train.init" in overrides.asked(), progress=progress)
-        failures = run_queue(todo, places(count, jobs), progress) if todo else {}
+
+        def run(cells: dict[str, dict[Any, Path]]) -> dict[Path, str]:
+            todo = [path for paths in cells.values() for path in paths.values() if not is_finished(path)]
+            todo.sort(key=lambda path: path.name)  # all rows of one seed before the next: a table is complete early
+            return run_queue(todo, places(count, jobs), progress) if todo else {}
+
+        if search_lr:
+            trials = {
+                name: prepare_search(path, call, own, search_lr, search_epochs) for name, (path, own) in runs.items()
+            }
+            rows, runs = _with_rates(rows, runs, trials, run(trials), seed_numbers)
+        cells = {
+            name: {
+                seed: prepare_cell(
+                    path / f"seed-{seed}", {**call, "overrides": dataclasses.replace(own, seed=seed).given()}
+                )
+                for seed in seed_numbers
+            }
+            for name, (path, own) in runs.items()
+        }
+        failures = run(cells)
         result = Ablation(folder=target, rows=_figures(rows, cells, failures))
         write_tables(result)
     return result
+
+
+_Runs = dict[str, tuple[Path, TrainOverrides]]
+"""Folder and settings of each row that can run."""
+
+
+def _with_rates(
+    rows: Sequence[Row],
+    runs: _Runs,
+    trials: dict[str, dict[float, Path]],
+    failures: dict[Path, str],
+    seeds: Sequence[int],
+) -> tuple[list[Row], _Runs]:
+    """Return the rows and runs with the learning rates that the finished trials choose; a row without one failed."""
+    found = {name: choose_rate(paths) for name, paths in trials.items()}
+    complete = []
+    for row in rows:
+        searched = found.get(row.name)
+        row = dataclasses.replace(row, searched=searched)
+        if searched is not None and searched.lr is None:
+            why = next(failures[path] for path in trials[row.name].values() if path in failures)
+            failed = dict.fromkeys(seeds, f"every learning rate of the search failed: {why}")
+            row = dataclasses.replace(row, failed=failed)
+        complete.append(row)
+    chosen = {name: (path, dataclasses.replace(own, lr=found[name].lr)) for name, (path, own) in runs.items()}
+    return complete, {name: run for name, run in chosen.items() if run[1].lr is not None}
 
 
 def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -> TrainOverrides:
@@ -172,26 +219,6 @@ def _keep_table(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> None
     write_json(path, {"rows": list(rows), "seeds": list(seeds)})
 
 
-def _prepare(folder: Path, call: dict[str, Any]) -> Path:
-    """Return the folder of a cell, prepared to run.
-
-    Raises:
-        UsageError: it contains a cell with other settings.
-    """
-    stored = folder / CELL
-    if stored.exists():
-        if _same(json.loads(stored.read_text()), call):
-            return folder
-        raise UsageError("contains a run with other settings", where=folder, hint="choose another --out, or remove it")
-    write_json(stored, call)
-    return folder
-
-
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two cells are the same run, ignoring the number of reading processes."""
-    return {**one, "workers": None} == {**json.loads(json.dumps(other)), "workers": None}
-
-
 def _row(combination: Combination) -> Row:
     return Row(
         name=combination.name,
@@ -211,7 +238,7 @@ def _row(combination: Combination) -> Row:
 def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[Path, str]) -> list[Row]:
     """Return the rows with their cells' results and failures."""
     results = {
-        name: {seed: _load(path / RESULT) for seed, path in paths.items() if (path / RESULT).exists()}
+        name: {seed: result_of(path) for seed, path in paths.items() if is_finished(path)}
         for name, paths in cells.items()
     }
     complete = []
@@ -220,8 +247,3 @@ def _figures(rows: list[Row], cells: dict[str, dict[int, Path]], failures: dict[
         compared = compare(row, results.get(row.name, {}), results.get(rows[0].name, {}) if number else {})
         complete.append(dataclasses.replace(compared, failed=row.failed | failed))
     return adjust(complete)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.ablation.search import Searched
 from tdpn_core.evaluation.paired import sign_flip_test
 
 
@@ -26,6 +27,9 @@ class Row:
 
     top1: dict[str, list[float]]
     """Top-1 of each seed, by head."""
+
+    searched: Searched | None = None
+    """Learning rates tried on held-out training clips; None if none were."""
 
     difference: float | None
     """Mean top-1 minus that of the first row over common seeds; None without any, and for the first row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,30 +17,36 @@ NOTE = (
     "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
 )
 _HOLM_NOTE = "p (Holm): adjusted for the number of rows that are compared with the first."
+_SEARCH_NOTE = (
+    "lr: learning rate with the highest top-1 on held-out training clips; *: the lowest or highest one tried."
+)
 _PAPER_NOTE = f"The paper's column is its Table IV, which names no data set; presumably {PAPER_DATA.title}."
 MISSING = "–"
 
 
 def note(rows: Sequence[Row]) -> str:
     """Return an explanation of the columns."""
-    return " ".join([NOTE, *([_HOLM_NOTE] if _several(rows) else []), *([_PAPER_NOTE] if _paper(rows) else [])])
+    also = {_HOLM_NOTE: _several(rows), _SEARCH_NOTE: _searched(rows), _PAPER_NOTE: _paper(rows)}
+    return " ".join([NOTE, *(sentence for sentence, applies in also.items() if applies)])
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
     """Return the column headings; the paper's column is included if it has a value."""
     (levels, *_) = [list(row.levels) for row in rows]
     paper = ["paper's top-1"] if _paper(rows) else []
+    lr = ["lr"] if _searched(rows) else []
     holm = ["p (Holm)"] if _several(rows) else []
     tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
-    return [*levels, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", "clips/s", *paper]
+    return [*levels, *lr, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", "clips/s", *paper]
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """Return the rows as text, matching `columns`."""
-    paper, several = _paper(rows), _several(rows)
+    paper, several, searched = _paper(rows), _several(rows), _searched(rows)
     return [
         [
             *row.levels.values(),
+            *([_rate(row)] if searched else []),
             *(_accuracy(row, head) for head in _heads(rows)),
             f"{len(row.seeds)}" + (f" ({len(row.failed)} failed)" if row.failed else ""),
             MISSING if row.difference is None else f"{100 * row.difference:+.1f}",
@@ -80,6 +87,7 @@ def csv_table(rows: Sequence[Row]) -> str:
     table = [
         {
             **row.levels,
+            **({"lr": _lr(row)} if _searched(rows) else {}),
             **{f"{head}_top1": row.mean(head) for head in heads},
             **{f"{head}_deviation": row.deviation(head) for head in heads},
             "seeds": len(row.seeds),
@@ -103,6 +111,7 @@ def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {
             "setting": row.name,
             **row.levels,
+            "searched": None if row.searched is None else dataclasses.asdict(row.searched),
             "seeds": row.seeds,
             "top1": {head: row.mean(head) for head in row.top1},
             "deviation": {head: row.deviation(head) for head in row.top1},
@@ -133,6 +142,20 @@ def _accuracy(row: Row, head: str) -> str:
     if mean is None:
         return MISSING
     return f"{100 * mean:.1f}" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def _searched(rows: Sequence[Row]) -> bool:
+    return any(row.searched is not None for row in rows)
+
+
+def _lr(row: Row) -> float | None:
+    return None if row.searched is None else row.searched.lr
+
+
+def _rate(row: Row) -> str:
+    if row.searched is None or row.searched.lr is None:
+        return MISSING
+    return f"{row.searched.lr:g}" + ("*" if row.searched.at_end else "")
 
 
 def _several(rows: Sequence[Row]) -> bool:

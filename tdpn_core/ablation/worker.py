@@ -27,6 +27,8 @@ RESULT, LOG = "result.json", "log.txt"
 def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     """Train the run in `cell.json`, or resume it, and score the last weights on the validation split.
 
+    A trial of a search for settings is scored on its held-out training clips only, by its own validation.
+
     The last weights rather than the best, since the best epoch is chosen on the clips that are scored here, which
     favours settings with fluctuating accuracy.
 
@@ -55,6 +57,11 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
         overrides=TrainOverrides(**call["overrides"]),
         progress=lines,
     )
+    if call.get("search"):
+        last = trained.state.history[-1]
+        trial = {"top1": last["val_top1"], "loss": last["val_loss"]}
+        write_json(folder / RESULT, trial)
+        return trial
     evaluation = evaluate(folder / LAST, runtime=set_up(gpus), workers=workers, progress=lines)
     write_report(evaluation)
     price = cost(evaluation.config.model)

@@ -178,6 +178,10 @@ class TrainConfig(Settings):
     stop_after: NotNegative = 0
     """Early stopping: epochs without a better validation result; 0: off."""
 
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each class's training videos that are held out and validated on, in place of the validation split, to
+    choose settings without seeing it; 0: none. The draw depends on `seed`."""
+
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Label smoothing: share of each label spread evenly over all classes (Szegedy et al. 2016)."""
 

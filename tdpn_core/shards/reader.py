@@ -5,6 +5,7 @@ One interface for all packings: callers need not know whether a clip is stored a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import zlib
@@ -84,6 +85,18 @@ class ClipStore:
     def classes(self) -> dict[str, list[str]]:
         """Class names by head, in label order."""
         return self.manifest.classes
+
+    def subset(self, clips: Sequence[int]) -> ClipStore:
+        """Return a store of the given clips, in that order; it reads the same files."""
+        chosen, part = np.asarray(clips, np.int64), copy.copy(self)
+        part._verified = set(self._verified)
+        for name in ("_shard_of", "_first_item", "_items", "_first_time", "_sizes", "counts", "fps"):
+            setattr(part, name, getattr(self, name)[chosen])
+        for name in ("_sources", "ids", "digests"):
+            values = getattr(self, name)
+            setattr(part, name, [values[clip] for clip in chosen.tolist()])
+        part.labels = {head: labels[chosen] for head, labels in self.labels.items()}
+        return part
 
     def size(self, clip: int) -> tuple[int, int]:
         """Return (height, width) of a clip's frames in pixels."""

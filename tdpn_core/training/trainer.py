@@ -31,6 +31,7 @@ from tdpn_core.shards import ClipStore
 from tdpn_core.signals import StopRequest, stop_requests
 from tdpn_core.training.checkpoints import differences, initialise, newest_good, save_last
 from tdpn_core.training.device import on_device
+from tdpn_core.training.held_out import hold_out
 from tdpn_core.training.logging import NoRecord, Record, advice, shown
 from tdpn_core.training.optim import is_over, learning_rate
 from tdpn_core.training.train_step import Learner, Outcome
@@ -81,9 +82,9 @@ def train(
     data = Path(config.data.path)
     with stop_requests(tell=runtime.is_main) as stop:
         clips = ClipStore(data, "train")
-        validation = _validation(data, clips, progress)
         if clips.manifest.digest != config.data.digest:
             raise ConfigError("the prepared data has changed since this run began", where=data, hint="start a new run")
+        clips, validation = _splits(config, clips, progress)
         for note in _peculiarities(clips, config):
             progress.say(note)
         record = Record(folder, config, track=track, progress=progress) if runtime.is_main else NoRecord(folder, config)
@@ -102,6 +103,15 @@ def train(
                 write_training_clips(folder, clips)
             trainer.run(progress)
     return TrainResult(folder=folder, best=folder / BEST, state=trainer.state)
+
+
+def _splits(config: RunConfig, clips: ClipStore, progress: Progress) -> tuple[ClipStore, ClipStore | None]:
+    """Return the clips to train on, of all training `clips`, and those to validate on, if any."""
+    if not config.train.holdout:
+        return clips, _validation(Path(config.data.path), clips, progress)
+    training, held_out = hold_out(clips, config.train.holdout, config.train.seed)
+    progress.say(f"{counted(len(held_out), 'training clip')} held out for validation, {len(training)} left to train on")
+    return training, held_out
 
 
 def _validation(data: Path, clips: ClipStore, progress: Progress) -> ClipStore | None:
