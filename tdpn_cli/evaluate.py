@@ -30,8 +30,12 @@ EXAMPLES = options.epilog(
     "tdpn eval best.pt --split test --submission out.zip",
 )
 
-_WITH_TIMELINE = ("files", "timeline", "videos", "out", "classes", "ema", "family", "trust", "views", "gpus", "as_json")
-"""Parameters of the command that apply to a timeline."""
+_SEGMENTS = ("window", "stride", "threshold", "smooth", "min_length", "nms")
+"""Parameters of the command for the segments that a network predicts."""
+
+_OF_FILES = ("files", "timeline", "videos", "out", "as_json")
+_WITH_TIMELINE = (*_OF_FILES, "classes", "ema", "family", "trust", "views", "gpus", *_SEGMENTS)
+"""Parameters of the command that apply to a timeline: to a file of segments, and to a network."""
 
 
 def evaluate(
@@ -83,6 +87,12 @@ def evaluate(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    window: options.Window = None,
+    stride: options.Stride = None,
+    threshold: options.Threshold = None,
+    smooth: options.Smooth = None,
+    min_length: options.MinLength = None,
+    nms: options.Nms = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Skip and count clips that cannot be read.", rich_help_panel=options.DATA),
@@ -167,14 +177,24 @@ def evaluate(
     """Score checkpoints or saved scores: top-1, top-5, mean class accuracy, and a report."""
     options.use_model(family)
     if timeline is not None:
+        from tdpn_core.evaluation.timeline import holds_segments
+
         options.refuse_others(context, _WITH_TIMELINE, by="--timeline")
-        wanted_segments = tdpn_core.PredictOptions(views=views, classes=classes, ema=ema, trusted=trust)
-        _score_timeline(files or (), timeline, videos, wanted_segments, out, gpus=gpus, as_json=as_json)
+        if files and holds_segments(files[0]):
+            options.refuse_others(context, _OF_FILES, by=f"the predicted segments in {files[0]}")
+        in_time = tdpn_core.PredictOptions(
+            views=views,
+            classes=classes,
+            ema=ema,
+            trusted=trust,
+            timeline=tdpn_core.Windowing(seconds=window, stride=stride),
+            **options.of_timeline(threshold, smooth, min_length, nms),
+        )
+        _score_timeline(files or (), timeline, videos, in_time, out, gpus=gpus, as_json=as_json)
         return
-    if videos is not None:
-        raise UsageError("is the folder of long videos", where="--videos", hint="add --timeline ANNOTATIONS")
-    if trust:
-        raise UsageError("is for a .pt2 file", where="--trust", hint="add --timeline ANNOTATIONS")
+    options.refuse_alone(
+        context, (*_SEGMENTS, "videos", "trust"), without="--timeline", hint="add --timeline ANNOTATIONS"
+    )
     ks = options.parse_numbers(topk, where="--topk")
     weights, searched = _fusion(fuse, search_on or defaults.SEARCH_ON, max(1, len(files or ())))
     levels = _levels(sls)

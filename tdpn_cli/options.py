@@ -282,6 +282,62 @@ EvalViews = Annotated[
         rich_help_panel=EVALUATION,
     ),
 ]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        "--window",
+        help="Window length in seconds (default: that of one clip of the network).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
+Stride = Annotated[
+    float | None,
+    typer.Option(
+        "--stride",
+        help="Distance of windows in seconds (default: half a window).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        help=f"Lowest probability in a timeline (default: {defaults.THRESHOLD:g}).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
+Smooth = Annotated[
+    float | None,
+    typer.Option(
+        "--smooth",
+        help="Smoothing of a timeline in seconds (default: one window; 0: off).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
+MinLength = Annotated[
+    float | None,
+    typer.Option(
+        "--min-length",
+        help=f"Shortest segment of a timeline in seconds (default: {defaults.MIN_LENGTH:g}; 0: off).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
+Nms = Annotated[
+    float | None,
+    typer.Option(
+        "--nms",
+        metavar="IOU",
+        help="Overlapping segments: find each class by itself, with non-maximum suppression above this temporal IoU "
+        "(default: one class at each moment).",
+        show_default=False,
+        rich_help_panel=TIMELINE,
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option(
@@ -377,11 +433,38 @@ def refuse_others(context: typer.Context, allowed: Collection[str], *, by: str) 
     Raises:
         UsageError: a parameter that is not in `allowed` was given.
     """
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if name not in allowed and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"has no effect with {by}", where=parameter.opts[0], hint="leave it out")
+    for name, option in _given(context).items():
+        if name not in allowed:
+            raise UsageError(f"has no effect with {by}", where=option, hint="leave it out")
+
+
+def refuse_alone(context: typer.Context, names: Collection[str], *, without: str, hint: str) -> None:
+    """Refuse options on the command line that have an effect with the option `without` only.
+
+    Raises:
+        UsageError: a parameter in `names` was given.
+    """
+    for name, option in _given(context).items():
+        if name in names:
+            raise UsageError(f"has no effect without {without}", where=option, hint=hint)
+
+
+def _given(context: typer.Context) -> dict[str, str]:
+    """Parameters on the command line, with the options' names."""
+    sources = {one.name or "": (context.get_parameter_source(one.name or ""), one) for one in context.command.params}
+    return {name: one.opts[0] for name, (source, one) in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def of_timeline(
+    threshold: float | None, smooth: float | None, min_length: float | None, nms: float | None
+) -> dict[str, Any]:
+    """The fields of `PredictOptions` for the segments of a timeline."""
+    return {
+        "threshold": defaults.THRESHOLD if threshold is None else threshold,
+        "smooth": smooth,
+        "min_length": defaults.MIN_LENGTH if min_length is None else min_length,
+        "nms": nms,
+    }
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ EXAMPLES = options.epilog(
     "tdpn predict my_clips --checkpoint runs/folder-tdpn-r18/best.pt --csv named.csv",
     "tdpn predict clip.mp4 --checkpoint tsm-r50-8-k400",
     "tdpn predict match.mkv --timeline --threshold 0.5",
+    "tdpn predict long/*.mp4 --timeline --segments tasks.json",
     "tdpn predict frames/%05d.jpg --fps 30 --json",
     "tdpn predict --webcam 0",
     "tdpn predict best.int8.onnx clip.mp4",
@@ -72,51 +73,12 @@ def predict(
             rich_help_panel=options.TIMELINE,
         ),
     ] = False,
-    window: Annotated[
-        float | None,
-        typer.Option(
-            "--window",
-            help="Window length in seconds (default: that of one clip of the network).",
-            show_default=False,
-            rich_help_panel=options.TIMELINE,
-        ),
-    ] = None,
-    stride: Annotated[
-        float | None,
-        typer.Option(
-            "--stride",
-            help="Distance of windows in seconds (default: half a window).",
-            show_default=False,
-            rich_help_panel=options.TIMELINE,
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            help=f"Lowest probability in a timeline (default: {defaults.THRESHOLD:g}).",
-            show_default=False,
-            rich_help_panel=options.TIMELINE,
-        ),
-    ] = None,
-    smooth: Annotated[
-        float | None,
-        typer.Option(
-            "--smooth",
-            help="Smoothing of a timeline in seconds (default: one window; 0: off).",
-            show_default=False,
-            rich_help_panel=options.TIMELINE,
-        ),
-    ] = None,
-    min_length: Annotated[
-        float | None,
-        typer.Option(
-            "--min-length",
-            help=f"Shortest segment of a timeline in seconds (default: {defaults.MIN_LENGTH:g}; 0: off).",
-            show_default=False,
-            rich_help_panel=options.TIMELINE,
-        ),
-    ] = None,
+    window: options.Window = None,
+    stride: options.Stride = None,
+    threshold: options.Threshold = None,
+    smooth: options.Smooth = None,
+    min_length: options.MinLength = None,
+    nms: options.Nms = None,
     start: Annotated[
         float | None,
         typer.Option(
@@ -148,6 +110,16 @@ def predict(
     table: Annotated[
         Path | None,
         typer.Option("--csv", help="CSV file to write.", show_default=False, rich_help_panel=options.OUTPUT),
+    ] = None,
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            "--segments",
+            help="Segments of a timeline to write for annotation tools: .csv, .json (Label Studio), .eaf (ELAN), or a "
+            "folder for an ELAN file per video.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     overlay: Annotated[
         Path | None,
@@ -217,7 +189,8 @@ def predict(
     from tdpn_core.weights.resolve import describe
     from tdpn_core.weights.zoo import address
 
-    in_time = timeline or any(value is not None for value in (window, stride, threshold, smooth, min_length))
+    given = (window, stride, threshold, smooth, min_length, nms, segments)
+    in_time = timeline or any(value is not None for value in given)
     wanted = tdpn_core.PredictOptions(
         views=views,
         classes=classes,
@@ -225,13 +198,12 @@ def predict(
         trusted=trust,
         topk=topk,
         timeline=tdpn_core.Windowing(seconds=window, stride=stride) if in_time else None,
-        threshold=defaults.THRESHOLD if threshold is None else threshold,
-        smooth=smooth,
-        min_length=defaults.MIN_LENGTH if min_length is None else min_length,
+        **options.of_timeline(threshold, smooth, min_length, nms),
         webcam=webcam,
         fps=fps,
         start=start,
         stop=stop,
+        segments=segments,
         overlay=overlay,
         explain=explain,
         force=force,
@@ -300,7 +272,7 @@ def show(prediction: Prediction, *, already_reported: bool = False) -> None:
     if prediction.heads and not already_reported:
         _print_name(prediction.name)
     if prediction.segments is not None and not prediction.segments and not prediction.error:
-        output.stdout.print("  no moment above the threshold")
+        output.stdout.print("  no action above the threshold")
     for segment in prediction.segments or () if not already_reported else ():
         show_segment(segment)
     for head, ranking in prediction.heads.items() if prediction.segments is None else ():

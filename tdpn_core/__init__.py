@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tdpn_core.features.store import Features, read_features
     from tdpn_core.hub_upload import Upload, push
     from tdpn_core.model.registry import create_model
-    from tdpn_core.prediction.predict import PredictOptions
+    from tdpn_core.prediction.options import PredictOptions
     from tdpn_core.prediction.results import Prediction, Segment
     from tdpn_core.prediction.windows import Windowing
     from tdpn_core.prep.options import PrepConfig
@@ -174,7 +174,7 @@ _MODULES = {
     "features.store": ("Features", "read_features"),
     "hub_upload": ("Upload", "push"),
     "model.registry": ("create_model",),
-    "prediction.predict": ("PredictOptions",),
+    "prediction.options": ("PredictOptions",),
     "prediction.results": ("Prediction", "Segment"),
     "prediction.windows": ("Windowing",),
     "prep.options": ("PrepConfig",),

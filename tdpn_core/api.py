@@ -191,7 +191,7 @@ def evaluate_timeline(
     folder = videos or annotations.parent
     target = out or Path("runs") / f"timeline-{file.resolve().parent.name if file.stem == 'best' else file.stem}"
     truth = timeline.read_truth(annotations, folder)
-    if file.suffix.lower() in timeline.SUFFIXES:
+    if timeline.holds_segments(file):
         return timeline.evaluate_segments(truth, timeline.read_predicted(file), target)
     paths, missing = timeline.videos_of(truth, folder)
     options = options or PredictOptions()
@@ -260,12 +260,20 @@ def predict(
         may_fetch=may_fetch or (lambda entry: False),
         progress=progress,
     )
-    return _tabulated(found, csv)
+    return _tabulated(found, csv, options)
 
 
-def _tabulated(found: Iterator[Prediction], csv: Path | None) -> Generator[Prediction, None, None]:
-    """`found`, of which a table is written at the end, and where the caller stops before it."""
+def _tabulated(
+    found: Iterator[Prediction], csv: Path | None, options: PredictOptions
+) -> Generator[Prediction, None, None]:
+    """`found`, of which tables are written at the end, and where the caller stops before it."""
     from tdpn_core.prediction.results import to_csv
+    from tdpn_core.prediction.segment_table import write_segments
+
+    def write() -> None:
+        if csv is not None:
+            write_text(csv, to_csv(predictions))
+        write_segments(predictions, options)
 
     predictions = []
     try:
@@ -273,11 +281,9 @@ def _tabulated(found: Iterator[Prediction], csv: Path | None) -> Generator[Predi
             predictions.append(prediction)
             yield prediction
     except (KeyboardInterrupt, GeneratorExit):  # how a live stream ends
-        if csv is not None:
-            write_text(csv, to_csv(predictions))
+        write()
         raise
-    if csv is not None:
-        write_text(csv, to_csv(predictions))
+    write()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ HELPERS = {
     "evaluation.report",
     "evaluation.report.compared",
     "evaluation.report.text",
+    "evaluation.timeline",
     "evaluation.timeline_report",
     "prediction.results",
     "prep.inspect",

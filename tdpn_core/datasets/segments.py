@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tdpn_core.datasets.annotations.formats import FORMATS, format_of
-from tdpn_core.datasets.annotations.segment import Annotations, Segment
+from tdpn_core.datasets.annotations.segment import Annotations, ScoredSegment, Segment
 from tdpn_core.errors import DatasetError
 
-__all__ = ["Annotations", "Segment", "read_segments"]
+__all__ = ["Annotations", "ScoredSegment", "Segment", "read_segments"]
 
 
 def read_segments(path: Path) -> Annotations:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tdpn_core.datasets.segments import Segment, read_segments
+from tdpn_core.datasets.annotations.table import written
+from tdpn_core.datasets.segments import ScoredSegment, Segment, read_segments
 from tdpn_core.errors import ClipError, DatasetError
-from tdpn_core.evaluation.timeline_metrics import ScoredSegment, TimelineScores, actions, score_timeline
+from tdpn_core.evaluation.timeline_metrics import TimelineScores, actions, score_timeline
 from tdpn_core.evaluation.timeline_report import page, text
 from tdpn_core.evaluation.video_names import VideoNames
 from tdpn_core.files import make_folder, write_json, write_text
 from tdpn_core.video.probe import probe
 from tdpn_core.wording import agree, counted
 
-SUFFIXES = (".csv", ".json")
-"""Files of predicted segments, as `tdpn predict --timeline` writes and prints them."""
-
+_SUFFIXES = (".csv", ".json")  # of files that `predict --timeline` writes and prints
 _SHOWN = 5
+
+
+def holds_segments(path: Path) -> bool:
+    """Return whether a file has the suffix of predicted segments, and not that of a network."""
+    return path.suffix.lower() in _SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +238,7 @@ def evaluate_segments(
     )
     make_folder(out)
     write_json(out / "results.json", asdict(scores) | {"notes": lines, "videos": len(matched.scored)})
-    write_text(out / "segments.csv", table(matched.answers))
+    write_text(out / "segments.csv", written(matched.answers))
     write_text(out / "report.md", text(scores, lines))
     write_text(
         out / "report.html",
@@ -307,14 +310,3 @@ class _Matched:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def table(segments: Iterable[ScoredSegment]) -> str:
-    """Return segments as CSV that `read_segments` and annotation tools read: `video,start,end,label,score`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("video", "start", "end", "label", "score"))
-    writer.writerows(
-        (one.video, f"{one.start:.3f}", f"{one.stop:.3f}", one.label, f"{one.score:.6f}") for one in segments
-    )
-    return out.getvalue()

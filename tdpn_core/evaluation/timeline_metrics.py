@@ -14,17 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tdpn_core import defaults
-from tdpn_core.datasets.segments import Segment
+from tdpn_core.datasets.background import is_background
+from tdpn_core.datasets.segments import ScoredSegment, Segment
 
 Floats = npt.NDArray[np.float64]
 S = TypeVar("S", bound=Segment)
-
-
-@dataclass(frozen=True)
-class ScoredSegment(Segment):
-    """A segment with the network's confidence in it."""
-
-    score: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +81,7 @@ def score_timeline(
 
 def actions(segments: Iterable[S]) -> list[S]:
     """Return the segments that are not background."""
-    return [segment for segment in segments if segment.label != defaults.BACKGROUND]
+    return [segment for segment in segments if not is_background(segment.label)]
 
 
 def temporal_iou(start: float, stop: float, starts: Floats, stops: Floats) -> Floats:

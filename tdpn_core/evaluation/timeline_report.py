@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from tdpn_core.datasets.segments import Segment
-from tdpn_core.evaluation.timeline_metrics import ScoredSegment, TimelineScores
+from tdpn_core.datasets.segments import ScoredSegment, Segment
+from tdpn_core.evaluation.timeline_metrics import TimelineScores
 from tdpn_core.html_report.components import Cell, note, table
 from tdpn_core.html_report.page import Section, render_page
 

@@ -9,16 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tdpn_core import defaults
+from tdpn_core.datasets.background import is_background
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
-from tdpn_core.fetch_limits import FOR_VIDEOS, FetchLimits
+from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.prediction.file_clip import LIMITS as CLIP_LIMITS
 from tdpn_core.prediction.file_clip import FileClip, encoding_of, open_clip
 from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
+from tdpn_core.prediction.options import DEFAULTS, PredictOptions
+from tdpn_core.prediction.proposals import propose
 from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, drawn_files, rank
 from tdpn_core.prediction.score import Scorer
+from tdpn_core.prediction.segment_table import check_segments
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
 from tdpn_core.prediction.windows import Windowing, latest, slide, whole_windows
 from tdpn_core.progress import SILENT, Progress
@@ -42,81 +45,6 @@ def _tell_nobody(name: str, segment: Segment) -> None:
 
 def _fetch_nothing(entry: ZooEntry) -> bool:
     return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """Options of a prediction."""
-
-    views: str | None = None
-    """Test views; None: the checkpoint's own for an entire clip, 1x1 for each window of a timeline."""
-
-    classes: Path | None = None
-    """File with the class names of another project's checkpoint that contains none."""
-
-    ema: bool | None = None
-    """Averaged or raw weights of another project's checkpoint; None: those that the project evaluates."""
-
-    trusted: bool = False
-    """The user trusts a .pt2 file, which can run code."""
-
-    topk: int = defaults.PREDICTED_CLASSES
-    """Number of classes to return."""
-
-    timeline: Windowing | None = None
-    """Predictions over time instead of one per clip. Live streams always get a timeline."""
-
-    threshold: float = defaults.THRESHOLD
-    """Windows whose most likely class has a lower probability are left out of timelines."""
-
-    smooth: float | None = None
-    """Seconds over which the probabilities of a timeline's windows are averaged; None: the length of a window; 0: no
-    averaging. Live streams are never smoothed."""
-
-    min_length: float = defaults.MIN_LENGTH
-    """Seconds of a timeline's shortest segment; shorter ones are merged into the neighbour that fits better."""
-
-    webcam: int | str | None = None
-    """Camera, as an additional clip."""
-
-    fps: float | None = None
-    """Frames per second of numbered pictures."""
-
-    start: float | None = None
-    stop: float | None = None
-    """Part of a video to use, in seconds."""
-
-    overlay: Path | None = None
-    """MP4 file, or folder for several clips, for the videos with the predictions drawn in."""
-
-    explain: Path | None = None
-    """MP4 file or folder for videos of the class activation maps and difference modules."""
-
-    force: bool = False
-    """Overwrite existing files."""
-
-    fetch_limits: FetchLimits = FOR_VIDEOS
-    """Timeouts for servers and live streams."""
-
-    clip_timeout: float | None = None
-    """Seconds of processor time for decoding a file; None: grows with length and picture size."""
-
-    max_pixels: int | None = None
-    """Larger pictures are refused; None: the limit of the network's data."""
-
-    def __post_init__(self) -> None:
-        if self.topk < 1:
-            raise UsageError(f"--topk must be at least 1, not {self.topk}")
-        if not 0 <= self.threshold <= 1:
-            raise UsageError(f"--threshold is a probability in [0, 1], not {self.threshold:g}")
-        for name, value in (("--smooth", self.smooth), ("--min-length", self.min_length)):
-            if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{name} must be 0 or a positive number of seconds, not {value:g}")
-        if self.clip_timeout is not None and not 0 < self.clip_timeout < math.inf:
-            raise UsageError(f"--clip-timeout must be a positive number of seconds, not {self.clip_timeout:g}")
-
-
-DEFAULTS = PredictOptions()
 
 
 def predict(
@@ -160,8 +88,9 @@ def predict(
 def check_outputs(inputs: Sequence[Input], options: PredictOptions) -> None:
     """
     Raises:
-        UsageError: a video to draw exists, or one file is named for several clips.
+        UsageError: an output file exists, or one file is named for several clips.
     """
+    check_segments([found.name for found in inputs], options)
     drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
     drawn_files(inputs, options.explain, option="--explain", force=options.force)
 
@@ -319,14 +248,14 @@ class Predictor:
             with self._streamed(found) as frames, self._bar(found):
                 windows = (latest if live else slide)(frames, windowing, scorer.config)
                 answers = seen.watch(scorer.windows(windows, found.name, batch=not live))
-                for stretch in self._stretches(answers, live):
-                    segment = Segment(stretch.start, stretch.end, self._ranked(stretch.scores))
+                for segment in self._segments(answers, live):
                     self.tell(found.name, segment)
                     segments.append(segment)
                 seen.end_well(found.name)
         except ClipError as failure:
             error = type(failure)(failure.what, where=found.name, hint=failure.hint)
         heads = self._ranked(seen.mean()) if seen.windows else {}
+        segments.sort(key=lambda segment: (segment.start, segment.end))
         return Prediction(name=found.name, heads=heads, segments=segments, seconds=seen.end, error=error)
 
     @contextmanager
@@ -347,13 +276,35 @@ class Predictor:
         finally:
             self.progress.end()
 
-    def _stretches(self, answers: Iterator[Answer], live: bool) -> Iterator[Stretch]:
-        """Join neighbouring windows that agree; for a live stream, yield each window at once."""
-        threshold = self.options.threshold
-        if not live:
-            return lengthen(merge(cells(smooth(answers, self.options.smooth)), threshold), self.options.min_length)
-        each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
-        return (stretch for stretch in each if stretch.certain(threshold))
+    def _segments(self, answers: Iterator[Answer], live: bool) -> Iterator[Segment]:
+        """Yield the segments with an action; a live stream gives each window at once."""
+        asked = self.options
+        if not live and asked.nms is not None:
+            yield from self._proposed(answers, asked.nms)
+            return
+        if live:
+            each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
+            stretches = (stretch for stretch in each if stretch.certain(asked.threshold))
+        else:
+            stretches = lengthen(merge(cells(smooth(answers, asked.smooth)), asked.threshold), asked.min_length)
+        for stretch in stretches:
+            heads = self._ranked(stretch.scores)
+            if not any(is_background(name) for ((name, _), *_) in heads.values()):
+                yield Segment(stretch.start, stretch.end, heads)
+
+    def _proposed(self, answers: Iterator[Answer], overlap: float) -> Iterator[Segment]:
+        """Yield the segments of each class by itself."""
+        asked = self.options
+        found = propose(
+            cells(smooth(answers, asked.smooth)),
+            threshold=asked.threshold,
+            min_length=asked.min_length,
+            overlap=overlap,
+        )
+        for one in found:
+            name = self.scorer.config.data.classes[one.head][one.label]
+            if not is_background(name):
+                yield Segment(one.start, one.end, {one.head: [(name, one.score)]})
 
     def _with_views(self, views: str | None) -> Scorer:
         config = self.scorer.config

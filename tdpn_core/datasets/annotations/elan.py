@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote
-from xml.etree.ElementTree import Element
+from urllib.parse import quote, unquote
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from tdpn_core.datasets.annotations.segment import Annotations, Collector, Segment
 from tdpn_core.datasets.annotations.xml_file import read_xml
@@ -66,3 +69,52 @@ def _seconds(milliseconds: str | None, origin: float) -> float | None:
     if milliseconds is None or not milliseconds.isdecimal():
         return None
     return int(milliseconds) / 1000 + origin
+
+
+def written(video: str, segments: Sequence[Segment], folder: Path) -> str:
+    """Return a document of one video, for a file in `folder`; a tier has no overlaps, so these need several tiers.
+
+    Args:
+        video: path or address.
+        segments: in seconds.
+        folder: where the document will be, for the relative path of the video.
+    """
+    root = Element("ANNOTATION_DOCUMENT", AUTHOR="", DATE=datetime.now(UTC).isoformat(), FORMAT="3.0", VERSION="3.0")
+    header = SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    SubElement(header, "MEDIA_DESCRIPTOR", _addresses(video, folder), MIME_TYPE="video/*")
+    order = SubElement(root, "TIME_ORDER")
+    number = 0
+    for place, tier in enumerate(_tiers(segments), 1):
+        named = SubElement(root, "TIER", LINGUISTIC_TYPE_REF="action", TIER_ID="actions" + f" {place}" * (place > 1))
+        for one in tier:
+            number += 1
+            start = round(one.start * 1000)
+            slots = {}
+            for end, time in enumerate((start, max(start + 1, round(one.stop * 1000))), 1):
+                slots[f"TIME_SLOT_REF{end}"] = f"ts{2 * number + end - 2}"
+                SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slots[f"TIME_SLOT_REF{end}"], TIME_VALUE=str(time))
+            annotation = SubElement(named, "ANNOTATION")
+            aligned = SubElement(annotation, "ALIGNABLE_ANNOTATION", {"ANNOTATION_ID": f"a{number}", **slots})
+            SubElement(aligned, "ANNOTATION_VALUE").text = one.label
+    SubElement(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID="action", TIME_ALIGNABLE="true", GRAPHIC_REFERENCES="false")
+    indent(root)
+    return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _addresses(video: str, folder: Path) -> dict[str, str]:
+    if "://" in video:
+        return {"MEDIA_URL": video}
+    path = Path(video).resolve()
+    near = quote(os.path.relpath(path, folder.resolve()))
+    return {"MEDIA_URL": f"file://{quote(str(path))}", "RELATIVE_MEDIA_URL": near}
+
+
+def _tiers(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Return the segments in as few lists without overlaps as possible; one list without segments."""
+    tiers: list[list[Segment]] = [[]]
+    for one in sorted(segments, key=lambda one: (one.start, one.stop)):
+        free = next((tier for tier in tiers if not tier or tier[-1].stop <= one.start), None)
+        if free is None:
+            tiers.append(free := [])
+        free.append(one)
+    return tiers

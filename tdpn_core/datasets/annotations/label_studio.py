@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tdpn_core.datasets.annotation_io import fault, read_json, shorten
-from tdpn_core.datasets.annotations.segment import Annotations, Collector, Segment
+from tdpn_core.datasets.annotations.segment import Annotations, Collector, ScoredSegment, Segment
 from tdpn_core.errors import DatasetError
 
 _LABELS = ("timelinelabels", "labels")
@@ -23,6 +24,7 @@ def matches(path: Path) -> bool:
 def read(path: Path) -> Annotations:
     """Read an export (JSON); the first annotation of a task that was not cancelled is used.
 
+    A task without the key `annotations` has not been exported, but imported: its first prediction is used.
     `timelinelabels` give frames from 1 to the last one, inclusive; `labels` with `start` and `end` give seconds.
 
     Raises:
@@ -32,7 +34,7 @@ def read(path: Path) -> Annotations:
     if not isinstance(content, list):
         raise DatasetError("is not a list of tasks", where=path, hint="export as JSON, not JSON-MIN")
     found = Collector(path, "Label Studio")
-    further = 0
+    further = predicted = 0
     for position, task in enumerate(content, 1):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise fault(path, position, "task has no data", shorten(task))
@@ -40,13 +42,46 @@ def read(path: Path) -> Annotations:
         if video is None:
             raise fault(path, position, "task names no video", shorten(task["data"]))
         found.video(video, position)
-        made = [one for one in _list(task.get("annotations")) if not one.get("was_cancelled")]
+        if "annotations" in task:
+            made = [one for one in _list(task["annotations"]) if not one.get("was_cancelled")]
+        else:
+            made = _list(task.get("predictions"))
+            predicted += bool(made)
         further += max(len(made) - 1, 0)
         for result in _list(made[0].get("result")) if made else ():
             _add(found, video, result, position)
+    if predicted:
+        found.notes.append(f"{path.name}: {predicted} tasks have no annotations: their predictions are read")
     if further:
         found.notes.append(f"{path.name}: {further} further annotations of tasks by others are not read")
     return found.finished()
+
+
+def written(segments: Mapping[str, Sequence[ScoredSegment]], rates: Mapping[str, float], network: str) -> str:
+    """Return tasks with predictions (pre-annotations) for import, as JSON.
+
+    Label Studio counts frames from 1. The labelling interface must call its labels `label` and its video `video`.
+
+    Args:
+        segments: in seconds, by video; also of videos without a segment.
+        rates: frames per second by video.
+        network: which network made them.
+    """
+    tasks = [_task(video, found, rates[video], network) for video, found in segments.items()]
+    return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
+
+
+def _task(video: str, segments: Sequence[ScoredSegment], rate: float, network: str) -> dict[str, Any]:
+    results = []
+    for number, one in enumerate(segments, 1):
+        first = round(one.start * rate) + 1
+        last = max(first, round(one.stop * rate))
+        value = {"ranges": [{"start": first, "end": last}], "timelinelabels": [one.label]}
+        names = {"id": f"segment{number}", "from_name": "label", "to_name": "video", "type": "timelinelabels"}
+        results.append({**names, "value": value, "score": round(one.score, 6)})
+    score = sum(one.score for one in segments) / max(len(segments), 1)
+    prediction = {"model_version": network, "score": round(score, 6), "result": results}
+    return {"data": {"video": video}, "predictions": [prediction]}
 
 
 def _list(value: Any) -> list[dict[str, Any]]:

@@ -41,6 +41,13 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class ScoredSegment(Segment):
+    """A segment with the network's confidence in it."""
+
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
 class Annotations:
     """Content of one annotation file."""
 

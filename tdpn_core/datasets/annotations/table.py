@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import read_fields, shorten
-from tdpn_core.datasets.annotations.segment import Annotations, Collector, Segment
+from tdpn_core.datasets.annotations.segment import Annotations, Collector, ScoredSegment, Segment
 from tdpn_core.datasets.annotations.times import parse_frame, parse_seconds
 from tdpn_core.datasets.columns import END, LABEL, NAME, PATH, SPLIT, START, places_of, plain
 from tdpn_core.errors import DatasetError
@@ -46,6 +49,17 @@ def read(path: Path) -> Annotations:
     if several:
         found.notes.append(f"{path.name}: {several} rows have several labels, and give a segment for each")
     return found.finished()
+
+
+def written(segments: Iterable[ScoredSegment]) -> str:
+    """Return segments in seconds as CSV: `video,start,end,label,score`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("video", "start", "end", "label", "score"))
+    writer.writerows(
+        (one.video, f"{one.start:.3f}", f"{one.stop:.3f}", one.label, f"{one.score:.6f}") for one in segments
+    )
+    return out.getvalue()
 
 
 def _header(path: Path) -> tuple[list[str], str]:

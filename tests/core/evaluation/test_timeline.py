@@ -132,6 +132,21 @@ def test_eval_command_timeline_refuses_options_without_effect(place: Path, words
     assert f"{words[0]}: has no effect with --timeline" in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["found.csv", "--timeline", "truth.csv", "--window", "2"], "--window: has no effect with the predicted"),
+        (["--smooth", "1"], "--smooth: has no effect without --timeline"),
+        (["--videos", "."], "--videos: has no effect without --timeline"),
+    ],
+)
+def test_eval_command_segment_options_without_a_network_and_timeline_are_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(place)
+    assert message in str(CliRunner().invoke(app, ["eval", *words]).exception)
+
+
 def test_eval_command_timeline_prints_the_metrics(place: Path) -> None:
     words = ["eval", str(place / "found.csv"), "--timeline", str(place / "truth.csv"), "--out", str(place / "out")]
     result = CliRunner().invoke(app, words)
@@ -149,3 +164,6 @@ def test_evaluate_timeline_checkpoint_predicts_the_videos(fresh: Path, videos: P
     assert result.predicted
     assert "1 annotated video is missing and not scored: lost.mp4" in result.notes
     assert "labels that the network does not have count as missed: flying" in result.notes
+    words = ["eval", str(fresh), "--timeline", str(tmp_path / "truth.csv"), "--videos", str(clip.parent), "--json"]
+    given = [*words, "--out", str(tmp_path / "none"), "--threshold", "1", "--gpus", "0"]
+    assert json.loads(CliRunner().invoke(app, given).stdout)["f1"]["10"] == 0

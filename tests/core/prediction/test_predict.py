@@ -7,7 +7,8 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,10 @@ import pytest
 import torch
 from local_web import serve
 
+import tdpn_core
 from tdpn_core.config.schema import RunConfig
+from tdpn_core.datasets.segments import read_segments
+from tdpn_core.defaults import BACKGROUND
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.evaluate import evaluate
@@ -135,6 +139,43 @@ def test_no_moment_is_named_below_the_threshold(checkpoint: Path, long_video: Pa
     assert _one(long_video, checkpoint, timeline=Windowing(), threshold=1.0).segments == []
     with pytest.raises(UsageError, match="--threshold is a probability"):
         PredictOptions(threshold=2.0)
+
+
+def test_background_class_is_a_gap_in_a_timeline(
+    checkpoint: Path, config: RunConfig, save_fresh: Callable[[RunConfig, Path], Path], long_video: Path, tmp_path: Path
+) -> None:
+    options = {"timeline": Windowing(seconds=2.0, stride=1.0), "smooth": 0, "min_length": 0}
+    every = _one(long_video, checkpoint, **options).segments or []
+    gone = every[0].heads["action"][0][0]
+    names = [BACKGROUND if name == gone else name for name in config.data.classes["action"]]
+    renamed = replace(config, data=replace(config.data, classes={"action": names}))
+    found = _one(long_video, save_fresh(renamed, tmp_path / "best.pt"), **options).segments or []
+    kept = [one for one in every if one.heads["action"][0][0] != gone]
+    assert [(one.start, one.end) for one in found] == [(one.start, one.end) for one in kept]
+    assert len(found) < len(every)
+    overlapping = _one(long_video, tmp_path / "best.pt", timeline=options["timeline"], nms=0.5).segments or []
+    assert overlapping
+    assert BACKGROUND not in {name for one in overlapping for (name, _) in one.heads["action"]}
+    assert [one.start for one in overlapping] == sorted(one.start for one in overlapping)
+
+
+def test_segments_for_annotation_tools_have_times_of_the_video_and_are_read_back(
+    checkpoint: Path, long_video: Path, tmp_path: Path
+) -> None:
+    asked = {"timeline": Windowing(seconds=2.0), "start": 4.0, "segments": tmp_path / "found.csv"}
+    clips = [long_video, tmp_path / "none.mp4"]
+    found, failed = tdpn_core.predict(clips, checkpoint=checkpoint, options=PredictOptions(**asked), gpus=0)
+    assert failed.error
+    read = read_segments(tmp_path / "found.csv")
+    assert [(one.start, one.stop, one.label) for one in read.segments] == [
+        (pytest.approx(one.start + 4.0, abs=1e-3), pytest.approx(one.end + 4.0, abs=1e-3), one.heads["action"][0][0])
+        for one in found.segments or []
+    ]
+    assert read.videos == (str(long_video),)
+    with pytest.raises(UsageError, match="exists already"):
+        list(tdpn_core.predict(clips, checkpoint=checkpoint, options=PredictOptions(**asked), gpus=0))
+    with pytest.raises(UsageError, match="--segments: has the segments of a timeline"):
+        list(tdpn_core.predict(clips, checkpoint=checkpoint, options=PredictOptions(segments=tmp_path), gpus=0))
 
 
 def test_numbered_pictures_are_predicted_like_the_video_they_come_from(
