@@ -242,7 +242,7 @@ def evaluate_segments(
     write_text(out / "report.md", text(scores, lines))
     write_text(
         out / "report.html",
-        page(scores, actions(matched.truth), matched.answers, matched.lengths, lines, truth.files),
+        page(scores, actions(matched.truth), matched.answers, matched.lengths, lines, truth.files, out),
     )
     return result
 

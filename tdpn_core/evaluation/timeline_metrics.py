@@ -149,27 +149,31 @@ def segment_f1(truth: Sequence[Segment], predicted: Sequence[Segment], overlap: 
     true, found = _runs(truth), _runs(predicted)
     right = wrong = 0
     for video, answers in found.items():
-        hits, misses = _matches(true.get(video, []), answers, overlap)
-        right, wrong = right + hits, wrong + misses
+        hits = len(matches(true.get(video, []), answers, overlap))
+        right, wrong = right + hits, wrong + len(answers) - hits
     missed = sum(map(len, true.values())) - right
     total = 2 * right + wrong + missed
     return 2 * right / total if total else 1.0
 
 
-def _matches(truth: Sequence[Segment], answers: Sequence[Segment], overlap: float) -> tuple[int, int]:
-    """Return how many answers in a video are right and wrong."""
+def matches(truth: Sequence[Segment], answers: Sequence[Segment], overlap: float) -> list[tuple[int, int]]:
+    """Return the places of the right answers of one video and of the true segments that they find.
+
+    An answer is right if the true segment of its class with the highest IoU reaches `overlap` and no answer before has
+    found it.
+    """
     starts = np.array([one.start for one in truth])
     stops = np.array([one.stop for one in truth])
-    used: set[int] = set()
-    for answer in answers:
+    found: dict[int, int] = {}
+    for place, answer in enumerate(answers):
         same = np.array([one.label == answer.label for one in truth], bool)
         if not same.any():
             continue
         overlaps = temporal_iou(answer.start, answer.stop, starts, stops) * same
         best = int(overlaps.argmax())
         if overlaps[best] >= overlap:
-            used.add(best)  # a second answer for it is wrong
-    return len(used), len(answers) - len(used)
+            found.setdefault(best, place)  # a second answer for it is wrong
+    return [(place, best) for best, place in found.items()]
 
 
 def edit_score(truth: Sequence[Segment], predicted: Sequence[Segment], videos: Iterable[str] = ()) -> float:

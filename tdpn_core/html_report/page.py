@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,14 +24,18 @@ class Section:
     blocks: Sequence[Markup]
 
 
-def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
+def render_page(title: str, sections: Sequence[Section], *, lead: str = "", local_videos: bool = False) -> str:
     """Render a complete HTML document; `lead` is the sentence under the title; sections without blocks are omitted.
 
-    It loads nothing from the network, and its content security policy forbids it.
+    It loads nothing from the network, and its content security policy forbids it. With `local_videos` it may show
+    video files of this machine, and a script moves a section's player to the times that are selected.
     """
     filled = [section for section in sections if section.blocks]
     style = Markup((_FOLDER / "style.css").read_text())  # noqa: S704 - our own file
-    return _templates().get_template("page.html").render(title=title, lead=lead, sections=filled, style=style)
+    script = Markup((_FOLDER / "player.js").read_text()) if local_videos else ""  # noqa: S704 - our own file
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _templates().get_template("page.html")
+    return page.render(title=title, lead=lead, sections=filled, style=style, script=script, digest=digest)
 
 
 def block(name: str, **values: Any) -> Markup:

@@ -284,7 +284,7 @@ class Predictor:
             return
         if live:
             each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
-            stretches = (stretch for stretch in each if stretch.certain(asked.threshold))
+            stretches: Iterator[Stretch] = (stretch for stretch in each if stretch.certain(asked.threshold))
         else:
             stretches = lengthen(merge(cells(smooth(answers, asked.smooth)), asked.threshold), asked.min_length)
         for stretch in stretches:

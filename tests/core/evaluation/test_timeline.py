@@ -36,8 +36,12 @@ def test_evaluate_timeline_predicted_csv_writes_scores_and_report(place: Path) -
     assert result.notes == ["truth.csv line 5: ends before it starts, left out: b.mp4 3 to 2 s"]
     assert json.loads((place / "out/results.json").read_text())["f1"] == result.scores.f1
     page = (place / "out/report.html").read_text()
-    assert "a.mp4#t=0.00,4.00" in page
+    assert 'href="../a.mp4#t=0.00,4.00" data-start="0.00"' in page
+    assert '<video class="player" controls muted playsinline preload="none" src="../a.mp4"' in page
     assert "b.mp4#t=" not in page
+    assert "missed: jump, 0:06.0 to 0:10.0" in page
+    assert "wrong: jump, 0:01.0 to 0:03.0, 60%" in page
+    assert page.index("b.mp4: 2 errors") < page.index("a.mp4: 1 error<")
     written = read_segments(place / "out/segments.csv").segments
     assert [(one.video, one.start, one.stop, one.label) for one in written] == [
         (one.video, one.start, one.stop, one.label) for one in result.predicted
