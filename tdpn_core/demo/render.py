@@ -66,7 +66,11 @@ def render_dataset(
 def render_clip(name: str, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return one clip of class `name`, shape (FRAMES, SIDE, SIDE, 3), RGB."""
     path = draw_path(name, FRAMES, rng)
-    background = _background(rng)
+    return draw_object(path, draw_background(rng), rng)
+
+
+def draw_object(path: Positions, background: Image, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return frames of an object along a path, (T, SIDE, SIDE, 3), RGB."""
     cover, colours = _object(path, background.mean(axis=(0, 1)), rng)
     frames = background + cover[..., None] * (colours - background)
     pixels: npt.NDArray[np.uint8] = np.clip(frames + np.float32(0.5), 0, 255).astype(np.uint8)
@@ -95,7 +99,7 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, ffmpeg: str) -> None:
             raise ToolError(f"ffmpeg cannot encode: {words[-1]}", where=path)
 
 
-def _background(rng: np.random.Generator) -> Image:
+def draw_background(rng: np.random.Generator) -> Image:
     """Return a gradient of two colours with coarse clouds, shape (SIDE, SIDE, 3)."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     turn = rng.uniform(0, 2 * np.pi)
