@@ -77,6 +77,14 @@ def ablate(
             rich_help_panel=options.EVALUATION,
         ),
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Measure speed of training and inference and memory of each row, after the runs.",
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = False,
     views: options.Views = None,
     gpus: Annotated[
         int | None,
@@ -132,6 +140,7 @@ def ablate(
             seeds=seeds,
             search_lr=_rates(search_lr),
             search_epochs=search_epochs,
+            measure=measure,
             jobs=jobs,
             recipe=recipe,
             gpus=gpus,
@@ -164,20 +173,22 @@ def _rates(text: str | None) -> list[float]:
 
 def show(result: Ablation) -> None:
     """The table on stdout, with what its columns mean."""
-    from tdpn_core.ablation.tables import columns
+    from tdpn_core.ablation.tables import SPEEDS, columns
 
     heads = columns(result.rows)
     left_out: list[str] = []
     unbounded = output.stdout.options.update(width=10_000)
-    for head in ("clips/s", "GMAC", "M parameters", ""):  # costs are left out first, until headings and cells are whole
+    for head in (*SPEEDS, "GMAC", "M parameters", ""):  # costs are left out first, until headings and cells are whole
         table = table_of(result.rows, left_out)
-        if output.stdout.measure(table, options=unbounded).maximum <= output.stdout.width or head not in heads:
+        if output.stdout.measure(table, options=unbounded).maximum <= output.stdout.width:
             break
-        left_out.append(head)
+        left_out += [head] if head in heads else []
     output.stdout.print(table)
     if left_out:
         output.stdout.print(f"[dim]not shown, for want of width[/]  {', '.join(left_out)}", soft_wrap=True)
-    output.stdout.print(f"[dim]tables[/]  {result.folder}/table.csv, .md, .tex, .json, plot.png", soft_wrap=True)
+    output.stdout.print(
+        f"[dim]tables[/]  {result.folder}/table.html, .csv, .md, .tex, .json, plot.png, cost.png", soft_wrap=True
+    )
 
 
 def table_of(rows: Sequence[Row], left_out: Sequence[str] = ()) -> Table:

@@ -13,10 +13,11 @@ import torch
 from tdpn_core import defaults
 from tdpn_core.ablation.cells import is_finished, prepare_cell, result_of
 from tdpn_core.ablation.grid import Combination, Factor, check_level, combinations, paper_top1, parse_factor, table_iv
+from tdpn_core.ablation.measure import FOLDER, measured, prepare_measurement
 from tdpn_core.ablation.scheduler import places, run_queue
 from tdpn_core.ablation.search import check_rates, choose_rate, prepare_search
 from tdpn_core.ablation.statistics import Row, adjust, compare
-from tdpn_core.ablation.tables import csv_table, latex_table, markdown_table, plain_rows
+from tdpn_core.ablation.tables import csv_table, html_table, latex_table, markdown_table, plain_rows
 from tdpn_core.claim import claimed
 from tdpn_core.config.overrides import NO_OVERRIDES, TrainOverrides
 from tdpn_core.config.schema import RunConfig
@@ -39,11 +40,14 @@ class Ablation:
 
     folder: Path
     rows: list[Row]
+    unmeasured: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Reason for each row whose cost could not be measured, by name."""
 
     @property
     def failed(self) -> dict[str, str]:
         """Return the reason for each failed cell, by row and seed."""
-        return {f"{row.name}, seed {seed}": why for row in self.rows for seed, why in row.failed.items()}
+        runs = {f"{row.name}, seed {seed}": why for row in self.rows for seed, why in row.failed.items()}
+        return runs | {f"{name}, cost": why for name, why in self.unmeasured.items()}
 
 
 def ablate(
@@ -54,6 +58,7 @@ def ablate(
     seeds: int = defaults.SEEDS,
     search_lr: Sequence[float] = (),
     search_epochs: int | None = None,
+    measure: bool = False,
     jobs: int = defaults.JOBS,
     recipe: str | None = None,
     gpus: int | None = None,
@@ -64,7 +69,7 @@ def ablate(
     """Train and evaluate every combination of settings with each seed, and compare. Implements `tdpn ablate`.
 
     Finished runs are not repeated, unfinished ones are resumed, failed ones are tried again. Writes `table.json`,
-    `.csv`, `.md`, `.tex` and `plot.png`, `.pdf` to `out`.
+    `.csv`, `.md`, `.tex`, `.html`, `plot.png`, `.pdf`, and `cost.png`, `.pdf` to `out`.
 
     Args:
         data: folder of the prepared data set; default: the only one under `data/`.
@@ -74,6 +79,7 @@ def ablate(
         search_lr: learning rates to choose from for each row: each is tried once, with the first seed, on three
             quarters of the training videos and scored on the others; the validation split is not used.
         search_epochs: epochs of these trials; default: those of a run.
+        measure: after the runs, measure the speed of training and inference and the memory of each row, one at a time.
         jobs: parallel runs on the CPU; each GPU has one.
         recipe: name of the recipe; None chooses by data set and device.
         gpus: number of GPUs, 0 for the CPU; None uses all.
@@ -123,10 +129,10 @@ def ablate(
         for config in starts.values():
             find_start(config, asked="train.init" in overrides.asked(), progress=progress)
 
-        def run(cells: dict[str, dict[Any, Path]]) -> dict[Path, str]:
+        def run(cells: dict[str, dict[Any, Path]], most: int | None = None) -> dict[Path, str]:
             todo = [path for paths in cells.values() for path in paths.values() if not is_finished(path)]
             todo.sort(key=lambda path: path.name)  # all rows of one seed before the next: a table is complete early
-            return run_queue(todo, places(count, jobs), progress) if todo else {}
+            return run_queue(todo, places(count, jobs)[:most], progress) if todo else {}
 
         if search_lr:
             trials = {
@@ -143,7 +149,15 @@ def ablate(
             for name, (path, own) in runs.items()
         }
         failures = run(cells)
-        result = Ablation(folder=target, rows=_figures(rows, cells, failures))
+        unmeasured = {}
+        if measure:
+            costs = {name: {FOLDER: prepare_measurement(path, call, own)} for name, (path, own) in runs.items()}
+            lost = run(costs, most=1)
+            unmeasured = {name: lost[path] for name, paths in costs.items() for path in paths.values() if path in lost}
+        rows = [
+            dataclasses.replace(row, measured=measured(runs[row.name][0])) if row.name in runs else row for row in rows
+        ]
+        result = Ablation(folder=target, rows=_figures(rows, cells, failures), unmeasured=unmeasured)
         write_tables(result)
     return result
 
@@ -183,13 +197,15 @@ def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -
 
 def write_tables(result: Ablation) -> None:
     """Write the table in every format, and the plot."""
-    from tdpn_core.ablation.plot import write_plot
+    from tdpn_core.ablation.plot import write_cost_plot, write_plot
 
     write_json(result.folder / "table.json", plain_rows(result.rows))
     write_text(result.folder / "table.csv", csv_table(result.rows))
     write_text(result.folder / "table.md", markdown_table(result.rows))
     write_text(result.folder / "table.tex", latex_table(result.rows))
     write_plot(result.rows, result.folder)
+    write_cost_plot(result.rows, result.folder)
+    write_text(result.folder / "table.html", html_table(result.rows, result.folder))
 
 
 def _check_levels(factors: Sequence[Factor], planned: Any) -> None:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tdpn_core.ablation.worker import RESULT
 from tdpn_core.errors import UsageError
 from tdpn_core.files import write_json
 from tdpn_core.runs import CELL
+
+RESULT = "result.json"
 
 
 def prepare_cell(folder: Path, call: dict[str, Any]) -> Path:

@@ -1,14 +1,21 @@
-"""Plot of an ablation: a dot per seed, with mean and standard deviation next to them."""
+"""Plots of an ablation: top-1 of each seed by row, and mean top-1 over cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tdpn_core.ablation.statistics import Row
 from tdpn_core.files import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _BLUE = "#1f5fa8"
+_DECADE = 10
+"""Ratio of costs from which their axis is logarithmic."""
 
 
 def write_plot(rows: Sequence[Row], folder: Path) -> None:
@@ -37,6 +44,50 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
     axes.set_ylabel("top-1 (%)" if head == "action" else f"{head} top-1 (%)")
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, folder, "plot")
+
+
+def write_cost_plot(rows: Sequence[Row], folder: Path) -> None:
+    """Write `cost.png` and `cost.pdf` to `folder`: top-1 of the first head over GMAC, and over measured inference time.
+
+    Writes nothing if fewer than two rows have results.
+    """
+    from matplotlib.figure import Figure
+
+    head = next((name for row in rows for name in row.top1), "action")
+    done = [row for row in rows if row.mean(head) is not None and row.gmac]
+    if len(done) < 2:
+        return
+    panels: dict[str, list[float]] = {"GMAC per clip": [row.gmac or 0.0 for row in done]}
+    if all(row.measured is not None for row in done):
+        panels["milliseconds per clip, inference"] = [
+            1000 / row.measured.infer_clips_per_second for row in done if row.measured is not None
+        ]
+    figure = Figure(figsize=(5.2 * len(panels) + 1.8, 4.2), layout="constrained")
+    drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (label, costs) in zip(drawn, panels.items(), strict=True):
+        for row, spent, style in zip(done, costs, _styles(), strict=False):
+            error = None if row.deviation(head) is None else [100 * (row.deviation(head) or 0.0)]
+            axes.errorbar([spent], [100 * (row.mean(head) or 0.0)], yerr=error, capsize=3, label=row.name, **style)
+        if max(costs) > _DECADE * min(costs):
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(0, 1.08 * max(costs))
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    drawn[0].set_ylabel("top-1 (%)" if head == "action" else f"{head} top-1 (%)")
+    figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
+    _save(figure, folder, "cost")
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    """Yield marker styles that differ in shape as well as in colour."""
+    for number in itertools.count():
+        yield {"fmt": "os^DvPX*<>"[number % 10], "color": f"C{number % 10}", "markersize": 8}
+
+
+def _save(figure: Figure, folder: Path, name: str) -> None:
     for suffix in ("png", "pdf"):
-        with atomic_path(folder / f"plot.{suffix}") as temporary:
+        with atomic_path(folder / f"{name}.{suffix}") as temporary:
             figure.savefig(temporary, format=suffix, dpi=150)

@@ -13,8 +13,8 @@ from tdpn_core.ablation.cells import is_finished, prepare_cell, result_of
 from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.errors import UsageError
 
-FOLDER = "search"
-"""Folder of a row's search cells, next to its seeds."""
+_TRIAL = "search-lr={:g}"
+"""Folder of a row's trial at a learning rate, next to its seeds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def prepare_search(
             overrides, lr=rate, epochs=epochs or overrides.epochs, settings={**settings, **held_out}
         )
         cell = {**call, "overrides": own.given(), "search": True}
-        paths[rate] = prepare_cell(folder / FOLDER / f"lr={rate:g}", cell)
+        paths[rate] = prepare_cell(folder / _TRIAL.format(rate), cell)
     return paths
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.ablation.measure import Measured
 from tdpn_core.ablation.search import Searched
 from tdpn_core.evaluation.paired import sign_flip_test
 
@@ -30,6 +31,9 @@ class Row:
 
     searched: Searched | None = None
     """Learning rates tried on held-out training clips; None if none were."""
+
+    measured: Measured | None = None
+    """Speed and memory; None if not measured."""
 
     difference: float | None
     """Mean top-1 minus that of the first row over common seeds; None without any, and for the first row."""

@@ -1,32 +1,44 @@
-"""The result table as Markdown, LaTeX and CSV; `columns` and `cells` are also used for the terminal."""
+"""The result table as Markdown, LaTeX, CSV and HTML; `columns` and `cells` are also used for the terminal."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tdpn_core.ablation.grid import PAPER_DATA
 from tdpn_core.ablation.statistics import Row
+from tdpn_core.html_report import Section, components, render_page
 
 NOTE = (
     "Top-1 of the last weights on the validation split, in per cent: mean ± standard deviation over the seeds. "
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
-    "summed over the seeds (one seed: McNemar's exact test). clips/s: training."
+    "summed over the seeds (one seed: McNemar's exact test)."
 )
+_SPEED_NOTE = "clips/s: training with reading, while other runs may share the machine."
 _HOLM_NOTE = "p (Holm): adjusted for the number of rows that are compared with the first."
 _SEARCH_NOTE = (
     "lr: learning rate with the highest top-1 on held-out training clips; *: the lowest or highest one tried."
 )
 _PAPER_NOTE = f"The paper's column is its Table IV, which names no data set; presumably {PAPER_DATA.title}."
 MISSING = "–"
+_COSTS = ["train clips/s", "infer clips/s", "MiB"]
+SPEEDS = ("clips/s", *_COSTS)
+"""Columns of speed and memory that depend on the machine."""
 
 
 def note(rows: Sequence[Row]) -> str:
     """Return an explanation of the columns."""
-    also = {_HOLM_NOTE: _several(rows), _SEARCH_NOTE: _searched(rows), _PAPER_NOTE: _paper(rows)}
+    also = {
+        _SPEED_NOTE: not _machines(rows),
+        _measured_note(rows): bool(_machines(rows)),
+        _HOLM_NOTE: _several(rows),
+        _SEARCH_NOTE: _searched(rows),
+        _PAPER_NOTE: _paper(rows),
+    }
     return " ".join([NOTE, *(sentence for sentence, applies in also.items() if applies)])
 
 
@@ -37,12 +49,13 @@ def columns(rows: Sequence[Row]) -> list[str]:
     lr = ["lr"] if _searched(rows) else []
     holm = ["p (Holm)"] if _several(rows) else []
     tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
-    return [*levels, *lr, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", "clips/s", *paper]
+    speed = _COSTS if _machines(rows) else ["clips/s"]
+    return [*levels, *lr, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", *speed, *paper]
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
     """Return the rows as text, matching `columns`."""
-    paper, several, searched = _paper(rows), _several(rows), _searched(rows)
+    paper, several, searched, measured = _paper(rows), _several(rows), _searched(rows), bool(_machines(rows))
     return [
         [
             *row.levels.values(),
@@ -54,7 +67,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
             *([_p(row.holm_p_value)] if several else []),
             MISSING if row.parameters is None else f"{row.parameters / 1e6:.2f}",
             MISSING if row.gmac is None else f"{row.gmac:.2f}",
-            MISSING if row.clips_per_second is None else f"{row.clips_per_second:.1f}",
+            *_speed(row, measured=measured),
             *([MISSING if row.paper_top1 is None else f"{100 * row.paper_top1:.1f}"] if paper else []),
         ]
         for row in rows
@@ -81,6 +94,21 @@ def latex_table(rows: Sequence[Row]) -> str:
     return "\n".join([*comment, frame, r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
+def html_table(rows: Sequence[Row], folder: Path) -> str:
+    """Return a page with the table and the plots in `folder`."""
+    plots = {"plot.png": "Top-1 of each seed, mean and deviation", "cost.png": "Top-1 over cost"}
+    found = {folder / name: caption for name, caption in plots.items() if (folder / name).exists()}
+    failures = {f"{row.name}, seed {seed}": why for row in rows for seed, why in row.failed.items()}
+    result = [components.table("Results", columns(rows), cells(rows)), components.note(note(rows))]
+    pictures = [components.picture(caption, path.read_bytes()) for path, caption in found.items()]
+    sections = [
+        Section("Table", result),
+        Section("Plots", pictures),
+        Section("Failures", [components.facts(failures)] if failures else []),
+    ]
+    return render_page("Ablation", sections, lead=f"{len(rows)} rows; all are compared with the first.")
+
+
 def csv_table(rows: Sequence[Row]) -> str:
     """Return one line per row with plain numbers: shares in [0, 1], empty if missing."""
     heads = _heads(rows)
@@ -98,6 +126,7 @@ def csv_table(rows: Sequence[Row]) -> str:
             "parameters": row.parameters,
             "gmac": row.gmac,
             "clips_per_second": row.clips_per_second,
+            **({} if row.measured is None else dataclasses.asdict(row.measured)),
             "paper_top1": row.paper_top1,
         }
         for row in rows
@@ -122,6 +151,7 @@ def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "parameters": row.parameters,
             "gmac": row.gmac,
             "clips_per_second": row.clips_per_second,
+            "measured": None if row.measured is None else dataclasses.asdict(row.measured),
             "paper_top1": row.paper_top1,
             "failed": {str(seed): reason for seed, reason in row.failed.items()},
         }
@@ -142,6 +172,28 @@ def _accuracy(row: Row, head: str) -> str:
     if mean is None:
         return MISSING
     return f"{100 * mean:.1f}" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def _measured_note(rows: Sequence[Row]) -> str:
+    return (
+        "train and infer clips/s: on random clips in memory, one row at a time; MiB: peak memory of training, on a CPU "
+        f"that of the process. Measured on: {'; '.join(_machines(rows))}."
+    )
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    """Return where rows were measured; empty if none was."""
+    return list(dict.fromkeys(row.measured.machine for row in rows if row.measured is not None))
+
+
+def _speed(row: Row, *, measured: bool) -> list[str]:
+    if not measured:
+        return [MISSING if row.clips_per_second is None else f"{row.clips_per_second:.1f}"]
+    if row.measured is None:
+        return [MISSING] * len(_COSTS)
+    memory = row.measured.memory
+    speeds = (row.measured.train_clips_per_second, row.measured.infer_clips_per_second)
+    return [*(f"{speed:.1f}" for speed in speeds), MISSING if memory is None else f"{memory / 2**20:.0f}"]
 
 
 def _searched(rows: Sequence[Row]) -> bool:

@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core import startup_signals as starting
+from tdpn_core.ablation.cells import RESULT
 from tdpn_core.errors import TdpnError
 from tdpn_core.files import write_json
 from tdpn_core.progress import Silent
 from tdpn_core.runs import CELL, LAST
 
-RESULT, LOG = "result.json", "log.txt"
+LOG = "log.txt"
 
 
 def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     """Train the run in `cell.json`, or resume it, and score the last weights on the validation split.
 
-    A trial of a search for settings is scored on its held-out training clips only, by its own validation.
+    A trial of a search for settings is scored on its held-out training clips only, by its own validation. A
+    measurement trains nothing.
 
     The last weights rather than the best, since the best epoch is chosen on the clips that are scored here, which
     favours settings with fluctuating accuracy.
@@ -46,6 +48,8 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
 
     starting.end()
     call: dict[str, Any] = json.loads((folder / CELL).read_text())
+    if call.get("measure"):
+        return _measure(folder, call, gpus)
     workers, lines = call["workers"], _Lines()
     trained = train(
         data=Path(call["data"]),
@@ -74,6 +78,22 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
         "gmac": price.gmac["total"],
         "clips_per_second": statistics.median(row["clips_per_second"] for row in trained.state.history),
     }
+    write_json(folder / RESULT, result)
+    return result
+
+
+def _measure(folder: Path, call: dict[str, Any], gpus: int) -> dict[str, Any]:
+    """Measure the speed and memory of the settings in `call`."""
+    import dataclasses
+
+    from tdpn_core.ablation.measure import measure
+    from tdpn_core.config.overrides import TrainOverrides
+    from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.training.launch import plan
+
+    runtime, own = set_up(gpus), TrainOverrides(**call["overrides"])
+    config = plan(Path(call["data"]), runtime=runtime, recipe=call["recipe"], overrides=own)
+    result = dataclasses.asdict(measure(config, runtime))
     write_json(folder / RESULT, result)
     return result
 

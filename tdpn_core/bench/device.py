@@ -111,6 +111,16 @@ def memory_of(work: Callable[[], object], device: torch.device) -> int | None:
         return None
 
 
+def peak_memory(device: torch.device) -> int | None:
+    """Return the bytes that were allocated at most on a GPU, else by this process; None if the system hides it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:  # not getrusage, whose peak includes that of the process that started this one
+        return 1024 * _kilobytes(Path("/proc/self/status"), "VmHWM")
+    except (OSError, StopIteration):
+        return None
+
+
 def _kilobytes(status: Path, entry: str) -> int:
     line = next(line for line in status.read_text().splitlines() if line.startswith(entry))
     return int(line.split()[1])

@@ -88,6 +88,12 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> 
     return block("table", caption=caption, head=list(zip(head, numeric, strict=True)), rows=cells)
 
 
+def picture(caption: str, png: bytes) -> Markup:
+    """Return a PNG picture with its caption, embedded in the page."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return block("picture", caption=caption, source=source)
+
+
 def clips(items: Iterable[Clip]) -> Markup:
     """Return videos (H.264 in MP4) that play on demand, embedded in the page."""
     shown = [

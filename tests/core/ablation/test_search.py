@@ -64,7 +64,7 @@ def test_rates_that_cannot_be_searched_are_refused(rates: list[float], asked: se
 def test_trial_is_the_rows_run_at_its_rate_on_part_of_the_training_clips(tmp_path: Path) -> None:
     own = TrainOverrides(model="tpn", epochs=8, settings={"model.width": "0.25", "train.epochs": "9"})
     paths = prepare_search(tmp_path, {"data": "d"}, own, [0.4, 0.1], 3)
-    assert [path.name for path in paths.values()] == ["lr=0.1", "lr=0.4"]
+    assert [path.name for path in paths.values()] == ["search-lr=0.1", "search-lr=0.4"]
     cell = json.loads((paths[0.4] / "cell.json").read_text())
     assert cell["search"]
     assert TrainOverrides(**cell["overrides"]) == TrainOverrides(
@@ -80,10 +80,12 @@ def test_each_row_runs_with_its_own_rate_and_fails_without_one(
     def done(folders: list[Path], *_: object) -> dict[Path, str]:
         queues.append(folders)
         for folder in folders:
-            if folder.parent.name != "search":
+            if not folder.name.startswith("search"):
                 finish(folder, **HITS)
             elif "model=tsm" not in str(folder):
-                finish(folder, top1=0.5, loss=1.0 if ("tpn" in str(folder)) == (folder.name == "lr=0.1") else 2.0)
+                finish(
+                    folder, top1=0.5, loss=1.0 if ("tpn" in str(folder)) == (folder.name == "search-lr=0.1") else 2.0
+                )
         return {folder: "not finite" for folder in folders if not (folder / "result.json").exists()}
 
     monkeypatch.setattr(run, "run_queue", done)
@@ -106,8 +108,8 @@ def test_each_row_runs_with_its_own_rate_and_fails_without_one(
     assert plain_rows(result.rows)[0]["searched"] == {"top1": {0.1: 0.5, 0.2: 0.5}, "lr": 0.2}
     run.ablate(**given, search_lr=[0.1, 0.2])
     assert [str(path.relative_to(tmp_path)) for path in queues[2]] == [
-        "model=tsm/search/lr=0.1",
-        "model=tsm/search/lr=0.2",
+        "model=tsm/search-lr=0.1",
+        "model=tsm/search-lr=0.2",
     ]
 
 
