@@ -12,6 +12,7 @@ import typer
 import tdpn_core
 from tdpn_cli import options, output
 from tdpn_core.errors import UsageError
+from tdpn_core.wording import counted
 
 if TYPE_CHECKING:
     from tdpn_core import Inspection
@@ -94,7 +95,8 @@ def _show(inspection: Inspection) -> None:
     if prepared.recorded.reasons:
         _print_reasons(prepared)
     if prepared.recorded.complaints:
-        output.say(f"note: {prepared.recorded.complaints} clips are complete although their decoder reported errors")
+        clips = counted(prepared.recorded.complaints, "clip is", "clips are")
+        output.say(f"note: {clips} complete although the decoder reported errors")
     for note in inspection.notes:
         output.say(f"note: {note}")
     if not prepared.finished:

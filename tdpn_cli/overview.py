@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdpn_core.wording import agree, counted
@@ -35,7 +36,7 @@ def _entries(seen: Overview) -> Iterator[tuple[str, str]]:
     drawn = "; drawn by us: nothing says which clips are for validation" if seen.drawn else ""
     yield "splits", ", ".join(f"{split} {count}" for split, count in read.found.items()) + drawn
     if read.annotations:
-        yield "files", ", ".join(path.name for path in read.annotations)
+        yield "files", ", ".join(_within(path, seen.root) for path in read.annotations)
     if read.columns_used:
         yield "columns", ", ".join(f"{name} {_are(name)} the {role}" for role, name in read.columns_used.items())
     if read.columns_ignored:
@@ -60,7 +61,10 @@ def _entries(seen: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _classes(counts: dict[str, int]) -> str:
-    names = [f"{name} {count}" for name, count in counts.items()]
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        names = [repr(name) if "," in name else name for name in counts]
+        return f"{len(names)}: {_joined(names)}; {next(iter(counts.values()))} each"
+    names = [f"{name!r} {count}" if "," in name else f"{name} {count}" for name, count in counts.items()]
     if len(names) <= _CLASSES:
         return f"{len(names)}: {', '.join(names)}"
     fewest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
@@ -79,6 +83,11 @@ def _twins(seen: Overview) -> str:
         else f"{len(seen.twins)} possible"
     )
     return f"{what}: {'; '.join(some)}{more}"
+
+
+def _within(path: Path, root: str) -> str:
+    """Where a file is below the root; elsewhere, its path as given."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _are(fields: str) -> str:

@@ -16,6 +16,7 @@ from tdpn_cli import options, output
 from tdpn_cli import overview as words
 from tdpn_core import defaults
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import agree
 
 if TYPE_CHECKING:
     from tdpn_core import Overview, PrepReport
@@ -58,7 +59,7 @@ def prep(
         list[Path] | None,
         typer.Option(
             "--annotations",
-            help="Annotation or list files, or their folder (default: those under --root).",
+            help="Annotation or list files, or their folder, here or under --root (default: all under --root).",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -322,9 +323,11 @@ def show(report: PrepReport, said: Sequence[str] = ()) -> None:
         if report.failed > 20:
             output.say(f"  and {report.failed - 20} more, in {report.path}/ledger")
     splits = ", ".join(f"{count} {split}{_listed(report, split)}" for split, count in report.clips.items())
+    clips = agree(sum(report.clips.values()), "clip", "clips")
     added = f"{report.added} packed now" if report.added else "nothing to do"
     output.stdout.print(
-        f"[bold]{escape(report.path)}[/]: {splits} clips, {report.bytes / 1e6:.1f} MB; {added}, {report.seconds:.1f} s",
+        f"[bold]{escape(report.path)}[/]: {splits} {clips}, {report.bytes / 1e6:.1f} MB; "
+        f"{added}, {report.seconds:.1f} s",
         soft_wrap=True,
     )
     found_by_itself = Path(report.path) == Path("data") / Path(report.path).name

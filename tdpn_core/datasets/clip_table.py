@@ -13,6 +13,7 @@ import numpy as np
 
 from tdpn_core.datasets.understanding import Reading, Understanding
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,20 +228,31 @@ class Tally:
     """Counts skipped items by kind, with an example each, so that nothing is skipped silently."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._examples: dict[str, str] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._examples: dict[tuple[str, str], str] = {}
 
-    def add(self, what: str, example: str = "") -> None:
-        """Count one more of `what`, a plural such as `clips are not on disk`."""
-        self._counts[what] = self._counts.get(what, 0) + 1
+    def add(self, one: str, more: str, example: str = "") -> None:
+        """Count one more: `one` is the words for a single item (`clip is not on disk`), `more` those for several."""
+        kind = (one, more)
+        self._counts[kind] = self._counts.get(kind, 0) + 1
         if example:
-            self._examples.setdefault(what, example)
+            self._examples.setdefault(kind, example)
+
+    def absent(self, split: str, where: str, example: str = "") -> None:
+        """Count a clip of `split` that the annotations (`where`) name and the disk lacks."""
+        one, more = f"clip of the {where} is not on disk", f"clips of the {where} are not on disk"
+        self.add(f"{split} {one}", f"{split} {more}", example)
+
+    def repeated(self, example: str, *, same_split: bool = True, what: str = "clip") -> None:
+        """Count a clip that is listed again, in the same split or in another."""
+        once = "listed more than once and used once" if same_split else "in two splits and used in the first"
+        self.add(f"{what} is {once}", f"{what}s are {once}", example)
 
     def notes(self) -> list[str]:
         """Return a sentence per kind."""
         return [
-            f"{count} {what}" + (f" (for example {self._examples[what]!r})" if what in self._examples else "")
-            for what, count in self._counts.items()
+            counted(count, *kind) + (f" (for example {self._examples[kind]!r})" if kind in self._examples else "")
+            for kind, count in self._counts.items()
         ]
 
 

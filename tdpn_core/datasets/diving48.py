@@ -76,12 +76,12 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
         if clip in rows:
             if rows.labels(clip) != (label,):
                 raise fault(path, place, "clip is listed twice with different labels", clip)
-            tally.add("clips are listed more than once and used once", clip)
+            tally.repeated(clip)
             continue
         source = sources.find(clip)
         if source is None:
             if rows.lack(clip, split):
-                tally.add(f"{split} clips of the annotation file are not on disk", clip)
+                tally.absent(split, "annotation file", clip)
         else:
             rows.add(clip, split, [label], source)
 

@@ -22,6 +22,7 @@ from tdpn_core.datasets.scan import Found, scan
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import agree, counted
 
 HEADS = ("verb", "noun")
 VAL_PARTICIPANTS_55 = frozenset(f"P{number}" for number in range(25, 32))
@@ -32,6 +33,15 @@ _TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
 _VIDEO = re.compile(r"P\d{2}_\d{2,3}")
 _EXTENSION = re.compile(r"P\d{2}_\d{3}")
 _RATE, _EXTENSION_RATE = 60.0, 50.0
+
+_OUTSIDE = (
+    "segment is empty or begins after its video's end and is left out",
+    "segments are empty or begin after their video's end and are left out",
+)
+_SHORTENED = (
+    "segment extends beyond its video's end and is shortened",
+    "segments extend beyond their video's end and are shortened",
+)
 
 
 @dataclass(frozen=True)
@@ -133,29 +143,31 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
                     raise fault(
                         known[file], row.line, "segment is listed twice with different labels or splits", row.clip
                     )
-                tally.add("segments are listed more than once and used once", row.clip)
+                tally.repeated(row.clip, what="segment")
             elif row.stop <= row.start or row.start >= durations.get(row.video, row.stop):
                 if rows.lack(row.clip, split):
-                    what = "segments are empty or begin after their video's end and are left out"
-                    tally.add(what, row.clip)
+                    tally.add(*_OUTSIDE, row.clip)
             elif (source := sources.find(row.video)) is None:
                 if rows.lack(row.clip, split):
-                    tally.add(f"{split} segments belong to videos that are not on disk", row.video)
+                    one, more = "belongs to a video that is not on disk", "belong to videos that are not on disk"
+                    tally.add(f"{split} segment {one}", f"{split} segments {more}", row.video)
                 missing.add(row.video)
             else:
                 _add(row, split, labels, source, rows)
                 if row.stop > durations.get(row.video, row.stop):
-                    tally.add("segments extend beyond their video's end and are shortened", row.clip)
+                    tally.add(*_SHORTENED, row.clip)
                 apart = "unseen" if file == _UNSEEN_TEST_55 else row.participant
                 participants.setdefault(split, {}).setdefault(apart, []).append(row.clip)
     notes = found.notes(used) + tally.notes() + sources.notes()
     if missing:
-        notes.append(f"{len(missing)} annotated videos are not on disk: {', '.join(sorted(missing)[:10])}")
+        absent = f"{counted(len(missing), 'annotated video')} {agree(len(missing), 'is', 'are')}"
+        notes.append(f"{absent} not on disk: {', '.join(sorted(missing)[:10])}")
     if name == "epic55":
         notes.append("no official validation split: participants P25 to P31 are held out, after Baradel et al. (2018)")
         if _INVALID_55 in known:
             count = sum(1 for _ in read_columns(known[_INVALID_55], ["uid"]))
-            notes.append(f"{count} segments of {_INVALID_55} are left out: they lack a class")
+            out = f"{counted(count, 'segment')} of {_INVALID_55} {agree(count, 'is', 'are')}"
+            notes.append(f"{out} left out for lack of a class")
     subsets = _subsets(name, known, participants, classes)
     return make_dataset(
         name,

@@ -22,6 +22,9 @@ from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.wording import agree, counted
 
+DRAWN = "no validation split:"
+"""How the note on the drawn split begins; a later draw replaces it."""
+
 _LAYOUT = "a class folder is a folder of clips of one class"
 
 
@@ -57,9 +60,8 @@ def read_folder(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
     if len(paths) > len(placed):
         left = sorted({path.rpartition("/")[0] for path, place in zip(inner, places, strict=True) if place is None})
         where = "not in a class folder" + (" of a split" if by_split else "")
-        notes.append(
-            f"{len(paths) - len(placed)} videos are {where}: {', '.join(one or 'the root' for one in left[:5])}"
-        )
+        videos = counted(len(paths) - len(placed), "video is", "videos are")
+        notes.append(f"{videos} {where}: {', '.join(one or 'the root' for one in left[:5])}")
     del paths, inner, places
     met: dict[str, set[str]] = {}
     for _, split, label, _ in placed:
@@ -161,9 +163,13 @@ def set_aside(
     for row, split in zip(pool, drawn, strict=True):
         splits[row] = split
     held = f"{drawn.count('val')} of {counted(len(pool), 'clip')} {agree(len(pool), 'is', 'are')}"
+    validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
+    lonely = sorted(set(labels) - set(validated))
+    have = agree(len(lonely), "which has", "each of which has")
+    none = f"; none of {', '.join(lonely[:5])}, {have} a single source group"
     notes.append(
-        f"no validation split: {held} used for validation, "
-        f"by {counted(len(set(grouping.groups)), 'source group')}, seed {seed}"
+        f"{DRAWN} {held} used for validation, "
+        f"by {counted(len(set(grouping.groups)), 'source group')}, seed {seed}{none if lonely else ''}"
     )
     if grouping.unknown:
         some = ", ".join(grouping.unknown[:5]) + (", …" if len(grouping.unknown) > 5 else "")
@@ -172,11 +178,6 @@ def set_aside(
             f"the names of {unnamed} ({some}) do not identify source groups: clips "
             "of one recording may be on both sides of the split"
         )
-    validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
-    lonely = sorted(set(labels) - set(validated))
-    if lonely:
-        have = f"{counted(len(lonely), 'class', 'classes')} {agree(len(lonely), 'has', 'have')}"
-        notes.append(f"{have} a single source group and no validation clip: {', '.join(lonely[:5])}")
     return dict(zip(pool, grouping.groups, strict=True))
 
 

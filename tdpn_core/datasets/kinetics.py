@@ -25,6 +25,7 @@ from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import counted
 
 YOUTUBE_ID = "youtube_id"
 
@@ -162,9 +163,9 @@ def read_kinetics(name: str, found: Found, texts: list[Path], options: DatasetOp
         notes.append("no annotation file found: classes are the names of the class folders")
     strays = _read_class_folders(sources, annotated, bool(files), rows, labels)
     if strays:
-        notes.append(f"{strays} videos are not in any annotation file")
+        notes.append(f"{counted(strays, 'video is', 'videos are')} not in any annotation file")
     if replaced:
-        notes.append(f"{replaced} files are replaced by those in the replacement folder")
+        notes.append(f"{counted(replaced, 'file is', 'files are')} replaced by those in the replacement folder")
     notes += sources.left()
     del sources, intact  # as large as the table
     names, order = labels.in_order()
@@ -195,14 +196,13 @@ def _read_annotated(files: list[Path], sources: Sources, rows: Rows, labels: _La
                 if rows.labels(name) != (number,):
                     raise fault(path, line, "clip is listed twice with different classes", name)
                 same = rows.split(name) == split
-                tally.add("clips are listed more than once and used once" if same else
-                          "clips are in two splits and used in the first", name)  # fmt: skip
+                tally.repeated(name, same_split=same)
                 continue
             own = partial(_is_of, split)
             source = sources.find(name, own) or sources.find(name[: -len("_000000_000000")], own)
             if source is None:
                 if rows.lack(name, split):
-                    tally.add(f"{split} clips of the annotation file are not on disk")
+                    tally.absent(split, "annotation file")
             else:
                 rows.add(name, split, [number], source)
     return splits

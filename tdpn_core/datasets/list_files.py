@@ -48,6 +48,7 @@ from tdpn_core.datasets.splits import split_of_file, split_of_folder
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.frame_names import parts_of
+from tdpn_core.wording import agree, counted
 
 _SPLIT_NUMBER = re.compile(r"(?:split|list)_?0?([123])(?!\d)", re.IGNORECASE)
 _CLASS_FILE = re.compile(
@@ -229,9 +230,11 @@ def _encodings(paths: Iterable[Path]) -> list[str]:
 
 
 def _oddities(files: list[ListFile]) -> list[str]:
-    return [f"{file.path.name}: {file.odd_count} lines are left out: "
-            + "; ".join(f"line {odd.line} {odd.reason.removesuffix(', left out')}: {odd.text}" for odd in file.odd[:3])
-            for file in files if file.odd_count]  # fmt: skip
+    return [
+        f"{file.path.name}: {counted(file.odd_count, 'line')} {agree(file.odd_count, 'is', 'are')} left out"
+        for file in files
+        if file.odd_count
+    ]
 
 
 def _segments_ignored(files: list[ListFile]) -> list[str]:
@@ -371,7 +374,7 @@ class _Builder:
 
     def _lack(self, clip: str, split: str, example: str) -> None:
         if self.rows.lack(clip, split):
-            self._tally.add(f"{split} clips of the list are not on disk", example)
+            self._tally.absent(split, "list", example)
 
     def _met(self, path: Path, line: int, labels: tuple[int, ...]) -> None:
         for head, label in zip(self.rows.heads, labels, strict=False):
@@ -386,8 +389,7 @@ class _Builder:
             if self.rows.labels(clip) != labels:
                 raise fault(path, line, "clip is listed twice with different labels", clip)
             same = self.rows.split(clip) == split
-            self._tally.add("clips are listed more than once and used once" if same else
-                            "clips are in two splits and used in the first", clip)  # fmt: skip
+            self._tally.repeated(clip, same_split=same)
         elif source.kind == VIDEO:
             self.rows.add(clip, split, labels, source)
         else:

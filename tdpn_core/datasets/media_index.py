@@ -12,6 +12,7 @@ from pathlib import Path
 from tdpn_core.datasets.clip_table import FRAMES, TAR, VIDEO, Source
 from tdpn_core.datasets.options import SourceChoice
 from tdpn_core.datasets.scan import PICTURE, Found, name_of, stem
+from tdpn_core.wording import agree, counted
 
 _LOOKED_AT = 3  # picture folders examined among siblings; if they agree, all do
 _MEMBERS = 64  # members read of a tar if only the pictures' name pattern is needed
@@ -98,7 +99,8 @@ class Sources:
         lines = []
         unused = self.unused()
         if unused:
-            lines.append(f"{len(unused)} clips on disk are not in any annotation file (for example {unused[0]!r})")
+            clips = f"{counted(len(unused), 'clip')} on disk {agree(len(unused), 'is', 'are')}"
+            lines.append(f"{clips} not in any annotation file (for example {unused[0]!r})")
         return lines + self.left()
 
     def left(self) -> list[str]:
@@ -106,9 +108,12 @@ class Sources:
         lines = []
         copies = sum(self._copies(name) for name in self._used)
         if copies:
-            lines.append(f"{copies} further copies of clips (other containers, folders or frames) are not used")
+            further = counted(copies, "further copy of a clip", "further copies of clips")
+            are = agree(copies, "is", "are")
+            lines.append(f"{further} (other containers, folders or frames) {are} not used")
         if self.left_out:
-            lines.append(f"{self.left_out} files or folders are of the kind that --sources excludes")
+            files = counted(self.left_out, "file or folder is", "files or folders are")
+            lines.append(f"{files} of the kind that --sources excludes")
         return lines
 
     def _copies(self, name: str) -> int:

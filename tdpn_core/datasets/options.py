@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,7 +35,7 @@ class DatasetOptions:
     """File with class names in the order to use, for example a checkpoint's; replaces `label_order`."""
 
     annotations: Path | tuple[Path, ...] | None = None
-    """Annotation or list files, or folders of them, if they are not under the root."""
+    """Annotation or list files, or folders of them; relative to the working directory or else to the root."""
 
     sources: SourceChoice = defaults.SOURCES
     """Which source to read if a clip exists both as a video and as frames; `auto` uses the video."""
@@ -63,3 +63,15 @@ class DatasetOptions:
         if self.annotations is None:
             return ()
         return (self.annotations,) if isinstance(self.annotations, Path) else tuple(self.annotations)
+
+    def at(self, root: Path) -> DatasetOptions:
+        """Return the options with annotations found under `root` where the working directory has none."""
+        given = self.annotation_paths()
+        if not given:
+            return self
+        return replace(self, annotations=tuple(path if path.exists() else _under(root, path) for path in given))
+
+
+def _under(root: Path, path: Path) -> Path:
+    inside = root / path
+    return inside if inside.exists() else path

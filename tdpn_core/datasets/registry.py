@@ -78,7 +78,7 @@ def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) 
         PluginError: another package's data set cannot be loaded.
     """
     spec = None if name == AUTO else find_dataset(name)
-    found = scan(root)
+    found, options = scan(root), options.at(root)
     texts = _texts(found, options)
     try:
         if spec is not None:
@@ -100,7 +100,7 @@ def detect(root: Path, *, options: DatasetOptions = _DEFAULTS) -> Detection:
         DatasetError: there is no known data set, or two that must not be mixed.
         PluginError: another package's data set cannot be loaded.
     """
-    found = scan(root)
+    found, options = scan(root), options.at(root)
     return recognise(_in_order(), found, _texts(found, options), options)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import counted
 
 VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".flv", ".mkv", ".webm", ".avi", ".divx",
@@ -64,12 +65,15 @@ class Found:
         others = self.others + Counter(suffix(text) for text in self.texts if str(self.root / text) not in read)
         if others:
             kinds = ", ".join(f"{count} {ending or 'without suffix'}" for ending, count in others.most_common(5))
-            lines.append(f"{sum(others.values())} files are not videos ({kinds})")
+            files = counted(sum(others.values()), "file is not a video", "files are not videos")
+            lines.append(f"{files} ({kinds})")
         if self.special:
-            lines.append(f"{len(self.special)} entries are not regular files: {', '.join(self.special[:5])}")
+            entries = counted(len(self.special), "entry is not a regular file", "entries are not regular files")
+            lines.append(f"{entries}: {', '.join(self.special[:5])}")
         if self.linked:
-            what = "links point to folders that are also read under another path"
-            lines.append(f"{len(self.linked)} {what}: {', '.join(self.linked[:5])}")
+            also = "also read under another path"
+            links = counted(len(self.linked), f"link points to a folder {also}", f"links point to folders {also}")
+            lines.append(f"{links}: {', '.join(self.linked[:5])}")
         return lines
 
 

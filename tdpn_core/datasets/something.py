@@ -113,12 +113,12 @@ def read_something(name: str, found: Found, texts: list[Path], options: DatasetO
             if row.clip in rows:
                 if rows.labels(row.clip) != (label,):
                     raise fault(row.path, row.line, "clip is listed twice with different labels", row.clip)
-                tally.add("clips are listed more than once and used once", row.clip)
+                tally.repeated(row.clip)
                 continue
             source = sources.find(row.clip)
             if source is None:
                 if rows.lack(row.clip, split):
-                    tally.add(f"{split} clips of the annotation file are not on disk", row.clip)
+                    tally.absent(split, "annotation file", row.clip)
                 continue
             fps = math.nan if source.kind == VIDEO else kind.fps
             rows.add(row.clip, split, [label], source, fps=fps)

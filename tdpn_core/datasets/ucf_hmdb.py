@@ -16,6 +16,7 @@ from tdpn_core.datasets.scan import Found, stem
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import counted
 
 HMDB_FILE = re.compile(r"(.+)_test_split([123])\.txt")
 _UCF_GROUP = re.compile(r"v_(.+_g\d+)_c\d+")
@@ -72,9 +73,8 @@ def read_ucf101(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             _add(clip, clip.lower(), split, label, files[split], line, rows, tally, sources)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
     if both := sorted(groups["train"] & groups["val"]):
-        notes.append(
-            f"{len(both)} source groups are in both lists (for example {both[0]!r}): val accuracy will be too high"
-        )
+        shared = counted(len(both), "source group is", "source groups are")
+        notes.append(f"{shared} in both lists (for example {both[0]!r}): val accuracy will be too high")
     classes, listed = {HEAD: names}, ("train", "val")
     reading = Reading(f"UCF101, official split {options.split}", tuple(files.values()))
     return make_dataset(
@@ -104,7 +104,7 @@ def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             clip = stem(file.strip())
             if split is None:
                 sources.find(clip)
-                tally.add(f"clips are unused in split {options.split}")
+                tally.add(f"clip is unused in split {options.split}", f"clips are unused in split {options.split}")
             else:
                 _add(f"{name}/{clip}", clip, split, label, files[name], line, rows, tally, sources, folder=name)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
@@ -141,12 +141,12 @@ def _add(
     if clip in rows:
         if rows.labels(clip) != (label,) or rows.split(clip) != split:
             raise fault(path, line, "clip is listed twice with different labels or splits", clip)
-        tally.add("clips are listed more than once and used once", clip)
+        tally.repeated(clip)
         return
     source = sources.find(key, (lambda path: f"/{folder}/" in f"/{path}") if folder else None)
     if source is None:
         if rows.lack(clip, split):
-            tally.add(f"{split} clips of the lists are not on disk", clip)
+            tally.absent(split, "lists", clip)
     else:
         rows.add(clip, split, [label], source)
 

@@ -441,11 +441,12 @@ def _finished(
 def _notes(gone: int, changed: int, lost: list[str], root: Path) -> list[str]:
     notes = []
     if gone:
-        notes.append(f"{gone} prepared clips are no longer under {root}; they are kept")
+        notes.append(f"{counted(gone, 'prepared clip is', 'prepared clips are')} no longer under {root} and kept")
     if changed:
-        notes.append(f"{changed} prepared clips have changed and were prepared again")
+        notes.append(f"{counted(changed, 'prepared clip has', 'prepared clips have')} changed: prepared again")
     if lost:
-        notes.append(f"{len(lost)} shards were missing or truncated, for example {lost[0]}, and were written again")
+        shards = counted(len(lost), "shard was", "shards were")
+        notes.append(f"{shards} missing or truncated and written again, for example {lost[0]}")
     return notes
 
 

@@ -149,7 +149,9 @@ def across_notes(manifest: Manifest, split: str) -> list[str]:
         return []
     some = "; ".join(f"{twin.clip} and {twin.twin} ({_MEANING[twin.how]})" for twin in across[:3])
     others = " or ".join(dict.fromkeys(twin.twin_split for twin in across))
-    what = f"{len(across)} of {manifest.clips()[split]} {split} clips show what a {others} clip shows"
+    total = manifest.clips()[split]
+    clips = f"{len(across)} of {counted(total, f'{split} clip')} {agree(len(across), 'shows', 'show')}"
+    what = f"{clips} what a {others} clip shows"
     return [f"{what}, so that scores on {split} are too high: {some}{'; …' if len(across) > 3 else ''}"]
 
 

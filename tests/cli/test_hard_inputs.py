@@ -60,7 +60,7 @@ def prep(*words: object) -> tuple[int, str, str]:
 def test_prep_dry_run_of_a_hard_list_understands_what_is_meant(name: str, hard: Path, tmp_path: Path) -> None:
     command, classes, splits = LISTS[name]
     root = hard / "lists" / name
-    extra = ["--annotations", root / "metadata.csv"] if name == "splitcol" else []
+    extra = ["--annotations", "metadata.csv"] if name == "splitcol" else []
     code, out, err = prep(command, "--root", root, "--out", tmp_path / "data", "--dry-run", "--json", *extra)
     assert code == 0, err
     understood = json.loads(out)
@@ -68,6 +68,22 @@ def test_prep_dry_run_of_a_hard_list_understands_what_is_meant(name: str, hard: 
     assert understood["found"] == splits
     assert SAID.get(name, "") in " ".join(understood["notes"] + understood["odd_lines"])
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("num12_float", "classes 12: 0, 1, 2, 3, 4, 5, and 6 more; 2 each"),
+        ("comma2", "classes 2: 'running, fast', walking; 4 each"),
+        ("hf", "files data/train/metadata.csv, data/test/metadata.csv"),
+        ("missing_label", "note train.csv: 1 line is left out"),
+    ],
+)
+def test_prep_shows_in_few_words_what_it_understood(name: str, line: str, hard: Path, tmp_path: Path) -> None:
+    command = LISTS[name][0]
+    code, out, err = prep(command, "--root", hard / "lists" / name, "--out", tmp_path / "data", "--dry-run")
+    assert code == 0, err
+    assert line in " ".join((out + err).split())
 
 
 def test_prep_of_split_folders_without_class_folders_is_refused(hard: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tdpn_core.datasets.annotations.segment import Annotations, Collector, Score
 from tdpn_core.datasets.annotations.times import parse_frame, parse_seconds
 from tdpn_core.datasets.columns import END, LABEL, NAME, PATH, SPLIT, START, places_of, plain
 from tdpn_core.errors import DatasetError
+from tdpn_core.wording import counted
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".list")
 _SEPARATORS = ("\t", ";", ",")
@@ -47,7 +48,8 @@ def read(path: Path) -> Annotations:
     for line, fields in rows:
         several += columns.add(line, fields, found, separator)
     if several:
-        found.notes.append(f"{path.name}: {several} rows have several labels, and give a segment for each")
+        rows_have = counted(several, "row has", "rows have")
+        found.notes.append(f"{path.name}: {rows_have} several labels, with a segment for each")
     return found.finished()
 
 

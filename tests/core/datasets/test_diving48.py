@@ -33,7 +33,7 @@ def test_the_second_version_is_read(folder, tmp_path):
         "-8Vy3dlHg2w_00000": ("train", "Forward+Dive+NoTwis+PIKE"),
         "0-yHNmSvmuA_00003": ("val", "Back+15som+15Twis+FREE"),
     }
-    assert "1 train clips of the annotation file are not on disk (for example 'gone_00001')" in dataset.notes
+    assert "1 train clip of the annotation file is not on disk (for example 'gone_00001')" in dataset.notes
     assert dataset.absent == {"train": ["gone_00001"], "val": []}
 
 

@@ -140,11 +140,11 @@ def test_segments_that_cannot_be_used_are_counted(tmp_path):
     notes = "\n".join(dataset.notes)
     assert sorted(dataset.clips["id"]) == ["P01_01_0", "P01_01_3", "P01_11_0", "P18_103_5", "P33_101_0"]
     assert "2 segments are empty or begin after their video's end and are left out (for example 'P01_01_1')" in notes
-    assert "1 segments extend beyond their video's end and are shortened (for example 'P01_01_3')" in notes
-    assert "1 segments are listed more than once and used once (for example 'P01_01_0')" in notes
-    assert "1 train segments belong to videos that are not on disk (for example 'P02_01')" in notes
-    assert "1 annotated videos are not on disk: P02_01" in notes
-    assert "1 clips on disk are not in any annotation file (for example 'P09_09')" in notes
+    assert "1 segment extends beyond its video's end and is shortened (for example 'P01_01_3')" in notes
+    assert "1 segment is listed more than once and used once (for example 'P01_01_0')" in notes
+    assert "1 train segment belongs to a video that is not on disk (for example 'P02_01')" in notes
+    assert "1 annotated video is not on disk: P02_01" in notes
+    assert "1 clip on disk is not in any annotation file (for example 'P09_09')" in notes
     assert dataset.absent == {"train": ["P01_01_1", "P01_01_2", "P02_01_0"], "val": [], "test": []}
 
 
@@ -212,7 +212,7 @@ def test_epic55_in_the_bristol_tree(tmp_path):
     assert columns(dataset, "source", "start")["0"] == ("videos/train/P01/P01_01.MP4", 0.14)
     assert dataset.subsets == {"unseen": {"test": ["15582"]}}
     notes = "\n".join(dataset.notes)
-    assert "1 segments of EPIC_train_invalid_labels.csv are left out" in notes
+    assert "1 segment of EPIC_train_invalid_labels.csv is left out" in notes
     assert "participants P25 to P31 are held out" in notes
     framed = read_dataset("epic55", tmp_path, options=DatasetOptions(sources="frames"))
     assert columns(framed, "source", "fps")["0"] == ("frames_rgb_flow/rgb/train/P01/P01_01", 60.0)
@@ -265,4 +265,4 @@ def test_real_epic55_files(shared, tmp_path):
     assert [len(dataset.classes[head]) for head in ("verb", "noun")] == [125, 352]
     assert labels(dataset, "verb")["0"] == ("train", "open")
     assert labels(dataset, "noun")["0"] == ("train", "cupboard")  # what the class file calls door
-    assert "116 segments of EPIC_train_invalid_labels.csv are left out: they lack a class" in dataset.notes
+    assert "116 segments of EPIC_train_invalid_labels.csv are left out for lack of a class" in dataset.notes

@@ -70,7 +70,7 @@ def test_folder_named_like_a_split_with_clips_directly_in_it_is_refused(folder, 
 
 def test_a_class_with_one_recording_is_noted(tmp_path):
     dataset = read_dataset("folder", plant(tmp_path, "a/v_a_g01_c01.avi", "a/v_a_g01_c02.avi"))
-    assert any("1 class has a single source group and no validation clip: a" in note for note in dataset.notes)
+    assert any("none of a, which has a single source group" in note for note in dataset.notes)
 
 
 def test_other_files_are_counted_and_special_ones_are_not_opened(tmp_path):
@@ -88,7 +88,7 @@ def test_other_files_are_counted_and_special_ones_are_not_opened(tmp_path):
     assert "5 entries are not regular files" in notes
     assert "a/pipe.mp4 (pipe)" in notes
     assert "a/zero.mp4 (device)" in notes
-    assert "1 videos are not in a class folder: the root" in notes
+    assert "1 video is not in a class folder: the root" in notes
 
 
 def test_links_to_files_and_folders_are_followed_and_circles_left(tmp_path):

@@ -47,10 +47,10 @@ def test_cvdf_flat_with_replacements(tmp_path):
     }
     replaced = dataset.clips.set_index("id")["source"]["0wR5jVB-WPk_000417_000427"]
     assert replaced == "replacement/replacement_for_corrupted_k400/0wR5jVB-WPk_000417_000427.mp4"
-    assert "1 val clips of the annotation file are not on disk" in dataset.notes
+    assert "1 val clip of the annotation file is not on disk" in dataset.notes
     assert dataset.absent == {"train": [], "val": ["missing0000_000001_000011"], "test": []}
-    assert "1 videos are not in any annotation file" in dataset.notes
-    assert "1 files are replaced by those in the replacement folder" in dataset.notes
+    assert "1 video is not in any annotation file" in dataset.notes
+    assert "1 file is replaced by those in the replacement folder" in dataset.notes
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_bad_line_is_named(line, fault, tmp_path):
 
 def test_nothing_on_disk_says_what_is_missing(tmp_path):
     write(tmp_path, "train.csv", f"{CVDF}{ABSEILING},0wR5jVB-WPk,417,427,train\n")
-    with pytest.raises(DatasetError, match=r"no clips found; .*1 train clips of the annotation file are not on disk"):
+    with pytest.raises(DatasetError, match=r"no clips found; .*1 train clip of the annotation file is not on disk"):
         read_dataset("kinetics400", tmp_path)
 
 
@@ -236,8 +236,8 @@ def test_rows_that_repeat_a_clip(tmp_path):
     dataset = read_dataset("kinetics400", tmp_path)
     assert labels(dataset) == {"0wR5jVB-WPk_000417_000427": ("train", ABSEILING)}
     clip = "for example '0wR5jVB-WPk_000417_000427'"
-    assert f"1 clips are listed more than once and used once ({clip})" in dataset.notes
-    assert f"1 clips are in two splits and used in the first ({clip})" in dataset.notes
+    assert f"1 clip is listed more than once and used once ({clip})" in dataset.notes
+    assert f"1 clip is in two splits and used in the first ({clip})" in dataset.notes
     write(tmp_path, "val.csv", f"{CVDF}{line.replace(ABSEILING, DRUMS)},val\n")
     with pytest.raises(DatasetError, match=r"val\.csv: line 2: clip is listed twice with different classes: '0wR5"):
         read_dataset("kinetics400", tmp_path)

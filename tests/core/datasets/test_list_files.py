@@ -198,7 +198,7 @@ def test_several_lists_for_a_split(tmp_path):
         (f"{A}.mp4 0\n\n{C}.mp4 7\n", r"line 3: label is not one of the 3 of classes\.txt: 7"),
         (f"{A}.mp4 0\n{C}.mp4 1\n{A}.mp4 2\n", "line 3: clip is listed twice with different labels"),
         ("\ufeff\r\n", r"train\.txt: is empty"),
-        ("gone.mp4 0\n", "none of the listed clips is on disk; .*1 train clips of the list are not on disk"),
+        ("gone.mp4 0\n", "none of the listed clips is on disk; .*1 train clip of the list is not on disk"),
     ],
 )
 def test_a_faulty_line_is_named(text, fault, tmp_path):
@@ -216,9 +216,9 @@ def test_clips_in_both_lists_are_counted(tmp_path):
     dataset = read_dataset("list", tmp_path)
     notes = "\n".join(dataset.notes)
     assert len(dataset.clips) == 3
-    assert f"1 clips are listed more than once and used once (for example '{A}.mp4')" in notes
-    assert f"1 clips are in two splits and used in the first (for example '{A}.mp4')" in notes
-    assert "1 val clips of the list are not on disk (for example 'gone.mp4')" in notes
+    assert f"1 clip is listed more than once and used once (for example '{A}.mp4')" in notes
+    assert f"1 clip is in two splits and used in the first (for example '{A}.mp4')" in notes
+    assert "1 val clip of the list is not on disk (for example 'gone.mp4')" in notes
     assert dataset.absent == {"train": [], "val": ["gone.mp4"]}
 
 

@@ -61,7 +61,8 @@ def test_list_with_one_line_without_label_leaves_out_that_line_alone(hard):
     assert dataset.understanding.classes == {"action": {"0": 3, "1": 2, "2": 3}}
     [odd] = dataset.understanding.odd_lines
     assert (odd.line, odd.file.name) == (5, "kinetics400_train_list_rawframes.txt")
-    assert any("line 5 is not a path and 2 numbers" in note for note in dataset.notes)
+    assert odd.reason.startswith("is not a path and 2 numbers")
+    assert any(note == "kinetics400_train_list_rawframes.txt: 1 line is left out" for note in dataset.notes)
 
 
 def test_list_with_an_empty_label_leaves_out_that_clip_by_line(hard):
@@ -303,6 +304,25 @@ def test_lists_of_which_nothing_is_on_disk_are_refused(tmp_path):
     assert "12 train clips of the list are not on disk (for example 'v/Archery_0.mp4')" in error.value.hint
 
 
+@pytest.mark.parametrize("given", ["lists/a.csv", "lists"])
+def test_annotations_are_found_under_the_root(tmp_path, monkeypatch, given):
+    root = tmp_path / "root"
+    plant(root, *CLIPS)
+    write(root, "lists/a.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS[:6]]))
+    write(root, "train.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS]))
+    monkeypatch.chdir(tmp_path)
+    assert len(read_dataset("list", root, options=DatasetOptions(annotations=Path(given))).clips) == 6
+
+
+def test_annotations_here_go_before_those_under_the_root(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    plant(root, *CLIPS)
+    write(root, "a.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS[:6]]))
+    write(tmp_path, "a.csv", table("path,label", [(clip, name_of(clip)) for clip in CLIPS[:3]]))
+    monkeypatch.chdir(tmp_path)
+    assert len(read_dataset("list", root, options=DatasetOptions(annotations=Path("a.csv"))).clips) == 3
+
+
 # --- folders
 
 
@@ -345,7 +365,7 @@ def test_linked_class_and_split_folders_are_read(tmp_path):
             (tmp_path / split / label).symlink_to(tmp_path / "all" / label)
     dataset = read_dataset("folder", tmp_path)
     assert dataset.understanding.found == {"train": 6, "val": 6}
-    assert any("point to folders that are also read under another path: train/a, train/b" in n for n in dataset.notes)
+    assert any("point to folders also read under another path: train/a, train/b" in n for n in dataset.notes)
 
 
 def test_linked_split_folder_is_read(tmp_path):

@@ -113,7 +113,7 @@ def test_list_with_a_duration_adds_it_to_the_start(tmp_path: Path) -> None:
 def test_list_with_several_labels_in_a_row_gives_a_segment_each_and_says_so(tmp_path: Path) -> None:
     read = read_segments(write(tmp_path, "a.csv", "video,start,end,label\na,1,2,open|pour\n"))
     assert [one.label for one in read.segments] == ["open", "pour"]
-    assert read.notes == ("a.csv: 1 rows have several labels, and give a segment for each",)
+    assert read.notes == ("a.csv: 1 row has several labels, with a segment for each",)
 
 
 @pytest.mark.parametrize(

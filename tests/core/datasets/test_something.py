@@ -38,10 +38,10 @@ def test_v1_is_folders_of_frames_in_the_order_of_the_labels_file(end, tmp_path):
     wanted = (f"20bn-{V1}/85", "frames", "%05d.jpg", 1, -1, 12.0)
     assert columns(dataset, "source", "kind", "pattern", "first", "last", "fps")["85"] == wanted
     notes = "\n".join(dataset.notes)
-    assert "1 train clips of the annotation file are not on disk (for example '7')" in notes
-    assert "1 test clips of the annotation file are not on disk (for example '10')" in notes
+    assert "1 train clip of the annotation file is not on disk (for example '7')" in notes
+    assert "1 test clip of the annotation file is not on disk (for example '10')" in notes
     assert dataset.absent == {"train": ["7"], "val": [], "test": ["10"]}
-    assert "1 clips on disk are not in any annotation file (for example '4711')" in notes
+    assert "1 clip on disk is not in any annotation file (for example '4711')" in notes
 
 
 def test_v1_can_be_had_in_sorted_order(tmp_path):

@@ -54,7 +54,7 @@ def test_the_class_of_two_spellings(spelled, tmp_path):
     dataset = read_dataset("ucf101", tmp_path)
     assert labels(dataset) == {"v_HandStandPushups_g08_c01": ("train", "HandstandPushups")}
     assert dataset.clips["source"][0] == f"videos/{spelled}_g08_c01.mp4"
-    assert any(note.startswith("1 train clips of the lists are not on disk") for note in dataset.notes)
+    assert any(note.startswith("1 train clip of the lists is not on disk") for note in dataset.notes)
     assert {split: len(absent) for split, absent in dataset.absent.items()} == {"train": 1, "val": 2}
 
 
@@ -73,9 +73,7 @@ def test_a_source_group_in_both_lists_is_noted(tmp_path):
     write(tmp_path, "ucfTrainTestlist/testlist01.txt", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi\n")
     plant(tmp_path, "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi", "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c02.avi")
     notes = read_dataset("ucf101", tmp_path).notes
-    assert (
-        "1 source groups are in both lists (for example 'applyeyemakeup_g08'): val accuracy will be too high" in notes
-    )
+    assert "1 source group is in both lists (for example 'applyeyemakeup_g08'): val accuracy will be too high" in notes
 
 
 @pytest.mark.parametrize(
@@ -138,8 +136,8 @@ def test_hmdb51_leaves_the_unused_clips(tmp_path):
         "brush_hair/-x_brush_hair_u_nm_np1_fr_goo_0": ("val", "brush_hair"),
         "clap/A_B_clap_u_nm_np1_fr_goo_1": ("val", "clap"),
     }
-    assert "1 clips are unused in split 1" in dataset.notes
-    assert "1 clips on disk are not in any annotation file (for example 'extra')" in dataset.notes
+    assert "1 clip is unused in split 1" in dataset.notes
+    assert "1 clip on disk is not in any annotation file (for example 'extra')" in dataset.notes
     assert columns(dataset, "source")[f"clap/{ODD}"] == (f"hmdb51_org/clap/{ODD}.avi",)
     with pytest.raises(DatasetError, match=r"_split2\.txt: line 1: is not a file name and 0, 1 or 2: '.* 3'"):
         read_dataset("hmdb51", tmp_path, options=DatasetOptions(split=2))

@@ -80,7 +80,7 @@ def test_clips_that_come_later_are_packed_and_those_that_go_stay_listed(kinetics
     arrive(clip, "train/b").unlink()
     third = prepare("kinetics400", Path("k400"), "packed", settings=SMALL)
     assert (third.added, third.listed, third.digest) == (0, second.listed, second.digest)
-    assert "1 prepared clips are no longer under k400; they are kept" in third.notes
+    assert "1 prepared clip is no longer under k400 and kept" in third.notes
 
 
 def test_a_longer_list_is_noted_though_there_is_nothing_to_do(kinetics: Path) -> None:

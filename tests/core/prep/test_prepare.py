@@ -245,7 +245,7 @@ def test_a_prepared_clip_whose_source_has_changed_is_done_again(source, tmp_path
     shutil.copy(root / "train" / "b" / "1.mkv", root / "train" / "a" / "0.mkv")
     report = prepare("folder", root, out, settings=SMALL)
     assert report.added == 1
-    assert "1 prepared clips have changed and were prepared again" in report.notes
+    assert "1 prepared clip has changed: prepared again" in report.notes
     assert report.clips == first.clips
     verify(out)
     assert len(contents(out)) == len(before)
@@ -281,7 +281,7 @@ def test_a_shard_that_is_gone_is_made_again(damage, source, tmp_path):
         (tmp_path / lost).write_bytes(before[lost][:-1])
     again = prepare("folder", source, tmp_path, settings=SMALL)
     assert again.digest == first.digest
-    assert f"1 shards were missing or truncated, for example {lost}, and were written again" in again.notes
+    assert f"1 shard was missing or truncated and written again, for example {lost}" in again.notes
     assert contents(tmp_path) == before
 
 
@@ -316,7 +316,7 @@ def test_new_clips_are_added(source, tmp_path):
     report = prepare("folder", root, out, settings=SMALL)
     assert report.added == 1
     assert report.clips["train"] == first.clips["train"] + 1
-    assert any("1 prepared clips are no longer under" in note for note in report.notes)
+    assert any("1 prepared clip is no longer under" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
