@@ -231,7 +231,7 @@ class Tally:
         self._counts: dict[tuple[str, str], int] = {}
         self._examples: dict[tuple[str, str], str] = {}
 
-    def add(self, one: str, more: str, example: str = "") -> None:
+    def add(self, one: str, more: str, example: str) -> None:
         """Count one more: `one` is the words for a single item (`clip is not on disk`), `more` those for several."""
         kind = (one, more)
         self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -242,6 +242,11 @@ class Tally:
         """Count a clip of `split` that the annotations (`where`) name and the disk lacks."""
         one, more = f"clip of the {where} is not on disk", f"clips of the {where} are not on disk"
         self.add(f"{split} {one}", f"{split} {more}", example)
+
+    def without_video(self, split: str, video: str) -> None:
+        """Count a segment of `split` whose video the disk lacks."""
+        one, more = "belongs to a video that is not on disk", "belong to videos that are not on disk"
+        self.add(f"{split} segment {one}", f"{split} segments {more}", video)
 
     def repeated(self, example: str, *, same_split: bool = True, what: str = "clip") -> None:
         """Count a clip that is listed again, in the same split or in another."""

@@ -149,8 +149,7 @@ def read_epic(name: str, found: Found, texts: list[Path], options: DatasetOption
                     tally.add(*_OUTSIDE, row.clip)
             elif (source := sources.find(row.video)) is None:
                 if rows.lack(row.clip, split):
-                    one, more = "belongs to a video that is not on disk", "belong to videos that are not on disk"
-                    tally.add(f"{split} segment {one}", f"{split} segments {more}", row.video)
+                    tally.without_video(split, row.video)
                 missing.add(row.video)
             else:
                 _add(row, split, labels, source, rows)

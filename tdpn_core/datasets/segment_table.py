@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tdpn_core.datasets.annotations.formats import TABLE, format_of
 from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
+from tdpn_core.datasets.folder import DRAWN
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import VIDEO_SUFFIXES, Found, name_of, stem, suffix
@@ -74,10 +75,10 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
         source = finder.find(part.segment.video)
         clip = _id(part, source, label, rows)
         if clip is None:
-            tally.add("segments are listed more than once and used once", str(part))
+            tally.repeated(str(part), what="segment")
         elif source is None:
             if rows.lack(clip, part.split):
-                tally.add(f"{part.split} segments belong to videos that are not on disk", part.segment.video)
+                tally.without_video(part.split, part.segment.video)
         else:
             _add(rows, clip, part, label, source)
             places[clip] = part.place
@@ -207,7 +208,7 @@ def _set_aside(rows: Rows, names: Sequence[str], seed: int, notes: list[str]) ->
         rows.splits[row] = split
     held = f"{drawn.count('val')} of {counted(len(pool), 'segment')} {agree(len(pool), 'is', 'are')}"
     count = counted(len(set(groups)), "source group")
-    notes.append(f"no validation split: {held} used for validation, by {count} of whole videos, seed {seed}")
+    notes.append(f"{DRAWN} {held} used for validation, by {count} of whole videos, seed {seed}")
     ids = list(rows.ids)
     return {ids[row]: group for row, group in zip(pool, groups, strict=True)}
 

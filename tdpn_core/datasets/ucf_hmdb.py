@@ -104,7 +104,7 @@ def read_hmdb51(found: Found, texts: list[Path], options: DatasetOptions) -> Dat
             clip = stem(file.strip())
             if split is None:
                 sources.find(clip)
-                tally.add(f"clip is unused in split {options.split}", f"clips are unused in split {options.split}")
+                tally.add(f"clip is unused in split {options.split}", f"clips are unused in split {options.split}", "")
             else:
                 _add(f"{name}/{clip}", clip, split, label, files[name], line, rows, tally, sources, folder=name)
     notes = found.notes(list(files.values())) + tally.notes() + sources.notes()
