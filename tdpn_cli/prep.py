@@ -19,11 +19,12 @@ from tdpn_core.errors import DatasetError
 from tdpn_core.wording import agree
 
 if TYPE_CHECKING:
-    from tdpn_core import Overview, PrepReport
+    from tdpn_core import BackgroundOptions, Overview, PrepReport
 
 EXAMPLES = options.epilog(
     "tdpn prep folder --root my_clips",
     "tdpn prep auto --root /data/unknown --dry-run",
+    "tdpn prep auto --root my_videos --background",
     "tdpn prep kinetics400 --root /data/kinetics400 --download",
     "tdpn prep epic100 --root /data/EPIC-KITCHENS --codec video",
     "tdpn prep kinetics400 --root /shared/k400 --out s3://bucket/k400 --executor ray",
@@ -99,6 +100,41 @@ def prep(
             "--overlaps", help="Overlapping segments with different labels: which to use.", rich_help_panel=DATA
         ),
     ] = defaults.OVERLAPS,
+    background: Annotated[
+        bool,
+        typer.Option(
+            "--background",
+            help=f"Use gaps between annotated segments as clips of the class {defaults.BACKGROUND}.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
+    background_share: Annotated[
+        float | None,
+        typer.Option(
+            "--background-share",
+            help=f"Share of background clips in each split (default: {defaults.BACKGROUND_SHARE:g}).",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    background_length: Annotated[
+        float | None,
+        typer.Option(
+            "--background-length",
+            help=f"Shortest background clip in seconds (default: {defaults.BACKGROUND_LENGTH:g}).",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    background_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--background-margin",
+            help=f"Distance of background clips from segments in seconds (default: {defaults.BACKGROUND_MARGIN:g}).",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option("--seed", help="Random seed of the split, if the data set has none.", min=0, rich_help_panel=DATA),
@@ -226,6 +262,9 @@ def prep(
             sources=sources,
             ignore_segments=ignore_segments,
             overlaps=overlaps,
+            background=_background(
+                background, share=background_share, min_length=background_length, margin=background_margin
+            ),
         ),
     )
     with output.progress(tdpn_core.prepare) as progress:
@@ -252,6 +291,12 @@ def prep(
         output.print_json(_plain(report, check.seen))
     else:
         show(report, said=check.seen.read.notes)
+
+
+def _background(wanted: bool, **given: float | None) -> BackgroundOptions | None:
+    """Return the options of background clips; any of them requests these."""
+    stated = {name: value for name, value in given.items() if value is not None}
+    return tdpn_core.BackgroundOptions(**stated) if wanted or stated else None
 
 
 class _Check:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.config.schema import RunConfig
     from tdpn_core.config.settings import Setting, all_settings
+    from tdpn_core.datasets.background import BackgroundOptions
     from tdpn_core.datasets.clip_table import Dataset
     from tdpn_core.datasets.options import DatasetOptions
     from tdpn_core.datasets.registry import detect, known_datasets, read_dataset
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ablation",
+    "BackgroundOptions",
     "Batch",
     "Bench",
     "ClipStore",
@@ -162,6 +164,7 @@ _MODULES = {
     "config.schema": ("RunConfig",),
     "config.settings": ("Setting", "all_settings"),
     "datasets.clip_table": ("Dataset",),
+    "datasets.background": ("BackgroundOptions",),
     "datasets.options": ("DatasetOptions",),
     "datasets.registry": ("detect", "known_datasets", "read_dataset"),
     "demo.demo": ("DemoResult", "run_demo"),

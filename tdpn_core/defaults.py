@@ -35,6 +35,15 @@ SOURCES: Final = "auto"
 OVERLAPS: Final = "refuse"
 """Which of overlapping segments with different labels are used."""
 
+BACKGROUND_SHARE: Final = 0.2
+"""Share of the clips of a split that are background."""
+
+BACKGROUND_LENGTH: Final = 1.0
+"""Shortest background clip in seconds."""
+
+BACKGROUND_MARGIN: Final = 0.5
+"""Seconds between a background clip and the nearest segment."""
+
 CODEC: Final = "jpeg"
 """How frames are stored."""
 

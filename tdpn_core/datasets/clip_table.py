@@ -78,6 +78,10 @@ class Dataset:
     """Segments that are not compared with their videos yet (`prep` does), by clip id: where the annotation files name
     them, `labels.csv line 3`."""
 
+    annotated: dict[str, list[tuple[float, float, bool]]] = field(default_factory=dict)
+    """With background clips requested: all annotated parts (start, end, whether these are frames) of each source whose
+    annotation is complete."""
+
     @property
     def understanding(self) -> Understanding:
         """How the files were read: classes, splits, columns, counts and warnings."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tdpn_core import defaults
+from tdpn_core.datasets.background import BackgroundOptions
 from tdpn_core.errors import UsageError
 
 LabelOrder = Literal["official", "file", "sorted", "cleaned"]
@@ -46,6 +47,9 @@ class DatasetOptions:
     overlaps: OverlapChoice = defaults.OVERLAPS
     """Segments of one video with different labels that overlap: an error, use both, the one that starts first, or the
     longest."""
+
+    background: BackgroundOptions | None = None
+    """Use gaps between annotated segments as clips of a class of their own."""
 
     def __post_init__(self) -> None:
         for name, allowed in (

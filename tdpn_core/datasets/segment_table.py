@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from tdpn_core import defaults
 from tdpn_core.datasets.annotations.formats import TABLE, format_of
+from tdpn_core.datasets.annotations.segment import EVERY
 from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.folder import DRAWN
 from tdpn_core.datasets.media_index import Sources
@@ -64,7 +66,7 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
     for part in parts:
         met.setdefault(part.segment.label, set()).add(part.split)
     class_of, spelled = unify(met)
-    names = sorted(set(class_of.values()))
+    names = sorted({*class_of.values(), *([defaults.BACKGROUND] if options.background else [])})
     if names and all(name.isdecimal() for name in names):
         names.sort(key=int)
         notes.append("labels of segments are numbers: they are used as names of the classes")
@@ -103,7 +105,29 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
         seed=options.seed,
     )
     dataset.unfitted.update(places)
+    if options.background:
+        dataset.annotated.update(_annotated(files, finder, notes))
     return dataset
+
+
+def _annotated(
+    files: Sequence[Annotations], finder: _Finder, notes: list[str]
+) -> dict[str, list[tuple[float, float, bool]]]:
+    """Return all segments by source, of the videos that have some, and none that cannot be read."""
+    spans: dict[str, list[tuple[float, float, bool]]] = {}
+    partial: set[str] = set()
+    for file in files:
+        lacking = file.videos if EVERY in file.incomplete else file.incomplete
+        partial.update(source.source for video in lacking if (source := finder.find(video)))
+        for one in file.segments:
+            if (source := finder.find(one.video)) and source.kind == VIDEO:
+                spans.setdefault(source.source, []).append((one.start, one.stop, one.in_frames))
+    unused = sorted(partial & set(spans))
+    if unused:
+        some = ", ".join(unused[:_SHOWN])
+        what = f"{counted(len(unused), 'video')} {agree(len(unused), 'has', 'have')} an entry that cannot be read and"
+        notes.append(f"{what} {agree(len(unused), 'gives', 'give')} no background clips: {some}")
+    return {source: found for source, found in spans.items() if source not in partial}
 
 
 def _parts(files: Sequence[Annotations]) -> Iterator[_Part]:

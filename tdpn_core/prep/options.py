@@ -59,4 +59,6 @@ class PrepConfig(Settings):
         values = asdict(self)
         del values["clip_seconds"]
         encoding, options = values.pop("encoding"), values.pop("dataset")
-        return {**encoding, **values, "dataset": {name: options[name] for name in _RECORDED_OPTIONS}}
+        background = "off" if self.dataset.background is None else str(self.dataset.background)
+        recorded = {name: options[name] for name in _RECORDED_OPTIONS} | {"background": background}
+        return {**encoding, **values, "dataset": recorded}

@@ -194,7 +194,7 @@ def _read(dataset: str, root: Path, options: DatasetOptions, *, download: bool, 
         found = detect(root, options=options)
         progress.say(found.sentence())
         dataset = found.name
-    return fit_segments(read_dataset(dataset, root, options=options))
+    return fit_segments(read_dataset(dataset, root, options=options), options.background)
 
 
 def pack_dataset(
@@ -214,7 +214,7 @@ def pack_dataset(
     manifest is written.
     """
     began = time.monotonic()
-    table = fit_segments(table)
+    table = fit_segments(table, settings.dataset.background)
     program = find_ffmpeg(str(ffmpeg) if ffmpeg else None)
     method = flow_method(settings.encoding)
     if method is not None:  # recorded by name, so that later runs use the same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tdpn_core import defaults
 from tdpn_core.datasets import Dataset
+from tdpn_core.datasets.background import BackgroundOptions, Span
 from tdpn_core.datasets.clip_table import VIDEO
-from tdpn_core.errors import ClipError, DatasetError
+from tdpn_core.errors import ClipError, DatasetError, UsageError
+from tdpn_core.prep.background_clips import add_background
 from tdpn_core.video.probe import Probe, probe
 from tdpn_core.wording import agree, counted
 
@@ -32,8 +36,8 @@ class _Findings:
     varying: set[str] = field(default_factory=set)
 
 
-def fit_segments(table: Dataset) -> Dataset:
-    """Return a table of segments with times in seconds that are within their videos.
+def fit_segments(table: Dataset, background: BackgroundOptions | None = None) -> Dataset:
+    """Return a table of segments with times in seconds that are within their videos, and clips of the gaps if asked.
 
     Every video with segments is opened once to read its header. Frame numbers are divided by the exact rate in it, for
     example 30000/1001. A segment that starts at or after its video's end is left out; one that extends beyond it is
@@ -42,11 +46,17 @@ def fit_segments(table: Dataset) -> Dataset:
 
     Raises:
         DatasetError: no clip remains.
+        UsageError: background clips are requested of a data set without annotated segments.
     """
     clips = table.clips
     ids, sources = clips["id"].tolist(), clips["source"].tolist()
     rows = [row for row, (clip, kind) in enumerate(zip(ids, clips["kind"], strict=True))
             if kind == VIDEO and clip in table.unfitted]  # fmt: skip
+    if background is not None and (
+        defaults.BACKGROUND not in next(iter(table.classes.values())) or not (rows or table.annotated)
+    ):
+        what = f"the {table.name} data set has no videos with annotated segments, between which background could be"
+        raise UsageError(what, where="--background", hint="leave it out")
     if not rows:
         return table
     headers = _headers(table.root, sorted({sources[row] for row in rows}))
@@ -65,7 +75,7 @@ def fit_segments(table: Dataset) -> Dataset:
             stop[row] = float((int(last[row]) + 1 - _BEFORE) / rate)
             first[row], last[row] = 0, -1
             found.varying |= {sources[row]} if _varies(header) else set()
-        end = header.video.seconds or header.seconds
+        end = _end(header)
         if end is not None and start[row] >= end:
             found.beyond.append(row)
         elif end is not None and stop[row] > end + 1 / rate:
@@ -79,7 +89,21 @@ def fit_segments(table: Dataset) -> Dataset:
     fitted = clips.assign(**columns)[~left].reset_index(drop=True)
     kept = set(fitted["id"].tolist())
     groups = {clip: group for clip, group in table.groups.items() if clip in kept}
-    return dataclasses.replace(table, clips=fitted, notes=[*table.notes, *notes], groups=groups, unfitted={})
+    table = dataclasses.replace(table, clips=fitted, notes=[*table.notes, *notes], groups=groups, unfitted={})
+    return table if background is None else add_background(table, _spans(table, headers), background)
+
+
+def _spans(table: Dataset, headers: Mapping[str, Probe | None]) -> dict[str, tuple[list[Span], float]]:
+    """Return all annotated spans, in seconds, and the length of each video whose annotation is complete."""
+    found = {}
+    for source, parts in table.annotated.items():
+        header = headers.get(source)
+        end = _end(header) if header else None
+        if header is not None and end is not None:
+            rate = float(_rate(header))
+            spans = [(start / rate, stop / rate) if in_frames else (start, stop) for start, stop, in_frames in parts]
+            found[source] = (spans, end)
+    return found
 
 
 def _headers(root: Path, sources: list[str]) -> dict[str, Probe | None]:
@@ -92,6 +116,10 @@ def _header(path: Path) -> Probe | None:
         return probe(path)
     except ClipError:  # reported when it is packed
         return None
+
+
+def _end(header: Probe) -> float | None:
+    return header.video.seconds or header.seconds
 
 
 def _rate(header: Probe) -> Fraction:

@@ -48,6 +48,6 @@ def _add(found: Collector, video: str, entry: Any, position: int) -> None:
     times = entry.get("segment") if isinstance(entry, dict) else None
     label = entry.get("label") if isinstance(entry, dict) else None
     if not isinstance(times, list) or len(times) != 2 or not all(type(one) in (int, float) for one in times):
-        found.odd(position, "has no segment of two numbers", f"{video} {times!r}")
+        found.odd(position, "has no segment of two numbers", f"{video} {times!r}", lacks=video)
     else:
         found.add(Segment(video, float(times[0]), float(times[1]), str(label or "").strip(), position))

@@ -29,7 +29,7 @@ def read(path: Path) -> Annotations:
             parts = action.split()
             times = [parse_seconds(part) for part in parts[1:]]
             if len(times) != 2 or times[0] is None or times[1] is None:
-                found.odd(line, "action is not 'class start end'", f"{video} {action}")
+                found.odd(line, "action is not 'class start end'", f"{video} {action}", lacks=video)
             else:
                 found.add(Segment(video, times[0], times[1], parts[0], line))
     return found.finished()

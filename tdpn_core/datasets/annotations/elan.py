@@ -40,7 +40,7 @@ def read(path: Path) -> Annotations:
             times = [_seconds(slots.get(entry.get(f"TIME_SLOT_REF{end}", "")), origin) for end in (1, 2)]
             label = " ".join((entry.findtext("ANNOTATION_VALUE") or "").split())
             if times[0] is None or times[1] is None:
-                found.odd(position, "has a time slot without a time", f"{video} {label}")
+                found.odd(position, "has a time slot without a time", f"{video} {label}", lacks=video)
             else:
                 found.add(Segment(video, times[0], times[1], label, position))
     if len(tiers) > 1:

@@ -105,7 +105,7 @@ def _add(found: Collector, video: str, result: dict[str, Any], position: int) ->
     labels = [str(label).strip() for label in value[key]] or [""]
     times = list(_times(value))
     if not times:
-        found.odd(position, "has no start and end", f"{video} {', '.join(labels)}")
+        found.odd(position, "has no start and end", f"{video} {', '.join(labels)}", lacks=video)
     for start, stop, in_frames in times:
         for label in labels:
             found.add(Segment(video, start, stop, label, position, in_frames))

@@ -40,6 +40,10 @@ class Segment:
         return replace(self, start=float(self.start / rate), stop=float(self.stop / rate), in_frames=False)
 
 
+EVERY = ""
+"""In place of a video: any of the file's."""
+
+
 @dataclass(frozen=True)
 class ScoredSegment(Segment):
     """A segment with the network's confidence in it."""
@@ -71,6 +75,9 @@ class Annotations:
     odd: tuple[OddLine, ...] = ()
     """Entries left out, with the reason."""
 
+    incomplete: frozenset[str] = frozenset()
+    """Videos of which a segment could not be read; `EVERY` if that may be any video of the file."""
+
     notes: tuple[str, ...] = ()
 
 
@@ -87,6 +94,7 @@ class Collector:
         self._videos: dict[str, None] = {}
         self._splits: dict[str, str] = {}
         self._odd: list[OddLine] = []
+        self._incomplete: set[str] = set()
 
     def video(self, name: str, line: int, split: str | None = None) -> None:
         """Record a video and, where given, its split.
@@ -109,14 +117,17 @@ class Collector:
         reason = _fault_of(segment)
         if reason:
             unit = " frames" if segment.in_frames else " s"
-            self.odd(segment.line, reason, f"{segment.video} {segment.start:g} to {segment.stop:g}{unit}")
+            text = f"{segment.video} {segment.start:g} to {segment.stop:g}{unit}"
+            self.odd(segment.line, reason, text, lacks=segment.video)
             self._videos.setdefault(segment.video)
         else:
             self._videos.setdefault(segment.video)
             self._segments.append(segment)
 
-    def odd(self, line: int, reason: str, text: str) -> None:
-        """Record an entry that is left out."""
+    def odd(self, line: int, reason: str, text: str, *, lacks: str | None = None) -> None:
+        """Record an entry that is left out; `lacks` is the video, or `EVERY`, of which it may be a segment."""
+        if lacks is not None:
+            self._incomplete.add(lacks)
         self._odd.append(OddLine(self.path, line, f"{reason}, left out", text))
 
     def finished(self) -> Annotations:
@@ -130,6 +141,7 @@ class Collector:
             self.columns,
             tuple(self.ignored),
             tuple(self._odd),
+            frozenset(self._incomplete),
             tuple(self.notes),
         )
 

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import read_fields, shorten
-from tdpn_core.datasets.annotations.segment import Annotations, Collector, ScoredSegment, Segment
+from tdpn_core.datasets.annotations.segment import EVERY, Annotations, Collector, ScoredSegment, Segment
 from tdpn_core.datasets.annotations.times import parse_frame, parse_seconds
 from tdpn_core.datasets.columns import END, LABEL, NAME, PATH, SPLIT, START, places_of, plain
 from tdpn_core.errors import DatasetError
@@ -121,20 +121,22 @@ class _Columns:
         text = separator.join(fields)
         if len(fields) > len(self._header):
             found.odd(line, f"has {len(fields)} fields, but the header has {len(self._header)} (quote decimal commas)",
-                      shorten(text))  # fmt: skip
+                      shorten(text), lacks=fields[self._video] or EVERY)  # fmt: skip
             return False
         if len(fields) <= self._needed:
-            found.odd(line, f"has {len(fields)} fields, but the header has {len(self._header)}", shorten(text))
+            video = fields[self._video] if len(fields) > self._video else EVERY
+            what = f"has {len(fields)} fields, but the header has {len(self._header)}"
+            found.odd(line, what, shorten(text), lacks=video)
             return False
         video = fields[self._video]
         if not video:
-            found.odd(line, "names no video", shorten(text))
+            found.odd(line, "names no video", shorten(text), lacks=EVERY)
             return False
         split = fields[self._split] if self._split is not None else ""
         found.video(video, line, split or None)
         times = self._times(fields)
         if isinstance(times, str):
-            found.odd(line, times, shorten(text))
+            found.odd(line, times, shorten(text), lacks=video)
             return False
         label = fields[self._label]
         between = next((one for one in _SEVERAL if one in label), None)

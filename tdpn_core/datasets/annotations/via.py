@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tdpn_core.datasets.annotation_io import encoding_of, fault, read_json, shorten
-from tdpn_core.datasets.annotations.segment import Annotations, Collector, Segment
+from tdpn_core.datasets.annotations.segment import EVERY, Annotations, Collector, Segment
 from tdpn_core.errors import DatasetError
 
 _HEADER = "# CSV_HEADER"
@@ -58,12 +58,12 @@ def _read_csv(path: Path, found: Collector) -> None:
             continue
         fields = next(csv.reader(io.StringIO(text)), [])
         if len(fields) != len(names):
-            found.odd(line, f"has {len(fields)} fields, but the header has {len(names)}", shorten(text))
+            found.odd(line, f"has {len(fields)} fields, but the header has {len(names)}", shorten(text), lacks=EVERY)
             continue
         try:
             files, times, values = (json.loads(fields[names.index(name)]) for name in _COLUMNS)
         except ValueError:
-            found.odd(line, "is not JSON in its fields", shorten(text))
+            found.odd(line, "is not JSON in its fields", shorten(text), lacks=EVERY)
             continue
         videos = files if isinstance(files, list) else [files]
         _add(found, path, line, str(videos[0]) if videos else "", times, values if isinstance(values, dict) else {})
@@ -94,7 +94,7 @@ def _read_project(path: Path, found: Collector) -> None:
 
 def _add(found: Collector, path: Path, line: int, video: str, times: Any, values: dict[str, Any]) -> None:
     if not video:
-        found.odd(line, "names no video", shorten(values))
+        found.odd(line, "names no video", shorten(values), lacks=EVERY)
         return
     numbers = isinstance(times, list) and all(type(one) in (int, float) for one in times)
     if not numbers or len(times) != 2:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.datasets import DatasetOptions, read_dataset
-from tdpn_core.errors import ConfigError, DatasetError
+from tdpn_core.datasets.background import BackgroundOptions
+from tdpn_core.errors import ConfigError, DatasetError, UsageError
 from tdpn_core.prep import PrepConfig
 from tdpn_core.prep.prepare import pack_dataset, prepare, understand
+from tdpn_core.prep.segment_times import fit_segments
 from tdpn_core.shards import ClipStore
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
@@ -79,6 +81,12 @@ def test_segments_of_one_video_are_on_one_side_of_a_drawn_split(video: Path, tmp
     sides = clips.groupby("source")["split"].nunique()
     assert sides.max() == 1
     assert set(clips["split"]) == {"train", "val"}
+    background = BackgroundOptions(share=0.3, min_length=0.2, margin=0.1)
+    table = fit_segments(read_dataset("list", tmp_path, options=DatasetOptions(background=background)), background)
+    sides = table.clips.groupby("source")["split"].nunique()
+    assert sides.max() == 1
+    assert table.clips["label_action"].value_counts()[0] >= 8
+    assert set(table.groups) == set(table.clips["id"])
 
 
 def test_video_that_is_missing_is_named_and_two_of_one_name_are_refused(video: Path, tmp_path: Path) -> None:
@@ -134,3 +142,30 @@ def test_segments_in_frames_of_a_video_that_cannot_be_opened_are_left_out(video:
     assert seen.read.found == {"train": 1}
     notes = "\n".join(seen.read.notes)
     assert "1 segment is in frames of a video that cannot be opened and is left out: train.csv line 3 b:f0-9" in notes
+
+
+def test_prepare_with_background_takes_clips_between_segments(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4", "b.mp4", "c.mp4")
+    rows = "a,0,0.8,open,train\na,2.2,2.6,pour,train\nb,1,2,open,val\nc,0,0.5,pour,train\nc,2,1,pour,train\n"
+    (tmp_path / "labels.csv").write_text(f"video,start,end,label,split\n{rows}")
+    background = BackgroundOptions(share=0.5, min_length=0.4, margin=0.1)
+    config = PrepConfig(encoding=SMALL.encoding, dataset=DatasetOptions(background=background))
+    report = prepare("list", tmp_path, tmp_path / "out", settings=config, workers=1)
+    store = ClipStore(tmp_path / "out", "train")
+    assert store.classes == {"action": ["background", "open", "pour"]}
+    between = [clip for clip, label in zip(store.ids, store.labels["action"], strict=True) if label == 0]
+    assert len(between) == report.clips["train"] - 3 > 0
+    for clip in between:
+        start, stop = map(float, clip.removeprefix("a:background:").split("-"))
+        assert 0.9 - 1e-9 <= start < stop <= 2.1 + 1e-9 or 2.7 - 1e-9 <= start < stop
+    assert any("1 video has an entry that cannot be read and gives no background clips: c.mp4" in note
+               for note in report.notes)  # fmt: skip
+    with pytest.raises(ConfigError, match=r"was prepared with background 0\.5 of the clips.*, not off"):
+        prepare("list", tmp_path, tmp_path / "out", settings=SMALL, workers=1)
+
+
+def test_background_of_data_without_segments_is_refused(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,label\na,open\n")
+    with pytest.raises(UsageError, match="no videos with annotated segments"):
+        understand("list", tmp_path, options=DatasetOptions(background=BackgroundOptions()))

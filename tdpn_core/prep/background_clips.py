@@ -1,0 +1,72 @@
+"""Add clips of the gaps between annotated segments to a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tdpn_core import defaults
+from tdpn_core.datasets import Dataset
+from tdpn_core.datasets.background import BackgroundOptions, Span, choose
+from tdpn_core.datasets.clip_table import HEAD, SPLITS, VIDEO
+from tdpn_core.datasets.scan import suffix
+from tdpn_core.wording import agree, counted
+
+
+def add_background(
+    table: Dataset, videos: Mapping[str, tuple[Sequence[Span], float]], options: BackgroundOptions
+) -> Dataset:
+    """Return the table with background clips, each in the split of its video.
+
+    Args:
+        table: clips of annotated segments; the class of the background exists.
+        videos: all annotated spans, and the length in seconds, of each source whose annotation is complete.
+        options: share and lengths.
+    """
+    clips = table.clips
+    label = table.classes[HEAD].index(defaults.BACKGROUND)
+    split_of = dict(zip(clips["source"].tolist(), clips["split"].tolist(), strict=True))
+    counts = Counter(clips["split"][clips[f"label_{HEAD}"] != label].tolist())
+    used = {source: video for source, video in videos.items() if source in split_of}
+    chosen = choose(used, counts, split_of, options, table.seed)
+    if not chosen:
+        what = f"no gap between segments is {options.min_length:g} s long with {options.margin:g} s on both sides"
+        return dataclasses.replace(table, notes=[*table.notes, f"{what}: there are no background clips"])
+    group_of = dict(zip(clips["source"], map(table.groups.get, clips["id"]), strict=True))
+    rows = [_row(source, span, split_of[source], label) for source, span in chosen]
+    added = pd.DataFrame(rows, columns=list(clips.columns)).astype(clips.dtypes.to_dict())
+    joined = pd.concat([clips, added], ignore_index=True)
+    order = sorted(range(len(joined)), key=lambda row: (SPLITS.index(joined["split"][row]), joined["id"][row]))
+    groups = {row["id"]: group for row in rows if (group := group_of.get(row["source"]))}
+    count, sources = len(rows), len({source for source, _ in chosen})
+    made = f"{counted(count, 'background clip')} {agree(count, 'is', 'are')} taken from gaps of"
+    return dataclasses.replace(
+        table,
+        clips=joined.iloc[order].reset_index(drop=True),
+        notes=[*table.notes, f"{made} {counted(sources, 'video')} ({options})"],
+        groups=table.groups | groups,
+    )
+
+
+def _row(source: str, span: Span, split: str, label: int) -> dict[str, object]:
+    """Return a row of the table; the id is unlike that of a segment with the same times."""
+    start, stop = span
+    video = source[: -len(suffix(source))]
+    times = f"{start:.3f}-{stop:.3f}"
+    return {
+        "id": f"{video}:{defaults.BACKGROUND}:{times}",
+        "source": source,
+        "kind": VIDEO,
+        "pattern": "",
+        "first": 0,
+        "last": -1,
+        "fps": np.nan,
+        "start": start,
+        "stop": stop,
+        "split": split,
+        f"label_{HEAD}": label,
+    }
