@@ -24,6 +24,7 @@ EXAMPLES = options.epilog(
     "tdpn eval best.pt --views 10x3 --json",
     "tdpn eval slowonly-r50-8x8-k400 --data data/kinetics400",
     "tdpn eval eval-val-10x3/scores.safetensors --topk 1,2,5",
+    "tdpn eval best.pt --calibrate",
     "tdpn eval a.pt b.pt",
     "tdpn eval rgb.pt flow.pt --fuse 1,1.5",
     "tdpn eval best.pt --timeline annotations.csv --videos long",
@@ -143,6 +144,24 @@ def evaluate(
             rich_help_panel=options.EVALUATION,
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Choose a temperature and a threshold of confidence and store them in the checkpoint, so that "
+            "predict can say none of these.",
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = False,
+    keep_right: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-right",
+            help=f"Share of the right answers that the threshold keeps (default: {defaults.KEEP_RIGHT:g}).",
+            show_default=False,
+            rich_help_panel=options.EVALUATION,
+        ),
+    ] = None,
     gpus: options.Gpus = None,
     processes: options.Processes = None,
     workers: options.Workers = None,
@@ -199,6 +218,11 @@ def evaluate(
     weights, searched = _fusion(fuse, search_on or defaults.SEARCH_ON, max(1, len(files or ())))
     levels = _levels(sls)
     compares = len(files or ()) > 1 and fuse is None
+    share = (defaults.KEEP_RIGHT if keep_right is None else keep_right) if calibrate else None
+    if keep_right is not None and not calibrate:
+        raise UsageError("is the share that --calibrate keeps", where="--keep-right", hint="add --calibrate")
+    if compares and calibrate:
+        raise UsageError("one checkpoint is calibrated", where="--calibrate", hint="name one file")
     if compares and submission is not None:
         raise UsageError("one model is submitted", where="--submission", hint="name one file, or add --fuse")
     if ranks.run_in_ranks(gpus, processes):
@@ -237,6 +261,7 @@ def evaluate(
                 out=out,
                 submission=submission,
                 levels=levels,
+                calibrate=share,
                 gpus=device,
                 progress=progress,
             )
@@ -289,7 +314,7 @@ def _score_timeline(
 
 def show(result: Evaluation) -> None:
     """The headline numbers as a table on stdout."""
-    from tdpn_core.evaluation.report.text import cautions, covered, is_partial, unscored_subsets, validated
+    from tdpn_core.evaluation.report.text import calibrated, cautions, covered, is_partial, unscored_subsets, validated
 
     if result.epic:
         _show_epic(result)
@@ -301,6 +326,8 @@ def show(result: Evaluation) -> None:
         output.say(f"fused: {result.scores.origin.checkpoint}")
     if own := validated(result):
         output.say(own)
+    for line in calibrated(result):
+        output.stdout.print(f"calibrated, {line}", soft_wrap=True)
     for line in cautions(result):
         output.say(f"note: {line}")
     if is_partial(result):

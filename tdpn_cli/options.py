@@ -304,7 +304,7 @@ Threshold = Annotated[
     float | None,
     typer.Option(
         "--threshold",
-        help=f"Lowest probability in a timeline (default: {defaults.THRESHOLD:g}).",
+        help=f"Lowest probability in a timeline (default: {defaults.THRESHOLD:g}, or the calibrated one).",
         show_default=False,
         rich_help_panel=TIMELINE,
     ),
@@ -460,7 +460,7 @@ def of_timeline(
 ) -> dict[str, Any]:
     """The fields of `PredictOptions` for the segments of a timeline."""
     return {
-        "threshold": defaults.THRESHOLD if threshold is None else threshold,
+        "threshold": threshold,
         "smooth": smooth,
         "min_length": defaults.MIN_LENGTH if min_length is None else min_length,
         "nms": nms,

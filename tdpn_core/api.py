@@ -49,6 +49,7 @@ def evaluate(
     out: Path | None = None,
     submission: Path | None = None,
     levels: tuple[int, ...] = defaults.SUPERVISION_LEVELS,
+    calibrate: float | None = None,
     gpus: int | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -66,6 +67,8 @@ def evaluate(
         out: folder of the report; default: next to the first file.
         submission: zip file to write for the EPIC-KITCHENS-100 challenge.
         levels: supervision levels of the submission: pre-training, training labels, training data; each 0 to 5.
+        calibrate: store the temperature and the threshold of confidence that keeps this share of the right answers in
+            the checkpoint; `predict` then says "none of these" below the threshold.
         gpus: number of GPUs of this process, 0 for the CPU; None uses one if available. Score files need none.
         progress: receives messages and a progress bar over the clips.
 
@@ -86,6 +89,10 @@ def evaluate(
     if submission is not None:
         check_submission_path(submission)
     paths = evaluation.find_inputs(named, progress)
+    if calibrate is not None:
+        from tdpn_core.evaluation import calibrate as calibration  # torch, which score files do not need
+
+        calibration.check_calibration(paths, options, calibrate)
     with _device_for(paths, gpus, progress) as runtime:
         result = evaluation.evaluate_files(
             paths,
@@ -98,8 +105,12 @@ def evaluate(
             out=out,
             progress=progress,
         )
+    if calibrate is not None:
+        result = replace(result, calibrated=calibration.fit(result.scores, calibrate))
     if _writes():
         write_report(result)
+        if calibrate is not None:
+            calibration.store(paths[0], result.scores, result.calibrated)
         _refresh_cards(paths, progress)
         if submission is not None:
             write_submission(submission, result.scores, levels)

@@ -36,6 +36,7 @@ Purpose = Literal["run", "trace", "train"]
 SCHEMA = 2  # 1: a network's settings had the fields of every family
 RUNNING = ("loss", "objective", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
+_STRICT = {"extra": "forbid"}
 _MODEL, _OPTIMISER = "model.", "optimiser."
 _FILLERS = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, init.normal_, init.uniform_}
 
@@ -73,6 +74,25 @@ class TrainingState:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How a network's confidence is read, as chosen on validation clips by `tdpn eval --calibrate`."""
+
+    __pydantic_config__ = _STRICT
+
+    temperature: dict[str, float]
+    """Number that divides the logits, by head."""
+
+    threshold: dict[str, float]
+    """Smallest probability of an answer after that, by head; below it, the answer is "none of these"."""
+
+    data: str
+    """Digest of the data on which they were chosen."""
+
+    split: str
+    views: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """State of a run."""
 
@@ -95,6 +115,9 @@ class Checkpoint:
 
     averaged: bool | None = None
     """For another project's file with raw and averaged (EMA) weights: whether these are the averaged ones."""
+
+    calibration: Calibration | None = None
+    """Of these weights; None if they were not calibrated."""
 
     def build(self, device: torch.device, purpose: Purpose = "run") -> Network:
         """Return the network with these weights on `device`, in eval mode.
@@ -140,6 +163,23 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "resumable": checkpoint.resumable,
         "versions": versions,
     }
+    if checkpoint.calibration is not None:
+        header["calibration"] = dataclasses.asdict(checkpoint.calibration)
+    _write(path, header, tensors)
+
+
+def store_calibration(path: Path, calibration: Calibration) -> None:
+    """Store a calibration in the checkpoint at `path`; everything else in it is unchanged.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+        TdpnError: the disk is full or the folder cannot be written.
+    """
+    header, tensors = _read(path)
+    _write(path, {**header, "calibration": dataclasses.asdict(calibration)}, tensors)
+
+
+def _write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     text = json.dumps(header, ensure_ascii=False)
     metadata = {_ENTRY: f"{_digest(text, tensors)}\n{text}"}  # one entry, since the order of several is not defined
     with atomic_path(path) as temporary:
@@ -177,6 +217,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         world=header.get("world", 1),
         resumable=header.get("resumable", True),
         versions=header["versions"],
+        calibration=from_dict(Calibration, header["calibration"]) if "calibration" in header else None,
     )
 
 

@@ -79,6 +79,9 @@ SUPERVISION_LEVELS = (2, 3, 3)
 PREDICTED_CLASSES = 5
 """Number of classes in a prediction."""
 
+KEEP_RIGHT: Final = 0.95
+"""Share of the right answers on validation clips that the threshold of a calibrated network keeps."""
+
 THRESHOLD = 0.0
 """Probability below which windows are left out of a timeline."""
 

@@ -17,7 +17,7 @@ from tdpn_core.config.schema import RunConfig, from_dict
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.epic import EpicRow, has_subset_lists, is_epic, measure_epic
 from tdpn_core.evaluation.fusion import align, check_weights, fuse, search_weights, split_in_half
-from tdpn_core.evaluation.metrics import Metrics, measure
+from tdpn_core.evaluation.metrics import HeadFit, Metrics, measure
 from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default_folder
 from tdpn_core.evaluation.paired import Paired, compare_scores
 from tdpn_core.evaluation.score_file import Scores, is_scores, read_scores, write_scores
@@ -63,6 +63,9 @@ class Evaluation:
 
     epic: list[EpicRow] = dataclasses.field(default_factory=list)
     """Rows of EPIC-KITCHENS' own table."""
+
+    calibrated: Mapping[str, HeadFit] = dataclasses.field(default_factory=dict)
+    """Temperature and threshold by head that were stored in the checkpoint, if asked for."""
 
     @cached_property
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:

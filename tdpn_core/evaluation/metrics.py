@@ -166,6 +166,28 @@ class Calibration:
     """Bins with clips, by increasing confidence."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadFit:
+    """Temperature and threshold of one head, and their effect on the clips that they were chosen on."""
+
+    temperature: float
+    """Number that divides the logits."""
+
+    threshold: float
+    """Smallest calibrated probability of an answer."""
+
+    clips: int
+    error_before: float
+    error_after: float
+    """Expected calibration error without and with the temperature."""
+
+    right_kept: float
+    """Share of the right answers that reach the threshold."""
+
+    wrong_rejected: float | None
+    """Share of the wrong answers that do not; None if none is wrong."""
+
+
 def calibrate(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Calibration:
     """Compare the highest probability of each clip, from (clips, classes), with its correctness."""
     confidence = probabilities.max(axis=1)

@@ -131,7 +131,9 @@ def export(
             need_packages()
         loaded = _opened(checkpoint, options, progress)
         clips = real_clips(loaded.config, options.clips, options.compared_clips, data=options.data)
-        description = describe(loaded.config, epoch=loaded.state.epoch or None, int8=options.int8)
+        description = describe(
+            loaded.config, epoch=loaded.state.epoch or None, int8=options.int8, calibration=loaded.calibration
+        )
         progress.say(f"comparing with {len(clips)} clips, such as {clips.names[0]}")
         with atomic_path(target) as temporary:
             check = _write(loaded, temporary, clips, description, options)

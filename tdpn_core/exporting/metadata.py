@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from tdpn_core.checkpoint import Calibration
 from tdpn_core.config.schema import RunConfig, to_dict
 from tdpn_core.prediction.exported import INPUT
 from tdpn_core.version import __version__
 
 
-def describe(config: RunConfig, *, epoch: int | None = None, int8: bool = False) -> dict[str, Any]:
+def describe(
+    config: RunConfig, *, epoch: int | None = None, int8: bool = False, calibration: Calibration | None = None
+) -> dict[str, Any]:
     """Return labels, input and sampling as JSON values."""
     model, sampling = config.model, config.sampling
     frames = model.num_frames * model.frames_per_step
@@ -33,6 +37,7 @@ def describe(config: RunConfig, *, epoch: int | None = None, int8: bool = False)
         },
         "weights": "int8" if int8 else "float32",
         "epoch": epoch,
+        "calibration": None if calibration is None else asdict(calibration),
         "config": to_dict(config),
         "made_with": {"tdpn": __version__, "torch": torch.__version__},
     }

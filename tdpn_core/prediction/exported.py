@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tdpn_core.checkpoint import Calibration
 from tdpn_core.config.schema import RunConfig, from_dict, parse_views
 from tdpn_core.errors import CheckpointError, ConfigError, ToolError, UsageError
 from tdpn_core.model.base import Network
@@ -54,6 +55,9 @@ class ExportedModel:
     averaged: bool | None = None
     """Always None: an exported file has one set of weights."""
 
+    calibration: Calibration | None = None
+    """That of its checkpoint."""
+
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Return float64 (V, classes) by head, from uint8 views (V, C, F, S, S).
 
@@ -87,14 +91,15 @@ def open_exported(path: Path, kind: Format, *, trusted: bool = False) -> Exporte
     """
     if kind == "onnx":
         session = open_session(path)
-        config, epoch = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+        config, epoch, calibration = _described(session.get_modelmeta().custom_metadata_map.get(KEY), path)
         _check_graph(session, config, path)
-        return ExportedModel(session_runner(session), config, path, epoch)
-    config, epoch = _described((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
+        return ExportedModel(session_runner(session), config, path, epoch, calibration=calibration)
+    config, epoch, calibration = _described((archive_entry(path, f"extra/{KEY}") or b"").decode(errors="replace"), path)
     if not trusted:
         what = "reading a .pt2 file can run code that it contains"
         raise UsageError(what, where=path, hint="add --trust if you made this file, or export to ONNX")
-    return ExportedModel(run_program(path, tuple(config.model.num_classes)), config, path, epoch)
+    run = run_program(path, tuple(config.model.num_classes))
+    return ExportedModel(run, config, path, epoch, calibration=calibration)
 
 
 def open_session(path: Path) -> Any:
@@ -153,15 +158,17 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(what, where=path, hint="the file is damaged or truncated: export it again") from error
 
 
-def _described(described: str | None, path: Path) -> tuple[RunConfig, int | None]:
-    """Return the settings and the epoch in a file's metadata."""
+def _described(described: str | None, path: Path) -> tuple[RunConfig, int | None, Calibration | None]:
+    """Return the settings, the epoch and the calibration in a file's metadata."""
     if not described:
         what = "lacks metadata with labels and sampling: not written by tdpn export"
         raise CheckpointError(what, where=path, hint="export a checkpoint with tdpn export")
     try:
         values = json.loads(described)
-        epoch = values.get("epoch")
-        return _of_one_size(from_dict(RunConfig, values["config"])), epoch if isinstance(epoch, int) else None
+        epoch, stored = values.get("epoch"), values.get("calibration")
+        calibration = None if stored is None else from_dict(Calibration, stored)
+        config = _of_one_size(from_dict(RunConfig, values["config"]))
+        return config, epoch if isinstance(epoch, int) else None, calibration
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"{error.where}: {error.what}" if isinstance(error, ConfigError) else "its metadata is damaged"
         hint = "export the checkpoint again with this version"

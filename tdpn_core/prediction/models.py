@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tdpn_core.checkpoint import Calibration
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.inference import view_probabilities
@@ -33,6 +34,10 @@ class Model(Protocol):
     def averaged(self) -> bool | None:
         """For files with raw and averaged (EMA) weights: whether the averaged ones are used; else None."""
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """How its confidence is read; None if it was not calibrated."""
+
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Return float64 (V, classes) by head on the CPU, from uint8 views (V, C, T, H, W)."""
 
@@ -52,6 +57,7 @@ class TrainedModel:
     config: RunConfig
     epoch: int | None = None
     averaged: bool | None = None
+    calibration: Calibration | None = None
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Return float64 (V, classes) by head on the CPU, from uint8 views (V, C, T, H, W)."""
@@ -87,7 +93,8 @@ def open_model(
     kind = exported_format(path)
     if kind is None:
         loaded = open_checkpoint(path, classes=classes, ema=ema)
-        return TrainedModel(loaded.build(device), loaded.config, loaded.state.epoch or None, loaded.averaged)
+        network, epoch = loaded.build(device), loaded.state.epoch or None
+        return TrainedModel(network, loaded.config, epoch, loaded.averaged, loaded.calibration)
     if classes is not None:
         raise UsageError("an exported file contains its own classes", where="--classes")
     check_own(ema)

@@ -34,8 +34,9 @@ class PredictOptions:
     timeline: Windowing | None = None
     """Predictions over time instead of one per clip. Live streams always get a timeline."""
 
-    threshold: float = defaults.THRESHOLD
-    """Windows whose most likely class has a lower probability are left out of timelines."""
+    threshold: float | None = None
+    """Windows whose most likely class has a lower probability are left out of timelines; None: without `nms`, that of a
+    calibrated network with one head, otherwise `defaults.THRESHOLD`."""
 
     smooth: float | None = None
     """Seconds over which the probabilities of a timeline's windows are averaged; None: the length of a window; 0: no
@@ -84,7 +85,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.topk < 1:
             raise UsageError(f"--topk must be at least 1, not {self.topk}")
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"--threshold is a probability in [0, 1], not {self.threshold:g}")
         for name, value in (("--smooth", self.smooth), ("--min-length", self.min_length)):
             if value is not None and not 0 <= value < math.inf:

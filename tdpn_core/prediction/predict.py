@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from tdpn_core import defaults
 from tdpn_core.datasets.background import is_background
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
@@ -19,7 +20,7 @@ from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
 from tdpn_core.prediction.options import DEFAULTS, PredictOptions
 from tdpn_core.prediction.proposals import propose
-from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, drawn_files, rank
+from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, drawn_files, rank, with_none
 from tdpn_core.prediction.score import Scorer
 from tdpn_core.prediction.segment_table import check_segments
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
@@ -218,7 +219,7 @@ class Predictor:
             hint = "add --timeline, or select a part with --start and --stop"
             raise ClipTooLong(error.what, where=found.name, hint=hint) from error
         (scores,) = scorer.scores([views], found.name)
-        return Prediction(name=found.name, heads=self._ranked(scores), seconds=seconds)
+        return Prediction(name=found.name, heads=with_none(self._ranked(scores), self._thresholds), seconds=seconds)
 
     def _draw(self, prediction: Prediction, source: Source, overlay: Path | None, explanation: Path | None) -> None:
         if overlay is None and explanation is None:
@@ -284,9 +285,9 @@ class Predictor:
             return
         if live:
             each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
-            stretches: Iterator[Stretch] = (stretch for stretch in each if stretch.certain(asked.threshold))
+            stretches: Iterator[Stretch] = (stretch for stretch in each if stretch.certain(self._threshold()))
         else:
-            stretches = lengthen(merge(cells(smooth(answers, asked.smooth)), asked.threshold), asked.min_length)
+            stretches = lengthen(merge(cells(smooth(answers, asked.smooth)), self._threshold()), asked.min_length)
         for stretch in stretches:
             heads = self._ranked(stretch.scores)
             if not any(is_background(name) for ((name, _), *_) in heads.values()):
@@ -297,7 +298,7 @@ class Predictor:
         asked = self.options
         found = propose(
             cells(smooth(answers, asked.smooth)),
-            threshold=asked.threshold,
+            threshold=defaults.THRESHOLD if asked.threshold is None else asked.threshold,
             min_length=asked.min_length,
             overlap=overlap,
         )
@@ -305,6 +306,16 @@ class Predictor:
             name = self.scorer.config.data.classes[one.head][one.label]
             if not is_background(name):
                 yield Segment(one.start, one.end, {one.head: [(name, one.score)]})
+
+    @property
+    def _thresholds(self) -> Mapping[str, float]:
+        calibration = self.scorer.model.calibration
+        return {} if calibration is None else calibration.threshold
+
+    def _threshold(self) -> float:
+        if self.options.threshold is not None:
+            return self.options.threshold
+        return next(iter(self._thresholds.values())) if len(self._thresholds) == 1 else defaults.THRESHOLD
 
     def _with_views(self, views: str | None) -> Scorer:
         config = self.scorer.config

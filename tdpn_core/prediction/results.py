@@ -19,6 +19,10 @@ from tdpn_core.prediction.inputs import Input
 Ranking = list[tuple[str, float]]
 """(class name, probability), the most likely first."""
 
+NONE = "none of these"
+"""First in the ranking of a clip whose most likely class is below the threshold of a calibrated network; its
+probability is that the most likely class is wrong."""
+
 
 def rank(
     probabilities: Mapping[str, npt.NDArray[np.floating]], classes: Mapping[str, Sequence[str]], topk: int
@@ -32,6 +36,14 @@ def rank(
     if {"verb", "noun"} <= probabilities.keys() and "action" not in probabilities:
         ranked["action"] = _pairs(ranked["verb"], ranked["noun"], topk)
     return ranked
+
+
+def with_none(ranked: Mapping[str, Ranking], thresholds: Mapping[str, float]) -> dict[str, Ranking]:
+    """Return rankings in which `NONE` is first where the most likely class is below its head's threshold."""
+    return {
+        head: [(NONE, 1 - ranking[0][1]), *ranking] if ranking[0][1] < thresholds.get(head, 0.0) else ranking
+        for head, ranking in ranked.items()
+    }
 
 
 def _best(values: npt.NDArray[np.floating], names: Sequence[str], topk: int) -> Ranking:

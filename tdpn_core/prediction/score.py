@@ -36,10 +36,14 @@ class Scorer:
     def scores(self, clips: Sequence[Tensor], name: str) -> list[Scores]:
         """Return mean probabilities of clips, each given by its views; all of one shape.
 
+        The model's temperature, if it was calibrated, is applied to each view.
+
         Raises:
             TdpnError: they are not finite; the message contains `name`.
         """
         by_head = self.model.probabilities(torch.cat(list(clips)))
+        if (calibration := self.model.calibration) is not None:
+            by_head = {head: at_temperature(values, calibration.temperature[head]) for head, values in by_head.items()}
         means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
         if not all(np.isfinite(values).all() for values in means.values()):
             hint = "the weights are invalid; use another checkpoint"
@@ -61,6 +65,14 @@ class Scorer:
                 yield Answer(window, scores)
         if held.error is not None:
             raise held.error
+
+
+def at_temperature(probabilities: Tensor, temperature: float) -> Tensor:
+    """Return the softmax of logits / `temperature` over the last axis, from the softmax of the logits."""
+    if temperature == 1:
+        return probabilities  # the same bits
+    raised = probabilities.pow(1 / temperature)
+    return raised / raised.sum(dim=-1, keepdim=True)
 
 
 class _Held:

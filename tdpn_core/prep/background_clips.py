@@ -41,7 +41,7 @@ def add_background(
     added = pd.DataFrame(rows, columns=list(clips.columns)).astype(clips.dtypes.to_dict())
     joined = pd.concat([clips, added], ignore_index=True)
     order = sorted(range(len(joined)), key=lambda row: (SPLITS.index(joined["split"][row]), joined["id"][row]))
-    groups = {row["id"]: group for row in rows if (group := group_of.get(row["source"]))}
+    groups = {str(row["id"]): group for row in rows if (group := group_of.get(str(row["source"])))}
     count, sources = len(rows), len({source for source, _ in chosen})
     made = f"{counted(count, 'background clip')} {agree(count, 'is', 'are')} taken from gaps of"
     return dataclasses.replace(

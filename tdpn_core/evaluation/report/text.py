@@ -40,6 +40,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "seconds": round(evaluation.seconds, 3),
         "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()},
         "epic": [dataclasses.asdict(row) for row in evaluation.epic],
+        "calibrated": {head: dataclasses.asdict(one) for head, one in evaluation.calibrated.items()},
     }
 
 
@@ -54,6 +55,7 @@ def markdown(evaluation: Evaluation) -> str:
         *filter(None, [validated(evaluation)]),
         *origin.notes,
         *(f"**Note:** {line}." for line in cautions(evaluation)),
+        *(f"Calibrated, {line}." for line in calibrated(evaluation)),
     ]
     if not evaluation.heads:
         parts.append("No clip has a label, so there are scores but no metrics.")
@@ -72,6 +74,19 @@ def markdown(evaluation: Evaluation) -> str:
         if len(confused) > 1:
             parts += ["### Most confused", markdown_table(confused)]
     return "\n\n".join(parts) + "\n"
+
+
+def calibrated(evaluation: Evaluation) -> list[str]:
+    """Return a sentence for each calibrated head."""
+    lines = []
+    for head, one in evaluation.calibrated.items():
+        wrong = "" if one.wrong_rejected is None else f" and rejects {one.wrong_rejected:.1%} of the wrong ones"
+        lines.append(
+            f"{head}: temperature {one.temperature:.3f}, calibration error {one.error_before:.1%} before and "
+            f"{one.error_after:.1%} after; the threshold {one.threshold:.1%} keeps {one.right_kept:.1%} of the right "
+            f"answers{wrong}, on {one.clips} clips"
+        )
+    return lines
 
 
 def title(evaluation: Evaluation) -> str:

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from tdpn_core import load_model
+from tdpn_core.checkpoint import Calibration, load_checkpoint
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError, TdpnError, ToolError, UsageError
 from tdpn_core.exporting.export import export
+from tdpn_core.exporting.metadata import describe
 from tdpn_core.prediction import Prediction, PredictOptions, Windowing
 from tdpn_core.prediction.models import open_model
 from tdpn_core.prediction.predict import predict
@@ -46,6 +48,21 @@ def test_exported_files_give_the_checkpoints_probabilities(
         found = _one(clip, path, views=views)
         assert dict(found.heads["action"]) == pytest.approx(dict(own.heads["action"]), abs=1e-5)
         assert found.seconds == own.seconds
+
+
+def test_exported_file_of_a_calibrated_checkpoint_keeps_the_calibration(
+    fresh: Path, exported: Path, tmp_path: Path
+) -> None:
+    calibration = Calibration(
+        temperature={"action": 1.5}, threshold={"action": 0.25}, data="0" * 64, split="val", views="1x1"
+    )
+    model = onnx.load(exported)
+    about = describe(load_checkpoint(fresh).config, calibration=calibration)
+    (entry,) = (one for one in model.metadata_props if one.key == "tdpn")
+    entry.value = json.dumps(about)
+    onnx.save(model, tmp_path / "calibrated.onnx")
+    assert open_model(tmp_path / "calibrated.onnx", device=CPU.device).calibration == calibration
+    assert open_model(exported, device=CPU.device).calibration is None
 
 
 def test_timeline_and_overlay_come_from_an_exported_file(

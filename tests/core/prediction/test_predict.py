@@ -4,6 +4,7 @@ import csv
 import http.server
 import io
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -19,6 +20,7 @@ import torch
 from local_web import serve
 
 import tdpn_core
+from tdpn_core.checkpoint import Calibration, store_calibration
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.datasets.segments import read_segments
 from tdpn_core.defaults import BACKGROUND
@@ -133,6 +135,36 @@ def test_a_part_of_a_video_is_a_clip_of_its_own(checkpoint: Path, long_video: Pa
     part = _one(long_video, checkpoint, start=2.0, stop=4.0)
     assert part.seconds == pytest.approx(2.0)
     assert part.heads != _one(long_video, checkpoint).heads
+
+
+def test_predict_of_a_calibrated_network_says_none_of_these_below_the_threshold(
+    checkpoint: Path, long_video: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(checkpoint, tmp_path / "best.pt"))
+    plainly = _one(long_video, checkpoint, views="1x1", topk=8).heads["action"]
+
+    def calibrated(temperature: float, threshold: float) -> None:
+        store_calibration(
+            path,
+            Calibration(
+                temperature={"action": temperature}, threshold={"action": threshold}, data="", split="val", views="1x1"
+            ),
+        )
+
+    calibrated(2.0, 0.0)
+    cooled = dict(_one(long_video, path, views="1x1", topk=8).heads["action"])
+    roots = {name: probability**0.5 for name, probability in plainly}
+    assert cooled == pytest.approx({name: root / sum(roots.values()) for name, root in roots.items()})
+    calibrated(1.0, 0.999)
+    answer = _one(long_video, path, views="1x1", topk=2)
+    assert [name for name, _ in answer.heads["action"]] == ["none of these", plainly[0][0], plainly[1][0]]
+    assert answer.heads["action"][0][1] == pytest.approx(1 - plainly[0][1])
+    assert plain(answer)["heads"]["action"][0]["class"] == "none of these"
+    assert next(csv.DictReader(io.StringIO(to_csv([answer]))))["class"] == "none of these"
+    assert _one(long_video, path, timeline=Windowing()).segments == []
+    assert _one(long_video, path, timeline=Windowing(), threshold=0.0).segments
+    calibrated(1.0, 0.0)
+    assert dict(_one(long_video, path, views="1x1", topk=8).heads["action"]) == pytest.approx(dict(plainly))
 
 
 def test_no_moment_is_named_below_the_threshold(checkpoint: Path, long_video: Path) -> None:
