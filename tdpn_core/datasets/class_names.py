@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,12 @@ from tdpn_core.datasets.annotation_io import fault, read_fields, read_json, read
 from tdpn_core.datasets.clip_table import Dataset
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.errors import DatasetError, UsageError
+
+CLASS_FILE = re.compile(
+    r"(?:.*[_-])?(?:classes|class[_-]?list|class[_-]?names|classind|category|categories|categroies|labels?|label[_-]?list|"
+    r"label[_-]?map(?:[_-]\w+)?|labels[_-]to[_-]id)\.(?:txt|csv|json|list)", re.IGNORECASE,
+)  # fmt: skip
+"""Name of a file that may list class names."""
 
 _NUMBER_FIRST = re.compile(r"(\d+)\s*[:,;\t ]\s*(\S.*)")
 _NUMBER_LAST = re.compile(r"(.*\S)\s*[:,;\t ]\s*(\d+)")
@@ -53,6 +60,28 @@ def read_class_list(path: Path) -> list[str]:
     if repeated is not None:
         raise DatasetError(f"contains a class twice: {shorten(repeated)}", where=path)
     return names
+
+
+def find_class_list(texts: Iterable[Path], most: int) -> tuple[Path | None, list[str], list[str]]:
+    """Return the class file among `texts`, its names, and notes on files that are not used.
+
+    Args:
+        texts: files; those that do not have the name of a class file are ignored.
+        most: largest class number; of several files, those with fewer classes are ignored.
+    """
+    files = {path.resolve(): path for path in texts if CLASS_FILE.fullmatch(path.name)}
+    read, notes = {}, []
+    for path in files.values():
+        try:
+            read[path] = read_class_list(path)
+        except DatasetError as error:
+            notes.append(f"{path.name} is not used for class names: {error.what}")
+    if len(read) > 1:  # files of other data sets may be present
+        read = {path: names for path, names in read.items() if len(names) > most}
+    if len({tuple(names) for names in read.values()}) > 1:
+        files_named = ", ".join(path.name for path in read)
+        return None, [], [*notes, f"{files_named} contain different class names: give one with --class-list"]
+    return (*next(iter(read.items()), (None, [])), notes)
 
 
 def reorder(dataset: Dataset, options: DatasetOptions) -> Dataset:

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 from tdpn_core.datasets.annotation_io import encoding_of, fault, read_fields, read_lines
-from tdpn_core.datasets.class_names import read_class_list
+from tdpn_core.datasets.class_names import CLASS_FILE, find_class_list, read_class_list
 from tdpn_core.datasets.clip_table import (
     FRAMES,
     HEAD,
@@ -44,17 +44,13 @@ from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suf
 from tdpn_core.datasets.segment_table import read_segment_files
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
-from tdpn_core.datasets.splits import split_of_file, split_of_folder
+from tdpn_core.datasets.splits import split_of_path
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.frame_names import parts_of
 from tdpn_core.wording import agree, counted
 
 _SPLIT_NUMBER = re.compile(r"(?:split|list)_?0?([123])(?!\d)", re.IGNORECASE)
-_CLASS_FILE = re.compile(
-    r"(?:.*[_-])?(?:classes|class[_-]?list|class[_-]?names|classind|category|categories|categroies|labels?|label[_-]?list|"
-    r"label[_-]?map(?:[_-]\w+)?|labels[_-]to[_-]id)\.(?:txt|csv|json|list)", re.IGNORECASE,
-)  # fmt: skip
 _ENDINGS = (".txt", ".csv", ".list", ".tsv")
 _SAMPLE = 500  # lines examined to interpret the numbers
 _LOOKED_AT = 20  # of these, clips that are looked up on disk
@@ -103,10 +99,8 @@ def _find_lists(found: Found, texts: list[Path], options: DatasetOptions, finder
 
 def _as_list(path: Path, found: Found, is_named: bool, finder: _Finder) -> _List | None:
     """Return a file as a list of clips, some of which must be on disk unless it was given; None if it is not a list."""
-    class_file = _CLASS_FILE.fullmatch(path.name) is not None
-    split = split_of_file(path.stem) or next(
-        (split for folder in _folders_of(path, found.root) if (split := split_of_folder(folder))), None
-    )
+    class_file = CLASS_FILE.fullmatch(path.name) is not None
+    split = split_of_path(path, found.root)
     try:
         if _is_frame_list(path):
             return path, split, None
@@ -138,12 +132,6 @@ def _have_segments(lists: Sequence[_List]) -> bool:
         hint = f"add them to {entire.name}, or pass --ignore-segments to pack entire videos"
         raise DatasetError(what, where=parts, hint=hint)
     return any(kinds.values())
-
-
-def _folders_of(path: Path, root: Path) -> Iterator[str]:
-    """Yield the folders above a file, the innermost first, up to the root."""
-    if path.is_relative_to(root):
-        yield from reversed(path.relative_to(root).parts[:-1])
 
 
 def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -585,23 +573,9 @@ def _class_names(builder: _Builder, by_name: list[str], texts: list[Path], optio
         given = read_class_list(options.class_list)
         _check(given, options.class_list, most[HEAD], builder)
         return _Names({HEAD: given}, f"list {options.class_list.name}", options.class_list, [])
-    files = {path.resolve(): path for path in texts if _CLASS_FILE.fullmatch(path.name)}
-    read, notes = {}, []
-    for path in files.values():
-        try:
-            read[path] = read_class_list(path)
-        except DatasetError as error:
-            notes.append(f"{path.name} is not used for class names: {error.what}")
-    if len(read) > 1:  # files of other data sets may be present
-        read = {path: names for path, names in read.items() if len(names) > most[HEAD]}
-    if len({tuple(names) for names in read.values()}) > 1:
-        notes.append(
-            f"{', '.join(path.name for path in read)} contain different class names: give one with --class-list"
-        )
-        read = {}
-    if not read:
+    path, names, notes = find_class_list(texts, most[HEAD])
+    if path is None:
         return _Names(numbers, "numbers", None, [*notes, "the list has no class names"])
-    path, names = next(iter(read.items()))
     _check(names, path, most[HEAD], builder)
     return _Names({HEAD: names}, "file", path, [*notes, f"class names are from {path.name}"])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 from tdpn_core import defaults
 from tdpn_core.datasets.annotations.formats import TABLE, format_of
 from tdpn_core.datasets.annotations.segment import EVERY
+from tdpn_core.datasets.class_names import find_class_list, read_class_list
 from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.folder import DRAWN
 from tdpn_core.datasets.media_index import Sources
@@ -20,7 +21,7 @@ from tdpn_core.datasets.scan import VIDEO_SUFFIXES, Found, name_of, stem, suffix
 from tdpn_core.datasets.segments import Annotations, Segment, read_segments
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
-from tdpn_core.datasets.splits import split_of_file
+from tdpn_core.datasets.splits import split_of_path
 from tdpn_core.datasets.train_val_split import find_groups, split_groups
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
@@ -59,21 +60,20 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
             `options.overlaps` is `refuse`, or no video is on disk.
     """
     files = [read_segments(path) for path in paths]
-    parts = list(_parts(files))
+    parts = list(_parts(files, found.root))
     notes = found.notes(paths) + [note for file in files for note in file.notes] + _odd_notes(files)
     parts = _without_overlaps(parts, options, notes)
     met: dict[str, set[str]] = {}
     for part in parts:
         met.setdefault(part.segment.label, set()).add(part.split)
     class_of, spelled = unify(met)
-    names = sorted({*class_of.values(), *([defaults.BACKGROUND] if options.background else [])})
-    if names and all(name.isdecimal() for name in names):
-        names.sort(key=int)
-        notes.append("labels of segments are numbers: they are used as names of the classes")
+    classes = _classes(sorted(set(class_of.values())), found, paths, options)
+    if options.background and defaults.BACKGROUND not in classes.names:
+        classes = classes.with_background()
     rows, places = Rows([HEAD]), {}
     finder, tally = _Finder(found, options), Tally()
     for part in parts:
-        label = names.index(class_of[part.segment.label])
+        label = classes.label_of[class_of[part.segment.label]]
         source = finder.find(part.segment.video)
         clip = _id(part, source, label, rows)
         if clip is None:
@@ -84,21 +84,21 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
         else:
             _add(rows, clip, part, label, source)
             places[clip] = part.place
-    notes += spelled + tally.notes() + finder.notes()
+    notes += spelled + classes.notes + tally.notes() + finder.notes()
     missing = sorted({video for file in files for video in file.videos if finder.find(video) is None})
     if missing:
         some = ", ".join(missing[:10])
         notes.append(
             f"{counted(len(missing), 'annotated video')} {agree(len(missing), 'is', 'are')} not on disk: {some}"
         )
-    groups = _set_aside(rows, names, options.seed, notes)
+    groups = _set_aside(rows, classes.names, options.seed, notes)
     dataset = make_dataset(
         name,
         found.root,
         rows,
-        {HEAD: names},
+        {HEAD: classes.names},
         reading=_reading(files),
-        label_order="sorted",
+        label_order=classes.order,
         notes=notes,
         listed={part.split for part in parts},
         groups=groups,
@@ -130,7 +130,54 @@ def _annotated(
     return {source: found for source, found in spans.items() if source not in partial}
 
 
-def _parts(files: Sequence[Annotations]) -> Iterator[_Part]:
+@dataclass(frozen=True)
+class _Classes:
+    """The classes of the segments."""
+
+    names: list[str]
+    label_of: dict[str, int]
+    """By spelling in the annotations."""
+
+    order: str
+    notes: list[str] = field(default_factory=list)
+
+    def with_background(self) -> _Classes:
+        """Return these classes and the background, in sorted order unless a file has numbered them."""
+        if self.order != "sorted":
+            return replace(self, names=[*self.names, defaults.BACKGROUND])
+        names = sorted([*self.names, defaults.BACKGROUND])
+        return replace(self, names=names, label_of={name: names.index(name) for name in self.names})
+
+
+def _classes(spelled: list[str], found: Found, paths: Sequence[Path], options: DatasetOptions) -> _Classes:
+    """Return the classes; labels that are numbers are named by a class file, as in lists of entire clips.
+
+    Raises:
+        DatasetError: a number is not in the class file.
+    """
+    if not spelled or not all(name.isdecimal() for name in spelled):
+        return _Classes(spelled, {name: label for label, name in enumerate(spelled)}, "sorted")
+    most = max(map(int, spelled))
+    beside = (file for one in paths for file in sorted(one.parent.iterdir()) if file.is_file())
+    texts = [options.class_list] if options.class_list else [*beside, *(found.root / text for text in found.texts)]
+    path, names, notes = (
+        (texts[0], read_class_list(texts[0]), []) if options.class_list else find_class_list(texts, most)
+    )
+    if path is None:
+        names = sorted(spelled, key=int)
+        notes = [
+            *notes,
+            "labels of segments are numbers, and there is no class file: they are the names of the classes",
+        ]
+        return _Classes(names, {name: label for label, name in enumerate(names)}, "numbers", notes)
+    if most >= len(names):
+        hint = "do the labels count from 1?" if most == len(names) else None
+        raise DatasetError(f"has {len(names)} classes, and a segment has the label {most}", where=path, hint=hint)
+    order = f"list {path.name}" if options.class_list else "file"
+    return _Classes(names, {name: int(name) for name in spelled}, order, [*notes, f"class names are from {path.name}"])
+
+
+def _parts(files: Sequence[Annotations], root: Path) -> Iterator[_Part]:
     """Yield all segments with their splits.
 
     Raises:
@@ -138,7 +185,7 @@ def _parts(files: Sequence[Annotations]) -> Iterator[_Part]:
     """
     splits: dict[str, tuple[str, Path]] = {}
     for file in files:
-        whole = split_of_file(file.path.stem)
+        whole = split_of_path(file.path, root)
         for video in file.videos:
             split = file.splits.get(video) or whole or "train"
             known, where = splits.setdefault(_key(video), (split, file.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 SYNONYMS = {
     "train": ("train", "training", "trn"),
@@ -32,6 +33,12 @@ def split_of_file(stem: str) -> str | None:
     return next(
         (split for word in words if (split := _SPLIT_OF.get(word) or _SPLIT_OF.get(_ENDING.sub("", word)))), None
     )
+
+
+def split_of_path(path: Path, root: Path) -> str | None:
+    """Return the split that a file's name refers to, else the innermost folder between it and `root` that names one."""
+    folders = reversed(path.relative_to(root).parts[:-1]) if path.is_relative_to(root) else ()
+    return split_of_file(path.stem) or next((split for name in folders if (split := split_of_folder(name))), None)
 
 
 def merged_names(names: Iterable[str]) -> list[str]:

@@ -169,3 +169,35 @@ def test_background_of_data_without_segments_is_refused(video: Path, tmp_path: P
     (tmp_path / "train.csv").write_text("video,label\na,open\n")
     with pytest.raises(UsageError, match="no videos with annotated segments"):
         understand("list", tmp_path, options=DatasetOptions(background=BackgroundOptions()))
+
+
+def test_segments_with_class_numbers_get_the_names_of_the_class_file(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "classes.txt").write_text("walk\npour\nopen\n")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,2\na,2,2.5,1\n")
+    options = DatasetOptions(background=BackgroundOptions())
+    for classes, own in (
+        (["walk", "pour", "open"], DatasetOptions()),
+        (["walk", "pour", "open", "background"], options),
+    ):
+        table = read_dataset("list", tmp_path, options=own)
+        assert (table.classes, table.label_order) == ({"action": classes}, "file")
+        assert table.clips["label_action"].tolist() == [2, 1]
+    (tmp_path / "classes.txt").write_text("walk\npour\n")
+    with pytest.raises(DatasetError, match=r"classes\.txt: has 2 classes, and a segment has the label 2") as error:
+        read_dataset("list", tmp_path)
+    assert "count from 1" in str(error.value.hint)
+    (tmp_path / "classes.txt").unlink()
+    assert read_dataset("list", tmp_path).classes == {"action": ["1", "2"]}
+
+
+def test_segments_in_folders_of_splits_are_in_these_splits(video: Path, tmp_path: Path) -> None:
+    for split, name in (("train", "a"), ("validation", "b")):
+        (tmp_path / split).mkdir()
+        plant(tmp_path / split, video, f"{name}.mp4")
+        (tmp_path / split / "metadata.csv").write_text(f"video,start,end,label\n{name},0,1,open\n{name},2,3,pour\n")
+    clips = read_dataset("list", tmp_path).clips
+    assert dict(zip(clips["source"], clips["split"], strict=True)) == {
+        "train/a.mp4": "train",
+        "validation/b.mp4": "val",
+    }
