@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,70 +96,84 @@ def ablate(
         Stopped: stopped by a signal; the running cells are saved.
     """
     factors = [parse_factor(text) for text in vary] or table_iv()
-    first = overrides.seed or defaults.SEED
-    folder = find_prepared(data)
     count = torch.cuda.device_count() if gpus is None else check_gpus(gpus)
-
-    def planned(chosen: dict[str, str]) -> RunConfig:
-        own = _with_levels(overrides, chosen, first)
-        return plan(folder, runtime=set_up(min(count, 1)), recipe=recipe, overrides=own)
-
-    base = planned({})
+    job = _Job(find_prepared(data), recipe, count, workers, jobs, overrides, progress)
+    base = job.planned({})
     varied = {path for factor in factors for level in factor.levels.values() for path in level}
     check_rates(search_lr, overrides.asked() | varied)
-    _check_levels(factors, planned)
+    _check_levels(factors, job)
     target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
-    seed_numbers = range(first, first + seeds)
+    numbers = range(job.first_seed, job.first_seed + seeds)
     grid = combinations(factors)
-    call = {"data": str(folder), "workers": workers, "recipe": recipe}
-    hint = "wait until it ends, or choose another --out"
-    with claimed(target, "running an ablation", hint=hint):
-        _keep_table(target, [row.folder for row in grid], seed_numbers)
-        rows, runs, starts = [], {}, {}
-        for combination in grid:
-            row = _row(combination)
-            try:
-                config = planned(combination.settings)
-            except ConfigError as error:  # each level is valid, but not in this combination
-                rows.append(dataclasses.replace(row, failed=dict.fromkeys(seed_numbers, str(error))))
-                continue
-            starts[config.train.init, config.model.name, config.model.arch] = config
-            rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
-            runs[row.name] = target / combination.folder, _with_levels(overrides, combination.settings, first)
-        for config in starts.values():
-            find_start(config, asked="train.init" in overrides.asked(), progress=progress)
-
-        def run(cells: dict[str, dict[Any, Path]], most: int | None = None) -> dict[Path, str]:
-            todo = [path for paths in cells.values() for path in paths.values() if not is_finished(path)]
-            todo.sort(key=lambda path: path.name)  # all rows of one seed before the next: a table is complete early
-            return run_queue(todo, places(count, jobs)[:most], progress) if todo else {}
-
+    with claimed(target, "running an ablation", hint="wait until it ends, or choose another --out"):
+        _keep_table(target, [row.folder for row in grid], numbers)
+        rows, runs = _planned(grid, target, numbers, job)
         if search_lr:
             trials = {
-                name: prepare_search(path, call, own, search_lr, search_epochs) for name, (path, own) in runs.items()
+                name: prepare_search(path, job.call(own), search_lr, search_epochs)
+                for name, (path, own) in runs.items()
             }
-            rows, runs = _with_rates(rows, runs, trials, run(trials), seed_numbers)
+            rows, runs = _with_rates(rows, runs, trials, job.run(trials), numbers)
         cells = {
             name: {
-                seed: prepare_cell(
-                    path / f"seed-{seed}", {**call, "overrides": dataclasses.replace(own, seed=seed).given()}
-                )
-                for seed in seed_numbers
+                seed: prepare_cell(path / f"seed-{seed}", job.call(dataclasses.replace(own, seed=seed)))
+                for seed in numbers
             }
             for name, (path, own) in runs.items()
         }
-        failures = run(cells)
-        unmeasured = {}
-        if measure:
-            costs = {name: {FOLDER: prepare_measurement(path, call, own)} for name, (path, own) in runs.items()}
-            lost = run(costs, most=1)
-            unmeasured = {name: lost[path] for name, paths in costs.items() for path in paths.values() if path in lost}
-        rows = [
-            dataclasses.replace(row, measured=measured(runs[row.name][0])) if row.name in runs else row for row in rows
-        ]
-        result = Ablation(folder=target, rows=_figures(rows, cells, failures), unmeasured=unmeasured)
+        failures = job.run(cells)
+        costs = {
+            name: {FOLDER: prepare_measurement(path, job.call(own)) if measure else path / FOLDER}
+            for name, (path, own) in runs.items()
+        }
+        lost = job.run(costs, most=1) if measure else {}
+        result = Ablation(
+            folder=target,
+            rows=[_with_cost(row, costs) for row in _figures(rows, cells, failures)],
+            unmeasured={name: lost[path] for name, paths in costs.items() for path in paths.values() if path in lost},
+        )
         write_tables(result)
     return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What all cells of an ablation share."""
+
+    data: Path
+    recipe: str | None
+    gpus: int
+    workers: int | None
+    jobs: int
+    overrides: TrainOverrides
+    progress: Progress
+
+    @property
+    def first_seed(self) -> int:
+        """Seed of each row's first run, and of the trials of a search."""
+        return self.overrides.seed or defaults.SEED
+
+    def with_levels(self, levels: dict[str, str]) -> TrainOverrides:
+        """Return the settings of a row. A level of the family includes all that is specific to it."""
+        own = self.overrides
+        model = levels.get("model.name", own.model)
+        others = {path: value for path, value in levels.items() if path != "model.name"}
+        return dataclasses.replace(own, model=model, seed=self.first_seed, settings={**own.settings, **others})
+
+    def planned(self, levels: dict[str, str]) -> RunConfig:
+        """Return the settings of a run with `levels`."""
+        runtime = set_up(min(self.gpus, 1))
+        return plan(self.data, runtime=runtime, recipe=self.recipe, overrides=self.with_levels(levels))
+
+    def call(self, own: TrainOverrides) -> dict[str, Any]:
+        """Return the description of a cell with the settings `own`."""
+        return {"data": str(self.data), "workers": self.workers, "recipe": self.recipe, "overrides": own.given()}
+
+    def run(self, cells: Mapping[str, Mapping[Any, Path]], most: int | None = None) -> dict[Path, str]:
+        """Run the unfinished cells of each row, at most `most` at a time; returns the reasons for those that failed."""
+        todo = [path for paths in cells.values() for path in paths.values() if not is_finished(path)]
+        todo.sort(key=lambda path: path.name)  # all rows of one seed before the next: a table is complete early
+        return run_queue(todo, places(self.gpus, self.jobs)[:most], self.progress) if todo else {}
 
 
 _Runs = dict[str, tuple[Path, TrainOverrides]]
@@ -188,11 +202,28 @@ def _with_rates(
     return complete, {name: run for name, run in chosen.items() if run[1].lr is not None}
 
 
-def _with_levels(overrides: TrainOverrides, levels: dict[str, str], seed: int) -> TrainOverrides:
-    """Return `overrides` with the levels of a cell. A level of the family includes all that is specific to it."""
-    model = levels.get("model.name", overrides.model)
-    others = {path: value for path, value in levels.items() if path != "model.name"}
-    return dataclasses.replace(overrides, model=model, seed=seed, settings={**overrides.settings, **others})
+def _planned(grid: Sequence[Combination], target: Path, seeds: Sequence[int], job: _Job) -> tuple[list[Row], _Runs]:
+    """Return a row for each combination, and the runs of those that are valid; their initial weights are here."""
+    rows, runs, starts = [], {}, {}
+    for combination in grid:
+        row = _row(combination)
+        try:
+            config = job.planned(combination.settings)
+        except ConfigError as error:  # each level is valid, but not in this combination
+            rows.append(dataclasses.replace(row, failed=dict.fromkeys(seeds, str(error))))
+            continue
+        starts[config.train.init, config.model.name, config.model.arch] = config
+        rows.append(dataclasses.replace(row, paper_top1=paper_top1(config.model, config.data.dataset)))
+        runs[row.name] = target / combination.folder, job.with_levels(combination.settings)
+    for config in starts.values():
+        find_start(config, asked="train.init" in job.overrides.asked(), progress=job.progress)
+    return rows, runs
+
+
+def _with_cost(row: Row, costs: Mapping[str, Mapping[str, Path]]) -> Row:
+    """Return `row` with its measurement, of this or an earlier call."""
+    path = costs.get(row.name, {}).get(FOLDER)
+    return row if path is None else dataclasses.replace(row, measured=measured(path))
 
 
 def write_tables(result: Ablation) -> None:
@@ -208,12 +239,12 @@ def write_tables(result: Ablation) -> None:
     write_text(result.folder / "table.html", html_table(result.rows, result.folder))
 
 
-def _check_levels(factors: Sequence[Factor], planned: Any) -> None:
+def _check_levels(factors: Sequence[Factor], job: _Job) -> None:
     """Check that every single level makes a valid network, to detect misspellings early."""
     for factor in factors:
         for name, level in factor.levels.items():
             try:
-                planned(level)
+                job.planned(level)
             except UsageError as error:
                 raise check_level(factor, name, error.what) from error
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from tdpn_core.ablation.cells import is_finished, prepare_cell, result_of
 from tdpn_core.bench.compute import Stepper
 from tdpn_core.bench.device import peak_memory, take
 from tdpn_core.bench.subject import Subject
-from tdpn_core.config.overrides import TrainOverrides
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.cpu.fold_bn import for_inference
@@ -48,14 +47,14 @@ class Measured:
     machine: str
 
 
-def prepare_measurement(folder: Path, call: dict[str, Any], overrides: TrainOverrides) -> Path:
-    """Return the cell that measures a row with the settings `overrides`, below the row's `folder`."""
-    return prepare_cell(folder / FOLDER, {**call, "overrides": overrides.given(), "measure": True})
+def prepare_measurement(folder: Path, call: Mapping[str, Any]) -> Path:
+    """Return the cell that measures the row whose runs are described by `call`, below the row's `folder`."""
+    return prepare_cell(folder / FOLDER, {**call, "measure": True})
 
 
-def measured(folder: Path) -> Measured | None:
-    """Return the measurement of a row; None if it has none."""
-    return Measured(**result_of(folder / FOLDER)) if is_finished(folder / FOLDER) else None
+def measured(cell: Path) -> Measured | None:
+    """Return the measurement of a row; None if its cell is not finished."""
+    return Measured(**result_of(cell)) if is_finished(cell) else None
 
 
 def measure(config: RunConfig, runtime: Runtime) -> Measured:

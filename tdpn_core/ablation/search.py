@@ -51,21 +51,18 @@ def check_rates(rates: Sequence[float], asked: set[str]) -> None:
 
 
 def prepare_search(
-    folder: Path, call: dict[str, Any], overrides: TrainOverrides, rates: Sequence[float], epochs: int | None
+    folder: Path, call: Mapping[str, Any], rates: Sequence[float], epochs: int | None
 ) -> dict[float, Path]:
-    """Return the cells that try `rates` for a row with the settings `overrides`, below the row's `folder`.
+    """Return the cells that try `rates` for the row whose runs are described by `call`, below the row's `folder`.
 
-    `call` is the rest of the cells' description, `epochs` the length of a trial if it differs from that of a run.
+    `epochs` is the length of a trial if it differs from that of a run.
     """
-    paths = {}
+    own, paths = TrainOverrides(**call["overrides"]), {}
+    settings = {name: value for name, value in own.settings.items() if name != "train.epochs" or not epochs}
+    settings["train.holdout"] = str(defaults.SEARCH_HOLDOUT)
     for rate in sorted(rates):
-        settings = {name: value for name, value in overrides.settings.items() if name != "train.epochs" or not epochs}
-        held_out = {"train.holdout": str(defaults.SEARCH_HOLDOUT)}
-        own = dataclasses.replace(
-            overrides, lr=rate, epochs=epochs or overrides.epochs, settings={**settings, **held_out}
-        )
-        cell = {**call, "overrides": own.given(), "search": True}
-        paths[rate] = prepare_cell(folder / _TRIAL.format(rate), cell)
+        tried = dataclasses.replace(own, lr=rate, epochs=epochs or own.epochs, settings=settings)
+        paths[rate] = prepare_cell(folder / _TRIAL.format(rate), {**call, "overrides": tried.given(), "search": True})
     return paths
 
 

@@ -29,11 +29,11 @@ def row(name: str, gmac: float, top1: list[float], cost: Measured | None = COST)
 def test_row_is_measured_without_training_a_run(prepared: Path, tiny: dict[str, str], tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     own = TrainOverrides(settings={**tiny, "train.accumulate": "2"})
-    call = {"data": str(prepared), "workers": 0, "recipe": "small"}
-    path = prepare_measurement(tmp_path, call, own)
-    assert measured(tmp_path) is None
+    call = {"data": str(prepared), "workers": 0, "recipe": "small", "overrides": own.given()}
+    path = prepare_measurement(tmp_path, call)
+    assert measured(path) is None
     run_cell(path, 0)
-    found = measured(tmp_path)
+    found = measured(path)
     assert found is not None
     assert 0 < found.train_clips_per_second < found.infer_clips_per_second
     assert found.memory is None or 2**26 < found.memory < 2**36

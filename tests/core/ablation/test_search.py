@@ -63,7 +63,7 @@ def test_rates_that_cannot_be_searched_are_refused(rates: list[float], asked: se
 
 def test_trial_is_the_rows_run_at_its_rate_on_part_of_the_training_clips(tmp_path: Path) -> None:
     own = TrainOverrides(model="tpn", epochs=8, settings={"model.width": "0.25", "train.epochs": "9"})
-    paths = prepare_search(tmp_path, {"data": "d"}, own, [0.4, 0.1], 3)
+    paths = prepare_search(tmp_path, {"data": "d", "overrides": own.given()}, [0.4, 0.1], 3)
     assert [path.name for path in paths.values()] == ["search-lr=0.1", "search-lr=0.4"]
     cell = json.loads((paths[0.4] / "cell.json").read_text())
     assert cell["search"]
@@ -118,9 +118,9 @@ def test_search_cell_is_scored_on_its_held_out_training_clips(
 ) -> None:
     from tdpn_core.ablation.worker import run_cell
 
-    call = {"data": str(prepared), "workers": 0, "recipe": "small"}
     own = TrainOverrides(settings={**tiny, "train.epochs": "2"})
-    path = prepare_search(tmp_path, call, own, [0.001, 0.002], 1)[0.001]
+    call = {"data": str(prepared), "workers": 0, "recipe": "small", "overrides": own.given()}
+    path = prepare_search(tmp_path, call, [0.001, 0.002], 1)[0.001]
     result = run_cell(path, 0)
     assert set(result) == {"top1", "loss"}
     assert choose_rate({0.001: path}).top1 == {0.001: result["top1"]}
