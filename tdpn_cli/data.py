@@ -23,6 +23,7 @@ EXAMPLES = options.epilog(
     "tdpn data data/kinetics400 --verify",
     "tdpn data --preview clips.png",
     "tdpn data --preview seen.png --as-trained",
+    "tdpn data --review review.html",
     "tdpn data --json",
 )
 
@@ -43,9 +44,27 @@ def data(
         bool,
         typer.Option("--as-trained", help="Show training clips of the preview with the default recipe's augmentation."),
     ] = False,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            "--review",
+            help="Page (.html) to write with the training clips whose label is doubted most, and a table (.csv).",
+            show_default=False,
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="Folder of tdpn features for --review (default: the only one in the data set's folder).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Inspect a prepared data set, finished or not: clips, hours, classes, skipped clips with the reasons."""
+    if features is not None and review is None:
+        raise UsageError("is for doubted labels", where="--features", hint="add --review review.html")
     if as_trained and preview is None:
         raise UsageError("draws nothing without a file", where="--as-trained", hint="add --preview clips.png")
     with output.progress(tdpn_core.inspect_data) as progress:
@@ -57,6 +76,10 @@ def data(
     if preview is not None:
         shown = tdpn_core.draw_clips(found, preview, as_trained=as_trained)
         output.say(f"{preview}: {len(shown)} clips")
+    if review is not None:
+        with output.progress(tdpn_core.review_labels) as progress:
+            doubts = tdpn_core.review_labels(found.prepared.folder, review, features=features, progress=progress)
+        output.say(f"{review}: {len(doubts)} training clips with a doubted label")
     if error := found.error():  # also for a program that looks at the exit code only
         raise error
 

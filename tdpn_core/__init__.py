@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from tdpn_core.shards.reader import ClipStore
     from tdpn_core.training.launch import train
     from tdpn_core.training.probe import train_probe
+    from tdpn_core.training.review import review_labels
     from tdpn_core.training.trainer import TrainResult
     from tdpn_core.video.encode_options import Encoding
     from tdpn_core.weights.load import load_model
@@ -136,6 +137,7 @@ __all__ = [
     "push",
     "read_dataset",
     "read_features",
+    "review_labels",
     "run_demo",
     "train",
     "train_probe",
@@ -191,6 +193,7 @@ _MODULES = {
     "shards.reader": ("ClipStore",),
     "training.launch": ("train",),
     "training.probe": ("train_probe",),
+    "training.review": ("review_labels",),
     "training.trainer": ("TrainResult",),
     "video.encode_options": ("Encoding",),
     "weights.load": ("load_model",),

@@ -27,6 +27,7 @@ FUNCTIONS = [
     "predict",
     "prepare",
     "push",
+    "review_labels",
     "train",
     "understand",
 ]

@@ -96,10 +96,10 @@ def train_probe(
         ConfigError: the data was prepared again since.
     """
     folder = find_prepared(data)
-    source = features or _only_features(folder)
+    source = features or only_features(folder)
     known = read_features(source / "train.safetensors")
     clips = ClipStore(folder, "train")
-    _check(known, clips, source)
+    check_features(known, clips, source)
     path = find_weights(Path(known.checkpoint))
     frozen = _frozen(path, known, folder)
     config = replace(_config(known, len(known.ids)), start=_start(path))
@@ -125,7 +125,12 @@ def train_probe(
     return TrainResult(folder=run, best=run / BEST, state=state)
 
 
-def _only_features(folder: Path) -> Path:
+def only_features(folder: Path) -> Path:
+    """Return the only folder of features of a prepared data set.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
     found = sorted(path.parent for path in (folder / FOLDER).glob("*/train.safetensors"))
     if len(found) == 1:
         return found[0]
@@ -136,7 +141,12 @@ def _only_features(folder: Path) -> Path:
     raise UsageError("has no features of training clips", where=folder, hint=hint)
 
 
-def _check(known: Features, clips: ClipStore, source: Path) -> None:
+def check_features(known: Features, clips: ClipStore, source: Path) -> None:
+    """
+    Raises:
+        ConfigError, UsageError: the features are of other data, or of stretches of clips.
+        DatasetError: fewer than two classes have clips.
+    """
     if known.config.data.digest != clips.manifest.digest:
         what = "the data was prepared again since these features were extracted"
         raise UsageError(what, where=source, hint="extract them again: tdpn features")
@@ -169,8 +179,8 @@ def _config(known: Features, clips: int) -> RunConfig:
     return replace(known.config, recipe="probe-linear", train=train, model=replace(known.config.model, pooling=pooling))
 
 
-def _pooled(known: Features) -> Floats:
-    """(rows, channels) as the network's classifier gets them."""
+def pooled(known: Features) -> Floats:
+    """Return (rows, channels) as the network's classifier gets them."""
     steps = torch.from_numpy(known.values).double().transpose(1, 2)
     return pool(steps, "change" if known.values.shape[1] > 1 else "mean").numpy()
 
@@ -188,13 +198,13 @@ def _claim(out: Path | None, config: RunConfig, probe: str) -> Iterator[Path]:
 
 def _fitted(known: Features, seed: int, progress: Progress) -> tuple[dict[str, _Linear], dict[str, float]]:
     """The classifier of each head, and the means of their loss and top-1 on the training clips."""
-    pooled = _pooled(known)
+    rows_of_features = pooled(known)
     fitted, rows = {}, []
     for head, labels in known.labels.items():
         own = labels[known.clip]
         inside = own >= 0
         count = len(known.config.data.classes[head])
-        linear, strength, why = _fit(pooled[inside], own[inside], known.clip[inside], count, seed)
+        linear, strength, why = _fit(rows_of_features[inside], own[inside], known.clip[inside], count, seed)
         progress.say(f"{head}: C = {strength:g}, {why}")
         fitted[head] = linear
         rows.append(_measured(linear, known, head)[:2])
@@ -202,29 +212,44 @@ def _fitted(known: Features, seed: int, progress: Progress) -> tuple[dict[str, _
     return fitted, {"epoch": 1, "step": 1, "loss": loss, "top1": top1}
 
 
+def regression_model(strength: float) -> Any:
+    """Return scikit-learn's logistic regression over standardised channels, not fitted."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+
+
+def chosen_strength(
+    features: Floats, labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], seed: int
+) -> tuple[float, str]:
+    """Return the strength with the lowest loss in cross-validation, and how it was chosen; a group is in one fold."""
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+
+    fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    if fewest < 2:
+        return USUAL, f"not chosen: a class has {fewest} clips"
+    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
+    grid = {"logisticregression__C": STRENGTHS}
+    search = GridSearchCV(regression_model(USUAL), grid, scoring="neg_log_loss", cv=folds, refit=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a weak regularisation does not converge
+        search.fit(features, labels, groups=groups)
+    why = f"chosen by {folds.get_n_splits()}-fold cross-validation of the training clips"
+    return float(search.best_params_["logisticregression__C"]), why
+
+
 def _fit(
     features: Floats, labels: npt.NDArray[np.int64], clip: npt.NDArray[np.int64], classes: int, seed: int
 ) -> tuple[_Linear, float, str]:
     """Logistic regression, its strength, and how that was chosen. Rows of one clip stay in one fold."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     present = np.unique(labels)
-    fewest = min(len(np.unique(clip[labels == label])) for label in present)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=USUAL, max_iter=2000))
-    strength, why = USUAL, f"not chosen: a class has {fewest} clips"
+    strength, why = chosen_strength(features, labels, clip, seed)
+    model = regression_model(strength)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a weak regularisation does not converge
-        if fewest >= 2:
-            folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
-            grid = {"logisticregression__C": STRENGTHS}
-            search = GridSearchCV(model, grid, scoring="neg_log_loss", cv=folds, refit=False)
-            search.fit(features, labels, groups=clip)
-            strength = float(search.best_params_["logisticregression__C"])
-            why = f"chosen by {folds.get_n_splits()}-fold cross-validation of the training clips"
-        model.set_params(logisticregression__C=strength).fit(features, labels)
+        model.fit(features, labels)
     scaler, regression = model[0], model[1]
     weight, bias = regression.coef_ / scaler.scale_, regression.intercept_
     bias = bias - weight @ scaler.mean_
@@ -241,7 +266,7 @@ def _fit(
 def _measured(linear: _Linear, known: Features, head: str) -> tuple[float, float, float]:
     """Loss, top-1 and top-5 of the labelled clips, the probabilities of a clip's rows averaged."""
     labels = known.labels[head]
-    rows = linear.probabilities(_pooled(known))
+    rows = linear.probabilities(pooled(known))
     sums = np.zeros((len(labels), rows.shape[1]))
     np.add.at(sums, known.clip, rows)
     inside = labels >= 0

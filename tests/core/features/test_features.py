@@ -1,5 +1,6 @@
 """Features of prepared clips, and the probe that is trained on them."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -169,3 +170,20 @@ def test_train_refuses_what_a_probe_does_not_take(words: list[str], message: str
     result = CliRunner().invoke(app, ["train", *words])
     assert result.exit_code != 0
     assert message in str(result.exception) + result.output
+
+
+def test_data_review_shows_the_doubted_training_clips_on_a_page(
+    prepared: Path, extracted: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "review.html"
+    words = ["data", str(prepared), "--features", str(extracted)]
+    result = CliRunner().invoke(app, [*words, "--review", str(page)])
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(page.with_suffix(".csv").open()))
+    assert rows
+    assert all(row["label"] != row["answer"] for row in rows)
+    shares = [float(row["label_probability"]) for row in rows]
+    assert shares == sorted(shares)
+    assert page.read_text().count("<video controls") == len(rows)
+    assert "is for doubted labels" in str(CliRunner().invoke(app, words).exception)
+    assert "name a .html file" in str(CliRunner().invoke(app, [*words, "--review", "review"]).exception)
