@@ -179,7 +179,7 @@ def test_data_review_shows_the_doubted_training_clips_on_a_page(
     words = ["data", str(prepared), "--features", str(extracted)]
     result = CliRunner().invoke(app, [*words, "--review", str(page)])
     assert result.exit_code == 0, result.output
-    rows = list(csv.DictReader(page.with_suffix(".csv").open()))
+    rows = list(csv.DictReader(page.with_suffix(".csv").read_text().splitlines()))
     assert rows
     assert all(row["label"] != row["answer"] for row in rows)
     shares = [float(row["label_probability"]) for row in rows]
