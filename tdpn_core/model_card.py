@@ -202,6 +202,12 @@ def _facts(checkpoint: Checkpoint, exported: ExportedFile | None) -> list[Row]:
     ]
     if checkpoint.state.epoch:
         rows.append(("recipe", config.recipe))
+    if (calibration := checkpoint.calibration) is not None:
+        heads = (
+            f"{_plain(head)} at temperature {calibration.temperature[head]:.3f}, none of these below {least:.1%}"
+            for head, least in calibration.threshold.items()
+        )
+        rows.append(("confidence", f"calibrated on the {calibration.split} split: {'; '.join(heads)}"))
     if exported is not None:
         about = f"{size_text(exported.bytes)}; largest difference of a probability from the network's "
         rows.append(("exported file", f"{about}{exported.difference:.1e} on {counted(exported.compared, 'clip')}"))

@@ -16,6 +16,7 @@ from tdpn_core.evaluation.metrics import Metrics
 from tdpn_core.evaluation.report.previews import Films
 from tdpn_core.evaluation.report.published import published_rows
 from tdpn_core.evaluation.report.text import (
+    calibrated,
     cautions,
     confused_rows,
     covered,
@@ -96,6 +97,7 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
     if own := validated(evaluation):
         blocks.append(note(own))
+    blocks += [note(f"Calibrated, {line}.") for line in calibrated(evaluation)]
     for name, (top, *rows) in published_rows(evaluation).items():
         blocks.append(table(name, top, rows))
     return blocks

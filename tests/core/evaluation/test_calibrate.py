@@ -18,6 +18,7 @@ from tdpn_core.evaluation.calibrate import fit, store
 from tdpn_core.evaluation.options import ScoreOptions
 from tdpn_core.evaluation.score_checkpoint import weights_digest
 from tdpn_core.evaluation.score_file import Scores, softmax
+from tdpn_core.model_card import model_card
 from tdpn_core.prediction.score import at_temperature
 
 CLASSES = {"action": ["a", "b", "c", "d"]}
@@ -82,7 +83,10 @@ def test_evaluate_with_calibrate_stores_it_and_leaves_the_weights(checkpoint: Pa
     assert (after.calibration.split, after.calibration.data) == ("val", result.scores.origin.data_digest)
     assert weights_digest(after) == weights_digest(before)
     assert replace(after, calibration=None, weights={}) == replace(before, weights={})
-    assert "the threshold" in result.report.read_text()
+    for report in (result.report, result.report.with_suffix(".html")):
+        assert f"the threshold {found.threshold:.1%} keeps" in report.read_text()
+    card = model_card(after, [], address="best.pt")
+    assert f"calibrated on the val split: action at temperature {found.temperature:.3f}, none of these below" in card
 
 
 def test_store_in_a_checkpoint_that_changed_is_refused(checkpoint: Path, tmp_path: Path) -> None:
