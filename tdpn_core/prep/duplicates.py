@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tdpn_core.datasets import Dataset
+from tdpn_core.datasets.background import is_background
 from tdpn_core.datasets.clip_table import SPLITS, UNLABELLED
 from tdpn_core.datasets.folder import DRAWN
 from tdpn_core.datasets.train_val_split import find_originals, merge, split_groups
@@ -113,9 +114,20 @@ def save_seen(place: Place, seen: Seen) -> None:
     place.save(TWINS, [json.dumps(values, indent=0).encode()])
 
 
-def by_look(ledger: Ledger, before: Seen) -> Seen:
-    """Find packed clips with similar appearance; returns `before` if appearances are unchanged."""
-    done = sorted((clip for block in ledger.blocks() for clip in block.clips if clip.look), key=lambda clip: clip.id)
+def background_parts(table: Dataset) -> frozenset[str]:
+    """Return the clips from gaps between actions, by id: with a fixed camera they look alike in all videos."""
+    parts = (~np.isnan(table.clips["start"].to_numpy())).tolist()
+    ids = zip(table.clips["id"].tolist(), labels_of(table), parts, strict=True)
+    return frozenset(clip for clip, label, part in ids if part and is_background(label))
+
+
+def by_look(ledger: Ledger, before: Seen, apart: Collection[str] = ()) -> Seen:
+    """Find packed clips with similar appearance, except those of `apart`.
+
+    Returns `before` if appearances are unchanged.
+    """
+    looks = (clip for block in ledger.blocks() for clip in block.clips if clip.look and clip.id not in apart)
+    done = sorted(looks, key=lambda clip: clip.id)
     key = hashlib.sha256(json.dumps([[clip.id, clip.look] for clip in done]).encode()).hexdigest()
     if key == before.key:
         return before

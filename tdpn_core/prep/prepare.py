@@ -30,6 +30,7 @@ from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, Us
 from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.disk_space import SAMPLE, check_room
 from tdpn_core.prep.duplicates import (
+    background_parts,
     by_content,
     by_look,
     by_name,
@@ -244,7 +245,7 @@ def pack_dataset(
         seen = load_seen(place, drawn.groups)
         table = on_one_side(drawn, [*equal, *seen.pairs])
         packing.run(table, seen.moved)
-        added, now = packing.tally.packed, by_look(ledger, seen)
+        added, now = packing.tally.packed, by_look(ledger, seen, background_parts(table))
         if now is not seen:
             final = on_one_side(drawn, [*equal, *now.pairs])
             changed = moved(table, final)

@@ -201,3 +201,18 @@ def test_segments_in_folders_of_splits_are_in_these_splits(video: Path, tmp_path
         "train/a.mp4": "train",
         "validation/b.mp4": "val",
     }
+
+
+def test_background_of_a_fixed_camera_does_not_count_as_copies(tmp_path: Path) -> None:
+    program = str(find_ffmpeg(None).path)
+    for name, source in (("a", "testsrc2"), ("b", "mandelbrot")):
+        moving = f"{source}=size=64x64:rate=25" + (":duration=1" if name == "a" else ",trim=duration=1")
+        parts = ("-f", "lavfi", "-i", moving, "-f", "lavfi", "-i", "smptebars=size=64x64:rate=25:duration=5")
+        joined = ("-filter_complex", "concat", "-pix_fmt", "yuv420p", str(tmp_path / f"{name}.mp4"))
+        subprocess.run([program, "-v", "error", *parts, *joined], check=True)
+    (tmp_path / "labels.csv").write_text("video,start,end,label,split\na,0,1,open,train\nb,0,1,pour,val\n")
+    background = BackgroundOptions(share=0.5, min_length=1, margin=0.2)
+    config = PrepConfig(encoding=SMALL.encoding, dataset=DatasetOptions(background=background))
+    report = prepare("list", tmp_path, tmp_path / "out", settings=config, workers=1)
+    assert report.clips == {"train": 2, "val": 2}
+    assert report.twins == []
