@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,10 @@ class Measured:
     """Cost of a network with its recipe, on random clips in memory: without reading data."""
 
     train_clips_per_second: float
-    """Training steps as in a run, median over steps."""
+    """Training steps as in a run, by the fastest of them: other jobs on the machine only make a step slower."""
 
     infer_clips_per_second: float
-    """Forward passes as in evaluation, in batches of the training batch, median over steps."""
+    """Forward passes as in evaluation, in batches of the training batch, by the fastest of them."""
 
     memory: int | None
     """Peak memory in bytes of training: allocated on a GPU, else of the process; None if unknown."""
@@ -95,9 +94,9 @@ def _training_step(subject: Subject) -> Callable[[], object]:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return the median seconds of `work`, after a first run that allocates memory and chooses algorithms."""
+    """Return the least seconds of `work`, after a first run that allocates memory and chooses algorithms."""
     take(work, device)
     taken: list[float] = []
     while len(taken) < _STEPS and sum(taken) < _SECONDS:
         taken.append(take(work, device).seconds)
-    return statistics.median(taken)
+    return min(taken)

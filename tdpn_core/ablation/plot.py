@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BLUE = "#1f5fa8"
+_INCHES = 0.1
+"""Width of a character of a row's label."""
+
 _DECADE = 10
 """Ratio of costs from which their axis is logarithmic."""
 
@@ -23,7 +27,10 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
     from matplotlib.figure import Figure  # without pyplot, which needs global state
 
     head = next((name for row in rows for name in row.top1), "action")
-    figure = Figure(figsize=(max(4.0, 1.2 * len(rows) + 1), 3.6), layout="constrained")
+    labels = [re.sub(r"([+=])", r"\n\1", row.name.replace(", ", "\n")) for row in rows]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    width = max(4.0, max(1.2, _INCHES * longest) * len(rows) + 1)
+    figure = Figure(figsize=(width, 3.6), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
         mean = row.mean(head)
@@ -38,7 +45,7 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
     baseline = rows[0].mean(head)
     if baseline is not None:
         axes.axhline(100 * baseline, color="#888888", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(len(rows)), [row.name.replace(", ", "\n") for row in rows])
+    axes.set_xticks(range(len(rows)), labels)
     axes.set_xlim(-0.6, len(rows) - 0.2)
     axes.set_xlabel(", ".join(rows[0].levels))
     axes.set_ylabel("top-1 (%)" if head == "action" else f"{head} top-1 (%)")
@@ -53,6 +60,7 @@ def write_cost_plot(rows: Sequence[Row], folder: Path) -> None:
     Writes nothing if fewer than two rows have results.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     head = next((name for row in rows for name in row.top1), "action")
     done = [row for row in rows if row.mean(head) is not None and row.gmac]
@@ -71,6 +79,7 @@ def write_cost_plot(rows: Sequence[Row], folder: Path) -> None:
             axes.errorbar([spent], [100 * (row.mean(head) or 0.0)], yerr=error, capsize=3, label=row.name, **style)
         if max(costs) > _DECADE * min(costs):
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # its labels would overlap
         else:
             axes.set_xlim(0, 1.08 * max(costs))
         axes.set_xlabel(label)

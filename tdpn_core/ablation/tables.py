@@ -66,7 +66,7 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
             _p(row.p_value),
             *([_p(row.holm_p_value)] if several else []),
             MISSING if row.parameters is None else f"{row.parameters / 1e6:.2f}",
-            MISSING if row.gmac is None else f"{row.gmac:.2f}",
+            MISSING if row.gmac is None else f"{row.gmac:.2f}" if row.gmac >= 0.1 else f"{row.gmac:.4f}",
             *_speed(row, measured=measured),
             *([MISSING if row.paper_top1 is None else f"{100 * row.paper_top1:.1f}"] if paper else []),
         ]
@@ -176,8 +176,8 @@ def _accuracy(row: Row, head: str) -> str:
 
 def _measured_note(rows: Sequence[Row]) -> str:
     return (
-        "train and infer clips/s: on random clips in memory, one row at a time; MiB: peak memory of training, on a CPU "
-        f"that of the process. Measured on: {'; '.join(_machines(rows))}."
+        "train and infer clips/s: on random clips in memory, one row at a time, by the fastest step; MiB: peak memory "
+        f"of training, on a CPU that of the process. Measured on: {'; '.join(_machines(rows))}."
     )
 
 
