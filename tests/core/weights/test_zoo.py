@@ -127,6 +127,7 @@ def test_no_two_rows_have_one_address() -> None:
         ("Something-Something V1", 174, "Holding something", None),
         ("Something-Something V2", 174, "Approaching something with your camera", None),
         ("UCF101", 101, "ApplyEyeMakeup", "YoYo"),
+        ("ImageNet", 1000, "tench", "toilet tissue"),
     ],
 )
 def test_class_names_are_those_of_the_data_set(data: str, count: int, first: str, last: str | None) -> None:
@@ -134,6 +135,13 @@ def test_class_names_are_those_of_the_data_set(data: str, count: int, first: str
     names = class_names(entry)
     assert (len(names), len(set(names)), names[0]) == (count, count, first)
     assert last in (None, names[-1])
+
+
+@pytest.mark.parametrize("name", ["resnet50-imagenet", "lite0-imagenet"])
+def test_class_names_of_imagenet_are_in_the_order_of_wordnet_ids(name: str) -> None:
+    names = class_names(ZOO[name])
+    known = {134: "crane (bird)", 281: "tabby", 388: "giant panda", 517: "crane (machine)", 638: "maillot"}
+    assert {number: names[number] for number in known} == known
 
 
 def test_class_names_of_something_v2_are_numbered_as_in_its_label_file(shared: Path) -> None:
