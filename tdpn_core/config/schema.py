@@ -39,11 +39,12 @@ def parse_views(views: str) -> tuple[int, int]:
     """Parse `10x3` to (clips in time, crops in space); `full` and `10xfull` have one crop, the entire frame.
 
     Raises:
-        ConfigError: invalid form, or a number of crops other than 1 or 3.
+        ConfigError: invalid form, or a number of crops other than 1, 3 or 10.
     """
     clips, _, crops = ("1", "x", WHOLE) if views == WHOLE else views.partition("x")
-    if not (clips.isdecimal() and crops in ("1", "3", WHOLE) and int(clips) >= 1):
-        raise ConfigError(f"--views must be CLIPSxCROPS with 1 or 3 crops, such as 10x3 or 1x1, or full, not {views!r}")
+    if not (clips.isdecimal() and crops in ("1", "3", "10", WHOLE) and int(clips) >= 1):
+        what = f"--views must be CLIPSxCROPS with 1, 3 or 10 crops, such as 10x3 or 1x1, or full, not {views!r}"
+        raise ConfigError(what)
     return int(clips), 1 if crops == WHOLE else int(crops)
 
 

@@ -89,3 +89,14 @@ def trained_short_side(sampling: SamplingConfig, input_size: int, aspect: float)
 def middle_crop(height: int, width: int, crop_height: int, crop_width: int) -> Crop:
     """The rectangle of that size in the middle of a frame."""
     return Crop((height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width)
+
+
+def corner_crops(height: int, width: int, side: int) -> list[Crop]:
+    """Return the squares at the four corners and in the middle of a frame.
+
+    Offsets are multiples of a quarter of the margin, rounded down, as in TSN's code and mmaction2: the lower and right
+    crops end up to three pixels before the edge.
+    """
+    top, left = (height - side) // 4, (width - side) // 4
+    places = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))
+    return [Crop(top * down, left * right, side, side) for down, right in places]

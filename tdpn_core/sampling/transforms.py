@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tdpn_core.config.schema import SamplingConfig
 from tdpn_core.sampling.clip_source import ClipSource
-from tdpn_core.sampling.crops import Crop, middle_crop
+from tdpn_core.sampling.crops import Crop, corner_crops, middle_crop
 from tdpn_core.sampling.frame_indices import Indices
 
 
@@ -44,7 +44,8 @@ def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size:
     """Return the test crops of every frame, each (D, 3, S, S), from frames resized to `short_side`.
 
     One crop: S = `input_size`, at the centre. Three: S = `short_side` or `input_size`, depending on `side_crops`, at
-    the start, centre and end of the longer side, centred on the other. Smaller frames are enlarged.
+    the start, centre and end of the longer side, centred on the other. Ten: S = `input_size`, at the four corners and
+    the centre, each followed by its mirror image. Smaller frames are enlarged.
     """
     published = crops == 3 and sampling.side_crops == "short_side"
     side = sampling.short_side if published else input_size
@@ -52,6 +53,9 @@ def view_crops(frames: Tensor, crops: int, sampling: SamplingConfig, input_size:
     height, width = frames.shape[2:]
     if crops == 1:
         return [cut(frames, middle_crop(height, width, side, side))]
+    if crops == 10:
+        parts = [cut(frames, crop) for crop in corner_crops(height, width, side)]
+        return [view for part in parts for view in (part, mirror(part))]
     top, left = height - side, width - side
     if width >= height:
         return [cut(frames, Crop(top // 2, int(left * place), side, side)) for place in (0.0, 0.5, 1.0)]

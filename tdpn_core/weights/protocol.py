@@ -35,6 +35,7 @@ class Protocol:
 
 
 SEGMENTS = Protocol("segments", 1, "1x1")
+TEN_CROPS = Protocol("segments", 1, "1x10")
 TWICE = Protocol("segments", 1, "2x3")
 DENSE_2 = Protocol("dense", 2, "10x3")
 DENSE_4 = Protocol("dense", 4, "10x3")

@@ -14,7 +14,7 @@ from tdpn_core.errors import CheckpointError
 from tdpn_core.recipes.auto_recipe import Pixels
 from tdpn_core.weights.project import Entries, Finding, Project, depth, refuse, residual_depth, stage_kernels
 from tdpn_core.weights.projects.slowfast import same_depth, slowfast_settings, temporal_blocks
-from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, SEGMENTS, TWICE, Protocol
+from tdpn_core.weights.protocol import DENSE_2, DENSE_8, IMAGENET, TEN_CROPS, TWICE, Protocol
 from tdpn_core.weights.rename_rules import Drop, Rename, Rule
 
 CONV = "conv{}.conv.weight"
@@ -217,7 +217,7 @@ MMACTION2 = Project(
     clip_in_name=r"(?<![\dx])(?P<frames>\d+)x(?P<interval>\d+)x(?P<segments>\d+)(?![\dx])",
     pixels=IMAGENET,
     protocols={
-        "tsn": SEGMENTS,
+        "tsn": TEN_CROPS,
         "tsm": TWICE,
         "tsm+tpn": TWICE,
         "tsn+tpn": TWICE,

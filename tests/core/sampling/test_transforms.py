@@ -165,6 +165,32 @@ def test_three_test_crops_of_the_input_size_are_centred_across_the_frame(upright
     assert [int(crop[0, across, 0, 0]) for crop in crops] == [8, 8, 8]
 
 
+@pytest.mark.parametrize(("height", "width"), [(48, 101), (99, 48), (48, 48), (32, 32)])
+def test_ten_test_crops_are_the_corners_the_centre_and_their_mirror_images(height, width):
+    frames = torch.from_numpy(np.random.default_rng(0).integers(256, size=(2, 3, height, width), dtype=np.uint8))
+    short, size = min(height, width), 32
+    down, right = (height - size) // 4, (width - size) // 4  # TSN's code: offsets in quarters of the margin
+    expected = []
+    for top, left in ((0, 0), (0, 4 * right), (4 * down, 0), (4 * down, 4 * right), (2 * down, 2 * right)):
+        crop = torch.empty((2, 3, size, size), dtype=torch.uint8)
+        turned = torch.empty((2, 3, size, size), dtype=torch.uint8)
+        for row in range(size):
+            for column in range(size):
+                crop[:, :, row, column] = frames[:, :, top + row, left + column]
+                turned[:, :, row, size - 1 - column] = frames[:, :, top + row, left + column]
+        expected += [crop, turned]
+    found = pixels.view_crops(frames, 10, SamplingConfig(short_side=short, side_crops="short_side"), size)
+    assert len(found) == 10
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_ten_test_crops_of_flow_negate_the_horizontal_component_of_mirror_images():
+    flow = torch.from_numpy(np.random.default_rng(0).integers(256, size=(1, 2, 40, 60), dtype=np.uint8))
+    crop, turned = pixels.view_crops(flow, 10, SamplingConfig(short_side=40), 32)[:2]
+    assert torch.equal(turned[:, 0], 255 - crop[:, 0].flip(-1))
+    assert torch.equal(turned[:, 1], crop[:, 1].flip(-1))
+
+
 @pytest.mark.parametrize(
     ("crop", "aspect", "zoom"),
     [
@@ -179,7 +205,7 @@ def test_trained_short_side_is_the_input_times_the_mean_magnification_of_trainin
     assert trained_short_side(SamplingConfig(**crop), 224, aspect) == pytest.approx(224 * zoom, abs=2)
 
 
-@given(st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3]), st.integers(8, 64), st.integers(8, 64))
+@given(st.integers(8, 90), st.integers(8, 90), st.sampled_from([1, 3, 10]), st.integers(8, 64), st.integers(8, 64))
 def test_test_crops_are_square_at_every_frame_size(height, width, crops, short_side, input_size):
     views = pixels.view_crops(ramp(height, width), crops, SamplingConfig(short_side=short_side), input_size)
     side = short_side if crops == 3 else input_size

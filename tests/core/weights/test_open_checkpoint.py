@@ -55,6 +55,7 @@ def listed(tmp_path):
     ("project", "family", "modality", "expected"),
     [
         ("mmaction2", "slowfast", "rgb", ("dense", 2, "10x3", 0.485)),
+        ("mmaction2", "tsn", "rgb", ("segments", 1, "1x10", 0.485)),
         ("decisionforce/TPN", "tsm+tpn", "rgb", ("segments", 1, "2x3", 0.485)),
         ("pytorchvideo", "r2plus1d", "rgb", ("dense", 4, "10x3", 0.45)),
         ("pytorch-i3d", "i3d", "flow", ("dense", 1, "1x1", 0.5)),
