@@ -1,13 +1,14 @@
 """How a command's process ends. Imported before all else: what is registered first at exit runs last.
 
-One process of several ends like `multiprocessing`'s own: threads and exit handlers come to their end and output is
-written, but nothing is torn down. An error's traceback may hold the collectives' C++ threads, and those abort a process
-that is.
+Threads and exit handlers come to their end and output is written, but cyclic garbage is not collected, which would take
+a second for PyTorch's modules. One process of several is not torn down at all, like `multiprocessing`'s own: the
+traceback of an error may hold the collectives' C++ threads, and those abort a process that is.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -21,6 +22,7 @@ def leave(code: int) -> NoReturn:
     global _final_code
     if is_one_of_several():
         _final_code = code
+    gc.freeze()
     sys.exit(code)
 
 
