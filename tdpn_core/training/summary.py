@@ -47,7 +47,8 @@ def curves(history: list[Row]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    figure = Figure(figsize=(12, 3.5))  # a computed layout would draw everything twice
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9, wspace=0.15)
     FigureCanvasAgg(figure)
     for axes, (title, names) in zip(figure.subplots(1, 3), _panels().items(), strict=True):
         for name, label in names.items():
@@ -56,6 +57,7 @@ def curves(history: list[Row]) -> bytes:
                 axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 3 else "")
         axes.set_title(title)
         axes.set_xlabel("epoch")
+        axes.ticklabel_format(axis="y", scilimits=(-2, 4))
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend()
