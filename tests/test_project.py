@@ -3,11 +3,11 @@
 import functools
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,7 +50,7 @@ def _commands() -> list[list[str]]:
 @functools.cache
 def _help_page(*name: str) -> str:
     command = [sys.executable, "-m", "tdpn_cli", *name, "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return warm.run(command, check=True, cwd=ROOT).stdout
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)

@@ -4,12 +4,12 @@ import csv
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from tdpn_core.config.overrides import TrainOverrides
 
@@ -43,15 +43,15 @@ def cells_alive(folder: Path) -> list[str]:
 def stopped(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     """An ablation interrupted once a cell had trained an epoch: its folder, exit code and messages."""
     out = tmp_path_factory.mktemp("ablation") / "grid"
-    child = subprocess.Popen(
+    child = warm.Popen(
         command("--data", prepared, "--out", out, *GRID, *TINY),
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=warm.PIPE, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 100
+    end = time.monotonic() + 240
     while time.monotonic() < end and not list(out.glob("*/*/last.pt")):
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGINT)
-    _, messages = child.communicate(timeout=60)
+    _, messages = child.communicate(timeout=240)
     return out, child.returncode, messages
 
 
@@ -70,7 +70,7 @@ def test_ablation_beside_a_live_one_in_its_folder_is_refused(prepared: Path, tmp
 
     with claimed(tmp_path, "running an ablation", hint=""):
         words = command("--data", prepared, "--out", tmp_path, *GRID, *TINY)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = warm.run(words)
     assert done.returncode == 2
     assert f"process {os.getpid()} on" in done.stderr
     assert not list(tmp_path.iterdir()), "nothing of the second one is written"
@@ -82,7 +82,7 @@ def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
     out, *_ = stopped
     words = command("--data", prepared, "--out", out, *GRID, *TINY, "--json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    done = warm.run(words, env=environment)
     assert done.returncode == 1, done.stderr
     result = json.loads(done.stdout)
     good, bad = "none, 0.002", "none, 1e30"
@@ -98,9 +98,7 @@ def test_run_again_it_continues_and_failures_do_not_stop_the_rest(
     table = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert [row["failed"] for row in table] == ["0", "1", "0", "1"]
     assert {"table.md", "table.tex", "table.json", "plot.png", "plot.pdf"} <= {path.name for path in out.iterdir()}
-    other = subprocess.run(
-        [*words, "--epochs", "4"], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    other = warm.run([*words, "--epochs", "4"], env=environment)
     assert (other.returncode, "contains a run with other settings" in other.stderr) == (2, True), other.stderr
 
 
@@ -108,17 +106,17 @@ def test_a_table_is_printed_and_finished_runs_are_left_alone(prepared: Path, tmp
     words = command("--data", prepared, "--out", tmp_path / "four", *TINY[:-4], "--epochs", 1, *TINY[-4:])
     words += ["--workers", "0", "--vary", "temporal=global", "--seeds", "2", "--jobs", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "150"}
-    first = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    first = warm.run(words, env=environment)
     assert first.returncode == 0, first.stderr
     assert "±" in first.stdout
     assert "paper" not in first.stdout, "the data is not the paper's"
     assert "RuntimeWarning" not in "".join(path.read_text() for path in (tmp_path / "four").glob("*/*/log.txt"))
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "four").glob("*/*/*.pt")}
     assert len({path.parent for path in times}) == 2
-    second = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    second = warm.run(words, env=environment)
     assert second.stdout == first.stdout
     fewer = [*words, "--seeds", "1"]
-    refused = subprocess.run(fewer, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    refused = warm.run(fewer, env=environment)
     assert (refused.returncode, "contains the table of another grid" in refused.stderr) == (2, True), refused.stderr
     assert times == {path: path.stat().st_mtime_ns for path in times}
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
 TINY = ["--frames", "2", "--size", "32", "--batch-size", "8", "--set", "model.width=0.125"]
@@ -19,7 +20,7 @@ TINY = ["--frames", "2", "--size", "32", "--batch-size", "8", "--set", "model.wi
 def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-W", "error", "-c", CODE, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return warm.run(command, cwd=cwd, env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +132,9 @@ def test_a_run_that_is_stopped_saves_and_resume_finishes_it(workplace: Path, num
     folder = f"runs/stopped-{code}"
     words = ["train", "--epochs", "3", *TINY, "--out", folder, "--workers", "1"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(
+    child = warm.Popen(
         [sys.executable, "-W", "error", "-c", CODE, *words],
-        cwd=workplace, env=variables, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=workplace, env=variables, stderr=warm.PIPE, start_new_session=True,
     )  # fmt: skip
     assert child.stderr is not None
     for line in child.stderr:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
 
@@ -15,7 +16,7 @@ CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
 def tdpn(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", CODE, "data", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return warm.run(command, cwd=cwd, env=variables)
 
 
 @pytest.fixture

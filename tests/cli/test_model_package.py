@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import warm
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-model.md"
 TINY = ("--epochs", 1, "--size", 32, "--batch-size", 8, "--gpus", 0, "--workers", 0)
@@ -21,7 +22,7 @@ def _block(language: str) -> str:
 
 def _tdpn(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "tdpn_cli", *map(str, words)]  # -P: as the installed command is started
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return warm.run(command, cwd=folder)
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
+
 from tdpn_core.config.families import FAMILIES
 
 
 def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "tdpn_cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
+    return warm.run(command, cwd=cwd, env=env)
 
 
 def test_models_lists_every_family_with_its_cost_and_what_was_reported(tmp_path: Path) -> None:

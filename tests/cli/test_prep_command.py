@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from tdpn_core.shards import load_manifest
 
@@ -17,16 +18,7 @@ CODE = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
 def tdpn(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", CODE, *map(str, words)]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return warm.run(command, cwd=cwd, env=variables)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.runs import CELL, newest_checkpoint
@@ -18,13 +19,19 @@ TINY = ["--frames", "2", "--size", "32", "--batch-size", "8", "--workers", "0", 
 TINY += ["--recipe", "small", "--gpus", "0"]
 
 
-def begin(*words: object, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tdpn_cli", *map(str, words)]
-    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=-1, stderr=-1, text=True)
+def begin(*words: object, cwd: Path) -> warm.Popen:
+    return warm.Popen(command(*words), cwd=cwd, env=environment(), stdout=warm.PIPE, stderr=warm.PIPE)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "tdpn_cli", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+def wait_for(path: Path, process: warm.Popen) -> None:
     end = time.monotonic() + 240
     while not path.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
@@ -72,7 +79,8 @@ def test_train_started_twice_at_once_makes_two_runs(prepared: Path, tmp_path: Pa
 def test_train_stopped_while_it_imports_says_that_nothing_was_saved(
     number: signal.Signals, prepared: Path, tmp_path: Path
 ) -> None:
-    process = begin("train", "--data", prepared, *TINY, cwd=tmp_path)
+    words = command("train", "--data", prepared, *TINY)
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=-1, stderr=-1, text=True)
     maps = Path(f"/proc/{process.pid}/maps")
     end = time.monotonic() + 240
     while "libtorch" not in maps.read_text() and time.monotonic() < end:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm
 
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 
@@ -61,10 +62,10 @@ def forty(clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[[Path, Path], subprocess.Popen[str]]:
+def start() -> Callable[[Path, Path], warm.Popen]:
     """`start(root, out)`: `prepare` in a process of its own; it prints a line before the first clip."""
 
-    def started(root: Path, out: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, "-c", RUN, str(root), str(out)], stdout=subprocess.PIPE, text=True)
+    def started(root: Path, out: Path) -> warm.Popen:
+        return warm.Popen([sys.executable, "-c", RUN, str(root), str(out)], stdout=warm.PIPE)
 
     return started

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+import warm
 
 from tdpn_core.checkpoint import load_checkpoint
 
@@ -31,10 +32,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 def train(prepared: Path, out: Path, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end, which a hard limit enforces."""
-    return subprocess.run(
-        words(prepared, out, *options),
-        env=environment(**variables), cwd=out.parent, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return warm.run(words(prepared, out, *options), env=environment(**variables), cwd=out.parent)
 
 
 def launched_by(pid: int) -> list[int]:
@@ -65,14 +63,13 @@ def ranks(script: str, *arguments: object, world: int = 2, **variables: str) -> 
         port = str(probe.getsockname()[1])
     place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     children = [
-        subprocess.Popen(
+        warm.Popen(
             [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
             env=environment(**place, RANK=str(rank), LOCAL_RANK=str(rank), **variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=warm.PIPE,
+            stderr=warm.PIPE,
         )
         for rank in range(world)
     ]
-    outputs = [child.communicate(timeout=120) for child in children]
+    outputs = [child.communicate(timeout=300) for child in children]
     return [(child.returncode, *output) for child, output in zip(children, outputs, strict=True)]

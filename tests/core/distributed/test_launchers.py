@@ -9,17 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from command import environment, same_weights, train, words
 
 from tdpn_core.checkpoint import load_checkpoint
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of two processes on this machine."""
-    out = tmp_path_factory.mktemp("here") / "run"
-    assert train(prepared, out, "--processes", 2).returncode == 0
-    return out
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def test_two_machines_train_as_one_and_restart_together(
         )
         for name in machines
     ]
-    outputs = [child.communicate(timeout=120) for child in children]
+    outputs = [child.communicate(timeout=300) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     assert all("waiting for 2 machines at 10.97.0.1:29400" in stderr for _, stderr in outputs)
     assert sum("best validation top-1" in stdout for stdout, _ in outputs) == 1
@@ -77,7 +70,7 @@ def test_torchrun_starts_the_same_command(prepared: Path, tmp_path: Path, undist
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts"]
     tail = ["--no-python", *words(prepared, tmp_path / "run")]
     result = subprocess.run(
-        [*command, "0", *tail], env=environment(), capture_output=True, text=True, timeout=120, check=False
+        [*command, "0", *tail], env=environment(), capture_output=True, text=True, timeout=300, check=False
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("best validation top-1") == 1
@@ -93,16 +86,15 @@ def test_tasks_of_srun_find_their_places(prepared: Path, tmp_path: Path, undistu
         "SLURM_JOB_ID": str(os.getpid()),
     }
     children = [
-        subprocess.Popen(
+        warm.Popen(
             words(prepared, tmp_path / "run"),
             env=environment() | slurm | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=warm.PIPE,
+            stderr=warm.PIPE,
         )
         for rank in range(2)
     ]
-    outputs = [child.communicate(timeout=120) for child in children]
+    outputs = [child.communicate(timeout=300) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     assert ["best validation top-1" in stdout for stdout, _ in outputs] == [True, False]
     assert same_weights(tmp_path / "run", undisturbed)

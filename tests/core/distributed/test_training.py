@@ -6,25 +6,14 @@ T2, T4, T5, T6 and T17 of the fault matrix, on the CPU with gloo.
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import warm
 from command import TINY, environment, launched_by, ranks, same_weights, train, words
 
 from tdpn_core.checkpoint import load_checkpoint
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of two processes, of two epochs of three steps."""
-    out = tmp_path_factory.mktemp("two") / "run"
-    result = train(prepared, out, "--processes", 2, "--json")
-    assert result.returncode == 0, result.stderr
-    assert "2 x CPU" in result.stderr
-    assert json.loads(result.stdout)["epochs"] == 2, "results are printed once"
-    return out
 
 
 def test_one_process_writes_and_the_state_knows_how_many_trained(undisturbed: Path) -> None:
@@ -122,7 +111,7 @@ def test_a_signal_to_the_launcher_stops_all_and_a_killed_launcher_leaves_no_proc
 ) -> None:
     command = words(prepared, tmp_path / "run", "--processes", 2, "--epochs", 500)
     for number, resume in ((signal.SIGUSR1, []), (signal.SIGKILL, ["--resume"])):
-        child = subprocess.Popen([*command, *resume], env=environment(), stderr=subprocess.PIPE, text=True)
+        child = warm.Popen([*command, *resume], env=environment(), stderr=warm.PIPE)
         assert child.stderr is not None
         lines: list[str] = []
         for line in child.stderr:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from scipy import stats
 from scored import make_scores
 
@@ -59,7 +60,7 @@ def test_eval_of_two_files_compares_and_fuses_only_when_asked(pair: list[Path], 
     def tdpn(*words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", CODE, "eval", *map(str, words)]
         environment = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        return warm.run(command, env=environment)
 
     shown = tdpn(*pair)
     assert shown.returncode == 0, shown.stderr

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm
 from scored import CPU, fresh
 
 from tdpn_core.checkpoint import load_checkpoint
@@ -146,7 +146,7 @@ score.score_clips = slow
 options = ScoreOptions(workers=0, views="2x1", views_at_once=4)
 score.score_checkpoint(Path({str(checkpoint)!r}), runtime=set_up(0), options=options, folder=Path({str(tmp_path)!r}))
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = warm.Popen([sys.executable, "-c", code], stdout=warm.PIPE)
     assert child.stdout is not None
     with child.stdout:
         for _ in range(2):

@@ -1,7 +1,6 @@
 """An exported file says what the network says, or there is none."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import warm
 
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config.families import model_config
@@ -198,11 +198,11 @@ def test_options_that_cannot_be_are_refused(values: dict[str, object], message: 
 def test_the_command_prints_the_difference(fresh: Path, prepared: Path, tmp_path: Path) -> None:
     words = ["export", fresh, "--out", tmp_path / "m.pt2", "--format", "pt2", "--compare", "2"]
     command = [sys.executable, "-W", "error", "-m", "tdpn_cli", *map(str, words)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    result = warm.run(command)
     assert result.returncode == 0, result.stderr
     assert "compared    2 clips: largest difference " in result.stdout
     assert "frames uint8 (N, 10, 32, 32, 3)" in result.stdout
     assert "top-1" in result.stdout
     wrong = [word.replace("pt2", "xyz") for word in command]
-    refused = subprocess.run(wrong, capture_output=True, text=True, check=False, timeout=60)
+    refused = warm.run(wrong)
     assert (refused.returncode, "'xyz' is not one of" in refused.stderr) == (2, True), refused.stderr

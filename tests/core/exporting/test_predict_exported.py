@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+import warm
 
 from tdpn_core import load_model
 from tdpn_core.checkpoint import Calibration, load_checkpoint
@@ -203,7 +204,7 @@ def test_what_an_exported_file_cannot_do_is_refused(exported: Path, clip: Path, 
 def test_the_network_may_stand_before_the_clips(exported: Path, fresh: Path, clip: Path, tmp_path: Path) -> None:
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", "-m", "tdpn_cli", "predict", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+        return warm.run(command, cwd=tmp_path)
 
     first = run(exported, clip, "--json")
     assert first.returncode == 0, first.stderr

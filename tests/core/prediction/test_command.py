@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from local_web import serve
 
 from tdpn_core.files import size_text
@@ -20,7 +21,7 @@ from tdpn_core.video.ffmpeg_binary import Program
 def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "tdpn_cli", *map(str, words)]
     variables = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return warm.run(command, cwd=cwd, env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +168,8 @@ sys.argv = ["tdpn", *{words!r}]
 from tdpn_cli.app import main
 main()
 """
-    with subprocess.Popen([sys.executable, "-c", script], cwd=place, env=environment, **pipes) as process:
-        out, told = process.communicate(timeout=120)
+    with warm.Popen([sys.executable, "-c", script], cwd=place, env=environment, **pipes) as process:
+        out, told = process.communicate(timeout=300)
     assert process.returncode == 130, told
     (clip,) = json.loads(out)
     assert clip["error"] == "long.mkv: interrupted"
@@ -185,10 +186,10 @@ def test_ctrl_c_in_a_long_list_ends_with_130_and_leaves_nothing(place: Path) -> 
     scratch.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes) as process:
+    with warm.Popen(command, cwd=place, env=environment, start_new_session=True, **pipes) as process:
         assert "0.mp4" in process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=300)
     assert process.returncode == 130, told
     assert "Traceback" not in told
     assert not list(scratch.iterdir())
@@ -199,6 +200,6 @@ def test_ctrl_c_in_a_long_list_ends_with_130_and_leaves_nothing(place: Path) -> 
 
 def test_a_closed_pipe_ends_quietly(place: Path) -> None:
     script = f'"{sys.executable}" -m tdpn_cli predict clips/0.mp4 clips/1.mp4 --timeline | true'
-    result = subprocess.run(["bash", "-c", script], cwd=place, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(["bash", "-c", script], cwd=place, capture_output=True, text=True, check=False, timeout=300)
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 
 from tdpn_core.demo.render import encode, render_clip
 from tdpn_core.prep import PrepConfig
@@ -117,9 +118,8 @@ def test_prepare_copies_by_look_share_a_side_of_the_drawn_split(codec, mirrored,
 
 def test_prepare_killed_while_clips_are_moved_ends_with_the_same_bytes(mirrored, tmp_path):
     whole = prepare("folder", mirrored, tmp_path / "whole", settings=SMALL, workers=3)
-    child = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(mirrored), str(tmp_path / "out")], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", RUN, str(mirrored), str(tmp_path / "out")]
+    child = warm.Popen(command, stdout=warm.PIPE)
     begins = 0
     for line in child.stdout:
         begins += line.startswith("begin")
@@ -255,9 +255,8 @@ def test_prepare_interrupted_says_at_once_what_happens(films, tmp_path):
     shim.chmod(0o755)
     code = "import sys; sys.argv[0] = 'tdpn'; from tdpn_cli.app import main; main()"
     words = ["prep", "folder", "--root", str(films), "--out", str(tmp_path / "out"), "--ffmpeg", str(shim)]
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
-    )
+    environment = {**os.environ, "COLUMNS": "100"}
+    child = warm.Popen([sys.executable, "-c", code, *words], stderr=warm.PIPE, env=environment)
     while not list((tmp_path / "out").glob(".work/*/*.table")):
         assert child.poll() is None, child.stderr.read()
     child.send_signal(signal.SIGINT)

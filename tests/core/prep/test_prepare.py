@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
+import warm
 
 from tdpn_core.errors import ConfigError, DatasetError, ShardError, ToolError, UsageError
 from tdpn_core.prep import PrepConfig
@@ -77,12 +78,12 @@ def undisturbed(source, tmp_path_factory) -> str:
     return prepare("folder", source, tmp_path_factory.mktemp("undisturbed"), settings=SMALL, workers=1).digest
 
 
-def started(source: Path, out: Path, ffmpeg: str = "") -> subprocess.Popen[str]:
+def started(source: Path, out: Path, ffmpeg: str = "") -> warm.Popen:
     command = [sys.executable, "-c", RUN, str(source), str(out), ffmpeg]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return warm.Popen(command, stdout=warm.PIPE)
 
 
-def finished(child: subprocess.Popen[str]) -> str:
+def finished(child: warm.Popen) -> str:
     """The rest of what a run prints."""
     output, _ = child.communicate(timeout=60)
     return output

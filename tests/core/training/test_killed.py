@@ -1,66 +1,41 @@
 """A run that is killed at random moments, again and again, ends as if nothing had happened (T1 of the fault matrix)."""
 
 import itertools
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 
 from tdpn_core.checkpoint import load_checkpoint
 
 KILLS = 3
 """Of a run, at most."""
 
-SERVER = """
-import json, os, sys
-from tdpn_cli.app import main
-import tdpn_core.training.launch, tdpn_core.training.summary
-for line in sys.stdin:
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(2, 1)
-        sys.argv = json.loads(line)
-        main()
-    print(pid, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-"""Runs one command line after the other, each in a process of its own that has everything imported: kills meet the run
-and not the imports."""
-
-Server = subprocess.Popen[str]
 Train = Callable[[Path, Callable[[int, Path], None]], int]
 
 
 @pytest.fixture(scope="module")
-def train(prepared: Path, tiny: dict[str, str]) -> Iterator[Train]:
+def train(prepared: Path, tiny: dict[str, str]) -> Train:
     """`train(out, disturb)`: run or continue a run of two epochs; gives the exit code, negative for a signal."""
-    words = ["tdpn", "train", "--data", str(prepared), "--recipe", "small", "--workers", "0"]
+    words = ["train", "--data", str(prepared), "--recipe", "small", "--workers", "0"]
     words += [word for name, value in tiny.items() for word in ("--set", f"{name}={value}")]
-    command = [sys.executable, "-W", "error", "-c", SERVER]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
 
-        def run(out: Path, disturb: Callable[[int, Path], None]) -> int:
-            resume = ["--resume"] if (out / "last.pt").exists() else []
-            server.stdin.write(json.dumps([*words, "--out", str(out), *resume]) + "\n")  # type: ignore[union-attr]
-            server.stdin.flush()  # type: ignore[union-attr]
-            disturb(int(server.stdout.readline()), out)  # type: ignore[union-attr]
-            return int(server.stdout.readline())  # type: ignore[union-attr]
+    def run(out: Path, disturb: Callable[[int, Path], None]) -> int:
+        resume = ["--resume"] if (out / "last.pt").exists() else []
+        command = [sys.executable, "-W", "error", "-m", "tdpn_cli", *words, "--out", str(out), *resume]
+        with warm.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=2) as process:
+            disturb(process.pid, out)
+            return process.wait()
 
-        yield run
-        server.stdin.close()
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import warm
 
 from tdpn_core import recipes
 from tdpn_core.checkpoint import TrainingState
@@ -211,9 +211,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     offline = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     store = {"MLFLOW_TRACKING_URI": (folder / "store").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     variables = {**os.environ, **offline, **store}
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120, check=False
-    )
+    result = warm.run([sys.executable, "-c", code], env=variables)
     assert result.returncode == 0, result.stderr
     return folder
 

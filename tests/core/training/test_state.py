@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 
 from tdpn_core import failpoints
 from tdpn_core.checkpoint import load_checkpoint, save_checkpoint
@@ -97,7 +98,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_weights(
 ) -> None:
     environment = {**os.environ, "TDPN_FAILPOINT": f"{point}:kill", "OMP_NUM_THREADS": "1"}
     words = command(prepared, tiny, tmp_path / "run")
-    killed = subprocess.run(words, env=environment, capture_output=True, check=False, timeout=60)
+    killed = warm.run(words, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.epoch == (2 if "end" in point else 1)
     run(config, tmp_path / "run", resume=True)

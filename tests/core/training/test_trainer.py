@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import warm
 
 from tdpn_core.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.config.overrides import TrainOverrides
@@ -146,7 +146,7 @@ trainer.train(config, Path({str(tmp_path / "run")!r}), runtime=Runtime(torch.dev
 
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    assert subprocess.run([sys.executable, "-c", child], env=environment, check=False).returncode == -signal.SIGKILL
+    assert warm.run([sys.executable, "-c", child], env=environment).returncode == -signal.SIGKILL
     assert load_checkpoint(tmp_path / "run" / "last.pt").state.epoch == 1
     _train(config, tmp_path / "run", resume=True)
     assert _same(load_checkpoint(tmp_path / "run" / "last.pt"), undisturbed)
