@@ -85,10 +85,10 @@ def train(
         ),
     ] = None,
     probe: Annotated[
-        str | None,
+        defaults.ProbeKind | None,
         typer.Option(
             "--probe",
-            help="Train only a classifier, on the features of tdpn features: linear.",
+            help="Train only a classifier, on the features of tdpn features: linear or attentive.",
             show_default=False,
             rich_help_panel=options.MODEL,
         ),
@@ -183,7 +183,7 @@ def train(
 
 
 def _probe(
-    kind: str | None,
+    kind: defaults.ProbeKind | None,
     chosen: dict[str, Any],
     overrides: TrainOverrides,
     *,
@@ -195,15 +195,15 @@ def _probe(
     """Train a classifier on features.
 
     Raises:
-        UsageError: another kind, or options that change a network: its features are as they are.
+        UsageError: no kind, or options that change a network: its features are as they are.
     """
     if kind is None:
-        raise UsageError("is for --probe", where="--features", hint="add --probe linear")
-    if kind != "linear":
-        raise UsageError(f"there is no probe {kind!r}", where="--probe", hint="choose linear")
+        raise UsageError("is for --probe", where="--features", hint="add --probe linear or --probe attentive")
     asked = [option for option, value in chosen.items() if value]
     asked += sorted(overrides.asked() - {"train.seed"})
     if asked:
         what = f"{', '.join(asked)} would change the network, but features are extracted already"
         raise UsageError(what, where="--probe", hint="leave it out, or choose other features with tdpn features")
-    return tdpn_core.train_probe(data, features=features, out=out, seed=overrides.seed or 0, progress=progress)
+    return tdpn_core.train_probe(
+        data, probe=kind, features=features, out=out, seed=overrides.seed or 0, progress=progress
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 MODEL = "tdpn"
 """Model family."""
@@ -51,6 +51,9 @@ EXECUTOR: Final = "local"
 """Where clips are packed."""
 
 # training
+ProbeKind = Literal["linear", "attentive"]
+"""Classifiers of frozen features."""
+
 KEEP = 2
 """Checkpoints of a run to keep, so that an older one exists if the newest is damaged."""
 

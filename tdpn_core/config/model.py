@@ -47,9 +47,10 @@ class ModelConfig(Settings):
     modality: Modality = "rgb"
     """Input: `rgb`, or `flow` (optical flow, two channels u, v per frame)."""
 
-    pooling: Literal["mean", "change"] = "mean"
-    """What a classifier sees of the last map: its average over time and space; or `change`, for frozen features: also
-    the mean absolute difference of neighbouring time steps, each averaged over space."""
+    pooling: Literal["mean", "change", "attentive"] = "mean"
+    """What a classifier sees of the last map: its average over time and space; or, for frozen features, `change`: also
+    the mean absolute difference of neighbouring time steps, each averaged over space; `attentive`: a learned query
+    attends over the time steps and these differences."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Dropout before every linear classifier."""

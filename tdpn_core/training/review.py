@@ -21,15 +21,8 @@ from tdpn_core.html_report.components import Clip, clips, note, text
 from tdpn_core.html_report.page import Section, render_page
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.shards import ClipStore, find_prepared
-from tdpn_core.training.probe import (
-    FOLDS,
-    Floats,
-    check_features,
-    chosen_strength,
-    only_features,
-    pooled,
-    regression_model,
-)
+from tdpn_core.training.linear_probe import FOLDS, Floats, chosen_strength, pooled, regression_model
+from tdpn_core.training.probe import check_features, only_features
 from tdpn_core.wording import counted
 
 _SHOWN = 60  # clips on the page; the table has all

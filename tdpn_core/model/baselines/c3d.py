@@ -86,7 +86,9 @@ class C3D(Network):
 
     def __init__(self, config: C3DConfig):
         backbone, units = C3DBackbone(config), scaled(UNITS, config.width)
-        super().__init__(config, backbone=backbone, head=Head(units, config.num_classes, config.dropout))
+        super().__init__(
+            config, backbone=backbone, head=Head(units, config.num_classes, config.dropout, config.pooling)
+        )
         self.grid = _grid(config.num_frames, config.input_size)
         self.fc6 = nn.Linear(backbone.channels["res5"] * self.grid[0] * self.grid[1] * self.grid[2], units)
         self.fc7 = nn.Linear(units, units)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ from typer.testing import CliRunner
 import tdpn_core
 from tdpn_cli.app import app
 from tdpn_core.checkpoint import load_checkpoint
+from tdpn_core.config.families import model_config
+from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import CheckpointError, ScoresError, UsageError
 from tdpn_core.evaluation.inference import view_logits
 from tdpn_core.features import FeatureOptions, extract_features, read_features
+from tdpn_core.features.store import write_features
+from tdpn_core.features.stretches import Stretches
 from tdpn_core.files import digest_file
 from tdpn_core.model.heads import pool
 from tdpn_core.sampling.dataset import ViewClips
@@ -33,9 +38,32 @@ def extracted(prepared: Path, fresh: Path, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-@pytest.fixture(scope="module")
-def probed(prepared: Path, extracted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_probe(prepared, features=extracted, out=tmp_path_factory.mktemp("runs") / "probe").best
+@pytest.fixture(scope="module", params=["linear", "attentive"])
+def probed(
+    request: pytest.FixtureRequest,
+    prepared: Path,
+    extracted: Path,
+    fresh_config: RunConfig,
+    save_fresh: Callable[[RunConfig, Path], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Path, Path]:
+    """The checkpoint of a probe, the features that it was trained on, and their checkpoint.
+
+    The linear one is on the features of test views, the attentive one on segments of half a second.
+    """
+    folder = tmp_path_factory.mktemp("probe")
+    features = extracted
+    if request.param == "attentive":
+        model = model_config(
+            name="tsn", arch="r18", num_classes={"action": 8}, num_frames=3, input_size=32, width=0.125
+        )
+        network = save_fresh(dataclasses.replace(fresh_config, model=model), folder / "best.pt")
+        features = folder / "features"
+        options = dataclasses.replace(QUICK, stride=0.5)
+        extract_features(prepared, checkpoint=network, out=features, options=options, gpus=0)
+    run = folder / "run"
+    best = train_probe(prepared, probe=request.param, features=features, out=run).best
+    return best, features, Path(read_features(features / "train.safetensors").checkpoint)
 
 
 def test_features_are_the_networks_own_of_every_clip(prepared: Path, fresh: Path, extracted: Path) -> None:
@@ -102,33 +130,52 @@ def _noted(computed, items):
 
 
 def test_probe_computes_from_pixels_what_it_learned_from_features(
-    prepared: Path, extracted: Path, probed: Path
+    prepared: Path, probed: tuple[Path, Path, Path]
 ) -> None:
-    checkpoint, clips = load_checkpoint(probed), ClipStore(prepared, "val")
+    checkpoint, clips = load_checkpoint(probed[0]), ClipStore(prepared, "val")
     model, sampling = checkpoint.build(torch.device("cpu")), checkpoint.config.sampling
-    views = torch.stack([ViewClips(clips, checkpoint.config.model, sampling)[clip].clip[0] for clip in range(4)])
+    known = read_features(probed[1] / "val.safetensors")
+    rows = Stretches(clips, checkpoint.config.model, known.config.sampling, known.stride)
+    views = torch.cat([rows[clip].clip for clip in range(4)])
     from_pixels = view_logits(model, views, sampling)["action"]
-    values = read_features(extracted / "val.safetensors").values[:4]
-    pooled = pool(torch.from_numpy(values).transpose(1, 2), checkpoint.config.model.pooling)
-    assert torch.allclose(model.head.linear["action"](pooled), from_pixels, atol=1e-2)
+    steps = torch.from_numpy(known.values[: len(views)]).transpose(1, 2)
+    assert torch.allclose(model.head(steps[..., None, None])["action"], from_pixels, atol=1e-2)
     assert from_pixels.std() > 1e-3
 
 
-def test_probe_learns_and_is_evaluated_like_any_network(prepared: Path, probed: Path, tmp_path: Path) -> None:
-    state = load_checkpoint(probed).state
+def test_probe_learns_and_is_evaluated_predicted_and_exported_like_any_network(
+    probed: tuple[Path, Path, Path], videos: Path, tmp_path: Path
+) -> None:
+    best, features, _ = probed
+    state = load_checkpoint(best).state
     assert state.history[0]["top1"] > 0.5  # 8 classes, 24 clips: better than guessing on what it has learned
-    result = CliRunner().invoke(app, ["eval", str(probed), "--gpus", "0", "--workers", "0", "--json"])
+    result = CliRunner().invoke(app, ["eval", str(best), "--gpus", "0", "--workers", "0", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["heads"]["action"]["top1"] == pytest.approx(state.history[0]["val_top1"])
-    report = tdpn_core.export(probed, out=tmp_path / "probe.pt2", options=tdpn_core.ExportOptions(format="pt2"))
+    if read_features(features / "val.safetensors").stride is None:  # else the test views are near the rows, not equal
+        assert json.loads(result.stdout)["heads"]["action"]["top1"] == pytest.approx(state.history[0]["val_top1"])
+        return
+    tdpn_core.export(best, out=tmp_path / "probe.pt2", options=tdpn_core.ExportOptions(format="pt2"))
     assert (tmp_path / "probe.pt2").is_file()
-    assert report is not None
+    words = ["predict", str(next(videos.rglob("*.mp4"))), "--checkpoint", str(best), "--gpus", "0", "--json"]
+    predicted = CliRunner().invoke(app, words)
+    assert len(json.loads(predicted.stdout)[0]["heads"]["action"]) == 5, predicted.output
 
 
-def test_a_probe_says_whose_weights_it_has(fresh: Path, probed: Path) -> None:
-    start = load_checkpoint(probed).config.start
-    assert (Path(start.name).name, start.sha256) == (fresh.name, digest_file(fresh))
-    card = (probed.parent / "best.md").read_text()
+def test_probe_of_segments_is_tested_on_views_of_their_length(prepared: Path, probed: tuple[Path, Path, Path]) -> None:
+    sampling, known = load_checkpoint(probed[0]).config.sampling, read_features(probed[1] / "train.safetensors")
+    if known.stride is None:
+        assert sampling == known.config.sampling
+        return
+    clips = ClipStore(prepared, "train")
+    span = np.median((known.end - known.start) * clips.fps[known.clip])
+    assert (sampling.mode, sampling.interval) == ("dense", round(span / (known.config.model.num_frames - 1)))
+    assert sampling.views == f"{round(len(known.clip) / len(clips))}x1"
+
+
+def test_a_probe_says_whose_weights_it_has(probed: tuple[Path, Path, Path]) -> None:
+    start = load_checkpoint(probed[0]).config.start
+    assert (start.name, start.sha256) == (str(probed[2]), digest_file(probed[2]))
+    card = (probed[0].parent / "best.md").read_text()
     assert start.sha256[:8] in card
     assert "random weights" not in card
 
@@ -150,6 +197,11 @@ def test_faults_are_named(prepared: Path, fresh: Path, extracted: Path, tmp_path
     (damaged / "train.safetensors").write_bytes(data)
     with pytest.raises(ScoresError, match=r"damaged: its digest does not match .*extract the features again"):
         train_probe(prepared, features=damaged, out=tmp_path / "b")
+    single = tmp_path / "single"
+    known = read_features(extracted / "train.safetensors")
+    write_features(single / "train.safetensors", dataclasses.replace(known, values=known.values[:, :1]))
+    with pytest.raises(UsageError, match=r"these features have one time step, .*; use --probe linear"):
+        train_probe(prepared, probe="attentive", features=single, out=tmp_path / "c")
     with pytest.raises(UsageError, match="--size: input size and number of frames of a tdpn checkpoint"):
         extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, size=64), gpus=0)
     with pytest.raises(UsageError, match="--stride: must be a positive number of seconds, not 0"):
@@ -161,8 +213,8 @@ def test_faults_are_named(prepared: Path, fresh: Path, extracted: Path, tmp_path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--probe", "cubic"], "there is no probe 'cubic'"),
-        (["--features", "x"], "add --probe linear"),
+        (["--probe", "cubic"], "'cubic' is not one of 'linear', 'attentive'"),
+        (["--features", "x"], "add --probe linear or --probe attentive"),
         (["--probe", "linear", "--epochs", "3"], "train.epochs would change the network"),
     ],
 )

@@ -35,6 +35,7 @@ OPTIONS = [
     {"window": 1},
     {"local_fusion": "mean"},
     {"pooling": "change"},
+    {"pooling": "attentive"},
     {"flow": "parallel"},
     {"flow": "top_down"},
     {"flow": "bottom_up"},
