@@ -56,7 +56,7 @@ def data(
         Path | None,
         typer.Option(
             "--features",
-            help="Folder of tdpn features for --review (default: the only one in the data set's folder).",
+            help="Folder of extracted features for --review (default: the only one in the data set's folder).",
             show_default=False,
         ),
     ] = None,
