@@ -1,13 +1,14 @@
 """From annotated long videos to a measured timeline, each step by its command; and memory by length of a video.
 
     python benchmarks/timeline.py rendered FOLDER [--videos 12] [--minutes 3] [--epochs 20]
-    python benchmarks/timeline.py fights FOLDER CLIPS [--epochs 10]
+    python benchmarks/timeline.py fights FOLDER CLIPS [--per-class 30] [--epochs 10]
     python benchmarks/timeline.py memory FOLDER CHECKPOINT
 
 `rendered` makes videos of moving objects with gaps, prepares their segments with background clips, trains, and scores
 the predicted segments of four other videos. `fights` does the same with two class folders of real clips, `fight` and
-`noFight`: of a fifth of them it makes long videos with known cut times. `memory` predicts timelines of 3 and 30 minutes
-and prints the peak memory of the command and its child processes, and the speed.
+`noFight`, which is background: of a fifth of them it makes long videos with known cut times. `memory` predicts
+timelines of 3 and 30 minutes, with a window every 4 s, and prints the peak memory of the command and its child
+processes, and the speed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.probe import probe
 
 SEGMENTS = {"one class at each moment": [], "each class by itself": ["--nms", "0.5"]}
+WINDOWS = ["--window", "4", "--stride", "4"]
 
 
 def tdpn(*words: object) -> str:
@@ -64,22 +66,21 @@ def rendered(folder: Path, videos: int, minutes: float, epochs: int) -> None:
     score(run / "best.pt", annotations, folder)
 
 
-def fights(folder: Path, clips: Path, epochs: int) -> None:
-    """Train on four fifths of the clips of two classes, and score long videos that are made of the rest."""
+def fights(folder: Path, clips: Path, per_class: int, epochs: int) -> None:
+    """Train on clips of two classes, and score long videos that are made of others."""
     test: dict[str, list[Path]] = {"fight": [], "noFight": []}
     for name, left in test.items():
-        for number, clip in enumerate(sorted((clips / name).iterdir())):
-            if number % 5 == 0:
-                left.append(clip)
-                continue
+        every = sorted((clips / name).iterdir())
+        left += every[::5]
+        for clip in [clip for clip in every if clip not in left][:per_class]:
             label = "background" if name == "noFight" else name
             link = folder / "train" / label / clip.name
             link.parent.mkdir(parents=True, exist_ok=True)
             link.exists() or link.symlink_to(clip.resolve())
     annotations = join(list(zip(test["noFight"], test["fight"], strict=False)), folder / "test", 10)
     data, run = folder / "data", folder / "run"
-    tdpn("prep", "folder", "--root", folder / "train", "--out", data, "--short-side", 128)
-    size = ["--recipe", "small", "--interval", 4, "--set", "sampling.mode=dense"]
+    tdpn("prep", "folder", "--root", folder / "train", "--out", data, "--short-side", 72)
+    size = ["--recipe", "small", "--size", 64, "--interval", 4, "--set", "sampling.mode=dense"]
     tdpn("train", "--data", data, "--out", run, *size, "--epochs", epochs)
     tdpn("eval", run / "best.pt")
     score(run / "best.pt", annotations, folder)
@@ -115,9 +116,11 @@ def memory(folder: Path, checkpoint: Path) -> None:
     copies = ["-stream_loop", "9", "-i", str(short), "-c", "copy"]
     subprocess.run([find_ffmpeg().path, "-v", "error", "-y", *copies, str(long)], check=True)
     for minutes, video in ((3, short), (30, long)):
-        words = ["predict", str(video), "--checkpoint", str(checkpoint), "--timeline", "--csv", str(folder / "out.csv")]
+        words = ["predict", str(video), "--checkpoint", str(checkpoint), "--csv", str(folder / "out.csv")]
         began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "tdpn_cli", *words, "--force"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tdpn_cli", *words, "--force", *WINDOWS], stdout=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         processor = usage.ru_utime + usage.ru_stime
@@ -137,6 +140,7 @@ def main() -> None:
     part = parts.add_parser("fights")
     part.add_argument("folder", type=Path)
     part.add_argument("clips", type=Path)
+    part.add_argument("--per-class", type=int, default=30)
     part.add_argument("--epochs", type=int, default=10)
     part = parts.add_parser("memory")
     part.add_argument("folder", type=Path)

@@ -438,6 +438,27 @@ def refuse_others(context: typer.Context, allowed: Collection[str], *, by: str) 
             raise UsageError(f"has no effect with {by}", where=option, hint="leave it out")
 
 
+def refuse(context: typer.Context, names: Collection[str], *, by: str) -> None:
+    """Refuse options on the command line that have no effect with the option `by`.
+
+    Raises:
+        UsageError: a parameter in `names` was given.
+    """
+    refuse_others(context, {one.name or "" for one in context.command.params} - set(names), by=by)
+
+
+def lines_of(path: Path | None) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return [] if path is None else [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("cannot be read as a list of clips", where=path, hint="one path per line, in UTF-8") from error
+
+
 def refuse_alone(context: typer.Context, names: Collection[str], *, without: str, hint: str) -> None:
     """Refuse options on the command line that have an effect with the option `without` only.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import tdpn_core
-from tdpn_cli import options, output
+from tdpn_cli import options, output, ranks
 from tdpn_core import defaults
+from tdpn_core.distributed.command import device_of
 from tdpn_core.progress import SILENT
 
 if TYPE_CHECKING:
-    from tdpn_core import Prediction, Segment
+    from tdpn_core import Prediction, PredictOptions, Segment
 
 EXAMPLES = options.epilog(
     "tdpn predict clip.mp4",
@@ -24,15 +26,20 @@ EXAMPLES = options.epilog(
     "tdpn predict match.mkv --timeline --threshold 0.5",
     "tdpn predict long/*.mp4 --timeline --segments tasks.json",
     "tdpn predict frames/%05d.jpg --fps 30 --json",
+    "tdpn predict archive --archive results --processes 8",
     "tdpn predict --webcam 0",
     "tdpn predict best.int8.onnx clip.mp4",
 )
+_CLIP_BY_CLIP = ("webcam", "table", "segments", "overlay", "explain", "yes")
+"""Parameters of the command that have no effect on an archive."""
+
 LIMITS = "Limits"
 LONG = 60.0
 """Seconds from which on one answer for a whole video is worth a hint."""
 
 
 def predict(
+    context: typer.Context,
     clips: Annotated[
         list[str] | None,
         typer.Argument(
@@ -139,6 +146,25 @@ def predict(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive",
+            help="Folder for the results of many clips: one table, and the clips that failed with the reasons. The "
+            "same command continues after an interruption.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    clip_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--list",
+            help="Text file with further clips, one per line.",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite existing output files.", rich_help_panel=options.OUTPUT)
     ] = False,
@@ -181,6 +207,7 @@ def predict(
         ),
     ] = None,
     gpus: options.Gpus = None,
+    processes: options.Processes = None,
     as_json: options.Json = False,
 ) -> None:
     """Predict the action in videos. If one fails, it is reported, the others are processed, and the exit code is 1."""
@@ -211,12 +238,18 @@ def predict(
         clip_timeout=clip_timeout,
         max_pixels=max_pixels,
     )
+    words = [*(clips or ()), *options.lines_of(clip_list)]
+    if archive is not None:
+        options.refuse(context, _CLIP_BY_CLIP, by="--archive")
+        _predict_archive(words, archive, checkpoint, wanted, gpus=gpus, processes=processes, as_json=as_json)
+        return
+    options.refuse_alone(context, ("processes",), without="--archive", hint="add --archive FOLDER")
     predictions = []
     ended = False
     with output.progress(tdpn_core.predict) as bar:
         shown = _Shown(bar, silent=as_json)
         found = tdpn_core.predict(
-            clips or [],
+            words,
             checkpoint=checkpoint,
             options=wanted,
             csv=table,
@@ -237,6 +270,39 @@ def predict(
     if ended:
         raise KeyboardInterrupt
     if any(prediction.error for prediction in predictions):
+        raise typer.Exit(1)
+
+
+def _predict_archive(
+    words: Sequence[str],
+    folder: Path,
+    checkpoint: Path | None,
+    wanted: PredictOptions,
+    *,
+    gpus: int | None,
+    processes: int | None,
+    as_json: bool,
+) -> None:
+    """Predict many clips in one or several processes, and write the tables."""
+    if ranks.run_in_ranks(gpus, processes):
+        result = tdpn_core.join_archive(words, folder, checkpoint=checkpoint, options=wanted)
+    else:
+        device = device_of(gpus, processes)
+        with output.progress(tdpn_core.predict_archive) as bar:
+            own = tdpn_core.predict_archive(
+                words, folder, checkpoint=checkpoint, options=wanted, gpus=device, progress=bar
+            )
+        if own is None:
+            return
+        result = own
+    if as_json:
+        output.print_json(
+            {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
+        )
+    else:
+        output.stdout.print(f"{result.table}: {result.clips - result.failed} of {result.clips} clips", soft_wrap=True)
+    if result.failed:
+        output.say(f"{result.failures}: {result.failed} clips failed, with the reasons")
         raise typer.Exit(1)
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         evaluate_timeline,
         fetch_weights,
         inspect_data,
+        join_archive,
         predict,
+        predict_archive,
     )
     from tdpn_core.bench.compute import Bench
     from tdpn_core.bench.data import ReadingBench, bench_reading
@@ -124,6 +126,7 @@ __all__ = [
     "find_family",
     "find_prepared",
     "inspect_data",
+    "join_archive",
     "known_data",
     "known_datasets",
     "known_models",
@@ -133,6 +136,7 @@ __all__ = [
     "load_model",
     "pack_dataset",
     "predict",
+    "predict_archive",
     "prepare",
     "push",
     "read_dataset",
@@ -156,7 +160,9 @@ _MODULES = {
         "evaluate_timeline",
         "fetch_weights",
         "inspect_data",
+        "join_archive",
         "predict",
+        "predict_archive",
     ),
     "bench.compute": ("Bench",),
     "bench.data": ("ReadingBench", "bench_reading"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tdpn_core.distributed.runtime import Runtime
     from tdpn_core.evaluation.timeline import TimelineEvaluation
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
+    from tdpn_core.prediction.archive import ArchiveResult
     from tdpn_core.prep.inspect import Prepared, Summary
     from tdpn_core.shards.verify import Fault
     from tdpn_core.weights.zoo import ZooEntry
@@ -272,6 +273,89 @@ def predict(
         progress=progress,
     )
     return _tabulated(found, csv, options)
+
+
+def predict_archive(
+    clips: Path | str | Sequence[Path | str],
+    folder: Path,
+    *,
+    checkpoint: Path | None = None,
+    options: PredictOptions | None = None,
+    gpus: int | None = None,
+    progress: Progress = SILENT,
+) -> ArchiveResult | None:
+    """Predict many videos, with results on disk. Implements `tdpn predict --archive`.
+
+    In a process that a launcher started, the share of this process. A repeated call continues.
+
+    Args:
+        clips: video files and folders.
+        folder: gets `predictions.csv`, `failed.csv` with the reason for each clip that failed, and `parts` with the
+            results so far.
+        checkpoint: see `predict`.
+        options: views, number of classes, timeline and others, without files to write for each clip.
+        gpus: 1 for a GPU, 0 for the CPU; None uses a GPU if available.
+        progress: receives notes and a progress bar over the clips.
+
+    Returns:
+        The tables; None in one of several processes, after which `join_archive` writes them.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged.
+        UsageError: there are no clips, or the network does not support an option.
+    """
+    from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.prediction import PredictOptions
+    from tdpn_core.prediction.archive import predict_share
+
+    words = [clips] if isinstance(clips, str | Path) else list(clips)
+    place = launch_environment()
+    predict_share(
+        words,
+        folder,
+        checkpoint=_network(checkpoint, progress),
+        runtime=set_up(gpus),
+        options=options or PredictOptions(),
+        rank=place.rank if place else 0,
+        world=place.world if place else 1,
+        progress=progress,
+    )
+    return None if place else join_archive(clips, folder, checkpoint=checkpoint, options=options)
+
+
+def join_archive(
+    clips: Path | str | Sequence[Path | str],
+    folder: Path,
+    *,
+    checkpoint: Path | None = None,
+    options: PredictOptions | None = None,
+) -> ArchiveResult:
+    """Write the tables of an archive from the results of all processes.
+
+    Args:
+        clips: those of `predict_archive`.
+        folder: its folder.
+        checkpoint: its network.
+        options: its options.
+
+    Returns:
+        The tables, and how many clips failed or have no result.
+
+    Raises:
+        DatasetError: there is no result.
+    """
+    from tdpn_core.prediction import PredictOptions, archive
+
+    words = [clips] if isinstance(clips, str | Path) else list(clips)
+    path = _network(checkpoint, SILENT)
+    return archive.join_archive(words, folder, checkpoint=path, options=options or PredictOptions())
+
+
+def _network(checkpoint: Path | None, progress: Progress) -> Path:
+    from tdpn_core.runs import newest_checkpoint
+    from tdpn_core.weights.resolve import find_weights
+
+    return newest_checkpoint() if checkpoint is None else find_weights(checkpoint, progress)
 
 
 def _tabulated(
