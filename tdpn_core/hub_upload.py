@@ -6,7 +6,6 @@ sent without the optimiser's state and without paths of this machine.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tdpn_core import files
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
 from tdpn_core.config.schema import to_dict
 from tdpn_core.errors import TdpnError, ToolError, UsageError
@@ -200,16 +200,16 @@ def _files(path: Path, repository: str, include: Sequence[Path], scratch: Path) 
     sent = without_paths(checkpoint)
     card = model_card(checkpoint, find_results(path, checkpoint), address=f"{PREFIX}{repository}/{path.name}")
     save_checkpoint(scratch / path.name, sent)
-    (scratch / README).write_text(card, encoding="utf-8")
+    files.write_text(scratch / README, card)
     for name, values in ((CONFIG, to_dict(sent.config)), (CLASSES, sent.config.data.classes)):
-        (scratch / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    files = {name: scratch / name for name in (path.name, README, CONFIG, CLASSES)}
+        files.write_json(scratch / name, values)
+    sends = {name: scratch / name for name in (path.name, README, CONFIG, CLASSES)}
     for file in include:
         _need_readable(file)
-        if file.name in files:
+        if file.name in sends:
             raise UsageError(f"another file is uploaded as {file.name}", where=file, hint="rename it")
-        files[file.name] = file
-    return files
+        sends[file.name] = file
+    return sends
 
 
 def _need_readable(file: Path) -> None:
