@@ -7,8 +7,9 @@
 `rendered` makes videos of moving objects with gaps, prepares their segments with background clips, trains, and scores
 the predicted segments of four other videos. `fights` does the same with two class folders of real clips, `fight` and
 `noFight`, which is background: of a fifth of them it makes long videos with known cut times. `memory` predicts
-timelines of 3 and 30 minutes, with a window every 4 s, and prints the peak memory of the command and its child
-processes, and the speed.
+timelines of 3 and 30 minutes, with a window every 4 s, and prints memory and speed. The memory is the peak resident
+set of one process: the command's own, or that of its largest child process if it is larger. It is not their sum: the
+decoder, which runs at the same time, is not added. The processor time includes child processes.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def _rates(text: str | None) -> list[float]:
         UsageError: a part is not a number.
     """
     try:
-        return [float(part) for part in (text or "").split(",") if part.strip()]
+        return [] if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
         hint = "for example --search-lr 0.0005,0.002,0.008"
         raise UsageError(f"{text!r} is not a list of numbers", where="--search-lr", hint=hint) from error

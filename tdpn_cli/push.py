@@ -10,6 +10,7 @@ import typer
 
 import tdpn_core
 from tdpn_cli import options, output
+from tdpn_core.files import size_text
 
 if TYPE_CHECKING:
     from tdpn_core import Upload
@@ -78,5 +79,5 @@ def _lines(upload: Upload) -> list[str]:
     """The repository, and each file with its size."""
     kind = "private" if upload.private else "public"
     state = "new" if upload.exists is False else "existing" if upload.exists else "if it is new:"
-    sizes = [f"  {name}  {size / 1e6:.2f} MB" for name, size in upload.files.items()]
+    sizes = [f"  {name}  {size_text(size)}" for name, size in upload.files.items()]
     return [f"to {upload.repository} ({state} {kind})", *sizes]

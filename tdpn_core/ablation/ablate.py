@@ -100,7 +100,7 @@ def ablate(
     job = _Job(find_prepared(data), recipe, count, workers, jobs, overrides, progress)
     base = job.planned({})
     varied = {path for factor in factors for level in factor.levels.values() for path in level}
-    check_rates(search_lr, overrides.asked() | varied)
+    check_rates(search_lr, overrides.asked() | varied, search_epochs)
     _check_levels(factors, job)
     target = out or RUNS / f"ablate-{base.data.dataset}-{base.model.arch}"
     numbers = range(job.first_seed, job.first_seed + seeds)

@@ -16,7 +16,9 @@ from pathlib import Path
 from tdpn_core.ablation.worker import LOG
 from tdpn_core.errors import Interrupted, Stopped
 from tdpn_core.progress import Progress
+from tdpn_core.runs import LAST
 from tdpn_core.signals import StopRequest, stop_requests
+from tdpn_core.wording import agree, counted
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 120.0
@@ -53,7 +55,7 @@ def run_queue(folders: Sequence[Path], where: Sequence[Place], progress: Progres
     """Run the cell of each folder; returns the reasons for those that failed. A failure does not stop the rest.
 
     Raises:
-        Stopped, Interrupted: stopped by a signal; every running cell has saved and ended.
+        Stopped, Interrupted: stopped by a signal; every running cell has ended, and those that train have saved.
     """
     waiting, failures = list(folders), {}
     running: dict[Place, tuple[Path, subprocess.Popen[bytes]]] = {}
@@ -111,8 +113,22 @@ def _leave(running: dict[Place, tuple[Path, subprocess.Popen[bytes]]], stop: Sto
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, end - time.monotonic()))
     raise (Interrupted if stop.signal == signal.SIGINT else Stopped)(
-        f"{len(running)} running cells have saved their state", hint="run the same command again to continue"
+        left_behind([folder for folder, _ in running.values()]), hint="run the same command again to continue"
     )
+
+
+def left_behind(folders: Sequence[Path]) -> str:
+    """Return how many cells were stopped, and how many of these can be resumed: not those that measure costs."""
+    count, saved = len(folders), sum((folder / LAST).exists() for folder in folders)
+    if not count:
+        return "no cell was running"
+    if saved == count:
+        return f"{counted(count, 'running cell')} {agree(count, 'has saved its', 'have saved their')} state"
+    if saved:
+        kept = agree(saved, "has saved its state", "have saved their states")
+        others = agree(count - saved, "the other one starts", "the others start")
+        return f"{saved} of {count} running cells {kept}, {others} again from the beginning"
+    return f"{counted(count, 'running cell')} {agree(count, 'starts', 'start')} again from the beginning"
 
 
 @contextlib.contextmanager

@@ -33,11 +33,12 @@ class Searched:
         return self.lr in (min(self.top1), max(self.top1))
 
 
-def check_rates(rates: Sequence[float], asked: set[str]) -> None:
-    """Check the rates to try, given the settings that the user chose or varies.
+def check_rates(rates: Sequence[float], asked: set[str], epochs: int | None = None) -> None:
+    """Check the rates to try and the epochs of a trial, given the settings that the user chose or varies.
 
     Raises:
-        UsageError: a rate is not positive or repeated, there is only one, or the rate is also set elsewhere.
+        UsageError: a rate is not positive or repeated, there is only one, the rate is also set elsewhere, or there are
+            epochs of trials without rates.
     """
     where = "--search-lr"
     if any(not math.isfinite(rate) or rate <= 0 for rate in rates):
@@ -48,6 +49,9 @@ def check_rates(rates: Sequence[float], asked: set[str]) -> None:
     if rates and "train.lr" in asked:
         hint = "leave out one of the two"
         raise UsageError("the learning rate is set or varied already", where=where, hint=hint)
+    if epochs is not None and not rates:
+        hint = "add --search-lr, for example --search-lr 0.0005,0.002,0.008"
+        raise UsageError(f"has no effect without {where}", where="--search-epochs", hint=hint)
 
 
 def prepare_search(

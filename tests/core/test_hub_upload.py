@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -177,6 +178,8 @@ def test_push_dry_run_lists_the_files(outcomes: dict[str, Outcome]) -> None:
     first, *files = outcomes["listed"][1].splitlines()
     assert first.startswith("to me/nets")
     assert {line.split()[0] for line in files} == {"best.pt", "README.md", "config.json", "classes.json", "best.onnx"}
+    sizes = dict(line.split(maxsplit=1) for line in files)
+    assert re.fullmatch(r"\d+ bytes|\d+\.\d kB", sizes["classes.json"]), "not 0.00 MB"
 
 
 @pytest.mark.parametrize(

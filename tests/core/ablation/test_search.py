@@ -61,6 +61,13 @@ def test_rates_that_cannot_be_searched_are_refused(rates: list[float], asked: se
     check_rates([], {"train.lr"})
 
 
+def test_epochs_of_a_search_without_rates_are_refused(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--search-epochs: has no effect without --search-lr; add --search-lr"):
+        run.ablate(data=prepared, out=tmp_path / "out", search_epochs=2)
+    assert not (tmp_path / "out").exists()
+    check_rates([0.1, 0.2], set(), 2)
+
+
 def test_trial_is_the_rows_run_at_its_rate_on_part_of_the_training_clips(tmp_path: Path) -> None:
     own = TrainOverrides(model="tpn", epochs=8, settings={"model.width": "0.25", "train.epochs": "9"})
     paths = prepare_search(tmp_path, {"data": "d", "overrides": own.given()}, [0.4, 0.1], 3)
