@@ -217,6 +217,10 @@ def evaluate(
     ks = options.parse_numbers(topk, where="--topk")
     weights, searched = _fusion(fuse, search_on or defaults.SEARCH_ON, max(1, len(files or ())))
     levels = _levels(sls)
+    if fuse != "search":
+        options.refuse_alone(context, ("search_on",), without="--fuse search", hint="add --fuse search")
+    if submission is None:
+        options.refuse_alone(context, ("sls",), without="--submission", hint="add --submission out.zip")
     compares = len(files or ()) > 1 and fuse is None
     share = (defaults.KEEP_RIGHT if keep_right is None else keep_right) if calibrate else None
     if keep_right is not None and not calibrate:

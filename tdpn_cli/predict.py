@@ -30,7 +30,7 @@ EXAMPLES = options.epilog(
     "tdpn predict --webcam 0",
     "tdpn predict best.int8.onnx clip.mp4",
 )
-_CLIP_BY_CLIP = ("webcam", "table", "segments", "overlay", "explain", "yes")
+_CLIP_BY_CLIP = ("webcam", "table", "segments", "overlay", "explain", "yes", "force")
 """Parameters of the command that have no effect on an archive."""
 
 LIMITS = "Limits"

@@ -35,6 +35,7 @@ DATA, FRAMES, RUN = options.DATA, "Frames", "Run"
 
 
 def prep(
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Argument(
@@ -112,7 +113,8 @@ def prep(
         float | None,
         typer.Option(
             "--background-share",
-            help=f"Share of background clips in each split (default: {defaults.BACKGROUND_SHARE:g}).",
+            help=f"Share of background clips in each split, with --background implied (default: "
+            f"{defaults.BACKGROUND_SHARE:g}).",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -121,7 +123,8 @@ def prep(
         float | None,
         typer.Option(
             "--background-length",
-            help=f"Shortest background clip in seconds (default: {defaults.BACKGROUND_LENGTH:g}).",
+            help="Shortest background clip in seconds, with --background implied (default: "
+            f"{defaults.BACKGROUND_LENGTH:g}).",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -130,7 +133,8 @@ def prep(
         float | None,
         typer.Option(
             "--background-margin",
-            help=f"Distance of background clips from segments in seconds (default: {defaults.BACKGROUND_MARGIN:g}).",
+            help="Distance of background clips from segments in seconds, with --background implied (default: "
+            f"{defaults.BACKGROUND_MARGIN:g}).",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -241,6 +245,8 @@ def prep(
 
     What is understood of the files is shown first: classes, splits, columns, missing clips, probable copies.
     """
+    if executor != "ray":
+        options.refuse_alone(context, ("ray_address",), without="--executor ray", hint="add --executor ray")
     settings = tdpn_core.PrepConfig(
         encoding=tdpn_core.Encoding(
             short_side=short_side,

@@ -26,8 +26,12 @@ EXAMPLES = options.epilog(
     "tdpn train --resume",
 )
 
+_NOT_OF_PROBES = ("gpus", "processes", "nodes", "rendezvous", "max_restarts", "timeout", "workers", "keep")
+"""Parameters of the command that have no effect on a probe, which is trained in this process on the CPU."""
+
 
 def train(
+    context: typer.Context,
     data: options.Data = None,
     model: options.Model = None,
     arch: options.Arch = None,
@@ -129,6 +133,8 @@ def train(
     """Train a network on the prepared data set."""
     from rich.markup import escape
 
+    if probe is not None:
+        options.refuse(context, _NOT_OF_PROBES, by="--probe")
     if ranks.run_in_ranks(gpus, processes, nodes=nodes, rendezvous=rendezvous, restarts=max_restarts):
         return
     changed = options.parse_settings(settings) | ({"train.sync_bn": "true"} if sync_bn else {})
