@@ -253,13 +253,14 @@ def predict(
     """
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.prediction import PredictOptions
+    from tdpn_core.prediction.outputs import check_distinct, check_new
     from tdpn_core.prediction.predict import predict
-    from tdpn_core.prediction.results import new_file
     from tdpn_core.weights.resolve import split_weights
 
     options = options or PredictOptions()
     if csv is not None:
-        new_file(csv, option="--csv", force=options.force)
+        check_new([csv], option="--csv", force=options.force)
+        check_distinct(filter(None, [csv, options.segments]))
     words = [clips] if isinstance(clips, str | Path) else list(clips)
     if checkpoint is None:
         checkpoint, words = split_weights(words, progress)
@@ -302,14 +303,15 @@ def predict_archive(
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
-        UsageError: there are no clips, or the network does not support an option.
+        UsageError: there are no clips, `folder` cannot be written, or the network does not support an option.
     """
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.prediction import PredictOptions
-    from tdpn_core.prediction.archive import predict_share
+    from tdpn_core.prediction.archive import check_archive, predict_share
 
     words = [clips] if isinstance(clips, str | Path) else list(clips)
     place = launch_environment()
+    check_archive(folder)
     predict_share(
         words,
         folder,

@@ -24,6 +24,11 @@ from tdpn_core.failpoints import failpoint
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def temporary_name(path: Path) -> Path:
+    """Return a new name next to `path`, under which it is written; it is 18 characters longer."""
+    return path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}"
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it is renamed to `path`, on any exception it is removed.
@@ -31,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         TdpnError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}-{path.name}"
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         failpoint("write.open", path.name)

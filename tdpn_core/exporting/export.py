@@ -24,7 +24,7 @@ from tdpn_core.exporting.verify import Check, compare, reference
 from tdpn_core.files import atomic_path, digest_file, write_text
 from tdpn_core.model_card import ExportedFile, card_path, find_results, model_card
 from tdpn_core.prediction.exported import Runner, open_session, run_program, session_runner
-from tdpn_core.prediction.results import new_file
+from tdpn_core.prediction.outputs import check_new
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.weights.file_formats import Format
 from tdpn_core.weights.open_checkpoint import open_checkpoint
@@ -126,7 +126,7 @@ def export(
     checkpoint = find_weights(checkpoint, progress)
     target = out or results_folder(checkpoint) / checkpoint.with_suffix(suffix).name
     with claimed(target, "exporting", hint="wait until it ends, or choose another --out", file=True):
-        new_file(target, option="--out", force=options.force)
+        check_new([target], option="--out", force=options.force)
         if options.format == "onnx":
             need_packages()
         loaded = _opened(checkpoint, options, progress)

@@ -18,6 +18,7 @@ from tdpn_core.files import atomic_path, digest_file, make_folder, write_text
 from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import open_model
 from tdpn_core.prediction.options import PredictOptions
+from tdpn_core.prediction.outputs import check_new
 from tdpn_core.prediction.predict import predict_with
 from tdpn_core.prediction.results import Prediction, to_csv
 from tdpn_core.progress import SILENT, Progress
@@ -40,6 +41,14 @@ class ArchiveResult:
     table: Path
     failures: Path
     """CSV with the clips that failed and the reasons."""
+
+
+def check_archive(folder: Path) -> None:
+    """
+    Raises:
+        UsageError: the files of an archive cannot be written to `folder`.
+    """
+    check_new([folder / TABLE, folder / FAILURES, folder / PARTS / TABLE], option="--archive", force=True)
 
 
 def predict_share(

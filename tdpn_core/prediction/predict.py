@@ -19,8 +19,9 @@ from tdpn_core.prediction.file_clip import FileClip, encoding_of, open_clip
 from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
 from tdpn_core.prediction.options import DEFAULTS, PredictOptions
+from tdpn_core.prediction.outputs import check_distinct, drawn_files
 from tdpn_core.prediction.proposals import propose
-from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, drawn_files, rank, with_none
+from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, rank, with_none
 from tdpn_core.prediction.score import Scorer
 from tdpn_core.prediction.segment_table import check_segments
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
@@ -89,11 +90,13 @@ def predict(
 def check_outputs(inputs: Sequence[Input], options: PredictOptions) -> None:
     """
     Raises:
-        UsageError: an output file exists, or one file is named for several clips.
+        UsageError: an output file exists or cannot be written, or one file is named for several clips or outputs.
     """
-    check_segments([found.name for found in inputs], options)
-    drawn_files(inputs, options.overlay, option="--overlay", force=options.force)
-    drawn_files(inputs, options.explain, option="--explain", force=options.force)
+    files = check_segments([found.name for found in inputs], options)
+    for option, target in (("--overlay", options.overlay), ("--explain", options.explain)):
+        drawn = drawn_files(inputs, target, option=option, force=options.force)
+        files += [path for path in drawn if path is not None]
+    check_distinct(files)
 
 
 def predict_with(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.errors import TdpnError, UsageError
-from tdpn_core.prediction.inputs import Input
+from tdpn_core.errors import TdpnError
 
 Ranking = list[tuple[str, float]]
 """(class name, probability), the most likely first."""
@@ -119,51 +116,6 @@ class Prediction:
 
     network: NetworkInfo | None = None
     """The network; None if the clip was not processed."""
-
-
-def new_file(path: Path, *, option: str, force: bool) -> Path:
-    """Return `path` if nothing exists there.
-
-    Raises:
-        UsageError: a file exists and `force` is false, or a folder exists.
-    """
-    if path.is_dir():
-        raise UsageError("is a folder", where=path, hint=f"give a file with {option}")
-    if path.exists() and not force:
-        raise UsageError("exists already", where=path, hint=f"add --force to replace it, or give another {option}")
-    return path
-
-
-def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, force: bool) -> list[Path | None]:
-    """Return the output file of each input: `target` for a single one, else `<its name>.mp4` in the folder `target`.
-
-    Raises:
-        UsageError: several inputs but one file, a live stream, or an existing file.
-    """
-    if target is None:
-        return [None] * len(inputs)
-    live = next((found for found in inputs if found.address is not None and found.address.kind != "file"), None)
-    if live is not None:
-        raise UsageError(f"{option} draws on files, not on a live stream", where=live.name)
-    as_file = target.suffix.lower() == ".mp4"
-    if as_file and len(inputs) > 1:
-        raise UsageError(f"one file for {len(inputs)} clips", where=target, hint=f"give {option} a folder")
-    if not as_file and (target.suffix or target.is_file()) and not target.is_dir():
-        raise UsageError("is neither a folder nor named .mp4", where=target, hint=f"{option} writes MP4 files")
-    paths = [target] if as_file else [target / f"{name}.mp4" for name in _names(inputs)]
-    return [new_file(path, option=option, force=force) for path in paths]
-
-
-def _names(inputs: Sequence[Input]) -> list[str]:
-    """Return a unique file name for each input, derived from its own name."""
-    seen: Counter[str] = Counter()
-    names = []
-    for found in inputs:
-        path = Path(found.name.rstrip("/"))
-        stem = (path.parent.name if "%" in path.name else path.stem) or "clip"
-        seen[stem] += 1
-        names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return names
 
 
 NETWORK = tuple(field.name for field in fields(NetworkInfo))

@@ -10,21 +10,25 @@ from tdpn_core.datasets.annotations.write import SegmentFile
 from tdpn_core.datasets.segments import ScoredSegment
 from tdpn_core.errors import ClipError, UsageError
 from tdpn_core.prediction.options import PredictOptions
-from tdpn_core.prediction.results import Prediction, Segment, new_file
+from tdpn_core.prediction.outputs import check_new
+from tdpn_core.prediction.results import Prediction, Segment
 from tdpn_core.video.probe import probe
 
 
-def check_segments(names: Iterable[str], options: PredictOptions) -> None:
-    """
+def check_segments(names: Iterable[str], options: PredictOptions) -> list[Path]:
+    """Return the files that `write_segments` writes.
+
     Raises:
-        UsageError: a file exists or has another suffix, there is one for several clips, or there are no timelines.
+        UsageError: a file exists, cannot be written or has another suffix, there is one for several clips, or there are
+            no timelines.
     """
     if options.segments is None:
-        return
+        return []
     if options.timeline is None:
         raise UsageError("has the segments of a timeline", where="--segments", hint="add --timeline")
-    for file in SegmentFile(options.segments).files(list(dict.fromkeys(names))):
-        new_file(file, option="--segments", force=options.force)
+    files = SegmentFile(options.segments).files(list(dict.fromkeys(names)))
+    check_new(files, option="--segments", force=options.force)
+    return files
 
 
 def write_segments(predictions: Iterable[Prediction], options: PredictOptions) -> None:

@@ -9,7 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import tdpn_core
+from tdpn_cli.app import app
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config.schema import RunConfig, from_dict, to_dict
 from tdpn_core.distributed.runtime import Runtime
@@ -233,3 +236,37 @@ def test_outputs_that_are_there_are_refused_before_anything_is_loaded(video: Pat
         with pytest.raises(UsageError, match=r"o.mp4: exists already; add --force to replace it"):
             list(predict([video], checkpoint=tmp_path / "none.pt", runtime=CPU, options=options))
     assert (tmp_path / "o.mp4").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("/proc/o", "cannot be written: No such file or directory"),
+        ("file/o", "cannot be written: Not a directory"),
+        ("file/new/o", "cannot be written: Not a directory"),
+        ("o" * 260, "cannot be written: File name too long"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--csv", "--segments", "--overlay", "--explain", "--archive"])
+def test_outputs_that_cannot_be_written_are_refused_before_anything_is_loaded(
+    option: str, place: str, reason: str, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    ending = {"--csv": ".csv", "--segments": ".json", "--archive": ""}.get(option, ".mp4")
+    words = ["predict", str(video), "--checkpoint", "none.pt", "--timeline", "--gpus", "0", option, place + ending]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, UsageError), result.output
+    assert reason in str(result.exception)
+    assert f"choose another {option}" in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_outputs_of_two_options_in_one_file_are_refused(video: Path, tmp_path: Path) -> None:
+    both = PredictOptions(overlay=tmp_path / "o.mp4", explain=tmp_path / "o.mp4")
+    with pytest.raises(UsageError, match=r"o.mp4: is to be written by two options; give each option a file of its own"):
+        list(predict([video], checkpoint=tmp_path / "none.pt", runtime=CPU, options=both))
+    table = tmp_path / "o.csv"
+    options = PredictOptions(timeline=Windowing(), segments=table)
+    with pytest.raises(UsageError, match=r"o.csv: is to be written by two options"):
+        tdpn_core.predict([video], checkpoint=tmp_path / "none.pt", options=options, csv=table)

@@ -6,7 +6,7 @@ import pytest
 
 from tdpn_core.errors import UsageError
 from tdpn_core.prediction.inputs import Input, find_inputs
-from tdpn_core.prediction.results import drawn_files
+from tdpn_core.prediction.outputs import check_new, drawn_files
 
 
 def _plant(root: Path, *names: str) -> Path:
@@ -156,3 +156,9 @@ def test_drawings_of_several_clips_go_into_a_folder_under_names_of_their_own(tmp
     with pytest.raises(UsageError, match="webcam 0: --overlay draws on files, not on a live stream"):
         drawn_files(find_inputs([], webcam=0), out, option="--overlay", force=False)
     assert drawn_files(inputs, None, option="--overlay", force=False) == [None] * 3
+
+
+def test_check_new_counts_the_longer_name_while_a_file_is_written(tmp_path: Path) -> None:
+    check_new([tmp_path / f"{'o' * 230}.csv"], option="--csv", force=False)
+    with pytest.raises(UsageError, match="cannot be written: File name too long; choose another --csv"):
+        check_new([tmp_path / f"{'o' * 240}.csv"], option="--csv", force=False)
