@@ -331,7 +331,7 @@ def show(result: Evaluation) -> None:
     if own := validated(result):
         output.say(own)
     for line in calibrated(result):
-        output.stdout.print(f"calibrated, {line}", soft_wrap=True)
+        output.state(f"calibrated, {line}")
     for line in cautions(result):
         output.say(f"note: {line}")
     if is_partial(result):

@@ -35,6 +35,11 @@ def say(line: str) -> None:
     stderr.print(escape(line), soft_wrap=not stderr.is_terminal)
 
 
+def state(line: str) -> None:
+    """One line of a result, on stdout: wrapped at words on a terminal, left whole elsewhere."""
+    stdout.print(escape(line), soft_wrap=not stdout.is_terminal)
+
+
 def print_error(error: TdpnError) -> None:
     """What is wrong (or was asked to stop) and where, then what to do, on stderr."""
     place = f"{error.where}: " if error.where is not None else ""

@@ -84,6 +84,8 @@ PREDICTED_CLASSES = 5
 
 KEEP_RIGHT: Final = 0.95
 """Share of the right answers on validation clips that the threshold of a calibrated network keeps."""
+FEW_CALIBRATED = 50
+"""Clips below which a calibration is reported as uncertain."""
 
 THRESHOLD = 0.0
 """Probability below which windows are left out of a timeline."""

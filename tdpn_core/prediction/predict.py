@@ -178,7 +178,8 @@ class Predictor:
     def network(self, found: Input) -> NetworkInfo:
         """Describe the network and the views used for an input."""
         data = self.scorer.config.data
-        scorer = self._of_windows() if self._in_time(found) else self._with_views(self.options.views)
+        in_time = self._in_time(found)
+        scorer = self._of_windows() if in_time else self._with_views(self.options.views)
         return NetworkInfo(
             checkpoint=str(self.path),
             dataset=data.dataset,
@@ -186,6 +187,7 @@ class Predictor:
             epoch=self.scorer.model.epoch,
             weights=_WEIGHTS[self.scorer.model.averaged],
             views=scorer.config.sampling.views,
+            threshold=self._of_segments() if in_time else {head: low for head, low in self._thresholds.items() if low},
         )
 
     def predict(self, found: Input, overlay: Path | None = None, explanation: Path | None = None) -> Prediction:
@@ -301,7 +303,7 @@ class Predictor:
         asked = self.options
         found = propose(
             cells(smooth(answers, asked.smooth)),
-            threshold=defaults.THRESHOLD if asked.threshold is None else asked.threshold,
+            threshold=self._threshold(),
             min_length=asked.min_length,
             overlap=overlap,
         )
@@ -315,9 +317,16 @@ class Predictor:
         calibration = self.scorer.model.calibration
         return {} if calibration is None else calibration.threshold
 
+    def _of_segments(self) -> dict[str, float]:
+        least = self._threshold()
+        return dict.fromkeys(self.scorer.config.data.classes, least) if least else {}
+
     def _threshold(self) -> float:
+        """Return the least probability of a timeline's segments; a calibrated one is of one class at each moment."""
         if self.options.threshold is not None:
             return self.options.threshold
+        if self.options.nms is not None:
+            return defaults.THRESHOLD
         return next(iter(self._thresholds.values())) if len(self._thresholds) == 1 else defaults.THRESHOLD
 
     def _with_views(self, views: str | None) -> Scorer:

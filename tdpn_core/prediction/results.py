@@ -76,11 +76,21 @@ class NetworkInfo:
     views: str
     """Test views, clips x crops, per clip or per window."""
 
+    threshold: Mapping[str, float] = field(default_factory=dict)
+    """By head, the probability below which a clip gets `NONE`, or a timeline no segment; without those of 0."""
+
     def __str__(self) -> str:
         place = f" ({self.data})" if self.data else ""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         weights = "" if self.weights is None else f", {self.weights} weights"
-        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}{weights}; views {self.views}"
+        return f"{self.checkpoint}: trained on {self.dataset}{place}{epoch}{weights}; views {self.views}{self._least()}"
+
+    def _least(self) -> str:
+        """Return the thresholds, with the heads' names if there are several."""
+        if len(self.threshold) == 1:
+            return f"; threshold {next(iter(self.threshold.values())):.1%}"
+        several = ", ".join(f"{least:.1%} ({head})" for head, least in self.threshold.items())
+        return f"; thresholds {several}" if several else ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,9 @@ class Prediction:
     """The network; None if the clip was not processed."""
 
 
-NETWORK = tuple(field.name for field in fields(NetworkInfo))
+NETWORK = tuple(field.name for field in fields(NetworkInfo) if field.name != "threshold")
+"""What the last columns of a table contain."""
+
 COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error", *NETWORK)
 
 

@@ -25,3 +25,16 @@ def test_a_narrow_terminal_shows_the_first_fields_whole(
     assert "…" not in drawn
     assert len(drawn) <= width
     assert "━━" in drawn
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_state_wraps_at_words_on_a_terminal_and_is_one_line_elsewhere(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "stdout", Console(width=40, force_terminal=terminal, color_system=None))
+    text = "calibrated, action: temperature 1.234, calibration error 5.0% before and 3.1% after, on 57 clips [a]"
+    with output.stdout.capture() as capture:
+        output.state(text)
+    lines = capture.get().splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert (max(map(len, lines)) <= 40, len(lines) == 1) == (terminal, not terminal)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tdpn_core import defaults
 from tdpn_core.config.schema import VALIDATION_VIEWS
 from tdpn_core.evaluation.epic import has_subset_lists
 from tdpn_core.evaluation.evaluate import Evaluation
-from tdpn_core.evaluation.metrics import ClassMetrics, Metrics
+from tdpn_core.evaluation.metrics import ClassMetrics, HeadFit, Metrics
 from tdpn_core.evaluation.report.published import Row, published_rows
+from tdpn_core.wording import counted
 
 
 def summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def covered(evaluation: Evaluation) -> str:
 
 
 def cautions(evaluation: Evaluation) -> list[str]:
-    """Return caveats of the metrics: other data, training clips among the scored ones, other classes."""
+    """Return caveats of the metrics: other data, training clips among the scored ones, other classes; calibration."""
     origin = evaluation.scores.origin
     lines = []
     if origin.trained_on and origin.trained_on != origin.data_digest:
@@ -135,6 +137,20 @@ def cautions(evaluation: Evaluation) -> list[str]:
         if len(evaluation.scores.classes[head]) == present:
             among = f"predictions are restricted to these {present}, which is an easier task"
         lines.append(f"the data has {present} of the checkpoint's {count} {head} classes; {among}")
+    return [*lines, *(line for head, one in evaluation.calibrated.items() for line in _doubts(head, one))]
+
+
+def _doubts(head: str, one: HeadFit) -> list[str]:
+    """Return why the calibration of a head may be of no use."""
+    lines = []
+    if round(one.error_after, 3) > round(one.error_before, 3):
+        change = f"rises from {one.error_before:.1%} to {one.error_after:.1%}"
+        lines.append(f"the calibration error of {head} {change}: its probabilities are less reliable than before")
+    if one.wrong_rejected == 0:
+        lines.append(f"the threshold of {head} rejects none of the wrong answers; a lower --keep-right raises it")
+    if one.clips < defaults.FEW_CALIBRATED:
+        few = f"{head} is calibrated on {counted(one.clips, 'clip')}, fewer than {defaults.FEW_CALIBRATED}"
+        lines.append(f"{few}: its temperature and threshold are uncertain")
     return lines
 
 

@@ -3,6 +3,8 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +17,10 @@ from tdpn_core import evaluate
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluation.calibrate import fit, store
+from tdpn_core.evaluation.evaluate import Evaluation
+from tdpn_core.evaluation.metrics import HeadFit
 from tdpn_core.evaluation.options import ScoreOptions
+from tdpn_core.evaluation.report.text import cautions, summary
 from tdpn_core.evaluation.score_checkpoint import weights_digest
 from tdpn_core.evaluation.score_file import Scores, softmax
 from tdpn_core.model_card import model_card
@@ -59,6 +64,36 @@ def test_fit_of_answers_that_are_all_right_keeps_the_temperature() -> None:
     assert (found.temperature, found.wrong_rejected, found.right_kept) == (1.0, None, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"error_before": 0.02, "error_after": 0.05}, ["calibration error of action rises from 2.0% to 5.0%"]),
+        ({"wrong_rejected": 0.0}, ["the threshold of action rejects none of the wrong answers; a lower --keep-right"]),
+        ({"wrong_rejected": None}, []),
+        ({"clips": 49}, ["action is calibrated on 49 clips, fewer than 50: its temperature and threshold are uncert"]),
+    ],
+)
+def test_cautions_state_what_is_doubtful_about_a_calibration(changes: dict[str, float], expected: list[str]) -> None:
+    sound = HeadFit(
+        temperature=2.0,
+        threshold=0.3,
+        clips=50,
+        error_before=0.1,
+        error_after=0.05,
+        right_kept=0.95,
+        wrong_rejected=0.4,
+    )
+    origin = SimpleNamespace(trained_on="", data_digest="", training=None, parts={})
+    evaluation = SimpleNamespace(
+        scores=SimpleNamespace(origin=origin),
+        calibrated={"action": replace(sound, **changes)},  # type: ignore[arg-type]
+    )
+    lines = cautions(cast(Evaluation, evaluation))
+    assert len(lines) == len(expected)
+    assert all(part in line for part, line in zip(expected, lines, strict=True))
+
+
 def test_fit_of_few_clips_is_refused() -> None:
     with pytest.raises(UsageError, match="action has 4 labelled clips, and calibration needs at least 5"):
         fit(sampled(4, 1.0))
@@ -85,6 +120,8 @@ def test_evaluate_with_calibrate_stores_it_and_leaves_the_weights(checkpoint: Pa
     assert replace(after, calibration=None, weights={}) == replace(before, weights={})
     for report in (result.report, result.report.with_suffix(".html")):
         assert f"the threshold {found.threshold:.1%} keeps" in report.read_text()
+        assert f"action is calibrated on {found.clips} clips, fewer than 50" in report.read_text()
+    assert any(note.startswith("action is calibrated on") for note in summary(result)["notes"])
     card = model_card(after, [], address="best.pt")
     assert f"calibrated on the val split: action at temperature {found.temperature:.3f}, none of these below" in card
 

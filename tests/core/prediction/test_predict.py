@@ -160,9 +160,15 @@ def test_predict_of_a_calibrated_network_says_none_of_these_below_the_threshold(
     assert [name for name, _ in answer.heads["action"]] == ["none of these", plainly[0][0], plainly[1][0]]
     assert answer.heads["action"][0][1] == pytest.approx(1 - plainly[0][1])
     assert plain(answer)["heads"]["action"][0]["class"] == "none of these"
+    assert str(answer.network).endswith("views 1x1; threshold 99.9%")
+    assert plain(answer)["network"]["threshold"] == {"action": 0.999}
     assert next(csv.DictReader(io.StringIO(to_csv([answer]))))["class"] == "none of these"
     assert _one(long_video, path, timeline=Windowing()).segments == []
-    assert _one(long_video, path, timeline=Windowing(), threshold=0.0).segments
+    assert str(_one(long_video, path, timeline=Windowing()).network).endswith("threshold 99.9%")
+    low = _one(long_video, path, timeline=Windowing(), threshold=0.0)
+    assert low.segments
+    assert str(low.network).endswith("views 1x1")
+    assert str(_one(long_video, path, timeline=Windowing(), nms=0.5).network).endswith("views 1x1")
     calibrated(1.0, 0.0)
     assert dict(_one(long_video, path, views="1x1", topk=8).heads["action"]) == pytest.approx(dict(plainly))
 
