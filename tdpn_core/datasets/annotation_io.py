@@ -9,21 +9,44 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tdpn_core.errors import DatasetError
 
 _SHOWN = 60  # characters of a value in a message
+_ENTRIES = {".json", ".xml", ".eaf"}
 _HEAD = 4096  # bytes examined for zeros, which indicate UTF-16
 _CHUNK = 1 << 20
 
 
+def place_in(path: Path, number: int) -> str:
+    """Return `line 3`, or `entry 3` of a file whose entries are no lines; both count from 1."""
+    return f"{'entry' if path.suffix.lower() in _ENTRIES else 'line'} {number}"
+
+
 def fault(path: Path, line: int, what: str, value: object = None, hint: str | None = None) -> DatasetError:
-    """Return the error for a line: `what` is wrong, `value` is the faulty text."""
+    """Return the error for a line or entry: `what` is wrong, `value` is the faulty text."""
     culprit = "" if value is None else f": {shorten(value)}"
-    return DatasetError(f"line {line}: {what}{culprit}", where=path, hint=hint)
+    return DatasetError(f"{place_in(path, line)}: {what}{culprit}", where=path, hint=hint)
+
+
+def check_quotes(path: Path, line: int, values: Iterable[str]) -> None:
+    """Check that no value that is used extends over several lines, which an unclosed quote makes of all that follow.
+
+    Args:
+        path: the file.
+        line: last line of the row, from 1.
+        values: fields of the row.
+
+    Raises:
+        DatasetError: one does.
+    """
+    for value in values:
+        if "\n" in value:
+            what = "a quote is opened here and closed lines below, or never"
+            raise fault(path, line - value.count("\n"), what, value, "close the quote, or leave it out")
 
 
 def shorten(value: object) -> str:
@@ -129,7 +152,9 @@ def read_columns(
     for number, fields in rows:
         if len(fields) <= needed:
             raise fault(path, number, f"{len(fields)} fields, but the header has {len(header)}", ",".join(fields))
-        yield number, [fields[place] if 0 <= place < len(fields) else "" for place in places]
+        values = [fields[place] if 0 <= place < len(fields) else "" for place in places]
+        check_quotes(path, number, values)
+        yield number, values
 
 
 def read_json(path: Path) -> Any:

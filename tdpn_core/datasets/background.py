@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tdpn_core import defaults
+from tdpn_core.datasets.spelling import tidy
 from tdpn_core.errors import UsageError
 from tdpn_core.rng import derive
 
@@ -19,7 +20,7 @@ _STEP = 1000  # times are in whole milliseconds, as in the ids of clips
 
 def is_background(label: str) -> bool:
     """Return whether a class means that nothing happens: a gap in a timeline, not an answer."""
-    return label == defaults.BACKGROUND
+    return tidy(label).casefold() == defaults.BACKGROUND
 
 
 @dataclass(frozen=True)

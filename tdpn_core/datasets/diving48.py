@@ -69,7 +69,7 @@ def _read_split(path: Path, split: str, classes: int, rows: Rows, tally: Tally, 
         raise DatasetError("is not a list of clips", where=path)
     for place, entry in enumerate(content, 1):
         if not isinstance(entry, dict) or not isinstance(entry.get("vid_name"), str):
-            raise fault(path, place, "entry has no vid_name", entry)
+            raise fault(path, place, "has no vid_name", entry)
         clip, label = entry["vid_name"], entry.get("label")
         if not isinstance(label, int) or not 0 <= label < classes:
             raise fault(path, place, f"label of {clip} is not one of {classes}", label)

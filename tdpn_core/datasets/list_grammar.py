@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from tdpn_core.datasets.annotation_io import fault, read_fields, read_lines, shorten
+from tdpn_core.datasets.annotation_io import check_quotes, fault, read_fields, read_lines, shorten
 from tdpn_core.datasets.columns import COLUMN_NAMES, END, LABEL, NAME, PATH, SPLIT, START, places_of
 from tdpn_core.datasets.scan import VIDEO_SUFFIXES
 from tdpn_core.datasets.splits import SYNONYMS, split_of_folder
@@ -320,9 +320,11 @@ class ListFile:
         columns, rows = self.grammar.columns, read_fields(self.path, self.grammar.separator)
         next(rows, None)
         labelled, by_name = self._label_shape()
-        needed = max(place for role, place in columns.items() if role in (PATH, LABEL, NAME, SPLIT))
+        used = [place for role, place in columns.items() if role in (PATH, LABEL, NAME, SPLIT)]
+        needed = max(used)
         for number, fields in rows:
             text = self.grammar.separator.join(fields)
+            check_quotes(self.path, number, fields if len(fields) <= needed else [fields[place] for place in used])
             if len(fields) <= columns[PATH] or not fields[columns[PATH]]:
                 self._odd(number, "has no path", text)
                 yield None

@@ -66,6 +66,10 @@ class Sources:
     def __len__(self) -> int:
         return sum(map(len, self._kinds.values())) + sum(map(len, self._more.values()))
 
+    def keys(self) -> set[str]:
+        """Return all keys."""
+        return {name for index in self._kinds.values() for name in index}
+
     def paths(self, name: str) -> list[str]:
         """Return all paths of a key, videos before frames."""
         return [path for kind in self._kinds for path in self._of(kind, name)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 from tdpn_core import defaults
-from tdpn_core.datasets.annotations.formats import TABLE, format_of
+from tdpn_core.datasets.annotation_io import place_in
+from tdpn_core.datasets.annotations.formats import TABLE, Format, format_of
 from tdpn_core.datasets.annotations.segment import EVERY
+from tdpn_core.datasets.background import is_background
 from tdpn_core.datasets.class_names import find_class_list, read_class_list
 from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
 from tdpn_core.datasets.folder import DRAWN
@@ -41,7 +44,7 @@ class _Part:
 
     @property
     def place(self) -> str:
-        return f"{self.path.name} line {self.segment.line}"
+        return f"{self.path.name} {place_in(self.path, self.segment.line)}"
 
     def __str__(self) -> str:
         one = self.segment
@@ -68,7 +71,7 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
         met.setdefault(part.segment.label, set()).add(part.split)
     class_of, spelled = unify(met)
     classes = _classes(sorted(set(class_of.values())), found, paths, options)
-    if options.background and defaults.BACKGROUND not in classes.names:
+    if options.background and not any(map(is_background, classes.names)):
         classes = classes.with_background()
     rows, places = Rows([HEAD]), {}
     finder, tally = _Finder(found, options), Tally()
@@ -277,18 +280,22 @@ def _set_aside(rows: Rows, names: Sequence[str], seed: int, notes: list[str]) ->
     drawn = split_groups(groups, [names[rows.first_labels[row]] for row in pool], seed)
     for row, split in zip(pool, drawn, strict=True):
         rows.splits[row] = split
-    held = f"{drawn.count('val')} of {counted(len(pool), 'segment')} {agree(len(pool), 'is', 'are')}"
-    count = counted(len(set(groups)), "source group")
-    notes.append(f"{DRAWN} {held} used for validation, by {count} of whole videos, seed {seed}")
+    notes.append(drawn_note(drawn, groups, seed))
     ids = list(rows.ids)
     return {ids[row]: group for row, group in zip(pool, groups, strict=True)}
 
 
+def drawn_note(splits: Sequence[str], groups: Iterable[str], seed: int) -> str:
+    """Describe a drawn split, given the split of each segment and the source groups."""
+    held = f"{splits.count('val')} of {counted(len(splits), 'segment')} {agree(len(splits), 'is', 'are')}"
+    count = counted(len(set(groups)), "source group")
+    return f"{DRAWN} {held} used for validation, by {count} of whole videos, seed {seed}"
+
+
 def _odd_notes(files: Sequence[Annotations]) -> list[str]:
-    return [f"{file.path.name}: {counted(len(file.odd), 'entry', 'entries')} left out: "
-            + "; ".join(f"line {odd.line} {odd.reason.removesuffix(', left out')}: {odd.text}"
-                        for odd in file.odd[:_SHOWN])
-            for file in files if file.odd]  # fmt: skip
+    return [
+        f"{file.path.name}: {counted(len(file.odd), 'entry is', 'entries are')} left out" for file in files if file.odd
+    ]
 
 
 def _reading(files: Sequence[Annotations]) -> Reading:
@@ -313,6 +320,7 @@ class _Finder:
     def __init__(self, found: Found, options: DatasetOptions) -> None:
         self._sources = Sources(found, options.sources, key=lambda _, name: unicodedata.normalize("NFC", name))
         self._known: dict[str, Source | None] = {}
+        self._respelled: dict[str, str] = {}
 
     def find(self, video: str) -> Source | None:
         """Return the source of a video.
@@ -339,17 +347,38 @@ class _Finder:
             if paths:
                 best = (same or paths)[0]
                 return self._sources.find(one, lambda path, best=best: path == best)  # type: ignore[misc]
-        return None
+        alike = self._by_case.get(key.casefold(), [])
+        if len(alike) != 1:
+            return None
+        self._respelled[video] = alike[0]
+        return self._sources.find(alike[0])
+
+    @cached_property
+    def _by_case(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for name in sorted(self._sources.keys()):
+            names.setdefault(name.casefold(), []).append(name)
+        return names
 
     def notes(self) -> list[str]:
-        """Return notes on videos without annotations."""
-        return self._sources.notes()
+        """Return notes on videos without annotations, and on those that are spelled otherwise."""
+        some = ", ".join(f"{video!r} is {name!r}" for video, name in list(self._respelled.items())[:_SHOWN])
+        other = [f"names of videos differ from the annotations in case: {some}"] if some else []
+        return other + self._sources.notes()
 
 
 def annotation_files(texts: Sequence[Path], *, lists: bool) -> list[Path]:
     """Return files in an annotation format; with `lists`, also lists with a start and end."""
-    found = [(path, format_of(path)) for path in texts]
+    found = [(path, _format_of(path)[0]) for path in texts]
     return [path for path, one in found if one is not None and (lists or one is not TABLE)]
+
+
+def _format_of(path: Path) -> tuple[Format | None, DatasetError | None]:
+    """Return the format of a file, and why it cannot be read."""
+    try:
+        return format_of(path), None
+    except DatasetError as error:
+        return None, error
 
 
 def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -360,10 +389,15 @@ def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> 
     """
     given = {path for path in options.annotation_paths() if path.is_file()}
     paths = sorted({*annotation_files(texts, lists=True), *given})
+    unreadable = [error for path in texts if (error := _format_of(path)[1]) is not None]
+    if not paths and unreadable:
+        raise unreadable[0]
     if not paths:
         hint = "export from the annotation tool into --root, or give the files with --annotations"
         raise DatasetError("no annotation files with segments", where=found.root, hint=hint)
-    return read_segment_files(found, paths, options, name="segments")
+    dataset = read_segment_files(found, paths, options, name="segments")
+    dataset.notes.extend(f"{error.where}: {error.what}: it is left out" for error in unreadable)
+    return dataset
 
 
 def detect_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:

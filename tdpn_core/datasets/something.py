@@ -165,7 +165,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     for place, entry in enumerate(content, 1):
         clip = entry.get("id") if isinstance(entry, dict) else None
         if not isinstance(clip, str | int) or clip == "":
-            raise fault(path, place, "entry has no id", entry)
+            raise fault(path, place, "has no id", entry)
         yield _Row(path, place, str(clip), _plain(str(entry.get("template") or "")))
 
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tdpn_core.datasets.annotation_io import place_in
+
 
 @dataclass(frozen=True)
 class OddLine:
-    """A line of an annotation file that differs from the others."""
+    """A line or entry of an annotation file that differs from the others."""
 
     file: Path
     line: int
-    """Line number, from 1."""
+    """Number of the line, or of the entry in JSON and XML, from 1."""
 
     reason: str
     """What is wrong with it and how it was handled."""
@@ -22,7 +24,7 @@ class OddLine:
     """The line, shortened."""
 
     def __str__(self) -> str:
-        return f"{self.file.name} line {self.line}: {self.reason}: {self.text}"
+        return f"{self.file.name} {place_in(self.file, self.line)}: {self.reason}: {self.text}"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import pandas as pd
 
 from tdpn_core import defaults
 from tdpn_core.datasets import Dataset
-from tdpn_core.datasets.background import BackgroundOptions, Span, choose
+from tdpn_core.datasets.background import BackgroundOptions, Span, choose, is_background
 from tdpn_core.datasets.clip_table import HEAD, SPLITS, VIDEO
 from tdpn_core.datasets.scan import suffix
+from tdpn_core.errors import DatasetError
 from tdpn_core.wording import agree, counted
 
 
@@ -26,16 +27,20 @@ def add_background(
         table: clips of annotated segments; the class of the background exists.
         videos: all annotated spans, and the length in seconds, of each source whose annotation is complete.
         options: share and lengths.
+
+    Raises:
+        DatasetError: no gap is long enough.
     """
     clips = table.clips
-    label = table.classes[HEAD].index(defaults.BACKGROUND)
+    label = next(label for label, name in enumerate(table.classes[HEAD]) if is_background(name))
     split_of = dict(zip(clips["source"].tolist(), clips["split"].tolist(), strict=True))
     counts = Counter(clips["split"][clips[f"label_{HEAD}"] != label].tolist())
     used = {source: video for source, video in videos.items() if source in split_of}
     chosen = choose(used, counts, split_of, options, table.seed)
     if not chosen:
         what = f"no gap between segments is {options.min_length:g} s long with {options.margin:g} s on both sides"
-        return dataclasses.replace(table, notes=[*table.notes, f"{what}: there are no background clips"])
+        hint = "lower --background-length or --background-margin, or leave out --background"
+        raise DatasetError(what, where=table.root, hint=hint)
     group_of = dict(zip(clips["source"], map(table.groups.get, clips["id"]), strict=True))
     rows = [_row(source, span, split_of[source], label) for source, span in chosen]
     added = pd.DataFrame(rows, columns=list(clips.columns)).astype(clips.dtypes.to_dict())
@@ -43,11 +48,12 @@ def add_background(
     order = sorted(range(len(joined)), key=lambda row: (SPLITS.index(joined["split"][row]), joined["id"][row]))
     groups = {str(row["id"]): group for row in rows if (group := group_of.get(str(row["source"])))}
     count, sources = len(rows), len({source for source, _ in chosen})
-    made = f"{counted(count, 'background clip')} {agree(count, 'is', 'are')} taken from gaps of"
+    share = count / (count + sum(counts.values()))
+    clips_are = f"{counted(count, 'background clip')} ({share:.2f} of the clips) {agree(count, 'is', 'are')}"
     return dataclasses.replace(
         table,
         clips=joined.iloc[order].reset_index(drop=True),
-        notes=[*table.notes, f"{made} {counted(sources, 'video')} ({options})"],
+        notes=[*table.notes, f"{clips_are} taken from gaps of {counted(sources, 'video')}; asked for: {options}"],
         groups=table.groups | groups,
     )
 

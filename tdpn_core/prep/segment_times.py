@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tdpn_core import defaults
 from tdpn_core.datasets import Dataset
-from tdpn_core.datasets.background import BackgroundOptions, Span
+from tdpn_core.datasets.background import BackgroundOptions, Span, is_background
 from tdpn_core.datasets.clip_table import VIDEO
+from tdpn_core.datasets.folder import DRAWN
+from tdpn_core.datasets.segment_table import drawn_note
 from tdpn_core.errors import ClipError, DatasetError, UsageError
 from tdpn_core.prep.background_clips import add_background
 from tdpn_core.video.probe import Probe, probe
@@ -53,7 +54,7 @@ def fit_segments(table: Dataset, background: BackgroundOptions | None = None) ->
     rows = [row for row, (clip, kind) in enumerate(zip(ids, clips["kind"], strict=True))
             if kind == VIDEO and clip in table.unfitted]  # fmt: skip
     if background is not None and (
-        defaults.BACKGROUND not in next(iter(table.classes.values())) or not (rows or table.annotated)
+        not any(map(is_background, next(iter(table.classes.values())))) or not (rows or table.annotated)
     ):
         what = f"the {table.name} data set has no videos with annotated segments, between which background could be"
         raise UsageError(what, where="--background", hint="leave it out")
@@ -89,7 +90,13 @@ def fit_segments(table: Dataset, background: BackgroundOptions | None = None) ->
     fitted = clips.assign(**columns)[~left].reset_index(drop=True)
     kept = set(fitted["id"].tolist())
     groups = {clip: group for clip, group in table.groups.items() if clip in kept}
-    table = dataclasses.replace(table, clips=fitted, notes=[*table.notes, *notes], groups=groups, unfitted={})
+    notes = [*table.notes, *notes]
+    if groups and left.any():
+        splits = [split for clip, split in zip(fitted["id"], fitted["split"], strict=True) if clip in groups]
+        notes = [note for note in notes if not note.startswith(DRAWN)] + [
+            drawn_note(splits, groups.values(), table.seed)
+        ]
+    table = dataclasses.replace(table, clips=fitted, notes=notes, groups=groups, unfitted={})
     return table if background is None else add_background(table, _spans(table, headers), background)
 
 

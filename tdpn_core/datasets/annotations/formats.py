@@ -44,15 +44,17 @@ def format_of(path: Path) -> Format | None:
     """Return the format of a file; None if it has none of them.
 
     Raises:
-        DatasetError: its suffix belongs to one of them alone, and it cannot be read.
+        DatasetError: it cannot be read, for example malformed JSON.
     """
     ending = path.suffix.lower()
+    unreadable: DatasetError | None = None
     for one in FORMATS:
         if ending in one.suffixes:
             try:
                 if one.matches(path):
                     return one
-            except DatasetError:
-                if ending == ".eaf":
-                    raise
+            except DatasetError as error:
+                unreadable = error
+    if unreadable:
+        raise unreadable
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -155,4 +156,6 @@ def _fault_of(segment: Segment) -> str:
         return "has no length"
     if segment.stop < segment.start:
         return "ends before it starts"
+    if any(unicodedata.category(one) == "Cc" for one in segment.label):
+        return "has a label with a control character"
     return "" if segment.label else "has no label"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from tdpn_core.datasets.annotation_io import read_fields, shorten
+from tdpn_core.datasets.annotation_io import check_quotes, read_fields, shorten
 from tdpn_core.datasets.annotations.segment import EVERY, Annotations, Collector, ScoredSegment, Segment
 from tdpn_core.datasets.annotations.times import parse_frame, parse_seconds
 from tdpn_core.datasets.columns import END, LABEL, NAME, PATH, SPLIT, START, places_of, plain
@@ -102,7 +102,9 @@ class _Columns:
             hint = "give start and end in seconds, or start_frame and end_frame"
             raise DatasetError(f"has no matching {lacking} column; its header is {','.join(header)}", where=path,
                                hint=hint)  # fmt: skip
-        self._needed = max(self._video, self._label, self._start, self._stop, self._split or 0)
+        self._used = [self._video, self._label, self._start, self._stop]
+        self._used += [] if self._split is None else [self._split]
+        self._needed = max(self._used)
 
     def named(self) -> dict[str, str]:
         """Return the header's name of each role."""
@@ -119,11 +121,13 @@ class _Columns:
     def add(self, line: int, fields: list[str], found: Collector, separator: str) -> bool:
         """Add the segments of a row; return whether it has several labels."""
         text = separator.join(fields)
+        short = len(fields) <= self._needed
+        check_quotes(self._path, line, fields if short else [fields[place] for place in self._used])
         if len(fields) > len(self._header):
             found.odd(line, f"has {len(fields)} fields, but the header has {len(self._header)} (quote decimal commas)",
                       shorten(text), lacks=fields[self._video] or EVERY)  # fmt: skip
             return False
-        if len(fields) <= self._needed:
+        if short:
             video = fields[self._video] if len(fields) > self._video else EVERY
             what = f"has {len(fields)} fields, but the header has {len(self._header)}"
             found.odd(line, what, shorten(text), lacks=video)

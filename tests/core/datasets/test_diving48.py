@@ -58,9 +58,9 @@ def test_the_first_version_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "fault"),
     [
-        ({"vid_name": "a", "label": 48}, r"train\.json: line 1: label of a is not one of 3: 48"),
+        ({"vid_name": "a", "label": 48}, r"train\.json: entry 1: label of a is not one of 3: 48"),
         ({"vid_name": "a", "label": "2"}, "label of a is not one of 3: '2'"),
-        ({"label": 2}, "line 1: entry has no vid_name"),
+        ({"label": 2}, "entry 1: has no vid_name"),
     ],
 )
 def test_a_faulty_entry_is_named(entry, fault, tmp_path):

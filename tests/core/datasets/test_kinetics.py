@@ -138,7 +138,7 @@ def test_a_json_entry_without_a_segment_is_named(said, tmp_path):
     good = {"annotations": {"segment": [1.0, 2.0], "label": "x"}, "subset": "train"}
     write(tmp_path, "train.json", json.dumps({"0wR5jVB-WPk": good, "3caPS4FHFF8": {**good, "annotations": said}}))
     plant(tmp_path, "0wR5jVB-WPk_000001_000002.mp4")
-    with pytest.raises(DatasetError, match=r"train\.json: line 2: is not an annotation"):
+    with pytest.raises(DatasetError, match=r"train\.json: entry 2: is not an annotation"):
         read_dataset("kinetics400", tmp_path)
 
 

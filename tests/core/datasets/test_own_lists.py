@@ -304,6 +304,22 @@ def test_lists_of_which_nothing_is_on_disk_are_refused(tmp_path):
     assert "12 train clips of the list are not on disk (for example 'v/Archery_0.mp4')" in error.value.hint
 
 
+def test_quote_that_is_not_closed_is_refused_with_its_line(tmp_path):
+    plant(tmp_path, *CLIPS)
+    lines = ["path,label", *(f"{clip},{name_of(clip)}" for clip in CLIPS)]
+    lines[4] = lines[4].replace(",", ',"')
+    write(tmp_path, "train.csv", "\n".join(lines))
+    with pytest.raises(DatasetError, match="line 5: a quote is opened here"):
+        read_dataset("list", tmp_path)
+
+
+def test_caption_over_several_lines_is_no_fault(tmp_path):
+    plant(tmp_path, *CLIPS)
+    rows = "".join(f'{clip},{name_of(clip)},"two\nlines"\n' for clip in CLIPS)
+    write(tmp_path, "train.csv", f"path,label,caption\n{rows}")
+    assert len(read_dataset("list", tmp_path).clips) == len(CLIPS)
+
+
 @pytest.mark.parametrize("given", ["lists/a.csv", "lists"])
 def test_annotations_are_found_under_the_root(tmp_path, monkeypatch, given):
     root = tmp_path / "root"

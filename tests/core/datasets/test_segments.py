@@ -216,10 +216,10 @@ def test_charades_reads_the_actions_column(tmp_path: Path) -> None:
         ("a.eaf", '<!DOCTYPE a [<!ENTITY b "c">]><a/>', "declares XML entities"),
         ("a.xml", CVAT.replace('frame="20"', 'frame="x"'), "frame is not a number: 'x'"),
         ("a.xml", CVAT.replace("<source>kitchen.mp4</source>", "").replace("<name>first</name>", ""), "neither source"),
-        ("a.json", json.dumps([{"data": {}}]), "line 1: task names no video"),
+        ("a.json", json.dumps([{"data": {}}]), "entry 1: task names no video"),
         ("a.json", json.dumps({"database": {"a": 3}}), "video is not an object with a list of annotations: 'a'"),
         ("a.json", VIA_JSON.replace('"vid": "1"', '"vid": "2"'), "is not a complete VIA 3 project"),
-        ("a.json", '{"database": ', "no supported format"),
+        ("a.json", '{"database": ', "cannot be read: Expecting value"),
     ],
 )
 def test_malformed_export_is_refused_with_its_fault(name: str, text: str, message: str, tmp_path: Path) -> None:

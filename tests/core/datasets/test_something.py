@@ -178,7 +178,7 @@ def test_a_clip_that_is_listed_again_is_counted(tmp_path):
         ("labels/labels.json", json.dumps({APPROACHING: "0", "b": "2"}), "does not number its 2 classes from 0"),
         ("labels/labels.json", json.dumps({APPROACHING: "x"}), "is not an object of numbers by class"),
         ("labels/train.json", json.dumps({"id": "1"}), "is not a list of clips"),
-        ("labels/train.json", json.dumps([{"id": "1", "template": APPROACHING}, {}]), "line 2: entry has no id"),
+        ("labels/train.json", json.dumps([{"id": "1", "template": APPROACHING}, {}]), "entry 2: has no id"),
         ("labels/train.json", json.dumps([{"id": "1", "template": "[x] flies"}]), "is not in labels.json: 'x flies'"),
     ],
 )  # fmt: skip

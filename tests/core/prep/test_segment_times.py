@@ -216,3 +216,60 @@ def test_background_of_a_fixed_camera_does_not_count_as_copies(tmp_path: Path) -
     report = prepare("list", tmp_path, tmp_path / "out", settings=config, workers=1)
     assert report.clips == {"train": 2, "val": 2}
     assert report.twins == []
+
+
+def test_quote_that_is_not_closed_is_refused_with_its_line(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text('video,start,end,label\na,0,1,open\na,1,2,"pour\na,2,3,open\na,0,2,"shut"\n')
+    with pytest.raises(DatasetError, match="line 3: a quote is opened here"):
+        read_dataset("list", tmp_path)
+
+
+def test_background_of_another_spelling_is_the_same_class(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,0.5,Background\na,2.5,3,open\n")
+    options = BackgroundOptions(share=0.5, min_length=0.5, margin=0)
+    seen = understand("list", tmp_path, options=DatasetOptions(background=options))
+    assert list(seen.per_class) == ["Background", "open"]
+    assert sum(seen.per_class["Background"].values()) > 1
+
+
+def test_background_without_a_gap_that_is_long_enough_is_refused(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\na,2.5,3,pour\n")
+    with pytest.raises(DatasetError, match="no gap between segments is 100 s long"):
+        understand("list", tmp_path, options=DatasetOptions(background=BackgroundOptions(min_length=100)))
+
+
+def test_export_that_cannot_be_read_is_named(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "export.json").write_text('[{"data": ')
+    with pytest.raises(DatasetError, match=r"export\.json: cannot be read: Expecting value"):
+        read_dataset("segments", tmp_path)
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\n")
+    notes = read_dataset("segments", tmp_path).notes
+    assert any("export.json: cannot be read: Expecting value" in note and "left out" in note for note in notes)
+
+
+def test_video_whose_name_differs_in_case_is_used_and_noted(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "long1.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\nLONG1.MP4,0,1,open\n")
+    dataset = read_dataset("segments", tmp_path)
+    assert dataset.clips["source"].tolist() == ["long1.mp4"]
+    assert "names of videos differ from the annotations in case: 'LONG1.MP4' is 'long1'" in dataset.notes
+
+
+def test_drawn_split_is_described_without_the_segments_that_are_left_out(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, *(f"{letter}.mp4" for letter in "abcdef"))
+    rows = "".join(f"{letter},0,1,open\n{letter},3.5,4,open\n" for letter in "abcdef")
+    (tmp_path / "labels.csv").write_text(f"video,start,end,label\n{rows}")
+    notes = understand("segments", tmp_path).read.notes
+    [drawn] = [note for note in notes if note.startswith("no validation split:")]
+    assert " of 6 segments are used" in drawn or " of 6 segments is used" in drawn
+
+
+def test_label_with_a_control_character_is_left_out(video: Path, tmp_path: Path) -> None:
+    plant(tmp_path, video, "a.mp4")
+    (tmp_path / "train.csv").write_text("video,start,end,label\na,0,1,open\na,1,2,po\x07ur\n")
+    [odd] = read_dataset("segments", tmp_path).understanding.odd_lines
+    assert (odd.line, odd.reason) == (3, "has a label with a control character, left out")
