@@ -17,7 +17,7 @@ from typing import Any
 
 from tdpn_core.checkpoint import Checkpoint, load_checkpoint
 from tdpn_core.config.families import find_family
-from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, StartConfig
+from tdpn_core.config.schema import UNKNOWN_VIEWS, RunConfig, StartConfig
 from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.errors import PluginError, ShardError
 from tdpn_core.evaluation.metrics import share_interval
@@ -247,18 +247,20 @@ def _use(address: str, exported: ExportedFile | None) -> str:
 
 def _accuracy(checkpoint: Checkpoint, results: Sequence[Results], exported: ExportedFile | None) -> Iterator[str]:
     rows = [row for result in results for row in _measured(result)]
-    own = _own_validation(checkpoint)
-    if own and not any(result["split"] == "val" and result["views"] == VALIDATION_VIEWS for result in results):
+    own, views = _own_validation(checkpoint), checkpoint.config.validation_views
+    if own and not any(result["split"] == "val" and views in (None, result["views"]) for result in results):
         rows.append(own)
     if not rows:
         yield "Not evaluated: `tdpn eval` measures it and adds the result here."
         return
     yield _table([("data", "split", "views", "head", "clips", "top-1", "95 % interval", "top-5"), *rows])
     if own in rows:
-        yield (
-            "The run's own validation chose the best epoch on the same clips, so its accuracy is slightly too high. "
-            "`tdpn eval` measures these weights and adds the result here."
+        chosen = (
+            "The run's own validation chose the best epoch on the same clips, so its accuracy is slightly too high."
         )
+        unused = "The accuracy is that of the run's own validation, which chose nothing."
+        about = unused if checkpoint.config.is_probe else chosen
+        yield f"{about} `tdpn eval` measures these weights and adds the result here."
     if exported is not None:
         yield "Accuracies are those of the network that was exported."
     notes = dict.fromkeys(_without_path(note, result) for result in results for note in result.get("notes", ()))
@@ -294,7 +296,7 @@ def _own_validation(checkpoint: Checkpoint) -> Row | None:
     return (
         _plain(config.data.dataset),
         "train, held out" if held_out else "val",
-        VALIDATION_VIEWS,
+        config.validation_views or UNKNOWN_VIEWS,
         "mean of " + " and ".join(heads) if len(heads) > 1 else heads[0],
         str(clips) if clips else "–",
         f"{top1:.2%}",

@@ -34,6 +34,12 @@ WHOLE = "full"
 VALIDATION_VIEWS = "1x1"
 """Test views of the validation after each epoch: one centre crop per clip."""
 
+UNKNOWN_VIEWS = "the features' views"
+"""What reports state where the views of a probe's validation are not known."""
+
+PROBE = "probe-"
+"""Begin of the recipe of a classifier that was trained on features."""
+
 
 def parse_views(views: str) -> tuple[int, int]:
     """Parse `10x3` to (clips in time, crops in space); `full` and `10xfull` have one crop, the entire frame.
@@ -282,6 +288,23 @@ class RunConfig(Settings):
         sampling = self.sampling
         if self.model.modality == "flow" and (any(sampling.colour) or sampling.randaugment or sampling.erasing):
             raise ConfigError("colour, randaugment and erasing apply to RGB and not to optical flow")
+
+    @property
+    def is_probe(self) -> bool:
+        """Return whether the run trained a classifier on features."""
+        return self.recipe.startswith(PROBE)
+
+    @property
+    def validation_views(self) -> str | None:
+        """Return the test views of the run's own validation; None for a probe on features whose views are not known.
+
+        A probe is validated on all features of a clip: those of test views, or of segments, which are dense with one
+        crop each, and whose number the test views limit.
+        """
+        if not self.is_probe:
+            return VALIDATION_VIEWS
+        sampling = self.sampling
+        return sampling.views if sampling.mode == "segments" or parse_views(sampling.views)[1] > 1 else None
 
 
 _Kind = TypeVar("_Kind")

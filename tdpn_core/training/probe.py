@@ -20,7 +20,7 @@ import torch
 
 from tdpn_core import files
 from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
-from tdpn_core.config.schema import RunConfig, SamplingConfig, StartConfig, TrainConfig
+from tdpn_core.config.schema import PROBE, RunConfig, SamplingConfig, StartConfig, TrainConfig
 from tdpn_core.defaults import ProbeKind
 from tdpn_core.errors import CheckpointError, DatasetError, UsageError
 from tdpn_core.evaluation.metrics import top_k
@@ -172,7 +172,7 @@ def _frozen(path: Path, known: Features, folder: Path) -> Checkpoint:
 
 def _config(known: Features, clips: ClipStore, probe: ProbeKind) -> RunConfig:
     train = TrainConfig(epochs=1, batch_size=len(known.ids), milestones=(), schedule="cosine", frozen="res5")
-    return replace(known.config, recipe=f"probe-{probe}", train=train, sampling=_sampling(known, clips))
+    return replace(known.config, recipe=f"{PROBE}{probe}", train=train, sampling=_sampling(known, clips))
 
 
 def _sampling(known: Features, clips: ClipStore) -> SamplingConfig:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tdpn_core import defaults
-from tdpn_core.config.schema import VALIDATION_VIEWS
+from tdpn_core.config.schema import UNKNOWN_VIEWS
 from tdpn_core.evaluation.epic import has_subset_lists
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import ClassMetrics, HeadFit, Metrics
@@ -159,10 +159,10 @@ def validated(evaluation: Evaluation) -> str | None:
     origin = evaluation.scores.origin
     if not origin.validation or origin.split != "val" or not evaluation.heads:
         return None
-    found = origin.validation
-    score = f"top-1 {found['top1']:.2%} at {VALIDATION_VIEWS} views"
+    found, views = origin.validation, evaluation.config.validation_views
+    score = f"top-1 {found['top1']:.2%} at {f'{views} views' if views else UNKNOWN_VIEWS}"
     text = f"The run's own validation after epoch {found['epoch']:g}: {score}"
-    reasons = [f"this score is at {origin.views}"] if origin.views != VALIDATION_VIEWS else []
+    reasons = [f"this score is at {origin.views}"] if origin.views != views else []
     reasons += ["this score is on other data"] if origin.trained_on != origin.data_digest else []
     return f"{text}; {' and '.join(reasons)}." if reasons else f"{text}."
 

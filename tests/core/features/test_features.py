@@ -15,7 +15,7 @@ import tdpn_core
 from tdpn_cli.app import app
 from tdpn_core.checkpoint import load_checkpoint
 from tdpn_core.config.families import model_config
-from tdpn_core.config.schema import RunConfig
+from tdpn_core.config.schema import UNKNOWN_VIEWS, RunConfig
 from tdpn_core.errors import CheckpointError, ScoresError, UsageError
 from tdpn_core.evaluation.inference import view_logits
 from tdpn_core.features import FeatureOptions, extract_features, read_features
@@ -23,6 +23,7 @@ from tdpn_core.features.store import write_features
 from tdpn_core.features.stretches import Stretches
 from tdpn_core.files import digest_file
 from tdpn_core.model.heads import pool
+from tdpn_core.model_card import model_card
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.transforms import normalise
 from tdpn_core.shards import ClipStore
@@ -159,6 +160,15 @@ def test_probe_learns_and_is_evaluated_predicted_and_exported_like_any_network(
     words = ["predict", str(next(videos.rglob("*.mp4"))), "--checkpoint", str(best), "--gpus", "0", "--json"]
     predicted = CliRunner().invoke(app, words)
     assert len(json.loads(predicted.stdout)[0]["heads"]["action"]) == 5, predicted.output
+
+
+def test_card_of_a_probe_states_the_views_of_its_features(probed: tuple[Path, Path, Path]) -> None:
+    checkpoint = load_checkpoint(probed[0])
+    views = checkpoint.config.validation_views
+    assert (views is None) == (read_features(probed[1] / "train.safetensors").stride is not None)
+    card = model_card(checkpoint, [], address="best.pt")
+    assert f"| folder | val | {views or UNKNOWN_VIEWS} |" in card
+    assert "validation, which chose nothing. `tdpn eval` measures" in card
 
 
 def test_probe_of_segments_is_tested_on_views_of_their_length(prepared: Path, probed: tuple[Path, Path, Path]) -> None:
