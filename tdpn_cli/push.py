@@ -10,7 +10,7 @@ import typer
 
 import tdpn_core
 from tdpn_cli import options, output
-from tdpn_core.files import size_text
+from tdpn_core.wording import size_text
 
 if TYPE_CHECKING:
     from tdpn_core import Upload

@@ -20,6 +20,7 @@ from typing import Any
 
 from tdpn_core.errors import TdpnError
 from tdpn_core.failpoints import failpoint
+from tdpn_core.wording import size_text
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -113,14 +114,6 @@ def need_space(folder: Path, needed: int, where: Path) -> None:
     if free < needed:
         what = f"needs {size_text(needed)} more, but only {size_text(free)} are free"
         raise TdpnError(what, where=where, hint="free some space, or choose a folder on another disk")
-
-
-def size_text(count: float) -> str:
-    """Format a number of bytes."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:.0f} bytes"
 
 
 def sweep(folder: Path) -> None:

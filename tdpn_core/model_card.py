@@ -22,12 +22,12 @@ from tdpn_core.datasets.registry import DATASETS
 from tdpn_core.errors import PluginError, ShardError
 from tdpn_core.evaluation.metrics import share_interval
 from tdpn_core.evaluation.score_checkpoint import weights_digest
-from tdpn_core.files import size_text, write_text
+from tdpn_core.files import write_text
 from tdpn_core.shards import ClipStore, load_manifest
 from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.hub import PREFIX
 from tdpn_core.weights.zoo import ZOO
-from tdpn_core.wording import counted
+from tdpn_core.wording import counted, size_text
 
 README = "README.md"
 """Name of a card in a repository of the hub."""
@@ -255,12 +255,10 @@ def _accuracy(checkpoint: Checkpoint, results: Sequence[Results], exported: Expo
         return
     yield _table([("data", "split", "views", "head", "clips", "top-1", "95 % interval", "top-5"), *rows])
     if own in rows:
-        chosen = (
-            "The run's own validation chose the best epoch on the same clips, so its accuracy is slightly too high."
-        )
-        unused = "The accuracy is that of the run's own validation, which chose nothing."
-        about = unused if checkpoint.config.is_probe else chosen
-        yield f"{about} `tdpn eval` measures these weights and adds the result here."
+        effect = "chose the best epoch on the same clips, so its accuracy is slightly too high"
+        if checkpoint.config.is_probe:
+            effect = "chose nothing"
+        yield f"The run's own validation {effect}. `tdpn eval` measures these weights and adds the result here."
     if exported is not None:
         yield "Accuracies are those of the network that was exported."
     notes = dict.fromkeys(_without_path(note, result) for result in results for note in result.get("notes", ()))

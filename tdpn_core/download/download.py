@@ -23,6 +23,7 @@ from tdpn_core.download.rar import require_rar
 from tdpn_core.errors import Interrupted, TdpnError
 from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.wording import size_text
 
 WORK = ".download"
 RECORD = "record.json"
@@ -216,8 +217,8 @@ class _Run:
         before = self.record.fetched.get(remote.url, entry)
         if before.sha256 != entry.sha256:
             self._note(
-                f"{remote.name} has changed since it was first downloaded: {files.size_text(before.size)}, sha256 "
-                f"{before.sha256}, is now {files.size_text(entry.size)}, {entry.sha256}"
+                f"{remote.name} has changed since it was first downloaded: {size_text(before.size)}, sha256 "
+                f"{before.sha256}, is now {size_text(entry.size)}, {entry.sha256}"
             )
         self.record.fetched[remote.url] = entry
         self._save()

@@ -35,6 +35,7 @@ from tdpn_core.errors import InUseError, TdpnError, UsageError
 from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.offline import REASON, is_offline
 from tdpn_core.progress import SILENT, ByteProgress, Progress
+from tdpn_core.wording import size_text
 
 _CHUNK = 1 << 18
 _LONGEST_PAUSE = 60.0
@@ -454,13 +455,13 @@ class _Transfer:
 
     def _failure(self, what: str) -> TdpnError:
         had = self.part.length
-        again = f"run again to continue from {files.size_text(had)}" if had else "check the network and the address"
+        again = f"run again to continue from {size_text(had)}" if had else "check the network and the address"
         return TdpnError(what, where=self.url, hint=f"{again}, or {self._by_hand()}")
 
     def _received(self) -> str:
         total = self.part.remote.size if self.part.remote.size is not None else self.size
-        of = "" if total is None else f" of {files.size_text(total)}"
-        return f"{files.size_text(self.part.length)}{of} received"
+        of = "" if total is None else f" of {size_text(total)}"
+        return f"{size_text(self.part.length)}{of} received"
 
     def _by_hand(self) -> str:
         return _by_hand(self.part.destination)
@@ -513,7 +514,7 @@ class _Pace:
         if now - self._since < limits.idle:
             return
         if self._bytes < limits.slowest * (now - self._since):
-            raise _SlowError(f"less than {files.size_text(limits.slowest)} a second for {limits.idle:g} s")
+            raise _SlowError(f"less than {size_text(limits.slowest)} a second for {limits.idle:g} s")
         self._since, self._bytes = now, 0
 
 

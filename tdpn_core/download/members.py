@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from tdpn_core import files
 from tdpn_core.errors import TdpnError
 from tdpn_core.progress import ByteProgress
+from tdpn_core.wording import size_text
 
 _CHUNK = 1 << 20
 _LONGEST_NAME = 1024
@@ -109,7 +110,7 @@ class Landing:
         if self._members > limits.max_members:
             raise self._too_much(f"more than {limits.max_members} members")
         if self._declared > limits.max_bytes:
-            raise self._too_much(f"more than {files.size_text(limits.max_bytes)}")
+            raise self._too_much(f"more than {size_text(limits.max_bytes)}")
         if self._declared > limits.max_ratio * self._packed:
             raise self._too_much(f"more than {limits.max_ratio:g} bytes for each of its own")
 

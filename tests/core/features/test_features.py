@@ -168,7 +168,7 @@ def test_card_of_a_probe_states_the_views_of_its_features(probed: tuple[Path, Pa
     assert (views is None) == (read_features(probed[1] / "train.safetensors").stride is not None)
     card = model_card(checkpoint, [], address="best.pt")
     assert f"| folder | val | {views or UNKNOWN_VIEWS} |" in card
-    assert "validation, which chose nothing. `tdpn eval` measures" in card
+    assert "The run's own validation chose nothing. `tdpn eval` measures" in card
 
 
 def test_probe_of_segments_is_tested_on_views_of_their_length(prepared: Path, probed: tuple[Path, Path, Path]) -> None:

@@ -14,8 +14,8 @@ import pytest
 import warm
 from local_web import serve
 
-from tdpn_core.files import size_text
 from tdpn_core.video.ffmpeg_binary import Program
+from tdpn_core.wording import size_text
 
 
 def tdpn(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -28,13 +28,13 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.evaluate import evaluate
 from tdpn_core.fetch_limits import FetchLimits
-from tdpn_core.files import size_text
 from tdpn_core.prediction import Prediction, PredictOptions, Windowing
 from tdpn_core.prediction.predict import predict
 from tdpn_core.prediction.results import plain, rank, to_csv
 from tdpn_core.shards import ClipStore
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
 from tdpn_core.video.url import Address
+from tdpn_core.wording import size_text
 
 CPU = Runtime(torch.device("cpu"))
 
