@@ -26,8 +26,21 @@ def check_new(paths: Iterable[Path], *, option: str, force: bool) -> None:
         _check_folder(path, option)
 
 
-def check_distinct(paths: Iterable[Path]) -> None:
+def check_not_read(paths: Iterable[Path], inputs: Iterable[Input]) -> None:
+    """Check that no file that is written is a clip to predict, which `--force` would replace.
+
+    Raises:
+        UsageError: one is.
     """
+    clips = {found.source.path.resolve() for found in inputs if found.source is not None}
+    for path in paths:
+        if path.resolve() in clips:
+            raise UsageError("is a clip to predict, and is not replaced", where=path, hint="name another file")
+
+
+def check_distinct(paths: Iterable[Path]) -> None:
+    """Check that each option has a file of its own.
+
     Raises:
         UsageError: two options write the same file.
     """

@@ -19,7 +19,7 @@ from tdpn_core.prediction.file_clip import FileClip, encoding_of, open_clip
 from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
 from tdpn_core.prediction.options import DEFAULTS, PredictOptions
-from tdpn_core.prediction.outputs import check_distinct, drawn_files
+from tdpn_core.prediction.outputs import check_distinct, check_not_read, drawn_files
 from tdpn_core.prediction.proposals import propose
 from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, rank, with_none
 from tdpn_core.prediction.score import Scorer
@@ -88,15 +88,17 @@ def predict(
 
 
 def check_outputs(inputs: Sequence[Input], options: PredictOptions) -> None:
-    """
+    """Check the files that `options` name for writing, before anything is opened.
+
     Raises:
-        UsageError: an output file exists or cannot be written, or one file is named for several clips or outputs.
+        UsageError: an output file exists, is an input, or cannot be written, or one is for several clips or outputs.
     """
     files = check_segments([found.name for found in inputs], options)
     for option, target in (("--overlay", options.overlay), ("--explain", options.explain)):
         drawn = drawn_files(inputs, target, option=option, force=options.force)
         files += [path for path in drawn if path is not None]
     check_distinct(files)
+    check_not_read(files, inputs)
 
 
 def predict_with(

@@ -262,6 +262,18 @@ def test_outputs_that_cannot_be_written_are_refused_before_anything_is_loaded(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("option", ["overlay", "explain"])
+def test_output_in_place_of_the_clip_is_refused_and_the_clip_kept(option: str, video: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(video.read_bytes())
+    (tmp_path / "link.mp4").symlink_to(clip)
+    for target in (clip, tmp_path / "link.mp4", tmp_path):
+        options = PredictOptions(force=True, **{option: target})  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="is a clip to predict, and is not replaced"):
+            list(predict([clip], checkpoint=tmp_path / "none.pt", runtime=CPU, options=options))
+    assert clip.read_bytes() == video.read_bytes()
+
+
 def test_outputs_of_two_options_in_one_file_are_refused(video: Path, tmp_path: Path) -> None:
     both = PredictOptions(overlay=tmp_path / "o.mp4", explain=tmp_path / "o.mp4")
     with pytest.raises(UsageError, match=r"o.mp4: is to be written by two options; give each option a file of its own"):
