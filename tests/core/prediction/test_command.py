@@ -122,12 +122,12 @@ def test_what_cannot_be_is_one_line(words: list[str], code: int, message: str, p
     assert {path.name for path in place.iterdir()} == before
 
 
-def test_a_table_that_cannot_be_written_is_told_after_the_answers(place: Path) -> None:
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_predicted(place: Path) -> None:
     result = tdpn("predict", "clips/0.mp4", "--csv", "clips/0.mp4/out.csv", cwd=place)
-    assert result.returncode == 1
-    assert "clips/0.mp4" in result.stdout
+    assert result.returncode == 2
+    assert result.stdout == ""
     assert "Traceback" not in result.stderr
-    assert "clips/0.mp4/out.csv: cannot write: File exists" in result.stderr
+    assert "clips/0.mp4/out.csv: cannot be written: Not a directory" in " ".join(result.stderr.split())
 
 
 def test_ctrl_c_in_a_timeline_writes_the_segment_that_grows(place: Path, program: Program) -> None:
