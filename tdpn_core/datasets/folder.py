@@ -5,7 +5,6 @@ A folder that contains all of these (`root/videos/train/<class>/...`) is skipped
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from os.path import commonpath
 from pathlib import Path
@@ -17,13 +16,10 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import merged_names, split_of_folder
-from tdpn_core.datasets.train_val_split import find_groups, split_groups
+from tdpn_core.datasets.train_val_split import drawn_note, find_groups, split_groups
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
-from tdpn_core.wording import agree, counted
-
-DRAWN = "no validation split:"
-"""How the note on the drawn split begins; a later draw replaces it."""
+from tdpn_core.wording import counted
 
 _LAYOUT = "a class folder is a folder of clips of one class"
 
@@ -162,15 +158,7 @@ def set_aside(
     drawn = split_groups(grouping.groups, labels, seed)
     for row, split in zip(pool, drawn, strict=True):
         splits[row] = split
-    held = f"{drawn.count('val')} of {counted(len(pool), 'clip')} {agree(len(pool), 'is', 'are')}"
-    validated = Counter(label for label, split in zip(labels, drawn, strict=True) if split == "val")
-    lonely = sorted(set(labels) - set(validated))
-    have = agree(len(lonely), "which has", "each of which has")
-    none = f"; none of {', '.join(lonely[:5])}, {have} a single source group"
-    notes.append(
-        f"{DRAWN} {held} used for validation, "
-        f"by {counted(len(set(grouping.groups)), 'source group')}, seed {seed}{none if lonely else ''}"
-    )
+    notes.append(drawn_note(drawn, grouping.groups, labels, seed))
     if grouping.unknown:
         some = ", ".join(grouping.unknown[:5]) + (", …" if len(grouping.unknown) > 5 else "")
         unnamed = counted(len(grouping.unknown), "class", "classes")

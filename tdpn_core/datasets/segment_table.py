@@ -17,7 +17,6 @@ from tdpn_core.datasets.annotations.segment import EVERY
 from tdpn_core.datasets.background import is_background
 from tdpn_core.datasets.class_names import find_class_list, read_class_list
 from tdpn_core.datasets.clip_table import HEAD, TAR, VIDEO, Dataset, Rows, Source, Tally, make_dataset
-from tdpn_core.datasets.folder import DRAWN
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import VIDEO_SUFFIXES, Found, name_of, stem, suffix
@@ -25,7 +24,7 @@ from tdpn_core.datasets.segments import Annotations, Segment, read_segments
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import split_of_path
-from tdpn_core.datasets.train_val_split import find_groups, split_groups
+from tdpn_core.datasets.train_val_split import drawn_note, find_groups, split_groups
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.wording import agree, counted
@@ -277,19 +276,13 @@ def _set_aside(rows: Rows, names: Sequence[str], seed: int, notes: list[str]) ->
     grouping = find_groups(videos, [""] * len(videos))
     group_of = dict(zip(videos, grouping.groups, strict=True))
     groups = [group_of[rows.sources[row]] for row in pool]
-    drawn = split_groups(groups, [names[rows.first_labels[row]] for row in pool], seed)
+    classes = [names[rows.first_labels[row]] for row in pool]
+    drawn = split_groups(groups, classes, seed)
     for row, split in zip(pool, drawn, strict=True):
         rows.splits[row] = split
-    notes.append(drawn_note(drawn, groups, seed))
+    notes.append(drawn_note(drawn, groups, classes, seed, noun="segment"))
     ids = list(rows.ids)
     return {ids[row]: group for row, group in zip(pool, groups, strict=True)}
-
-
-def drawn_note(splits: Sequence[str], groups: Iterable[str], seed: int) -> str:
-    """Describe a drawn split, given the split of each segment and the source groups."""
-    held = f"{splits.count('val')} of {counted(len(splits), 'segment')} {agree(len(splits), 'is', 'are')}"
-    count = counted(len(set(groups)), "source group")
-    return f"{DRAWN} {held} used for validation, by {count} of whole videos, seed {seed}"
 
 
 def _odd_notes(files: Sequence[Annotations]) -> list[str]:
@@ -367,18 +360,17 @@ class _Finder:
         return other + self._sources.notes()
 
 
-def annotation_files(texts: Sequence[Path], *, lists: bool) -> list[Path]:
-    """Return files in an annotation format; with `lists`, also lists with a start and end."""
-    found = [(path, _format_of(path)[0]) for path in texts]
-    return [path for path, one in found if one is not None and (lists or one is not TABLE)]
-
-
-def _format_of(path: Path) -> tuple[Format | None, DatasetError | None]:
-    """Return the format of a file, and why it cannot be read."""
-    try:
-        return format_of(path), None
-    except DatasetError as error:
-        return None, error
+def _recognised(texts: Iterable[Path]) -> tuple[dict[Path, Format], list[DatasetError]]:
+    """Return the format of each annotation file among `texts`, and why others cannot be read."""
+    formats: dict[Path, Format] = {}
+    unreadable: list[DatasetError] = []
+    for path in texts:
+        try:
+            if (found := format_of(path)) is not None:
+                formats[path] = found
+        except DatasetError as error:
+            unreadable.append(error)
+    return formats, unreadable
 
 
 def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> Dataset:
@@ -388,8 +380,8 @@ def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> 
         DatasetError: there are none; see also `read_segment_files`.
     """
     given = {path for path in options.annotation_paths() if path.is_file()}
-    paths = sorted({*annotation_files(texts, lists=True), *given})
-    unreadable = [error for path in texts if (error := _format_of(path)[1]) is not None]
+    formats, unreadable = _recognised(texts)
+    paths = sorted(formats.keys() | given)
     if not paths and unreadable:
         raise unreadable[0]
     if not paths:
@@ -402,12 +394,12 @@ def read_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> 
 
 def detect_annotated(found: Found, texts: list[Path], options: DatasetOptions) -> str | None:
     """Detect exports of annotation tools of which a video is on disk; lists with times are read as `list`."""
-    paths = annotation_files(texts, lists=False)
+    formats, _ = _recognised(texts)
     finder = _Finder(found, options)
     used = []
-    for path in paths:
+    for path in (path for path, known in formats.items() if known is not TABLE):
         try:
-            if any(finder.find(video) for video in read_segments(path).videos):
+            if any(finder.find(video) for video in formats[path].read(path).videos):
                 used.append(path)
         except DatasetError:
             used.append(path)  # reading reports the fault

@@ -17,8 +17,14 @@ import numpy.typing as npt
 
 from tdpn_core.datasets.scan import stem, suffix
 from tdpn_core.rng import derive_seed
+from tdpn_core.wording import agree, counted
 
 VAL_SHARE = 0.2
+
+DRAWN = "no validation split:"
+"""How the note on a drawn split begins, so that the note on a later draw can replace it."""
+
+_NAMED = 5
 
 _CODE = re.compile(r"(?:[A-Z]{1,2}\d+){3,}(?![A-Za-z0-9])")  # NTU's S001C001P001R001A001, or PS7A1P3T2
 _PERSON_CODE = re.compile(r"P\d+")
@@ -248,3 +254,37 @@ def _hold(inside: Sequence[tuple[int, int]], held: list[int]) -> None:
 
 def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
+
+
+def drawn_note(
+    splits: Sequence[str],
+    groups: Sequence[str],
+    classes: Sequence[str],
+    seed: int,
+    *,
+    noun: str = "clip",
+    how: str = "",
+) -> str:
+    """Describe a drawn split.
+
+    Args:
+        splits: split of each clip of the draw.
+        groups: source group of each.
+        classes: class of each.
+        seed: of the draw.
+        noun: what was drawn.
+        how: what else decided the groups, such as `with copies on one side of it`.
+    """
+    held = splits.count("val")
+    used = f"{held} of {counted(len(splits), noun)} {agree(held, 'is', 'are')} used for validation"
+    by = counted(len(set(groups)), "source group")
+    sources: dict[str, set[str]] = {}
+    for name, group in zip(classes, groups, strict=True):
+        sources.setdefault(name, set()).add(group)
+    alone = sorted(set(classes) - {name for name, split in zip(classes, splits, strict=True) if split == "val"})
+    none = ""
+    if alone:
+        none = f"; none of {', '.join(alone[:_NAMED])}{', …' if len(alone) > _NAMED else ''}"
+        if all(len(sources[name]) == 1 for name in alone):
+            none += f", {agree(len(alone), 'which has', 'each of which has')} a single source group"
+    return f"{DRAWN} {how + ', ' if how else ''}{used}, by {by}, seed {seed}{none}"

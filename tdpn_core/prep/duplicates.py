@@ -20,17 +20,14 @@ import numpy as np
 from tdpn_core.datasets import Dataset
 from tdpn_core.datasets.background import is_background
 from tdpn_core.datasets.clip_table import SPLITS, UNLABELLED
-from tdpn_core.datasets.folder import DRAWN
-from tdpn_core.datasets.train_val_split import find_originals, merge, split_groups
+from tdpn_core.datasets.train_val_split import DRAWN, drawn_note, find_originals, merge, split_groups
 from tdpn_core.prep.journal import ClipRecord, Ledger
 from tdpn_core.prep.storage import Place
 from tdpn_core.prep.visual_digest import find_alike
 from tdpn_core.shards.manifest import LEDGER, Evidence, Twin
-from tdpn_core.wording import agree, counted
 
 TWINS = f"{LEDGER}/twins.json"
 _NAMED_BY_PEOPLE = ("folder", "list")  # known data sets have ids, whose similarity means nothing
-_JOINED = f"{DRAWN} with copies on one side of it,"
 _EDGE = 1 << 16
 _MOST_EQUAL = 8  # identical files; if more, they are placeholders for missing videos
 _MOST_CLASSES = 3  # classes that contain one file; if more, likewise
@@ -168,15 +165,14 @@ def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
     if merged == groups:
         return table
     splits = table.clips["split"].tolist()
-    for row, split in zip(rows, split_groups(merged, classes, table.seed), strict=True):
+    drawn = split_groups(merged, classes, table.seed)
+    for row, split in zip(rows, drawn, strict=True):
         splits[row] = split
     order = sorted(range(len(ids)), key=lambda row: (SPLITS.index(splits[row]), ids[row]))
     clips = table.clips.assign(split=np.array(splits, dtype=object)).iloc[order].reset_index(drop=True)
-    held, alone = splits.count("val"), sorted(set(classes) - {labels[row] for row in rows if splits[row] == "val"})
-    aside = f"{held} of {counted(len(rows), 'clip')} {agree(held, 'is', 'are')} used for validation"
-    none = f"; none of {', '.join(alone[:5])}{', …' if len(alone) > 5 else ''}" if held and alone else ""
-    notes = [note for note in table.notes if not note.startswith(DRAWN)]
-    return dataclasses.replace(table, clips=clips, notes=[*notes, f"{_JOINED} {aside}, seed {table.seed}{none}"])
+    note = drawn_note(drawn, merged, classes, table.seed, how="with copies on one side of it")
+    notes = [line for line in table.notes if not line.startswith(DRAWN)]
+    return dataclasses.replace(table, clips=clips, notes=[*notes, note])
 
 
 def without_validation(table: Dataset) -> list[str]:

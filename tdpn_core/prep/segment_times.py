@@ -13,9 +13,8 @@ import numpy as np
 
 from tdpn_core.datasets import Dataset
 from tdpn_core.datasets.background import BackgroundOptions, Span, is_background
-from tdpn_core.datasets.clip_table import VIDEO
-from tdpn_core.datasets.folder import DRAWN
-from tdpn_core.datasets.segment_table import drawn_note
+from tdpn_core.datasets.clip_table import HEAD, VIDEO
+from tdpn_core.datasets.train_val_split import DRAWN, drawn_note
 from tdpn_core.errors import ClipError, DatasetError, UsageError
 from tdpn_core.prep.background_clips import add_background
 from tdpn_core.video.probe import Probe, probe
@@ -92,10 +91,12 @@ def fit_segments(table: Dataset, background: BackgroundOptions | None = None) ->
     groups = {clip: group for clip, group in table.groups.items() if clip in kept}
     notes = [*table.notes, *notes]
     if groups and left.any():
-        splits = [split for clip, split in zip(fitted["id"], fitted["split"], strict=True) if clip in groups]
-        notes = [note for note in notes if not note.startswith(DRAWN)] + [
-            drawn_note(splits, groups.values(), table.seed)
-        ]
+        drawn = [place for place, clip in enumerate(fitted["id"]) if clip in groups]
+        splits, ids = fitted["split"].iloc[drawn].tolist(), fitted["id"].iloc[drawn].tolist()
+        names = table.classes[HEAD]
+        classes = [names[label] for label in fitted[f"label_{HEAD}"].iloc[drawn]]
+        note = drawn_note(splits, [groups[clip] for clip in ids], classes, table.seed, noun="segment")
+        notes = [note if line.startswith(DRAWN) else line for line in notes]
     table = dataclasses.replace(table, clips=fitted, notes=notes, groups=groups, unfitted={})
     return table if background is None else add_background(table, _spans(table, headers), background)
 

@@ -165,7 +165,10 @@ def test_prepare_copies_of_one_clip_in_each_class_leave_no_validation_clip_and_s
     report = prepare("folder", tmp_path / "root", tmp_path / "out", settings=SMALL)
     assert report.clips == {"train": 6}
     said = [note for note in report.notes if note.startswith("no validation split:")]
-    assert said == ["no validation split: with copies on one side of it, 0 of 6 clips are used for validation, seed 0"]
+    assert said == [
+        "no validation split: with copies on one side of it, 0 of 6 clips are used for validation, "
+        "by 2 source groups, seed 0; none of a, b, each of which has a single source group"
+    ]
     assert any("there is no validation clip: " in note and "val/CLASS/" in note for note in report.notes)
 
 
