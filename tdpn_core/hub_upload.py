@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tdpn_core import files
 from tdpn_core.checkpoint import Checkpoint, is_checkpoint, load_checkpoint, save_checkpoint
 from tdpn_core.config.schema import to_dict
 from tdpn_core.errors import TdpnError, ToolError, UsageError
+from tdpn_core.files import write_json, write_text
 from tdpn_core.model_card import README, find_results, model_card, start_name
 from tdpn_core.offline import REASON, is_offline
 from tdpn_core.progress import SILENT, Progress
@@ -200,9 +200,9 @@ def _files(path: Path, repository: str, include: Sequence[Path], scratch: Path) 
     sent = without_paths(checkpoint)
     card = model_card(checkpoint, find_results(path, checkpoint), address=f"{PREFIX}{repository}/{path.name}")
     save_checkpoint(scratch / path.name, sent)
-    files.write_text(scratch / README, card)
+    write_text(scratch / README, card)
     for name, values in ((CONFIG, to_dict(sent.config)), (CLASSES, sent.config.data.classes)):
-        files.write_json(scratch / name, values)
+        write_json(scratch / name, values)
     sends = {name: scratch / name for name in (path.name, README, CONFIG, CLASSES)}
     for file in include:
         _need_readable(file)

@@ -273,7 +273,7 @@ def _do(words: list[str]) -> None:
             case "-W" if words.pop(0) == "error":
                 strict = True
             case other:
-                raise NotImplementedError(f"{other}: not an option of these processes; use subprocess")
+                raise ValueError(f"{other}: not an option of these processes; use subprocess")
     if not strict:
         warnings.filters.remove(("error", None, Warning, None, 0))  # the server's own -W error
         sys.warnoptions.clear()

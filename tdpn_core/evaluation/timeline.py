@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tdpn_core.datasets.annotation_io import place_in
 from tdpn_core.datasets.annotations.table import written
 from tdpn_core.datasets.segments import ScoredSegment, Segment, read_segments
 from tdpn_core.errors import ClipError, DatasetError
@@ -118,13 +119,14 @@ def _in_seconds(
     for one in segments:
         if not one.in_frames or one.video in rates:
             continue
+        given = f"{place_in(annotations, one.line)} gives times in frames"
         if one.video not in files:
-            what = f"entry {one.line} gives times in frames, but its video {one.video} is not in {folder}"
+            what = f"{given}, but its video {one.video} is not in {folder}"
             raise DatasetError(what, where=annotations, hint="name the folder of the videos with --videos")
         try:
             rates[one.video] = float(probe(files[one.video]).video.rates[0])
         except (ClipError, IndexError) as error:
-            what = f"entry {one.line} gives times in frames, but the frame rate of {one.video} cannot be read"
+            what = f"{given}, but the frame rate of {one.video} cannot be read"
             raise DatasetError(what, where=annotations, hint="export the annotations in seconds") from error
     return tuple(one.to_seconds(rates[one.video]) if one.in_frames else one for one in segments)
 

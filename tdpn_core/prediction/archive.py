@@ -22,6 +22,7 @@ from tdpn_core.prediction.outputs import check_new
 from tdpn_core.prediction.predict import predict_with
 from tdpn_core.prediction.results import Prediction, to_csv
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.wording import counted
 
 TABLE, FAILURES, PARTS = "predictions.csv", "failed.csv", "parts"
 
@@ -88,7 +89,7 @@ def predict_share(
     done = {(one["clip"], one["stamp"]) for one, _, _ in _records(folder, key) if not one["error"]}
     todo = [found for found in inputs[rank::world] if (found.name, _stamp(found)) not in done]
     if done:
-        progress.say(f"{folder}: {len(done)} clips have a result already")
+        progress.say(f"{folder}: {counted(len(done), 'clip has', 'clips have')} a result already")
     if not todo:
         return 0
     model = open_model(

@@ -22,6 +22,7 @@ from tdpn_core.features.store import Features
 from tdpn_core.model.heads import Head, with_changes
 from tdpn_core.progress import Progress
 from tdpn_core.rng import derive, derive_seed
+from tdpn_core.wording import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +101,7 @@ def _choose_decay(rows: _Rows, clip: npt.NDArray[np.int64], seed: int) -> tuple[
     labels = next(iter(rows.labels.values())).numpy()
     fewest = min(len(np.unique(clip[labels == label])) for label in np.unique(labels[labels >= 0]))
     if fewest < 2:
-        return USUAL, f"not chosen: a class has {fewest} clips"
+        return USUAL, f"not chosen: a class has {counted(fewest, 'clip')}"
     if len(labels) > MANY_ROWS:
         return USUAL, f"not chosen: {len(labels)} rows"
     folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)

@@ -18,6 +18,7 @@ import torch
 from tdpn_core.features.store import Features
 from tdpn_core.model.heads import pool
 from tdpn_core.progress import Progress
+from tdpn_core.wording import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +101,7 @@ def chosen_strength(
 
     fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     if fewest < 2:
-        return USUAL, f"not chosen: a class has {fewest} clips"
+        return USUAL, f"not chosen: a class has {counted(fewest, 'clip')}"
     folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
     grid = {"logisticregression__C": STRENGTHS}
     search = GridSearchCV(regression_model(USUAL), grid, scoring="neg_log_loss", cv=folds, refit=False)
