@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from tdpn_core.errors import Interrupted, Stopped
+from tdpn_core.progress import Progress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; service managers; Slurm before a time limit (`--signal=USR1@120`) or pre-emption."""
@@ -40,6 +41,30 @@ def stop_before_training() -> Iterator[None]:
         kind = Interrupted if number == signal.SIGINT else Stopped
         name = signal.Signals(number).name
         raise kind(f"stopped by {name} before training began: nothing was saved", hint="run the same command again")
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
+def stoppable(progress: Progress, *, note: str, command: str) -> Iterator[None]:
+    """Inside, a signal of `SIGNALS` raises an error wherever the work is, so that it can end its children and save.
+
+    Ctrl-C is acknowledged at once with `note`, since this may take seconds; a second one interrupts at once. `command`
+    continues the work. Outside the main thread no handler can be set.
+
+    Raises:
+        Stopped: received SIGTERM or SIGUSR1.
+        Interrupted: received SIGINT.
+    """
+    again = f"run the same {command} command again to continue"
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:
+            raise Stopped("stopped on request", hint=again)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        progress.say(f"stopping: {note}")
+        raise Interrupted("interrupted", hint=again)
 
     with _handled_by(leave):
         yield

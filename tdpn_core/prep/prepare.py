@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -26,7 +25,7 @@ from tdpn_core.claim import claimed
 from tdpn_core.datasets import AUTO, Dataset, DatasetOptions, read_dataset
 from tdpn_core.datasets.registry import detect
 from tdpn_core.download.download import download as download_dataset
-from tdpn_core.errors import ConfigError, DatasetError, Interrupted, Stopped, UsageError
+from tdpn_core.errors import ConfigError, DatasetError
 from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.disk_space import SAMPLE, check_room
 from tdpn_core.prep.duplicates import (
@@ -51,8 +50,10 @@ from tdpn_core.prep.ray_executor import pack_on_ray
 from tdpn_core.prep.segment_times import fit_segments
 from tdpn_core.prep.storage import Place, open_place
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.ray_cluster import RAY, check_executor
 from tdpn_core.shards.manifest import LEDGER, MANIFEST, Manifest, Shard, Twin, is_shard_name, twin_notes
 from tdpn_core.shards.writer import Origin
+from tdpn_core.signals import stoppable
 from tdpn_core.version import __version__
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.optical_flow import flow_method
@@ -145,7 +146,7 @@ def prepare(
         TdpnError: `out` is full or cannot be written.
         Stopped: received SIGTERM; finished work is kept.
     """
-    place = root.absolute() if executor == "ray" else root
+    place = root.absolute() if executor == RAY else root
     table = _read(dataset, place, settings.dataset, download=download, progress=progress)
     if check is not None:
         check(overview(table))
@@ -220,10 +221,12 @@ def pack_dataset(
     method = flow_method(settings.encoding)
     if method is not None:  # recorded by name, so that later runs use the same
         settings = replace(settings, encoding=replace(settings.encoding, flow_method=method))
-    if executor == "ray":  # tasks start in another folder
+    if executor == RAY:  # tasks start in another folder
         table = replace(table, root=table.root.absolute())
     with ExitStack() as stack:
-        stack.enter_context(_stoppable(progress))
+        stack.enter_context(
+            stoppable(progress, note="the decoders are ended, and what is packed is kept", command="tdpn prep")
+        )
         equal, named = by_content(table), by_name(table)
         drawn = on_one_side(table, equal)
         place = open_place(out if out is not None else Path("data") / settings.default_name(table.name))
@@ -361,11 +364,10 @@ def _executed(
     workers: int,
     ray_address: str | None,
 ) -> Iterator[BlockRecord]:
-    if executor == "local":
-        return pack_blocks(blocks, job, cache, workers=workers, cancel=threading.Event(), tell=tell)
-    if executor == "ray":
+    check_executor(executor)
+    if executor == RAY:
         return pack_on_ray(blocks, job, address=ray_address, tell=tell)
-    raise UsageError(f"no executor is called {executor!r}", where="--executor", hint="local or ray")
+    return pack_blocks(blocks, job, cache, workers=workers, cancel=threading.Event(), tell=tell)
 
 
 def _begin(ledger: Ledger, plan: Plan, place: Place) -> None:
@@ -497,32 +499,3 @@ def _scratch_folder(place: Place) -> Iterator[Path]:
         finally:
             if not alone:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _stoppable(progress: Progress) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into errors, so that children are ended and shards are complete or absent.
-
-    Ctrl-C is acknowledged at once, since ending the children and the current shard may take seconds.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    again = "run the same tdpn prep command again to continue"
-
-    def stop(number: int, frame: object) -> None:
-        raise Stopped("stopped on request", hint=again)
-
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one interrupts at once
-        progress.say("stopping: the decoders are ended, and what is packed is kept")
-        raise Interrupted("interrupted", hint=again)
-
-    handlers = ((signal.SIGTERM, stop), (signal.SIGINT, interrupt))
-    previous = [(number, signal.signal(number, handler)) for number, handler in handlers]
-    try:
-        yield
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
