@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -396,6 +396,35 @@ Timeout = Annotated[
         rich_help_panel=DISTRIBUTED,
     ),
 ]
+Executor = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--executor", help="Where to run: this machine, or a Ray cluster.", rich_help_panel=DISTRIBUTED),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="Address of the Ray cluster (default: found by Ray).",
+        show_default=False,
+        rich_help_panel=DISTRIBUTED,
+    ),
+]
+ClipList = Annotated[
+    Path | None,
+    typer.Option(
+        "--list", help="Text file with further clips, one per line.", show_default=False, rich_help_panel=DATA
+    ),
+]
+Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        help="Table of the results of many clips, .csv or .parquet, or a folder for it. Clips that fail are listed "
+        "with the reasons. The same command continues after an interruption.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -468,6 +497,20 @@ def refuse_alone(context: typer.Context, names: Collection[str], *, without: str
     for name, option in _given(context).items():
         if name in names:
             raise UsageError(f"has no effect without {without}", where=option, hint=hint)
+
+
+def refuse_without_archive(context: typer.Context) -> None:
+    """Refuse options on the command line that divide the clips of an archive."""
+    names = ("processes", "executor", "ray_address")
+    refuse_alone(context, names, without="--archive", hint="add --archive FOLDER")
+
+
+def check_executor(context: typer.Context, executor: str) -> None:
+    """Refuse options on the command line that have no effect with this executor."""
+    if executor == "ray":
+        refuse(context, ("processes", "family"), by="--executor ray")
+    else:
+        refuse_alone(context, ("ray_address",), without="--executor ray", hint="add --executor ray")
 
 
 def _given(context: typer.Context) -> dict[str, str]:

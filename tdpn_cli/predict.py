@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import tdpn_core
-from tdpn_cli import options, output, ranks
+from tdpn_cli import options, output
+from tdpn_cli.archive import run_archive
 from tdpn_core import defaults
-from tdpn_core.distributed.command import device_of
 from tdpn_core.progress import SILENT
 
 if TYPE_CHECKING:
-    from tdpn_core import Prediction, PredictOptions, Segment
+    from tdpn_core import Prediction, Segment
 
 EXAMPLES = options.epilog(
     "tdpn predict clip.mp4",
@@ -26,7 +25,7 @@ EXAMPLES = options.epilog(
     "tdpn predict match.mkv --timeline --threshold 0.5",
     "tdpn predict long/*.mp4 --timeline --segments tasks.json",
     "tdpn predict frames/%05d.jpg --fps 30 --json",
-    "tdpn predict archive --archive results --processes 8",
+    "tdpn predict archive --archive results.parquet --processes 8",
     "tdpn predict --webcam 0",
     "tdpn predict best.int8.onnx clip.mp4",
 )
@@ -146,25 +145,8 @@ def predict(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            "--archive",
-            help="Folder for the results of many clips: one table, and the clips that failed with the reasons. The "
-            "same command continues after an interruption.",
-            show_default=False,
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    clip_list: Annotated[
-        Path | None,
-        typer.Option(
-            "--list",
-            help="Text file with further clips, one per line.",
-            show_default=False,
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
+    archive: options.Archive = None,
+    clip_list: options.ClipList = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite existing output files.", rich_help_panel=options.OUTPUT)
     ] = False,
@@ -208,6 +190,8 @@ def predict(
     ] = None,
     gpus: options.Gpus = None,
     processes: options.Processes = None,
+    executor: options.Executor = defaults.EXECUTOR,
+    ray_address: options.RayAddress = None,
     as_json: options.Json = False,
 ) -> None:
     """Predict the action in videos. If one fails, it is reported, the others are processed, and the exit code is 1."""
@@ -241,9 +225,13 @@ def predict(
     words = [*(clips or ()), *options.lines_of(clip_list)]
     if archive is not None:
         options.refuse(context, _CLIP_BY_CLIP, by="--archive")
-        _predict_archive(words, archive, checkpoint, wanted, gpus=gpus, processes=processes, as_json=as_json)
+        options.check_executor(context, executor)
+        run_archive(
+            tdpn_core.predict_archive, words, archive, checkpoint=checkpoint, wanted=wanted, gpus=gpus,
+            processes=processes, executor=executor, ray_address=ray_address, as_json=as_json,
+        )  # fmt: skip
         return
-    options.refuse_alone(context, ("processes",), without="--archive", hint="add --archive FOLDER")
+    options.refuse_without_archive(context)
     predictions = []
     ended = False
     with output.progress(tdpn_core.predict) as bar:
@@ -270,39 +258,6 @@ def predict(
     if ended:
         raise KeyboardInterrupt
     if any(prediction.error for prediction in predictions):
-        raise typer.Exit(1)
-
-
-def _predict_archive(
-    words: Sequence[str],
-    folder: Path,
-    checkpoint: Path | None,
-    wanted: PredictOptions,
-    *,
-    gpus: int | None,
-    processes: int | None,
-    as_json: bool,
-) -> None:
-    """Predict many clips in one or several processes, and write the tables."""
-    if ranks.run_in_ranks(gpus, processes):
-        result = tdpn_core.join_archive(words, folder, checkpoint=checkpoint, options=wanted)
-    else:
-        device = device_of(gpus, processes)
-        with output.progress(tdpn_core.predict_archive) as bar:
-            own = tdpn_core.predict_archive(
-                words, folder, checkpoint=checkpoint, options=wanted, gpus=device, progress=bar
-            )
-        if own is None:
-            return
-        result = own
-    if as_json:
-        output.print_json(
-            {name: str(value) if isinstance(value, Path) else value for name, value in vars(result).items()}
-        )
-    else:
-        output.stdout.print(f"{result.table}: {result.clips - result.failed} of {result.clips} clips", soft_wrap=True)
-    if result.failed:
-        output.say(f"{result.failures}: {result.failed} clips failed, with the reasons")
         raise typer.Exit(1)
 
 

@@ -209,19 +209,8 @@ def prep(
             rich_help_panel=RUN,
         ),
     ] = None,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option("--executor", help="Where to run: this machine, or a Ray cluster.", rich_help_panel=RUN),
-    ] = defaults.EXECUTOR,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            "--ray-address",
-            help="Address of the Ray cluster (default: found by Ray).",
-            show_default=False,
-            rich_help_panel=RUN,
-        ),
-    ] = None,
+    executor: options.Executor = defaults.EXECUTOR,
+    ray_address: options.RayAddress = None,
     ffmpeg: Annotated[
         Path | None,
         typer.Option(
@@ -245,8 +234,7 @@ def prep(
 
     What is understood of the files is shown first: classes, splits, columns, missing clips, probable copies.
     """
-    if executor != "ray":
-        options.refuse_alone(context, ("ray_address",), without="--executor ray", hint="add --executor ray")
+    options.check_executor(context, executor)
     settings = tdpn_core.PrepConfig(
         encoding=tdpn_core.Encoding(
             short_side=short_side,

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         evaluate_timeline,
         fetch_weights,
         inspect_data,
-        join_archive,
         predict,
         predict_archive,
     )
@@ -126,7 +125,6 @@ __all__ = [
     "find_family",
     "find_prepared",
     "inspect_data",
-    "join_archive",
     "known_data",
     "known_datasets",
     "known_models",
@@ -160,7 +158,6 @@ _MODULES = {
         "evaluate_timeline",
         "fetch_weights",
         "inspect_data",
-        "join_archive",
         "predict",
         "predict_archive",
     ),

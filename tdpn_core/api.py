@@ -25,15 +25,16 @@ from tdpn_core.evaluation.score_file import is_scores
 from tdpn_core.evaluation.submission import check_submission_path, write_submission
 from tdpn_core.files import write_text
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.ray_cluster import RAY
 from tdpn_core.shards.manifest import twin_notes
 
 if TYPE_CHECKING:
+    from tdpn_core.archive import ArchiveResult
     from tdpn_core.bench.compute import Bench
     from tdpn_core.config.schema import RunConfig
     from tdpn_core.distributed.runtime import Runtime
     from tdpn_core.evaluation.timeline import TimelineEvaluation
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
-    from tdpn_core.prediction.archive import ArchiveResult
     from tdpn_core.prep.inspect import Prepared, Summary
     from tdpn_core.shards.verify import Fault
     from tdpn_core.weights.zoo import ZooEntry
@@ -252,8 +253,9 @@ def predict(
         DeviceError: `gpus` exceeds the available GPUs.
     """
     from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.output_paths import check_new
     from tdpn_core.prediction import PredictOptions
-    from tdpn_core.prediction.outputs import check_distinct, check_new
+    from tdpn_core.prediction.outputs import check_distinct
     from tdpn_core.prediction.predict import predict
     from tdpn_core.weights.resolve import split_weights
 
@@ -278,11 +280,14 @@ def predict(
 
 def predict_archive(
     clips: Path | str | Sequence[Path | str],
-    folder: Path,
+    archive: Path,
     *,
     checkpoint: Path | None = None,
     options: PredictOptions | None = None,
     gpus: int | None = None,
+    executor: str = defaults.EXECUTOR,
+    ray_address: str | None = None,
+    join_only: bool = False,
     progress: Progress = SILENT,
 ) -> ArchiveResult | None:
     """Predict many videos, with results on disk. Implements `tdpn predict --archive`.
@@ -291,66 +296,46 @@ def predict_archive(
 
     Args:
         clips: video files and folders.
-        folder: gets `predictions.csv`, `failed.csv` with the reason for each clip that failed, and `parts` with the
-            results so far.
+        archive: the table, `.csv` or `.parquet`, or a folder for `predictions.csv`. Next to it are
+            `predictions-failed.csv` with the reason for each clip that failed, and `predictions-parts` with the results
+            so far.
         checkpoint: see `predict`.
         options: views, number of classes, timeline and others, without files to write for each clip.
-        gpus: 1 for a GPU, 0 for the CPU; None uses a GPU if available.
+        gpus: 1 for a GPU, 0 for the CPU; None uses a GPU if available. On a Ray cluster, GPUs of each task.
+        executor: `local`, or `ray` for a Ray cluster, whose nodes must see the same files.
+        ray_address: address of the cluster; default: from RAY_ADDRESS, or a cluster on this machine.
+        join_only: write the tables of the results so far, after several processes.
         progress: receives notes and a progress bar over the clips.
 
     Returns:
-        The tables; None in one of several processes, after which `join_archive` writes them.
+        The tables; None in one of several processes, after which a call with `join_only` writes them.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged.
-        UsageError: there are no clips, `folder` cannot be written, or the network does not support an option.
+        DatasetError: there is no result.
+        Stopped: received SIGTERM or Ctrl-C; the results of complete clips are saved.
+        ToolError: pyarrow or Ray is required and not installed, or there is no cluster.
+        UsageError: there are no clips, the files cannot be written, or the network does not support an option.
     """
-    from tdpn_core.distributed.runtime import set_up
+    from tdpn_core.archive import ArchiveFiles, run_archive
     from tdpn_core.prediction import PredictOptions
-    from tdpn_core.prediction.archive import check_archive, predict_share
+    from tdpn_core.prediction.archive import TABLE, PredictionWork
+    from tdpn_core.video.inputs import find_inputs
 
+    asked = options or PredictOptions()
     words = [clips] if isinstance(clips, str | Path) else list(clips)
-    place = launch_environment()
-    check_archive(folder)
-    predict_share(
-        words,
-        folder,
-        checkpoint=_network(checkpoint, progress),
-        runtime=set_up(gpus),
-        options=options or PredictOptions(),
-        rank=place.rank if place else 0,
-        world=place.world if place else 1,
+    work = PredictionWork(_network(checkpoint, progress), asked)
+    return run_archive(
+        work.absolute() if executor == RAY else work,
+        find_inputs(words, fps=asked.fps, start=asked.start, stop=asked.stop),
+        ArchiveFiles.at(archive, TABLE),
+        command="tdpn predict",
+        gpus=gpus,
+        executor=executor,
+        ray_address=ray_address,
+        join_only=join_only,
         progress=progress,
     )
-    return None if place else join_archive(clips, folder, checkpoint=checkpoint, options=options)
-
-
-def join_archive(
-    clips: Path | str | Sequence[Path | str],
-    folder: Path,
-    *,
-    checkpoint: Path | None = None,
-    options: PredictOptions | None = None,
-) -> ArchiveResult:
-    """Write the tables of an archive from the results of all processes.
-
-    Args:
-        clips: those of `predict_archive`.
-        folder: its folder.
-        checkpoint: its network.
-        options: its options.
-
-    Returns:
-        The tables, and how many clips failed or have no result.
-
-    Raises:
-        DatasetError: there is no result.
-    """
-    from tdpn_core.prediction import PredictOptions, archive
-
-    words = [clips] if isinstance(clips, str | Path) else list(clips)
-    path = _network(checkpoint, SILENT)
-    return archive.join_archive(words, folder, checkpoint=path, options=options or PredictOptions())
 
 
 def _network(checkpoint: Path | None, progress: Progress) -> Path:

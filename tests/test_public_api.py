@@ -24,7 +24,6 @@ FUNCTIONS = [
     "export",
     "fetch_weights",
     "inspect_data",
-    "join_archive",
     "predict",
     "predict_archive",
     "prepare",

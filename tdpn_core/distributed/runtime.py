@@ -159,6 +159,21 @@ def set_up(gpus: int | None = None) -> Runtime:
     return Runtime(_device(gpus, 0))
 
 
+def set_up_share(gpus: int | None = None) -> Runtime:
+    """Return the runtime of a process that computes a share of independent work: it does not connect to the others.
+
+    Raises:
+        DeviceError: see `set_up`; or there is no GPU for this process.
+    """
+    place = launch_environment()
+    if place is None:
+        return set_up(gpus)
+    die_with_launcher()
+    device = _device(gpus, place.local_rank)
+    _share_cores(device, place.local_world)
+    return Runtime(device, place.rank, place.world)
+
+
 def check_gpus(gpus: int | None) -> int:
     """Return the number of GPUs to use on this machine: `gpus`, or one if available.
 
@@ -217,11 +232,9 @@ def join_ranks(
 
 def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
     """Set up the collective operations: gloo for CPU tensors, NCCL for GPU tensors."""
-    import torch.distributed.nn  # before the group exists: its functions' defaults would keep it alive
 
     place = peers.place
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.local_world))
+    _share_cores(device, place.local_world)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
         store=PrefixStore("group", peers.store),
@@ -230,6 +243,12 @@ def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
         timeout=timedelta(seconds=timeout),
         device_id=device if device.type == "cuda" else None,
     )
+
+
+def _share_cores(device: torch.device, processes: int) -> None:
+    """Use the cores of this machine for `processes` processes, unless the environment says how many each has."""
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
 
 
 def _facts(device: torch.device) -> Facts:

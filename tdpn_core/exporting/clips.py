@@ -12,11 +12,11 @@ from torch import Tensor
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import ShardError, TdpnError, UsageError
 from tdpn_core.exporting.module import frames_of
-from tdpn_core.prediction.file_clip import open_clip
-from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
+from tdpn_core.shards.file_clip import open_clip
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
+from tdpn_core.video.inputs import Input, find_inputs
 from tdpn_core.video.source import Source
 
 COMPARED = ("val", "test", "train")

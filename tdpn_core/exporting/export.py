@@ -23,8 +23,8 @@ from tdpn_core.exporting.program_file import write_program
 from tdpn_core.exporting.verify import Check, compare, reference
 from tdpn_core.files import atomic_path, digest_file, write_text
 from tdpn_core.model_card import ExportedFile, card_path, find_results, model_card
+from tdpn_core.output_paths import check_new
 from tdpn_core.prediction.exported import Runner, open_session, run_program, session_runner
-from tdpn_core.prediction.outputs import check_new
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.weights.file_formats import Format
 from tdpn_core.weights.open_checkpoint import open_checkpoint

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tdpn_core.prediction.file_clip import FileClip
 from tdpn_core.prediction.results import Prediction, Ranking
+from tdpn_core.shards.file_clip import FileClip
 from tdpn_core.video.ffmpeg_binary import Program
 from tdpn_core.video.source import Source
 from tdpn_core.video.writer import overlay_file, overlay_pictures, shown_size

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tdpn_core.errors import UsageError
-from tdpn_core.files import temporary_name
-from tdpn_core.prediction.inputs import Input
-
-
-def check_new(paths: Iterable[Path], *, option: str, force: bool) -> None:
-    """Check that each file can be written, and that nothing exists in its place.
-
-    Raises:
-        UsageError: a file exists and `force` is false, a folder exists, or a folder cannot be made or written.
-    """
-    folders = {}
-    for path in paths:
-        _check_place(path, option, force)
-        folders[path.parent] = path
-    for path in folders.values():
-        _check_folder(path, option)
+from tdpn_core.output_paths import check_new
+from tdpn_core.video.inputs import Input
 
 
 def check_not_read(paths: Iterable[Path], inputs: Iterable[Input]) -> None:
@@ -47,32 +32,6 @@ def check_distinct(paths: Iterable[Path]) -> None:
     for path, count in Counter(path.absolute() for path in paths).items():
         if count > 1:
             raise UsageError("is to be written by two options", where=path, hint="give each option a file of its own")
-
-
-def _check_place(path: Path, option: str, force: bool) -> None:
-    try:
-        folder, exists = path.is_dir(), path.exists()
-        temporary_name(path).exists()
-    except OSError as error:  # such as a name that is too long, or a folder that cannot be entered
-        raise _unwritable(path, option, error) from error
-    if folder:
-        raise UsageError("is a folder", where=path, hint=f"give a file with {option}")
-    if exists and not force:
-        raise UsageError("exists already", where=path, hint=f"add --force to replace it, or give another {option}")
-
-
-def _check_folder(path: Path, option: str) -> None:
-    """Write a nameless file into the folder of `path`, or where this folder would be made."""
-    try:
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _unwritable(path, option, error) from error
-
-
-def _unwritable(path: Path, option: str, error: OSError) -> UsageError:
-    return UsageError(f"cannot be written: {error.strerror}", where=path, hint=f"choose another {option}")
 
 
 def drawn_files(inputs: Sequence[Input], target: Path | None, *, option: str, force: bool) -> list[Path | None]:

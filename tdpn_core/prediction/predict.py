@@ -14,9 +14,6 @@ from tdpn_core.datasets.background import is_background
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
 from tdpn_core.fetch_limits import FetchLimits
-from tdpn_core.prediction.file_clip import LIMITS as CLIP_LIMITS
-from tdpn_core.prediction.file_clip import FileClip, encoding_of, open_clip
-from tdpn_core.prediction.inputs import Input, find_inputs
 from tdpn_core.prediction.models import Model, open_model
 from tdpn_core.prediction.options import DEFAULTS, PredictOptions
 from tdpn_core.prediction.outputs import check_distinct, check_not_read, drawn_files
@@ -27,7 +24,10 @@ from tdpn_core.prediction.segment_table import check_segments
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
 from tdpn_core.prediction.windows import Windowing, latest, slide, whole_windows
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.shards.file_clip import LIMITS as CLIP_LIMITS
+from tdpn_core.shards.file_clip import FileClip, encoding_of, open_clip
 from tdpn_core.video.ffmpeg_binary import Program, find_ffmpeg
+from tdpn_core.video.inputs import Input, find_inputs
 from tdpn_core.video.source import Source
 from tdpn_core.video.stream import StreamedFrame, stream_address, stream_video
 from tdpn_core.video.subprocess_limits import LIMITS, Limits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.archive.table import Column, Row, write_csv
 from tdpn_core.errors import TdpnError
 
 Ranking = list[tuple[str, float]]
@@ -131,7 +131,17 @@ class Prediction:
 NETWORK = tuple(field.name for field in fields(NetworkInfo) if field.name != "threshold")
 """What the last columns of a table contain."""
 
-COLUMNS = ("clip", "start", "end", "head", "rank", "class", "probability", "error", *NETWORK)
+COLUMNS = (
+    Column("clip"),
+    Column("start", "seconds"),
+    Column("end", "seconds"),
+    Column("head"),
+    Column("rank", "number"),
+    Column("class"),
+    Column("probability", "probability"),
+    Column("error"),
+    *(Column(name, "number" if name == "epoch" else "text") for name in NETWORK),
+)
 
 
 def plain(prediction: Prediction) -> dict[str, Any]:
@@ -154,38 +164,39 @@ def plain_segment(segment: Segment) -> dict[str, Any]:
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """Return CSV with a row for each class, of each segment if there are any, and one for each error.
-
-    The last columns describe the network.
-    """
+    """Return the rows of `rows_of` as CSV."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for prediction in predictions:
-        network = _network(prediction.network)
-        writer.writerows((*row, *network) for row in _rows(prediction))
+    write_csv(out, COLUMNS, (row for prediction in predictions for row in rows_of(prediction)))
     return out.getvalue()
 
 
-def _network(network: NetworkInfo | None) -> list[object]:
-    values = asdict(network) if network else {}
-    return ["" if values.get(name) is None else values[name] for name in NETWORK]
+def rows_of(prediction: Prediction) -> Iterator[Row]:
+    """Yield a row of `COLUMNS` for each class, of each segment if there are any, and one for the error.
+
+    The last columns describe the network.
+    """
+    values = asdict(prediction.network) if prediction.network else {}
+    network = [values.get(name) for name in NETWORK]
+    for row in _rows(prediction):
+        yield (*row, *network)
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[object, ...]]:
     if prediction.segments is None:
-        end = "" if prediction.seconds is None else f"{prediction.seconds:.3f}"
-        yield from _ranks(prediction.name, "0.000" if end else "", end, prediction.heads)
+        end = prediction.seconds
+        yield from _ranks(prediction.name, None if end is None else 0.0, end, prediction.heads)
     for segment in prediction.segments or ():
-        yield from _ranks(prediction.name, f"{segment.start:.3f}", f"{segment.end:.3f}", segment.heads)
+        yield from _ranks(prediction.name, segment.start, segment.end, segment.heads)
     if prediction.error:
-        yield (prediction.name, "", "", "", "", "", "", str(prediction.error))
+        yield (prediction.name, *[None] * 6, str(prediction.error))
 
 
-def _ranks(name: str, start: str, end: str, heads: dict[str, Ranking]) -> Iterator[tuple[object, ...]]:
+def _ranks(
+    name: str, start: float | None, end: float | None, heads: dict[str, Ranking]
+) -> Iterator[tuple[object, ...]]:
     for head, ranking in heads.items():
         for place, (label, probability) in enumerate(ranking, start=1):
-            yield (name, start, end, head, place, label, f"{probability:.6f}", "")
+            yield (name, start, end, head, place, label, probability, None)
 
 
 def _heads(heads: dict[str, Ranking]) -> dict[str, list[dict[str, Any]]]:

@@ -9,12 +9,12 @@ from tdpn_core.datasets.segments import ScoredSegment
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import TdpnError, UsageError
 from tdpn_core.evaluation.timeline import Predicted
-from tdpn_core.prediction.inputs import find_inputs
 from tdpn_core.prediction.models import open_model
 from tdpn_core.prediction.options import PredictOptions
 from tdpn_core.prediction.predict import predict_with
 from tdpn_core.prediction.results import Prediction
 from tdpn_core.progress import SILENT, Progress
+from tdpn_core.video.inputs import find_inputs
 
 
 def predict_segments(

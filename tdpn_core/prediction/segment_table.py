@@ -9,8 +9,8 @@ from tdpn_core import defaults
 from tdpn_core.datasets.annotations.write import SegmentFile
 from tdpn_core.datasets.segments import ScoredSegment
 from tdpn_core.errors import ClipError, UsageError
+from tdpn_core.output_paths import check_new
 from tdpn_core.prediction.options import PredictOptions
-from tdpn_core.prediction.outputs import check_new
 from tdpn_core.prediction.results import Prediction, Segment
 from tdpn_core.video.probe import probe
 

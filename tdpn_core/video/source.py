@@ -10,7 +10,7 @@ from typing import Literal
 from tdpn_core.frame_names import parts_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A clip as stored in a data set."""
 

@@ -8,11 +8,11 @@ import pytest
 
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import ClipError
-from tdpn_core.prediction.file_clip import open_clip
 from tdpn_core.prep import PrepConfig
 from tdpn_core.prep.prepare import prepare
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
+from tdpn_core.shards.file_clip import open_clip
 from tdpn_core.training.launch import data_config
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.ffmpeg_binary import Program

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tdpn_core.errors import UsageError
-from tdpn_core.prediction.inputs import Input, find_inputs
-from tdpn_core.prediction.outputs import check_new, drawn_files
+from tdpn_core.output_paths import check_new
+from tdpn_core.prediction.outputs import drawn_files
+from tdpn_core.video.inputs import Input, find_inputs
 
 
 def _plant(root: Path, *names: str) -> Path:

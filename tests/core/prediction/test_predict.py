@@ -310,7 +310,7 @@ def test_limits_of_a_file_are_those_that_are_asked_for(
 
 def test_a_live_stream_is_answered_window_by_window(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = Address("testsrc2=size=64x48:rate=25", "live", (("f", "lavfi"),))
-    monkeypatch.setattr("tdpn_core.prediction.inputs.camera", lambda device: drawn)
+    monkeypatch.setattr("tdpn_core.video.inputs.camera", lambda device: drawn)
     told = []
     options = PredictOptions(webcam=0, stop=20.0, timeline=Windowing(seconds=1.0))
     (prediction,) = predict(

@@ -20,7 +20,7 @@ _GLOB = re.compile(r"[*?\[]")
 _PICTURE = re.compile(r"(.*?)\d+(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
     """A clip to predict: a source, an address, or an error."""
 

@@ -1,0 +1,113 @@
+"""Compute the clips of an archive on a Ray cluster.
+
+Each task computes a few clips and saves them as a part of its own, like a process on this machine; a task that is run
+again because its node died may compute clips a second time, of which the table has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tdpn_core.archive.archive import BUSY, ArchiveFiles, Outcome, Pending, Work, pending, save
+from tdpn_core.claim import claimed
+from tdpn_core.progress import SILENT, Progress
+from tdpn_core.ray_cluster import run_tasks
+from tdpn_core.video.inputs import Input
+from tdpn_core.wording import counted
+
+_CLIPS_AT_ONCE = 8  # of a task, so that a lost node costs little and the files of results are few
+
+
+class _Shared(NamedTuple):
+    work: Work
+    key: str
+    folder: Path
+
+
+def compute_on_ray(
+    work: Work,
+    clips: Sequence[Input],
+    files: ArchiveFiles,
+    *,
+    address: str | None,
+    command: str,
+    gpus: int | None = None,
+    progress: Progress = SILENT,
+) -> int:
+    """Compute clips on a cluster; all its nodes must see the clips and the archive under the same paths.
+
+    Args:
+        work: what is computed, with absolute paths.
+        clips: all clips.
+        files: where results are saved.
+        address: see `run_tasks`.
+        command: what continues the work, such as `tdpn predict`.
+        gpus: see `run_tasks`.
+        progress: receives notes and the number of clips.
+
+    Returns:
+        The number of clips that were computed.
+
+    Raises:
+        InUseError: another command computes this archive.
+        ToolError, TdpnError: see `run_tasks`.
+    """
+    with claimed(files.parts, work.doing, hint=BUSY, option="--archive"):
+        key = work.key()
+        todo = pending(clips, files, key, progress=progress)
+        if todo:
+            shared = _Shared(work, key, files.parts.absolute())
+            _run(todo, shared, address=address, command=command, gpus=gpus, progress=progress)
+    return len(todo)
+
+
+def _run(
+    todo: Sequence[Pending], shared: _Shared, *, address: str | None, command: str, gpus: int | None, progress: Progress
+) -> None:
+    blocks = (todo[start : start + _CLIPS_AT_ONCE] for start in range(0, len(todo), _CLIPS_AT_ONCE))
+    progress.begin("clips", len(todo))
+    try:
+        done = run_tasks(
+            _compute,
+            map(_placed, blocks),
+            shared,
+            address=address,
+            name=lambda block: f"the block of {counted(len(block), 'clip', 'clips')} from {block[0].clip.name}",
+            command=command,
+            gpus=gpus,
+        )
+        for block, _ in done:
+            progress.advance(len(block))
+    finally:
+        progress.end()
+
+
+def _placed(block: Sequence[Pending]) -> list[Pending]:
+    """Return clips with absolute paths: tasks start in another folder."""
+    return [
+        entry._replace(clip=replace(entry.clip, source=replace(source, path=source.path.absolute())))
+        if (source := entry.clip.source) is not None
+        else entry
+        for entry in block
+    ]
+
+
+def _compute(block: Sequence[Pending], shared: _Shared) -> None:
+    """Compute and save a few clips, on the node that runs this task."""
+    compute = _opened(shared.work)
+    save(block, compute, shared.work.columns, shared.folder, shared.key)
+
+
+@lru_cache(maxsize=1)
+def _opened(work: Work) -> Callable[[Input], Outcome]:
+    """Load the network once for the tasks that run in this process."""
+    import ray
+
+    gpu = bool(ray.get_gpu_ids())
+    return work.open(torch.device("cuda" if gpu else "cpu"))

@@ -1,0 +1,102 @@
+"""Files of results so far. Each is written by one process and appears only when it is complete.
+
+A line of JSON for each row, then one with the clips: name, stamp, error, place of the first row, number of rows; the
+last line has the place of that one. A file is complete or absent, so a kill damages none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tdpn_core.archive.table import Column, Row, from_json, to_json
+
+SUFFIX = ".jsonl"
+
+_SAVE_EVERY_SECONDS = 20.0
+_SAVE_EVERY_CLIPS = 500
+_DIGITS = 20  # of the last line
+
+
+class Entry(NamedTuple):
+    """A clip with a result."""
+
+    clip: str
+    stamp: str
+    """Of the file when it was read; see `stamp_of`."""
+
+    error: str
+    """Why the clip failed; empty if it did not."""
+
+    offset: int
+    rows: int
+    """Where its rows are in the file, and how many."""
+
+
+class PartWriter:
+    """Writes results into an open file."""
+
+    def __init__(self, file: IO[bytes], key: str, columns: Sequence[Column]) -> None:
+        self.entries: list[Entry] = []
+        self._file, self._key, self._columns = file, key, columns
+        self._began = time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._began > _SAVE_EVERY_SECONDS or len(self.entries) >= _SAVE_EVERY_CLIPS
+
+    def write(self, row: Row) -> None:
+        """Write a row of the current clip."""
+        self._file.write(to_json(self._columns, row).encode() + b"\n")
+
+    @property
+    def place(self) -> int:
+        """Where the next row is written."""
+        return self._file.tell()
+
+    def take_back(self, place: int) -> None:
+        """Remove the rows after `place`."""
+        self._file.seek(place)
+        self._file.truncate()
+
+    def close(self) -> None:
+        """Write which clips there are."""
+        offset = self.place
+        self._file.write(json.dumps({"key": self._key, "clips": self.entries}).encode())
+        self._file.write(f"\n{offset:0{_DIGITS}}\n".encode())
+
+
+def read_entries(path: Path, key: str) -> list[Entry]:
+    """Return the clips of a file, none if they are of another `key` or the file is damaged."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(-_DIGITS - 2, os.SEEK_END)
+            offset = int(file.read())
+            file.seek(offset)
+            found = json.loads(file.read(end - offset))
+        return [Entry(*values) for values in found["clips"]] if found["key"] == key else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # its clips are computed again
+
+
+def read_rows(path: Path, offset: int, count: int, columns: Sequence[Column]) -> Iterator[Row]:
+    """Yield the rows of a clip."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        for _ in range(count):
+            yield from_json(columns, file.readline())
+
+
+def stamps_of(paths: Iterable[Path | None]) -> Iterator[str]:
+    """Yield size and modification time of each file; empty if it is no file."""
+    for path in paths:
+        try:
+            state = None if path is None else path.stat()
+        except (OSError, ValueError):
+            state = None
+        yield "" if state is None else f"{state.st_size}-{state.st_mtime_ns}"
