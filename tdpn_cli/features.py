@@ -9,19 +9,31 @@ import typer
 
 import tdpn_core
 from tdpn_cli import options, output, ranks
+from tdpn_cli.archive import run_archive
+from tdpn_core import defaults
 from tdpn_core.distributed.command import device_of
+from tdpn_core.errors import UsageError
 
 EXAMPLES = options.epilog(
     "tdpn features --checkpoint lite0-imagenet",
     "tdpn features data/folder --checkpoint runs/folder-tdpn-r18 --split val",
     "tdpn features data/folder --checkpoint slowonly_r50.pth --stride 1 --parquet",
+    "tdpn features videos --checkpoint best.pt --stride 1 --archive features.parquet --processes 8",
 )
+
+_ADD = "add --archive features.parquet"
+_PREPARED_ONLY = ("split", "parquet", "out", "workers")
+"""Parameters of the command that have no effect on an archive."""
 
 
 def features(
+    context: typer.Context,
     data: Annotated[
-        Path | None,
-        typer.Argument(help="Prepared data set (default: the one under data/).", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            help="Prepared data set (default: the one under data/); with --archive, video files and folders.",
+            show_default=False,
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -84,18 +96,20 @@ def features(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    archive: options.Archive = None,
+    clip_list: options.ClipList = None,
     family: options.ModelSource = None,
     gpus: options.Gpus = None,
     processes: options.Processes = None,
     workers: options.Workers = None,
+    executor: options.Executor = defaults.EXECUTOR,
+    ray_address: options.RayAddress = None,
     as_json: options.Json = False,
 ) -> None:
-    """Extract features of prepared clips with a trained network, for train --probe and other programs."""
+    """Extract features with a trained network: of prepared clips for train --probe, or of videos for other programs."""
     options.use_model(family)
     from rich.markup import escape
 
-    if ranks.run_in_ranks(gpus, processes):
-        return
     wanted = tdpn_core.FeatureOptions(
         splits=tuple(split or ()),
         views=views,
@@ -105,9 +119,23 @@ def features(
         workers=workers,
         parquet=parquet,
     )
+    words = [*(data or ()), *options.lines_of(clip_list)]
+    if archive is not None:
+        options.refuse(context, _PREPARED_ONLY, by="--archive")
+        options.check_executor(context, executor)
+        run_archive(
+            tdpn_core.extract_archive, words, archive, checkpoint=checkpoint, wanted=wanted, gpus=gpus,
+            processes=processes, executor=executor, ray_address=ray_address, as_json=as_json,
+        )  # fmt: skip
+        return
+    options.refuse_alone(context, ("clip_list", "executor", "ray_address"), without="--archive", hint=_ADD)
+    if len(words) > 1:
+        raise UsageError("one prepared data set at a time", where=words[1], hint=f"for videos, {_ADD}")
+    if ranks.run_in_ranks(gpus, processes):
+        return
     with output.progress(tdpn_core.extract_features) as progress:
         files = tdpn_core.extract_features(
-            data,
+            Path(words[0]) if words else None,
             checkpoint=checkpoint,
             out=out,
             options=wanted,

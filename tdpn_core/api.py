@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tdpn_core.config.schema import RunConfig
     from tdpn_core.distributed.runtime import Runtime
     from tdpn_core.evaluation.timeline import TimelineEvaluation
+    from tdpn_core.features.extract import FeatureOptions
     from tdpn_core.prediction import Prediction, PredictOptions, Segment
     from tdpn_core.prep.inspect import Prepared, Summary
     from tdpn_core.shards.verify import Fault
@@ -330,6 +331,66 @@ def predict_archive(
         find_inputs(words, fps=asked.fps, start=asked.start, stop=asked.stop),
         ArchiveFiles.at(archive, TABLE),
         command="tdpn predict",
+        gpus=gpus,
+        executor=executor,
+        ray_address=ray_address,
+        join_only=join_only,
+        progress=progress,
+    )
+
+
+def extract_archive(
+    clips: Path | str | Sequence[Path | str],
+    archive: Path,
+    *,
+    checkpoint: Path | None = None,
+    options: FeatureOptions | None = None,
+    gpus: int | None = None,
+    executor: str = defaults.EXECUTOR,
+    ray_address: str | None = None,
+    join_only: bool = False,
+    progress: Progress = SILENT,
+) -> ArchiveResult | None:
+    """Extract features of many videos that were not prepared. Implements `tdpn features --archive`.
+
+    Each video is decoded once. With a stride, memory does not grow with its length. In a process that a launcher
+    started, the share of this process. A repeated call continues.
+
+    Args:
+        clips: video files and folders.
+        archive: the table, `.parquet` or `.csv`, or a folder for `features.parquet`; see `predict_archive`.
+        checkpoint: see `extract_features`.
+        options: views or stride, and size and frames for another project's network.
+        gpus: see `predict_archive`.
+        executor: see `predict_archive`.
+        ray_address: see `predict_archive`.
+        join_only: see `predict_archive`.
+        progress: receives notes and a progress bar over the clips.
+
+    Returns:
+        See `predict_archive`. The table has the columns `id`, `start`, `end` in seconds, and `feature`, the mean over
+        the time steps of a row.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is damaged or of an unknown project.
+        DatasetError: there is no result.
+        Stopped: received SIGTERM or Ctrl-C; the features of complete videos are saved.
+        ToolError: pyarrow or Ray is required and not installed, or there is no cluster.
+        UsageError: there are no clips, the files cannot be written, or options contradict the checkpoint.
+    """
+    from tdpn_core.archive import ArchiveFiles, run_archive
+    from tdpn_core.features.archive import TABLE, FeatureWork
+    from tdpn_core.features.extract import FeatureOptions
+    from tdpn_core.video.inputs import find_inputs
+
+    words = [clips] if isinstance(clips, str | Path) else list(clips)
+    work = FeatureWork(_network(checkpoint, progress), options or FeatureOptions())
+    work.check()
+    return run_archive(
+        work.absolute() if executor == RAY else work,
+        find_inputs(words),
+        ArchiveFiles.at(archive, TABLE),
+        command="tdpn features",
         gpus=gpus,
         executor=executor,
         ray_address=ray_address,

@@ -22,6 +22,7 @@ FUNCTIONS = [
     "evaluate",
     "evaluate_timeline",
     "export",
+    "extract_archive",
     "fetch_weights",
     "inspect_data",
     "predict",

@@ -9,7 +9,6 @@ import signal
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +22,14 @@ from tdpn_core.errors import Interrupted, ScoresError, Stopped, UsageError
 from tdpn_core.evaluation.array_file import Arrays, read_arrays, write_arrays
 from tdpn_core.evaluation.inference import VIEWS_AT_ONCE
 from tdpn_core.evaluation.score_checkpoint import weights_digest
-from tdpn_core.features.frozen import open_frozen, with_heads
+from tdpn_core.features.frozen import build_frozen, compute_features, open_frozen
 from tdpn_core.features.store import PARTS, Features, write_features, write_parquet
 from tdpn_core.features.stretches import Rows, Stretches
 from tdpn_core.files import make_folder
 from tdpn_core.model.base import Network
-from tdpn_core.model.precision import scoring_precision
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import BEST, newest_checkpoint
 from tdpn_core.sampling.loader import WORKER_TIMEOUT, loader_workers
-from tdpn_core.sampling.transforms import normalise
 from tdpn_core.sampling.worker_loader import WorkerLoader
 from tdpn_core.shards import ClipStore, find_prepared, load_manifest
 from tdpn_core.signals import StopRequest, stop_requests
@@ -69,6 +66,21 @@ class FeatureOptions:
 
     parquet: bool = False
     """Write a Parquet table as well."""
+
+    def check(self) -> None:
+        """
+        Raises:
+            UsageError: an option is invalid, or contradicts another.
+        """
+        if self.stride is not None and self.views is not None:
+            what = "segments of a clip have one view each"
+            raise UsageError(what, where="--views", hint="leave out --stride or --views")
+        if self.stride is not None and not self.stride > 0:
+            raise UsageError(f"must be a positive number of seconds, not {self.stride:g}", where="--stride")
+        if self.views is not None:
+            parse_views(self.views)
+            if whole_frames(self.views):
+                raise UsageError("features require square views", where="--views", hint="give 1x1, 10x3 or the like")
 
 
 DEFAULTS = FeatureOptions()
@@ -107,12 +119,8 @@ def extract_features(
         Stopped: SIGINT or SIGTERM was received; the features so far are saved.
     """
     folder, path = find_prepared(data), find_weights(checkpoint, progress) if checkpoint else newest_checkpoint()
-    _check(options)
-    frozen = open_frozen(path, folder, size=options.size, frames=options.frames)
-    if options.views is not None:
-        frozen = replace(
-            frozen, config=replace(frozen.config, sampling=replace(frozen.config.sampling, views=options.views))
-        )
+    options.check()
+    frozen = open_frozen(path, folder, size=options.size, frames=options.frames, views=options.views)
     target = out or folder / FOLDER / _name(path, checkpoint or path)
     files: dict[str, Path] = {}
     with join_ranks(gpus, say=progress.say) as runtime:
@@ -129,18 +137,6 @@ def _name(path: Path, named: Path) -> str:
     if path.name == BEST:
         return path.absolute().parent.name
     return named.stem if named.suffix else named.name
-
-
-def _check(options: FeatureOptions) -> None:
-    if options.stride is not None and options.views is not None:
-        what = "segments of a clip have one view each"
-        raise UsageError(what, where="--views", hint="leave out --stride or --views")
-    if options.stride is not None and not options.stride > 0:
-        raise UsageError(f"must be a positive number of seconds, not {options.stride:g}", where="--stride")
-    if options.views is not None:
-        parse_views(options.views)
-        if whole_frames(options.views):
-            raise UsageError("features require square views", where="--views", hint="give 1x1, 10x3 or the like")
 
 
 class _Job:
@@ -211,7 +207,7 @@ class _Job:
         try:
             if not todo:
                 return
-            model = replace(self.frozen, weights=with_heads(self.frozen)).build(self.runtime.device)
+            model = build_frozen(self.frozen, self.runtime.device)
             workers = self.options.workers
             loader = WorkerLoader(
                 self.dataset,
@@ -236,17 +232,10 @@ class _Job:
         finally:
             progress.end()
 
-    @torch.inference_mode()
     def _computed(self, model: Network, items: Sequence[Rows]) -> Arrays:
-        sampling, device = self.frozen.config.sampling, self.runtime.device
-        autocast = scoring_precision("auto", device).autocast
-        parts = []
-        for chunk in torch.cat([item.clip for item in items]).split(VIEWS_AT_ONCE[self.runtime.device_type]):
-            with autocast():
-                top = model.feature_maps(normalise(chunk.to(device), sampling)).top
-            parts.append(top.float().mean((3, 4)).transpose(1, 2).cpu().numpy())
+        chunks = torch.cat([item.clip for item in items]).split(VIEWS_AT_ONCE[self.runtime.device_type])
         return {
-            "values": np.concatenate(parts),
+            "values": np.concatenate([compute_features(model, chunk, self.frozen.config.sampling) for chunk in chunks]),
             "clip": np.concatenate([np.full(len(item.clip), item.number) for item in items]),
             "start": np.concatenate([item.start for item in items]),
             "end": np.concatenate([item.end for item in items]),

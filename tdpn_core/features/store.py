@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.archive.table import Column, write_table
 from tdpn_core.config.schema import RunConfig, from_dict, to_dict
 from tdpn_core.errors import ScoresError
 from tdpn_core.evaluation.array_file import read_arrays, write_arrays
+
+COLUMNS = (Column("id"), Column("start", "seconds"), Column("end", "seconds"), Column("feature", "vector"))
+"""Columns of a table: a clip, a row's time in it, and the mean of the row's features over its time steps."""
 
 KIND = "features"
 PARTS = "partial features"
@@ -110,22 +114,18 @@ def write_parquet(path: Path, features: Features) -> None:
     Raises:
         ToolError: pyarrow is not installed.
     """
-    from tdpn_core.errors import ToolError
-    from tdpn_core.files import atomic_path
-
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError as error:
-        hint = "pip install pyarrow, or omit --parquet"
-        raise ToolError("Parquet files require the package pyarrow", where="--parquet", hint=hint) from error
     names = {head: [*features.config.data.classes[head], None] for head in features.labels}  # index -1 selects None
-    columns: dict[str, Any] = {
-        "id": [features.ids[number] for number in features.clip],
-        "start": features.start,
-        "end": features.end,
-        **{head: [names[head][values[number]] for number in features.clip] for head, values in features.labels.items()},
-        "feature": list(features.pooled()),
-    }
-    with atomic_path(path) as temporary:
-        parquet.write_table(arrow.table(columns), temporary)
+    columns = [*COLUMNS[:3], *map(Column, features.labels), COLUMNS[3]]
+    rows = (
+        (
+            features.ids[clip],
+            start,
+            end,
+            *(names[head][values[clip]] for head, values in features.labels.items()),
+            feature,
+        )
+        for clip, start, end, feature in zip(
+            features.clip, features.start, features.end, features.pooled(), strict=True
+        )
+    )
+    write_table(path, columns, rows)

@@ -24,10 +24,11 @@ from tdpn_core.model.temporal_difference import LocalDifference, TemporalDiffere
 from tdpn_core.prediction.drawing import caption_height, draw_caption, draw_scale, draw_title, merged
 from tdpn_core.prediction.results import rank
 from tdpn_core.prediction.score import Scorer
-from tdpn_core.prediction.windows import Window, WindowClip, Windowing, slide
+from tdpn_core.prediction.windows import Window, Windowing, slide
 from tdpn_core.sampling import transforms as pixels
 from tdpn_core.sampling.frame_indices import view_indices
 from tdpn_core.sampling.transforms import normalise
+from tdpn_core.shards.file_clip import StreamedClip
 from tdpn_core.video.ffmpeg_binary import Program
 from tdpn_core.video.stream import StreamedFrame
 from tdpn_core.video.writer import write_pictures
@@ -202,7 +203,7 @@ def panels(scorer: Scorer) -> list[str]:
 def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer, name: str) -> Iterator[_Seen]:
     config = scorer.config
     for window in slide(frames, windowing, config):
-        view = scorer.views(WindowClip(window, config.data, name))[0]
+        view = scorer.views(StreamedClip(window.frames, config.data, name))[0]
         heat = heat_of(scorer.model.inside(), view, config.sampling)
         (sampled,) = view_indices(len(window.frames), config.model.num_frames, config.sampling, 1)
         yield _Seen(window, heat, sampled)
@@ -245,7 +246,7 @@ class _Painter:
         scores = {head: values.numpy() for head, values in seen.heat.scores.items()}
         ranking = merged(list(rank(scores, self.config.data.classes, _ROWS).values()))
         foot = np.concatenate([self._legend(), np.asarray(draw_caption(self.width, _ROWS, ranking))])
-        clip = WindowClip(seen.window, self.config.data, "")
+        clip = StreamedClip(seen.window.frames, self.config.data, "")
         for number, frame in enumerate(seen.window.frames):
             if start <= frame.seconds < end:
                 step = int(np.abs(seen.sampled - number).argmin())
@@ -257,7 +258,7 @@ class _Painter:
         ends = [("no evidence", "most"), *(("motion 0%", f"{self.largest[kind]:.0%}") for kind in self.kinds)]
         return np.concatenate([np.asarray(draw_scale(self.side, _TITLE, _COLOURS, *pair)) for pair in ends], 1)
 
-    def _panels(self, clip: WindowClip, number: int, heat: Heat, step: int) -> Picture:
+    def _panels(self, clip: StreamedClip, number: int, heat: Heat, step: int) -> Picture:
         decoded = pixels.decode(clip, 0, np.array([number]))
         crop = pixels.view_crops(decoded, 1, self.config.sampling, self.config.model.input_size)[0]
         picture = self._enlarged(crop.float())[0].permute(1, 2, 0).numpy()

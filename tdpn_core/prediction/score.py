@@ -14,9 +14,10 @@ from tdpn_core.config.schema import RunConfig, parse_views
 from tdpn_core.errors import TdpnError
 from tdpn_core.prediction.models import Model
 from tdpn_core.prediction.timeline import Answer, Scores
-from tdpn_core.prediction.windows import Window, WindowClip
+from tdpn_core.prediction.windows import Window
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.sampling.dataset import ViewClips
+from tdpn_core.shards.file_clip import StreamedClip
 
 _VIEWS_AT_ONCE = 8
 
@@ -60,7 +61,7 @@ class Scorer:
         held = _Held(windows)
         stream = iter(held)
         while group := list(islice(stream, size)):
-            views = [self.views(WindowClip(window, self.config.data, name)) for window in group]
+            views = [self.views(StreamedClip(window.frames, self.config.data, name)) for window in group]
             for window, scores in zip(group, self.scores(views, name), strict=True):
                 yield Answer(window, scores)
         if held.error is not None:

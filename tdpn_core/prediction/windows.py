@@ -10,15 +10,9 @@ from itertools import chain, islice, pairwise
 from statistics import fmean, median
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import simplejpeg
-
 from tdpn_core import defaults
-from tdpn_core.config.schema import DataConfig, RunConfig
+from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import TdpnError, UsageError
-from tdpn_core.shards.decode import decode_frames
-from tdpn_core.shards.format import Packing
 from tdpn_core.video.stream import StreamedFrame
 
 _SECONDS = 4.0  # window length if a network samples from the entire clip: typical length of a single action
@@ -107,35 +101,6 @@ def measured_rate(times: Sequence[float]) -> float:
         return defaults.FRAME_RATE
     middle = median(steps)
     return 1 / fmean(step for step in steps if abs(step - middle) <= _ROUNDING * middle)
-
-
-class WindowClip:
-    """A window as a `ClipSource` with one unlabelled clip."""
-
-    def __init__(self, window: Window, data: DataConfig, name: str) -> None:
-        self._frames = window.frames
-        self._packing: Packing = "flow" if len(window.frames[0].items) == 2 else "jpeg"
-        height, width, *_ = simplejpeg.decode_jpeg_header(window.frames[0].items[0])
-        self._size = (height, width)
-        self.ids = [name]
-        self.counts: npt.NDArray[np.int64] = np.array([len(window.frames)])
-        self.classes = data.classes
-        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
-
-    def __len__(self) -> int:
-        return 1
-
-    def size(self, clip: int) -> tuple[int, int]:
-        """Return height and width of the frames."""
-        return self._size
-
-    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Return the given frames, (K, H, W, 3) RGB or (K, H, W, 2) flow, decoded exactly as by a store."""
-        return decode_frames(self._packing, self._read, frames, *self._size, self.ids[0])
-
-    def _read(self, items: Sequence[int]) -> list[bytes]:
-        each = 2 if self._packing == "flow" else 1
-        return [self._frames[item // each].items[item % each] for item in items]
 
 
 _FIRST = 32  # number of frames from which the rate is measured

@@ -1,4 +1,4 @@
-"""Read a single file like a prepared clip: its frames pass through the encoder of `prep`.
+"""Read a single file or stream like a prepared clip: its frames pass through the encoder of `prep`.
 
 The network gets bit-identical pixels from a shard and from the file behind it, and a file that `prep` would skip is
 refused here for the same reason.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from tdpn_core.config.schema import DataConfig, from_dict
 from tdpn_core.errors import ClipError
@@ -56,8 +57,7 @@ class FileClip:
         """Return the given frames, (K, H, W, 3) RGB or (K, H, W, 2) flow, decoded exactly as by a store."""
         return decode_frames(self.packing, self.read, frames, *self.size(clip), self.ids[0])
 
-    @property
-    def times(self) -> npt.NDArray[np.float64]:
+    def times(self, clip: int = 0) -> npt.NDArray[np.float64]:
         """Return the (K,) seconds of the frames from the first one."""
         even: npt.NDArray[np.float64] = np.arange(self.clip.frames) / self.clip.fps
         return even if self.clip.times is None else self.clip.times
@@ -65,12 +65,12 @@ class FileClip:
     @property
     def seconds(self) -> float:
         """Length in seconds."""
-        return float(self.times[-1]) + 1 / self.clip.fps
+        return float(self.times()[-1]) + 1 / self.clip.fps
 
     def frames(self) -> Iterator[StreamedFrame]:
         """Yield the frames of a clip packed as JPEG or as flow."""
         each = 2 if self.packing == "flow" else 1
-        for number, seconds in enumerate(self.times.tolist()):
+        for number, seconds in enumerate(self.times().tolist()):
             yield StreamedFrame(tuple(self.read(range(each * number, each * (number + 1)))), seconds)
 
     def read(self, items: Sequence[int]) -> list[bytes]:
@@ -80,6 +80,35 @@ class FileClip:
                 os.pread(file.fileno(), int(self.clip.sizes[item]), int(self._ends[item] - self.clip.sizes[item]))
                 for item in items
             ]
+
+
+class StreamedClip:
+    """Some frames of a stream as a `ClipSource` with one unlabelled clip, numbered from 0."""
+
+    def __init__(self, frames: Sequence[StreamedFrame], data: DataConfig, name: str) -> None:
+        self._frames = frames
+        self._packing: Packing = "flow" if len(frames[0].items) == 2 else "jpeg"
+        height, width, *_ = simplejpeg.decode_jpeg_header(frames[0].items[0])
+        self._size = (height, width)
+        self.ids = [name]
+        self.counts: npt.NDArray[np.int64] = np.array([len(frames)])
+        self.classes = data.classes
+        self.labels: dict[str, npt.NDArray[np.int64]] = {head: np.array([-1]) for head in data.classes}
+
+    def __len__(self) -> int:
+        return 1
+
+    def size(self, clip: int) -> tuple[int, int]:
+        """Return height and width of the frames."""
+        return self._size
+
+    def decode(self, clip: int, frames: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Return the given frames, (K, H, W, 3) RGB or (K, H, W, 2) flow, decoded exactly as by a store."""
+        return decode_frames(self._packing, self._read, frames, *self._size, self.ids[0])
+
+    def _read(self, items: Sequence[int]) -> list[bytes]:
+        each = 2 if self._packing == "flow" else 1
+        return [self._frames[item // each].items[item % each] for item in items]
 
 
 def encoding_of(data: DataConfig, max_pixels: int | None = None) -> Encoding:
