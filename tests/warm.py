@@ -3,8 +3,8 @@
 `run` and `Popen` replace `subprocess.run` and `subprocess.Popen` for commands of `sys.executable` (`-c` or `-m`,
 `-W error`, `-P`). Each process has its own number, signals, streams, folder, environment and exit code, and imports
 `tdpn_cli` itself. It shares with the server what an interpreter fixes at its start: the seed of `hash`, limits of
-resources, and variables that Python, OpenMP and imported modules read once. At its end it takes down what it made, the
-standard library and our modules, not the packages that the server imported. Tests of these use `subprocess`.
+resources, and variables that Python, OpenMP and imported modules read once. At its end it runs exit handlers and
+releases what a script made, and takes down nothing else. Tests of these use `subprocess`.
 
 A process of the tests that needs it starts one server, which has a single thread, so that a fork has all of it. A pair
 of sockets joins the two. When the tests' end is closed, by a kill too, the server kills what still runs and ends.
@@ -37,6 +37,8 @@ PIPE = subprocess.PIPE
 
 MESSAGE = 16  # bytes: more than any number has
 DYING = 5  # seconds until the pipes of a killed process end, unless a process that it started holds them
+
+_is_script = False  # whether what this process did, to its end, was a script rather than a command of ours
 
 IMPORTED = (
     *("torch", "torch._dynamo", "torch.export", "torch.utils.tensorboard", "numpy", "pandas", "pydantic", "h5py"),
@@ -285,7 +287,35 @@ def _do(words: list[str]) -> None:
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
         sys.modules["__main__"] = module = type(sys)("__main__")
+        atexit.register(_release, module.__dict__)  # after the handlers of the script
         exec(words[1], module.__dict__)
+
+
+def _run(words: list[str]) -> None:
+    """Do it, and end without PyTorch's C++ destructors, as our commands do: they take half a second.
+
+    What ends with an exception or a message is torn down as ever.
+    """
+    from tdpn_cli import process_exit
+
+    global _is_script
+    code: Any = 0
+    try:
+        _do(words)
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            raise
+    if process_exit._final_code is None:  # none of our commands
+        _is_script = True
+        process_exit.leave(code)
+
+
+def _release(script: dict[str, Any]) -> None:
+    """Release what a script still holds, as the end of its interpreter would: what is open then gives a warning."""
+    if _is_script:
+        script.clear()
+        gc.collect()
 
 
 def _forget(modules: dict[str, ModuleType]) -> None:
@@ -313,4 +343,4 @@ if __name__ == "__main__":
         connection.send(b"ready")
         asked = _serve(connection)
     if asked:
-        _do(asked["words"])
+        _run(asked["words"])

@@ -1,7 +1,8 @@
-"""A process of several ends with its exit code and all its output, and with no thread that could abort it."""
+"""A command's process ends with its exit code and all its output; one of several has no thread that could abort it."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from command import environment, ranks
@@ -48,7 +49,21 @@ def test_a_process_has_a_single_thread_once_it_has_left_the_others() -> None:
 
 @pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize("place", [{}, {"WORLD_SIZE": "2", "RANK": "1"}], ids=["alone", "rank"])
-def test_a_command_ends_with_all_it_began_but_collects_nothing(code: int, place: dict[str, str]) -> None:
+def test_leave_ends_with_all_that_began_and_collects_nothing(code: int, place: dict[str, str]) -> None:
     words = [sys.executable, "-c", LEAVES, str(code)]
     result = subprocess.run(words, env=environment(**place), capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (code, "output, thread\nhandler\n", "")
+
+
+def test_leave_where_the_output_cannot_be_written_says_so_and_exits_with_one() -> None:
+    code = "import sys; from tdpn_cli.process_exit import leave; sys.stdout.write('output'); leave(0)"
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(PYTHONUNBUFFERED=""),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (1, "error the output cannot be written: No space left on device\n")
