@@ -112,21 +112,30 @@ def join(pairs: list[tuple[Path, Path]], out: Path, each: int) -> Path:
 
 def memory(folder: Path, checkpoint: Path) -> None:
     """Print peak memory and speed of predicting videos of 3 and 30 minutes."""
+    for minutes, video in of_lengths(folder).items():
+        words = [video, "--checkpoint", checkpoint, "--csv", folder / "out.csv", "--force", *WINDOWS]
+        measure(minutes, "predict", *words)
+
+
+def of_lengths(folder: Path) -> dict[int, Path]:
+    """Make videos of 3 and 30 minutes, the second of ten copies of the first."""
     (short,) = render_long_videos(folder / "3", videos=1, seconds=180, seed=2).parent.glob("*.mp4")
     long = folder / "30.mp4"
     copies = ["-stream_loop", "9", "-i", str(short), "-c", "copy"]
-    subprocess.run([find_ffmpeg().path, "-v", "error", "-y", *copies, str(long)], check=True)
-    for minutes, video in ((3, short), (30, long)):
-        words = ["predict", str(video), "--checkpoint", str(checkpoint), "--csv", str(folder / "out.csv")]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tdpn_cli", *words, "--force", *WINDOWS], stdout=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        processor = usage.ru_utime + usage.ru_stime
-        print(f"{minutes} min: {usage.ru_maxrss / 1024:.0f} MB, {seconds:.0f} s, {processor:.0f} s of a core, "
-              f"{minutes * 60 / processor:.1f} times real time on one, status {status}", flush=True)  # fmt: skip
+    subprocess.run([find_ffmpeg().path, "-v", "error", "-y", *copies, str(long)], check=True, stdin=subprocess.DEVNULL)
+    return {3: short, 30: long}
+
+
+def measure(minutes: float, *words: object) -> None:
+    """Run a command on a video of this length, and print its peak memory and speed."""
+    began = time.perf_counter()
+    line = [sys.executable, "-m", "tdpn_cli", *map(str, words)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    processor = usage.ru_utime + usage.ru_stime
+    print(f"{minutes} min, {words[0]}: {usage.ru_maxrss / 1024:.0f} MB, {seconds:.0f} s, {processor:.0f} s of a core, "
+          f"{minutes * 60 / processor:.1f} times real time on one, status {status}", flush=True)  # fmt: skip
 
 
 def main() -> None:

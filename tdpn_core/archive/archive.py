@@ -13,7 +13,7 @@ import torch
 from tdpn_core.archive.parts import SUFFIX, Entry, PartWriter, read_entries, read_rows, stamps_of
 from tdpn_core.archive.table import CSV, PARQUET, Column, Row, check_table, write_table
 from tdpn_core.claim import claimed
-from tdpn_core.errors import ClipError, DatasetError
+from tdpn_core.errors import DatasetError
 from tdpn_core.files import atomic_path, sweep
 from tdpn_core.output_paths import check_new
 from tdpn_core.progress import SILENT, Progress
@@ -203,24 +203,16 @@ def _fill(
     part: PartWriter, left: Iterator[Pending], compute: Callable[[Input], Outcome], progress: Progress
 ) -> BaseException | None:
     """Compute clips until the part is full; returns what ended the work early, such as a signal or a full disk."""
-    for clip, stamp in left:
-        place, rows, error = part.place, 0, ""
-        try:
+    try:
+        for clip, stamp in left:
             outcome = compute(clip)
-            error = outcome.error
-            for row in outcome.rows:
-                part.write(row)
-                rows += 1
-        except ClipError as failure:
-            part.take_back(place)
-            rows, error = 0, str(failure)
-        except BaseException as failure:
-            part.take_back(place)
-            return failure
-        part.entries.append(Entry(clip.name, stamp, error, place, rows))
-        progress.advance()
-        if part.full:
-            break
+            part.add(clip.name, stamp, outcome.rows, outcome.error)
+            progress.advance()
+            if part.full:
+                break
+    except BaseException as failure:
+        part.take_back()
+        return failure
     return None
 
 

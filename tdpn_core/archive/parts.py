@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tdpn_core.archive.table import Column, Row, from_json, to_json
+from tdpn_core.errors import ClipError
 
 SUFFIX = ".jsonl"
 
@@ -43,6 +44,7 @@ class PartWriter:
     def __init__(self, file: IO[bytes], key: str, columns: Sequence[Column]) -> None:
         self.entries: list[Entry] = []
         self._file, self._key, self._columns = file, key, columns
+        self._end = 0  # of the rows of complete clips
         self._began = time.monotonic()
 
     @property
@@ -50,36 +52,40 @@ class PartWriter:
         """Whether it is time to save."""
         return time.monotonic() - self._began > _SAVE_EVERY_SECONDS or len(self.entries) >= _SAVE_EVERY_CLIPS
 
-    def write(self, row: Row) -> None:
-        """Write a row of the current clip."""
-        self._file.write(to_json(self._columns, row).encode() + b"\n")
+    def add(self, clip: str, stamp: str, rows: Iterable[Row], error: str = "") -> None:
+        """Write the rows of a clip while they are computed. If they raise a `ClipError`, it failed and has none."""
+        count = 0
+        try:
+            for row in rows:
+                self._file.write(to_json(self._columns, row).encode() + b"\n")
+                count += 1
+        except ClipError as failure:
+            self.take_back()
+            count, error = 0, str(failure)
+        self.entries.append(Entry(clip, stamp, error, self._end, count))
+        self._end = self._file.tell()
 
-    @property
-    def place(self) -> int:
-        """Where the next row is written."""
-        return self._file.tell()
-
-    def take_back(self, place: int) -> None:
-        """Remove the rows after `place`."""
-        self._file.seek(place)
+    def take_back(self) -> None:
+        """Remove the rows of a clip that is not complete."""
+        self._file.seek(self._end)
         self._file.truncate()
 
     def close(self) -> None:
         """Write which clips there are."""
-        offset = self.place
+        offset = self._file.tell()
         self._file.write(json.dumps({"key": self._key, "clips": self.entries}).encode())
         self._file.write(f"\n{offset:0{_DIGITS}}\n".encode())
 
 
-def read_entries(path: Path, key: str) -> list[Entry]:
-    """Return the clips of a file, none if they are of another `key` or the file is damaged."""
+def read_entries(path: Path, key: str | None) -> list[Entry]:
+    """Return the clips of a file, none if they are of another `key` (None: any) or the file is damaged."""
     try:
         with path.open("rb") as file:
             end = file.seek(-_DIGITS - 2, os.SEEK_END)
             offset = int(file.read())
             file.seek(offset)
             found = json.loads(file.read(end - offset))
-        return [Entry(*values) for values in found["clips"]] if found["key"] == key else []
+        return [Entry(*values) for values in found["clips"]] if key in (None, found["key"]) else []
     except (OSError, ValueError, KeyError, TypeError):
         return []  # its clips are computed again
 

@@ -62,6 +62,12 @@ class ExitReport:
             return DistributedError(f"rank {self.rank} failed: unexpected {self.kind}: {self.what}", hint=_DEBUG)
         return kind(self.what, where=self.where, hint=self.hint)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the process was asked to stop."""
+        kind = getattr(errors, self.kind, None)
+        return isinstance(kind, type) and issubclass(kind, errors.Stopped)
+
     def order(self) -> tuple[int, float]:
         """Sort key: causes before consequences."""
         if self.kind == HangError.__name__:
@@ -146,7 +152,7 @@ def root_cause(attempt: Path, failures: Mapping[int, ProcessFailure] | None = No
     rank of this machine.
     """
     reports, failures = read_reports(attempt), failures or {}
-    if reports and reports[0].order()[0] <= _HUNG:
+    if reports and reports[0].order()[0] <= _HUNG and not (reports[0].stopped and _killed(reports, failures)):
         return reports[0].error()
     places = [(report.rank, report.local_rank) for report in reports]
     places += [(rank, failure.local_rank) for rank, failure in failures.items()]
@@ -165,9 +171,17 @@ def root_cause(attempt: Path, failures: Mapping[int, ProcessFailure] | None = No
     return _death(rank, silent[rank])
 
 
+def _killed(reports: list[ExitReport], failures: Mapping[int, ProcessFailure]) -> bool:
+    """Return whether a rank was killed before it could report; the launcher then ends the others with SIGTERM."""
+    reported = {report.rank for report in reports}
+    codes = {failure.exitcode for rank, failure in failures.items() if rank not in reported}
+    return any(code < 0 and code != -signal.SIGTERM for code in codes)
+
+
 def _death(rank: int, code: int) -> DistributedError:
     """Of a rank that reported nothing."""
     if code < 0:
-        hint = "signal 9 often means that the system ran out of memory: use fewer --workers or a smaller --batch-size"
+        less = "use fewer --processes or --workers, or a smaller --batch-size"
+        hint = f"signal 9 often means that the system ran out of memory: {less}"
         return DistributedError(f"rank {rank} was killed by {signal.Signals(-code).name}", hint=hint)
     return DistributedError(f"rank {rank} exited without reporting an error" + (f", code {code}" if code else ""))

@@ -1,9 +1,11 @@
 """Small video files, rendered once a session with the bundled ffmpeg."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,3 +102,20 @@ def fresh_config(prepared: Path, tiny: dict[str, str]) -> RunConfig:
 def fresh(fresh_config: RunConfig, save_fresh: SaveFresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its checkpoint, untrained."""
     return save_fresh(fresh_config, tmp_path_factory.mktemp("fresh") / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[Any, dict[str, int]]]:
+    """A Ray cluster of two nodes on this machine, and the size of a node."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    size = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    made.add_node(**{**size, "num_cpus": 0})  # the head, which the driver is bound to, has no work
+    for _ in "ab":
+        made.add_node(**size)
+    made.wait_for_nodes()
+    yield made, size
+    made.shutdown()

@@ -56,6 +56,8 @@ REPEATED = report(0, "DistributedError", "rank 5: it", already_reported=True)
         ([REPEATED, report(1, "ShardError", "damaged", 9.0)], {0: 1}, "damaged"),
         ([LOST, report(1, "ZeroDivisionError", "by zero")], {}, "rank 5 failed: unexpected ZeroDivisionError: by zero"),
         ([LOST], {1: -signal.SIGKILL}, "rank 5 was killed by SIGKILL; signal 9 often means"),
+        ([report(0, "Stopped", "on request")], {1: -signal.SIGKILL}, "rank 5 was killed by SIGKILL"),
+        ([report(0, "Stopped", "on request")], {1: -signal.SIGTERM}, "on request"),
         ([LOST], {1: -signal.SIGSEGV}, "rank 5 was killed by SIGSEGV"),
         ([LOST], {1: 7}, "rank 5 exited without reporting an error, code 7"),
         ([LOST], {}, "rank 5 exited without reporting an error"),

@@ -19,22 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, on import and wh
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    pytest.importorskip("ray", reason="ray is not installed")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
-    made = Cluster()
-    size = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-    made.add_node(**{**size, "num_cpus": 0})  # the head, which the driver is bound to, has no work
-    for _ in "ab":
-        made.add_node(**size)
-    made.wait_for_nodes()
-    yield made, size
-    made.shutdown()
-
-
-@pytest.fixture(scope="module")
 def undisturbed(source, small, tmp_path_factory):
     return prepare("folder", source, tmp_path_factory.mktemp("undisturbed"), settings=small).digest
 
