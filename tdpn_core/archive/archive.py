@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 
-from tdpn_core.archive.parts import SUFFIX, Entry, PartWriter, read_entries, read_rows, stamps_of
+from tdpn_core.archive.parts import SUFFIX, Entry, PartWriter, read_entries, read_rows
 from tdpn_core.archive.table import CSV, PARQUET, Column, Row, check_table, write_table
 from tdpn_core.claim import claimed
 from tdpn_core.errors import DatasetError
 from tdpn_core.files import atomic_path, sweep
 from tdpn_core.output_paths import check_new
 from tdpn_core.progress import SILENT, Progress
-from tdpn_core.video.inputs import Input
+from tdpn_core.video.inputs import Input, Inputs
 from tdpn_core.wording import counted
 
 _FAILURES = (Column("clip"), Column("reason"))
@@ -107,24 +111,66 @@ class Pending(NamedTuple):
     stamp: str
 
 
-def pending(
-    clips: Sequence[Input], files: ArchiveFiles, key: str, *, rank: int = 0, world: int = 1, progress: Progress = SILENT
-) -> list[Pending]:
-    """Return the clips that a process must compute: every `world`-th from `rank`, unless it has a result.
+class Todo:
+    """The clips that a process must compute: every `world`-th from `rank`, unless it has a result.
 
-    A clip has a result of the same key unless it failed or its file has changed.
+    A clip has a result of the same key unless it failed or its file has changed. Memory is a number for each clip.
     """
-    done = {(entry.clip, entry.stamp) for _, entry in _entries(files, key) if not entry.error}
-    if done and rank == 0:
-        progress.say(f"{files.parts}: {counted(len(done), 'clip has', 'clips have')} a result already")
-    own = list({clip.name: clip for clip in clips}.values())[rank::world]
-    stamped = zip(own, stamps_of(_path(clip) for clip in own), strict=True)
-    return [Pending(clip, stamp) for clip, stamp in stamped if (clip.name, stamp) not in done]
+
+    def __init__(
+        self,
+        clips: Inputs,
+        files: ArchiveFiles,
+        key: str,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        progress: Progress = SILENT,
+    ) -> None:
+        done = {_digest(entry.clip, entry.stamp) for _, entry in _entries(files, key) if not entry.error}
+        if done and rank == 0:
+            progress.say(f"{files.parts}: {counted(len(done), 'clip has', 'clips have')} a result already")
+        own = islice(_positions(clips).values(), rank, None, world)
+        self._clips = clips
+        self._positions = array("L", (position for position in own if self._digest(position) not in done))
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[Pending]:
+        for position in self._positions:
+            clip = self._clips[position]
+            yield Pending(clip, _stamp(clip))
+
+    def _digest(self, position: int) -> bytes:
+        clip = self._clips[position]
+        return _digest(clip.name, _stamp(clip))
+
+
+def _positions(clips: Inputs) -> dict[str, int]:
+    """Return the place of each clip by its name; of one that is named twice, the first."""
+    positions: dict[str, int] = {}
+    for position, name in enumerate(clips.names):
+        positions.setdefault(name, position)
+    return positions
+
+
+def _digest(name: str, stamp: str) -> bytes:
+    return hashlib.blake2b(f"{stamp} {name}".encode(errors="surrogatepass"), digest_size=16).digest()
+
+
+def _stamp(clip: Input) -> str:
+    """Return size and modification time of a clip's file; empty if it is no file."""
+    try:
+        state = None if clip.source is None else clip.source.path.stat()
+    except (OSError, ValueError):
+        return ""
+    return "" if state is None else f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def compute_share(
     work: Work,
-    clips: Sequence[Input],
+    clips: Inputs,
     files: ArchiveFiles,
     device: torch.device,
     *,
@@ -158,7 +204,7 @@ def compute_share(
 
 def _compute_share(
     work: Work,
-    clips: Sequence[Input],
+    clips: Inputs,
     files: ArchiveFiles,
     device: torch.device,
     rank: int,
@@ -166,8 +212,8 @@ def _compute_share(
     progress: Progress,
 ) -> int:
     key = work.key()
-    todo = pending(clips, files, key, rank=rank, world=world, progress=progress)
-    if todo:
+    todo = Todo(clips, files, key, rank=rank, world=world, progress=progress)
+    if len(todo):
         progress.begin("clips", len(todo))
         try:
             save(todo, work.open(device), work.columns, files.parts, key, progress)
@@ -177,7 +223,7 @@ def _compute_share(
 
 
 def save(
-    todo: Sequence[Pending],
+    todo: Todo | Sequence[Pending],
     compute: Callable[[Input], Outcome],
     columns: Sequence[Column],
     folder: Path,
@@ -216,7 +262,7 @@ def _fill(
     return None
 
 
-def join_archive(work: Work, clips: Sequence[Input], files: ArchiveFiles) -> ArchiveResult:
+def join_archive(work: Work, clips: Inputs, files: ArchiveFiles) -> ArchiveResult:
     """Write the results of all processes as one table in the order of the clips, and one of the clips that failed.
 
     Memory grows with the names of the clips only.
@@ -229,28 +275,41 @@ def join_archive(work: Work, clips: Sequence[Input], files: ArchiveFiles) -> Arc
         return _joined(work, clips, files)
 
 
-def _joined(work: Work, clips: Sequence[Input], files: ArchiveFiles) -> ArchiveResult:
-    stamps = dict(zip((clip.name for clip in clips), stamps_of(_path(clip) for clip in clips), strict=True))
-    found: dict[str, tuple[Path, Entry]] = {}
+def _joined(work: Work, clips: Inputs, files: ArchiveFiles) -> ArchiveResult:
+    positions = _positions(clips)
+    paths: list[Path] = []
+    places = np.full((len(clips), 3), -1)  # of the result of each clip: number of the file, offset, rows
+    errors: dict[int, str] = {}
     for path, entry in _entries(files, work.key()):
-        if stamps.get(entry.clip) != entry.stamp:
+        position = positions.get(entry.clip)
+        if position is None or _stamp(clips[position]) != entry.stamp:
             continue  # of another archive, or of a file that has changed
-        if entry.clip not in found or found[entry.clip][1].error:
-            found[entry.clip] = (path, entry)
-    if not found:
+        if places[position, 0] >= 0 and position not in errors:
+            continue
+        if not paths or paths[-1] != path:
+            paths.append(path)
+        places[position] = len(paths) - 1, entry.offset, entry.rows
+        errors.pop(position, None)
+        if entry.error:
+            errors[position] = entry.error
+    done = np.flatnonzero(places[:, 0] >= 0).tolist()
+    if not done:
         what = "has no result of these clips and this network"
         raise DatasetError(what, where=files.parts, hint="run the command again")
-    ordered = [found[name] for name in stamps if name in found]
-    rows = (row for path, entry in ordered for row in read_rows(path, entry.offset, entry.rows, work.columns))
-    write_table(files.table, work.columns, rows)
-    failed = [(entry.clip, entry.error) for _, entry in ordered if entry.error]
-    write_table(files.failures, _FAILURES, failed)
-    if len(found) == len(stamps):  # so that no other process is at it
+
+    def rows() -> Iterator[Row]:
+        for position in done:
+            number, offset, count = places[position].tolist()
+            yield from read_rows(paths[number], offset, count, work.columns)
+
+    write_table(files.table, work.columns, rows())
+    write_table(files.failures, _FAILURES, ((clips[number].name, errors[number]) for number in sorted(errors)))
+    if len(done) == len(positions):  # so that no other process is at it
         sweep(files.parts)
     return ArchiveResult(
-        clips=len(stamps),
-        failed=len(failed),
-        lacking=len(stamps) - len(found),
+        clips=len(positions),
+        failed=len(errors),
+        lacking=len(positions) - len(done),
         table=files.table,
         failures=files.failures,
     )
@@ -260,7 +319,3 @@ def _entries(files: ArchiveFiles, key: str) -> Iterator[tuple[Path, Entry]]:
     for path in sorted(files.parts.glob(f"*{SUFFIX}")):
         for entry in read_entries(path, key):
             yield path, entry
-
-
-def _path(clip: Input) -> Path | None:
-    return clip.source.path if clip.source is not None else None

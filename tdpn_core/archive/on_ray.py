@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from tdpn_core.archive.archive import BUSY, ArchiveFiles, Outcome, Pending, Work, pending, save
+from tdpn_core.archive.archive import BUSY, ArchiveFiles, Outcome, Pending, Todo, Work, save
 from tdpn_core.claim import claimed
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.ray_cluster import run_tasks
-from tdpn_core.video.inputs import Input
+from tdpn_core.video.inputs import Input, Inputs
 from tdpn_core.wording import counted
 
 _CLIPS_AT_ONCE = 8  # of a task, so that a lost node costs little and the files of results are few
@@ -32,7 +33,7 @@ class _Shared(NamedTuple):
 
 def compute_on_ray(
     work: Work,
-    clips: Sequence[Input],
+    clips: Inputs,
     files: ArchiveFiles,
     *,
     address: str | None,
@@ -60,22 +61,23 @@ def compute_on_ray(
     """
     with claimed(files.parts, work.doing, hint=BUSY, option="--archive"):
         key = work.key()
-        todo = pending(clips, files, key, progress=progress)
-        if todo:
+        todo = Todo(clips, files, key, progress=progress)
+        if len(todo):
             shared = _Shared(work, key, files.parts.absolute())
             _run(todo, shared, address=address, command=command, gpus=gpus, progress=progress)
     return len(todo)
 
 
 def _run(
-    todo: Sequence[Pending], shared: _Shared, *, address: str | None, command: str, gpus: int | None, progress: Progress
+    todo: Todo, shared: _Shared, *, address: str | None, command: str, gpus: int | None, progress: Progress
 ) -> None:
-    blocks = (todo[start : start + _CLIPS_AT_ONCE] for start in range(0, len(todo), _CLIPS_AT_ONCE))
+    left = map(_placed, todo)
+    blocks = iter(lambda: list(islice(left, _CLIPS_AT_ONCE)), [])
     progress.begin("clips", len(todo))
     try:
         done = run_tasks(
             _compute,
-            map(_placed, blocks),
+            blocks,
             shared,
             address=address,
             name=lambda block: f"the block of {counted(len(block), 'clip', 'clips')} from {block[0].clip.name}",
@@ -88,14 +90,12 @@ def _run(
         progress.end()
 
 
-def _placed(block: Sequence[Pending]) -> list[Pending]:
-    """Return clips with absolute paths: tasks start in another folder."""
-    return [
-        entry._replace(clip=replace(entry.clip, source=replace(source, path=source.path.absolute())))
-        if (source := entry.clip.source) is not None
-        else entry
-        for entry in block
-    ]
+def _placed(entry: Pending) -> Pending:
+    """Return a clip with an absolute path: tasks start in another folder."""
+    clip, source = entry.clip, entry.clip.source
+    if source is None:
+        return entry
+    return entry._replace(clip=replace(clip, source=replace(source, path=source.path.absolute())))
 
 
 def _compute(block: Sequence[Pending], shared: _Shared) -> None:

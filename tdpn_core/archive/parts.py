@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
     clip: str
     stamp: str
-    """Of the file when it was read; see `stamp_of`."""
+    """Of the file when it was read."""
 
     error: str
     """Why the clip failed; empty if it did not."""
@@ -96,13 +96,3 @@ def read_rows(path: Path, offset: int, count: int, columns: Sequence[Column]) ->
         file.seek(offset)
         for _ in range(count):
             yield from_json(columns, file.readline())
-
-
-def stamps_of(paths: Iterable[Path | None]) -> Iterator[str]:
-    """Yield size and modification time of each file; empty if it is no file."""
-    for path in paths:
-        try:
-            state = None if path is None else path.stat()
-        except (OSError, ValueError):
-            state = None
-        yield "" if state is None else f"{state.st_size}-{state.st_mtime_ns}"

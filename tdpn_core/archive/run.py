@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tdpn_core import defaults
 from tdpn_core.archive.archive import ArchiveFiles, ArchiveResult, Work, compute_share, join_archive
 from tdpn_core.archive.on_ray import compute_on_ray
@@ -11,12 +9,12 @@ from tdpn_core.distributed.runtime import set_up_share
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.ray_cluster import RAY, check_executor
 from tdpn_core.signals import stoppable
-from tdpn_core.video.inputs import Input
+from tdpn_core.video.inputs import Inputs
 
 
 def run_archive(
     work: Work,
-    clips: Sequence[Input],
+    clips: Inputs,
     files: ArchiveFiles,
     *,
     command: str,

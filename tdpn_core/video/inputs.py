@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple, overload
 
 from tdpn_core.errors import ClipError, TdpnError, UsageError
 from tdpn_core.frame_names import pattern_of
@@ -32,6 +33,50 @@ class Input:
     error: TdpnError | None = None
 
 
+class Inputs(Sequence[Input]):
+    """Inputs in order. A video file takes the memory of its name, and its `Input` is made when it is asked for."""
+
+    def __init__(self, found: Sequence[Input | str], options: _Options) -> None:
+        """`found` are inputs, and names of video files."""
+        self._found, self._options = found, options
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Input: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Inputs: ...
+
+    def __getitem__(self, index: int | slice) -> Input | Inputs:
+        if isinstance(index, slice):
+            return Inputs(self._found[index], self._options)
+        found = self._found[index]
+        return self._options.applied(Input(name=found, source=Source(Path(found))) if isinstance(found, str) else found)
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The name of each input."""
+        return (found if isinstance(found, str) else found.name for found in self._found)
+
+
+class _Options(NamedTuple):
+    """What applies to all inputs of a call."""
+
+    fps: float | None
+    start: float | None
+    stop: float | None
+
+    def applied(self, found: Input) -> Input:
+        if found.source is None:
+            return found
+        if found.source.kind == "video":
+            part = (math.nan if self.start is None else self.start, math.nan if self.stop is None else self.stop)
+            return replace(found, source=replace(found.source, start=part[0], stop=part[1]))
+        return replace(found, source=replace(found.source, fps=math.nan if self.fps is None else self.fps))
+
+
 def find_inputs(
     words: Sequence[str | Path],
     *,
@@ -39,7 +84,7 @@ def find_inputs(
     fps: float | None = None,
     start: float | None = None,
     stop: float | None = None,
-) -> list[Input]:
+) -> Inputs:
     """Return the clips that `words` refer to, in order; a folder gives every clip below it, sorted.
 
     Args:
@@ -57,13 +102,15 @@ def find_inputs(
         raise UsageError(f"--start must not be negative, not {start:g}")
     if stop is not None and stop <= (start or 0):
         raise UsageError(f"--stop {stop:g} is not after --start {start or 0:g}")
-    inputs = [Input(name=f"webcam {webcam}", address=camera(webcam))] if webcam is not None else []
+    inputs: list[Input | str] = []
+    if webcam is not None:
+        inputs.append(Input(name=f"webcam {webcam}", address=camera(webcam)))
     for series, group in groupby(map(str, words), _series):
         names = list(group)
         inputs += [_pictures(names)] if series and len(names) > 1 else [found for name in names for found in _of(name)]
     if not inputs:
         raise UsageError("nothing to predict", hint="name a video, a folder, an address or --webcam 0")
-    return [_with_options(found, fps, start, stop) for found in inputs]
+    return Inputs(inputs, _Options(fps, start, stop))
 
 
 def _series(word: str) -> tuple[Path, str, str] | None:
@@ -73,7 +120,7 @@ def _series(word: str) -> tuple[Path, str, str] | None:
     return (path.parent, match[1], match[2]) if match else None
 
 
-def _of(word: str) -> Iterator[Input]:
+def _of(word: str) -> Iterator[Input | str]:
     """Yield the inputs of one word."""
     path = Path(word)
     if _ADDRESS.match(word):
@@ -90,17 +137,17 @@ def _of(word: str) -> Iterator[Input]:
         yield Input(name=word, error=ClipError("no such file", where=word))
 
 
-def _file(path: Path) -> Input:
+def _file(path: Path) -> Input | str:
     if not path.is_file():
         what = "not a regular file" if path.exists() else "a broken link"
         return Input(name=str(path), error=ClipError(what, where=path))
     if _PICTURE.fullmatch(path.name):
         what = "a single picture, not a clip"
         return Input(name=str(path), error=ClipError(what, where=path, hint="name its folder to predict the sequence"))
-    return Input(name=str(path), source=Source(path))
+    return str(path)
 
 
-def _globbed(pattern: str) -> Iterator[Input]:
+def _globbed(pattern: str) -> Iterator[Input | str]:
     anchor, parts = Path(pattern).anchor, Path(pattern).parts
     found = sorted(Path(anchor or ".").glob(str(Path(*parts[1:] if anchor else parts))))
     if not found:
@@ -123,7 +170,7 @@ def _pictures(names: list[str]) -> Input:
     return Input(name=str(folder / pattern), source=Source(folder, "frames", pattern, numbers=numbers))
 
 
-def _below(folder: Path) -> Iterator[Input]:
+def _below(folder: Path) -> Iterator[Input | str]:
     """Yield every video and every folder of numbered pictures in a folder, or the folder itself if it has pictures."""
     from tdpn_core.datasets.media_index import PictureNames, picture_pattern
     from tdpn_core.datasets.scan import scan
@@ -131,8 +178,8 @@ def _below(folder: Path) -> Iterator[Input]:
     try:
         found = scan(folder)
         names = PictureNames(folder)
-        clips = [(path, Source(folder / path)) for path in found.videos]
-        clips += [(path, Source(folder / path, "frames", *names.of(path, "frames"))) for path in found.folders]
+        pictures = {path: Source(folder / path, "frames", *names.of(path, "frames")) for path in found.folders}
+        clips = sorted([*found.videos, *pictures])
         own = None if clips else picture_pattern((entry.name for entry in folder.iterdir()), "")
     except TdpnError as error:
         yield Input(name=str(folder), error=ClipError(error.what, where=error.where))
@@ -140,19 +187,11 @@ def _below(folder: Path) -> Iterator[Input]:
     if own:
         yield Input(name=str(folder), source=Source(folder, "frames", *own))
         return
-    for path, source in sorted(clips):
-        yield Input(name=str(folder / path), source=source)
+    for path in clips:
+        name = str(folder / path)
+        yield Input(name=name, source=pictures[path]) if path in pictures else name
     special = [folder / entry.rpartition(" (")[0] for entry in found.special]
     yield from map(_file, special)
     if not clips and not special:
         passed = "; ".join(found.notes()) or "it is empty"
         yield Input(name=str(folder), error=ClipError(f"no video in this folder: {passed}", where=folder))
-
-
-def _with_options(found: Input, fps: float | None, start: float | None, stop: float | None) -> Input:
-    if found.source is None:
-        return found
-    if found.source.kind == "video":
-        part = (math.nan if start is None else start, math.nan if stop is None else stop)
-        return replace(found, source=replace(found.source, start=part[0], stop=part[1]))
-    return replace(found, source=replace(found.source, fps=math.nan if fps is None else fps))
