@@ -118,7 +118,7 @@ def extract_features(
         InUseError: another process writes features to the same folder.
         Stopped: SIGINT or SIGTERM was received; the features so far are saved.
     """
-    folder, path = find_prepared(data), find_weights(checkpoint, progress) if checkpoint else newest_checkpoint()
+    folder, path = _prepared(data), find_weights(checkpoint, progress) if checkpoint else newest_checkpoint()
     options.check()
     frozen = open_frozen(path, folder, size=options.size, frames=options.frames, views=options.views)
     target = out or folder / FOLDER / _name(path, checkpoint or path)
@@ -130,6 +130,14 @@ def extract_features(
             with stop_requests() as stop:
                 files[split] = job.run(listener, stop)
     return files
+
+
+def _prepared(data: Path | None) -> Path:
+    try:
+        return find_prepared(data)
+    except UsageError as error:
+        hint = "add --archive features.parquet for features of videos, or prepare it with tdpn prep"
+        raise UsageError(error.what, where=data, hint=error.hint if data is None else hint) from error
 
 
 def _name(path: Path, named: Path) -> str:

@@ -216,6 +216,8 @@ def test_faults_are_named(prepared: Path, fresh: Path, extracted: Path, tmp_path
         extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, size=64), gpus=0)
     with pytest.raises(UsageError, match="--stride: must be a positive number of seconds, not 0"):
         extract_features(prepared, checkpoint=fresh, options=dataclasses.replace(QUICK, stride=0.0), gpus=0)
+    with pytest.raises(UsageError, match=r"no prepared data set here; add --archive features\.parquet for"):
+        extract_features(tmp_path, checkpoint=fresh, options=QUICK, gpus=0)
     with pytest.raises(CheckpointError, match="no such checkpoint or run"):
         extract_features(prepared, checkpoint=Path("absent.pt"), gpus=0)
 
