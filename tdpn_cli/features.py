@@ -119,10 +119,11 @@ def features(
         workers=workers,
         parquet=parquet,
     )
-    words = [*(data or ()), *options.lines_of(clip_list)]
+    words = list(data or ())
     if archive is not None:
         options.refuse(context, _PREPARED_ONLY, by="--archive")
         options.check_executor(context, executor)
+        words += options.lines_of(clip_list)
         run_archive(
             tdpn_core.extract_archive, words, archive, checkpoint=checkpoint, wanted=wanted, gpus=gpus,
             processes=processes, executor=executor, ray_address=ray_address, as_json=as_json,

@@ -326,6 +326,7 @@ def predict_archive(
     asked = options or PredictOptions()
     words = [clips] if isinstance(clips, str | Path) else list(clips)
     work = PredictionWork(_network(checkpoint, progress), asked)
+    work.check()
     return run_archive(
         work.absolute() if executor == RAY else work,
         find_inputs(words, fps=asked.fps, start=asked.start, stop=asked.stop),

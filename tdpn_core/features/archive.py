@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -54,7 +54,7 @@ class FeatureWork:
 
     def absolute(self) -> FeatureWork:
         """Return the same work with absolute paths, for processes in other folders."""
-        return FeatureWork(self.checkpoint.absolute(), self.options)
+        return FeatureWork(self.checkpoint.absolute(), replace(self.options, splits=()))
 
     def key(self) -> str:
         """Return a digest of the network and of all options that change a result."""

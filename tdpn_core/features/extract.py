@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tdpn_core.archive.table import PARQUET, check_table
 from tdpn_core.checkpoint import Checkpoint
 from tdpn_core.claim import claimed
 from tdpn_core.config.schema import parse_views, to_dict, whole_frames
@@ -113,6 +114,7 @@ def extract_features(
 
     Raises:
         CheckpointError: the checkpoint is damaged or of an unknown project.
+        ToolError: Parquet tables are requested, and pyarrow is not installed.
         UsageError: the split does not exist, or options contradict the checkpoint.
         ShardError, ClipError: a clip cannot be read.
         InUseError: another process writes features to the same folder.
@@ -122,6 +124,8 @@ def extract_features(
     options.check()
     frozen = open_frozen(path, folder, size=options.size, frames=options.frames, views=options.views)
     target = out or folder / FOLDER / _name(path, checkpoint or path)
+    if options.parquet:
+        check_table(target / f"features{PARQUET}", option="--parquet")
     files: dict[str, Path] = {}
     with join_ranks(gpus, say=progress.say) as runtime:
         listener = progress if runtime.is_main else SILENT

@@ -13,6 +13,7 @@ import torch
 
 from tdpn_core.archive import Outcome
 from tdpn_core.archive.table import Column
+from tdpn_core.errors import UsageError
 from tdpn_core.files import digest_file
 from tdpn_core.prediction.models import open_model
 from tdpn_core.prediction.options import PredictOptions
@@ -26,6 +27,8 @@ TABLE = "predictions.csv"
 _WITHOUT_EFFECT = ("force", "fetch_limits", "clip_timeout", "max_pixels")
 """Options that do not change a result, only whether there is one."""
 
+_CLIP_BY_CLIP = ("webcam", "segments", "overlay", "explain")
+
 
 @dataclass(frozen=True)
 class PredictionWork:
@@ -35,6 +38,15 @@ class PredictionWork:
     options: PredictOptions
     columns: ClassVar[Sequence[Column]] = COLUMNS
     doing: ClassVar[str] = "predicting"
+
+    def check(self) -> None:
+        """
+        Raises:
+            UsageError: an option is for single clips.
+        """
+        for name in _CLIP_BY_CLIP:
+            if getattr(self.options, name) is not None:
+                raise UsageError("has no effect on an archive", where=f"--{name}", hint="leave it out")
 
     def absolute(self) -> PredictionWork:
         """Return the same work with absolute paths, for processes in other folders."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import tdpn_core
 from tdpn_cli.app import app
 from tdpn_core.archive import ArchiveFiles
 from tdpn_core.archive.archive import ArchiveResult, compute_share, join_archive
-from tdpn_core.errors import DatasetError
+from tdpn_core.errors import DatasetError, UsageError
+from tdpn_core.features import FeatureOptions
+from tdpn_core.features.archive import FeatureWork
 from tdpn_core.prediction.archive import PredictionWork
 from tdpn_core.prediction.options import PredictOptions
+from tdpn_core.prediction.windows import Windowing
 from tdpn_core.video.inputs import find_inputs
 
 OPTIONS = PredictOptions(topk=2)
@@ -102,3 +107,30 @@ def test_predict_command_of_a_list_writes_an_archive_and_refuses_files_by_clip(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     lacking = CliRunner().invoke(app, [*words, "--archive", str(tmp_path / "new.parquet")])
     assert "new.parquet: Parquet files require the package pyarrow; pip install" in str(lacking.exception)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        PredictionWork(Path("a.pt"), PredictOptions(timeline=Windowing(seconds=4), classes=Path("c.txt"))),
+        FeatureWork(Path("a.pt"), FeatureOptions(splits=[], stride=1.0)),
+    ],
+)
+def test_work_for_other_machines_has_absolute_paths_and_the_same_key(
+    work: PredictionWork | FeatureWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pt").write_text("a")
+    (tmp_path / "c.txt").write_text("c")
+    key, placed = work.key(), work.absolute()
+    monkeypatch.chdir("/")
+    sent = pickle.loads(pickle.dumps(placed))
+    assert (sent, hash(sent)) == (placed, hash(placed))
+    assert sent.key() == key
+
+
+def test_archive_refuses_options_for_single_clips(fresh: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--overlay: has no effect on an archive"):
+        tdpn_core.predict_archive(
+            tmp_path, tmp_path / "o.csv", checkpoint=fresh, options=PredictOptions(overlay=tmp_path)
+        )
