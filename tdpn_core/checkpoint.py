@@ -18,8 +18,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import init
-from torch.overrides import TorchFunctionMode
 
 from tdpn_core.config.schema import DataConfig, RunConfig, from_dict, to_dict
 from tdpn_core.errors import CheckpointError
@@ -27,6 +25,7 @@ from tdpn_core.files import atomic_path, disk_error
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.fold_bn import fold_normalisations, for_inference
 from tdpn_core.model.registry import build_model
+from tdpn_core.model.without_values import without_values
 from tdpn_core.shards.manifest import MANIFEST
 from tdpn_core.version import __version__
 
@@ -38,7 +37,6 @@ RUNNING = ("loss", "objective", "correct", "clips", "seconds", "waiting")
 _ENTRY = "tdpn"
 _STRICT = {"extra": "forbid"}
 _MODEL, _OPTIMISER = "model.", "optimiser."
-_FILLERS = {Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, init.normal_, init.uniform_}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,25 +123,13 @@ class Checkpoint:
         For "train" (also to save it) it shares these tensors. For "run" and "trace" it lacks the auxiliary head, and
         normalisations are folded into convolutions; for "run" it also has the fastest memory layout of `device`.
         """
-        with torch.device("meta"), _Unfilled():  # initialising weights that are overwritten takes a second
+        with without_values():
             model = build_model(self.config.model)
         load_weights(model, self.weights, assign=True)
         if purpose == "train":
             return model.eval().to(device)
         model.auxiliary_head = None  # for training only
         return for_inference(model, device) if purpose == "run" else fold_normalisations(model).to(device)
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves new tensors uninitialised. (To fill a meta tensor, torch would import its compiler.)"""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        given = kwargs or {}
-        if func in _FILLERS:
-            return args[0] if args else given["tensor"]
-        return func(*args, **given)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tdpn_core.config.schema import ModelConfig
 from tdpn_core.model.registry import build_model
+from tdpn_core.model.without_values import without_values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,12 @@ def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
     Nothing is computed: the network is built on the meta device.
     """
     height, width = size or (config.input_size, config.input_size)
-    with torch.device("meta"):
+    with without_values():
         model = build_model(config).eval()
         clip = torch.empty(1, config.channels, config.num_frames * config.frames_per_step, height, width)
+    every = count_parameters(model)
+    training = count_parameters(model.auxiliary_head)
+    _remove_uncounted(model)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(clip)
@@ -47,9 +51,19 @@ def cost(config: ModelConfig, *, size: tuple[int, int] | None = None) -> Cost:
     parts = {name: f"{type(model).__name__}.{name}" for name, _ in model.named_children() if name != "auxiliary_head"}
     # the counter counts two operations per multiply-accumulate
     gmac = {name: sum(counts[path].values()) / 2e9 for name, path in parts.items() if path in counts}
-    every = count_parameters(model)
     return Cost(
-        parameters=every - count_parameters(model.auxiliary_head),
+        parameters=every - training,
         training_parameters=every,
         gmac={**gmac, "total": sum(counts["Global"].values()) / 2e9},
     )
+
+
+_UNCOUNTED = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm | nn.ReLU | nn.GELU
+
+
+def _remove_uncounted(model: nn.Module) -> None:
+    """Remove layers without multiply-accumulates that keep the shape: torch takes most of the time for these shapes."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, _UNCOUNTED):
+                setattr(parent, name, nn.Identity())

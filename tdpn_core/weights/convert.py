@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tdpn_core.config.families import find_family
 from tdpn_core.config.schema import ModelConfig, SamplingConfig, from_dict
 from tdpn_core.errors import CheckpointError
 from tdpn_core.model.registry import build_model
+from tdpn_core.model.without_values import without_values
 from tdpn_core.weights.names import own_names
 from tdpn_core.weights.project import Answer, Entries, Finding, InputLayout, Project
 from tdpn_core.weights.projects import PROJECTS
@@ -208,5 +208,5 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of a network's state without allocating it."""
-    with torch.device("meta"):
+    with without_values():
         return {name: tuple(value.shape) for name, value in build_model(config).state_dict().items()}

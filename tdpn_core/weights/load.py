@@ -10,6 +10,7 @@ from torch import nn
 
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.errors import CheckpointError, UsageError
+from tdpn_core.model.without_values import without_values
 from tdpn_core.weights.convert import account, convert, unwrapped
 from tdpn_core.weights.neck_files import PARTS, Part
 from tdpn_core.weights.project import Entries
@@ -57,7 +58,7 @@ def load_part(contents: Contents, part: Part, **settings: Any) -> PartModel:
     """
     entries = Entries(unwrapped(contents.tensors))
     try:
-        with torch.device("meta"):
+        with without_values():
             module, rules = part.build(entries, **settings)
         own = module.state_dict()
         values, sources, left_out = rename(

@@ -14,6 +14,7 @@ from tdpn_core.errors import UsageError
 from tdpn_core.model.base import Network
 from tdpn_core.model.baselines.slowfast import SlowFast
 from tdpn_core.model.registry import build_model
+from tdpn_core.model.without_values import without_values
 from tdpn_core.weights.convert import Imported
 from tdpn_core.weights.rename_rules import Report
 
@@ -125,7 +126,7 @@ def fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def _built(config: ModelConfig, weights: dict[str, Tensor]) -> Network:
     """Return the network of `config` with `weights`."""
-    with torch.device("meta"):
+    with without_values():
         network = build_model(config)
     fill(network, weights)
     return network

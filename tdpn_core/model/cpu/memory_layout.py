@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdpn_core.model.without_values import without_values
+
 Layout = Literal["plain", "channels_last", "folded"]
 Convolution = TypeVar("Convolution", bound=nn.Conv3d)
 
@@ -64,16 +66,16 @@ def with_parameters_of(conv: nn.Conv3d, kind: type[Convolution]) -> Convolution:
     """Return a convolution of class `kind` with the geometry of `conv` and the same parameter tensors."""
     assert conv.padding_mode == "zeros"
     assert conv.dilation == (1, 1, 1)
-    made = kind(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        groups=conv.groups,
-        bias=conv.bias is not None,
-        device="meta",
-    )
+    with without_values():
+        made = kind(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            groups=conv.groups,
+            bias=conv.bias is not None,
+        )
     made.weight, made.bias = conv.weight, conv.bias
     return made.train(conv.training)
 
