@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TypeVar, cast
 
 from tdpn_core.errors import PluginError, UsageError
@@ -40,7 +43,7 @@ class Registry(Mapping[str, T]):
             PluginError: two packages register one name, or a package registers one of our names.
         """
         found: dict[str, EntryPoint] = {}
-        for point in entry_points(group=self.group):
+        for point in _entry_points(self.group, _installed()):
             if point.name in self.own or found.get(point.name, point).value != point.value:
                 other = "tdpn" if point.name in self.own else _package(found[point.name])
                 what = f"{other} and {_package(point)} both define the {self.kind} {point.name!r}"
@@ -95,6 +98,24 @@ class Registry(Mapping[str, T]):
 def plain(name: str) -> str:
     """Return the form in which names are compared: `EPIC-100` and `epic100` are equal."""
     return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _installed() -> tuple[tuple[str, int | None], ...]:
+    """Return the folders of installed packages, and when a package was last added or removed there."""
+    return tuple((folder, _changed(folder)) for folder in sys.path)
+
+
+def _changed(folder: str) -> int | None:
+    try:
+        return Path(folder).stat().st_mtime_ns  # of "": the working folder
+    except OSError:
+        return None
+
+
+@cache
+def _entry_points(group: str, installed: tuple[tuple[str, int | None], ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; a search reads a file of every installed package."""
+    return tuple(entry_points(group=group))
 
 
 def _package(point: EntryPoint) -> str:

@@ -130,9 +130,9 @@ def _mistyped(wanted: str, field: str) -> str | None:
 def _by_words(words: list[str]) -> str | None:
     """Return the setting whose name and help match most of the words, its name counting twice; None if none matches."""
     scores = {}
-    for path in setting_paths():
-        own = set(path.partition(".")[2].split("_"))
-        text = set(re.findall(r"[a-z]+", setting_help(path).lower()))
-        scores[path] = sum(2 * (word in own) + (word in text) for word in words if len(word) > 2)
+    for setting in all_settings():
+        own = set(setting.name.partition(".")[2].split("_"))
+        text = set(re.findall(r"[a-z]+", setting.help.lower()))
+        scores[setting.name] = sum(2 * (word in own) + (word in text) for word in words if len(word) > 2)
     best = max(scores, key=lambda path: scores[path])
     return best if scores[best] else None

@@ -34,6 +34,14 @@ def test_a_package_that_cannot_be_imported_is_named_with_the_reason(site: Path) 
     assert find_dataset("ucf101").name == "ucf101", "ours is not held up by it"
 
 
+def test_a_package_that_is_installed_after_a_search_is_found(site: Path) -> None:
+    with pytest.raises(UsageError, match="no data set 'mine'"):
+        find_dataset("mine")
+    _install(site, "tdpn.datasets", "mine = pathlib:Path")
+    with pytest.raises(PluginError, match="data set 'mine' of other"):
+        find_dataset("mine")
+
+
 def test_an_entry_point_of_another_kind_is_refused(site: Path) -> None:
     _install(site, "tdpn.datasets", "mine = pathlib:Path")
     with pytest.raises(PluginError, match="pathlib:Path is not a data set but type"):

@@ -133,7 +133,7 @@ def test_a_table_that_cannot_be_written_is_refused_before_anything_is_predicted(
 def test_ctrl_c_in_a_timeline_writes_the_segment_that_grows(place: Path, program: Program) -> None:
     """One class from the start on, so that no segment is complete when Ctrl-C comes."""
     long = place / "long.mkv"
-    drawn = "color=gray:size=64x48:rate=25:duration=3600"
+    drawn = "color=gray:size=64x48:rate=25:duration=200"
     command = [
         program.path,
         "-loglevel",
