@@ -109,6 +109,25 @@ def test_predict_command_of_a_list_writes_an_archive_and_refuses_files_by_clip(
     assert "new.parquet: Parquet files require the package pyarrow; pip install" in str(lacking.exception)
 
 
+def test_predict_command_as_ranks_of_a_launcher_computes_shares_without_a_table(
+    clips: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "found.csv"
+    words = ["predict", str(clips), "--checkpoint", str(fresh), "--gpus", "0", "--archive", str(table)]
+    for name, value in (("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        result = CliRunner().invoke(app, words)
+        assert (result.exit_code, result.stdout) == (0, ""), result.output
+        assert len(list((tmp_path / "found-parts").glob("*.jsonl"))) == int(rank) + 1
+        assert not table.exists()
+    joined = tdpn_core.predict_archive(clips, table, checkpoint=fresh, join_only=True)
+    assert joined is not None
+    assert (joined.clips, joined.failed, joined.lacking) == (4, 1, 0)
+
+
 @pytest.mark.parametrize(
     "work",
     [
