@@ -19,6 +19,7 @@ from tdpn_core.prediction.models import open_model
 from tdpn_core.prediction.options import PredictOptions
 from tdpn_core.prediction.predict import predict_with
 from tdpn_core.prediction.results import COLUMNS, rows_of
+from tdpn_core.video.ffmpeg_binary import find_ffmpeg
 from tdpn_core.video.inputs import Input
 
 TABLE = "predictions.csv"
@@ -73,9 +74,10 @@ class PredictionWork:
         """
         asked = self.options
         model = open_model(self.checkpoint, device=device, classes=asked.classes, ema=asked.ema, trusted=asked.trusted)
+        program = find_ffmpeg()
 
         def compute(clip: Input) -> Outcome:
-            (prediction,) = predict_with(model, self.checkpoint, [clip], options=asked)
+            (prediction,) = predict_with(model, self.checkpoint, [clip], options=asked, program=program)
             return Outcome(rows_of(prediction), str(prediction.error) if prediction.error else "")
 
         return compute

@@ -107,6 +107,7 @@ def predict_with(
     inputs: Sequence[Input],
     *,
     options: PredictOptions = DEFAULTS,
+    program: Program | None = None,
     tell: Callable[[str, Segment], None] = _tell_nobody,
     progress: Progress = SILENT,
 ) -> Iterator[Prediction]:
@@ -117,6 +118,7 @@ def predict_with(
         path: its file.
         inputs: the clips.
         options: see `PredictOptions`; those of the network are not used.
+        program: ffmpeg; None: see `find_ffmpeg`.
         tell: called with the clip's name and each segment of a timeline as soon as it is final.
         progress: receives a line about the network, and a progress bar over the seconds of each timeline.
     """
@@ -124,7 +126,7 @@ def predict_with(
     explanations = drawn_files(inputs, options.explain, option="--explain", force=options.force)
     if options.explain is not None:
         _can_be_explained(model, path)  # fail before computing anything
-    predictor = Predictor(Scorer(model, model.config), path, find_ffmpeg(), options, tell, progress)
+    predictor = Predictor(Scorer(model, model.config), path, program or find_ffmpeg(), options, tell, progress)
     said: NetworkInfo | None = None
     for named, overlay, explanation in zip(inputs, overlays, explanations, strict=True):
         found = _inspected(named, options.fetch_limits)
