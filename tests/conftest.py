@@ -1,12 +1,15 @@
 """Fixtures for every test."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 os.environ["COLUMNS"] = "100"  # the commands' consoles keep the width of when they were first imported
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of what a shell starts in the background; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # networks this small are slower on several, much slower beside other work
 
 

@@ -106,6 +106,15 @@ def test_every_family_is_called_in_the_same_way(little, clip_for, name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_computes_each_clip_of_a_batch_by_itself(little, clip_for, name):
+    model = randomise(little(name)).eval()
+    clips = clip_for(model, (64, 48))
+    with torch.no_grad():
+        together, alone = model(clips), torch.cat([model(clip[None]) for clip in clips])
+    assert (together - alone).abs().max() < 0.01 * (alone[0] - alone[1]).abs().max()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_refuses_a_clip_of_another_shape(little, name):
     model = little(name)
     with pytest.raises(UsageError, match=r"a clip must be \(N, 3, .* frames, height, width\)"):
