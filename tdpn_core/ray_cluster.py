@@ -7,9 +7,11 @@ task again on another one. Folders and installed versions must be the same on al
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,8 +50,10 @@ def run_tasks(
     name: Callable[[Item], str],
     command: str,
     gpus: int | None = 0,
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Run `task(item, shared)` for each item on a cluster, one per processor or GPU, in order of completion.
+
+    Close the iterator to cancel the tasks that are left.
 
     Args:
         task: a function of a module that all nodes have.
@@ -108,10 +112,13 @@ def _connected(address: str | None) -> Iterator[Any]:
     ours = not ray.is_initialized()
     if ours:
         _call(address)
+        stop = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             raise ToolError(f"no Ray cluster: {_brief(error)}", where=address, hint=_HINT) from error
+        if stop is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)  # instead of Ray's handler, which exits
     try:
         yield ray
     finally:

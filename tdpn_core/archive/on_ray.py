@@ -7,6 +7,7 @@ again because its node died may compute clips a second time, of which the table 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
@@ -84,8 +85,9 @@ def _run(
             command=command,
             gpus=gpus,
         )
-        for block, _ in done:
-            progress.advance(len(block))
+        with closing(done):
+            for block, _ in done:
+                progress.advance(len(block))
     finally:
         progress.end()
 

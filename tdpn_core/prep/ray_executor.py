@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from tdpn_core.prep.clip_cache import ClipCache
@@ -32,12 +33,13 @@ def pack_on_ray(
         ToolError, TdpnError: see `run_tasks`.
     """
     done = run_tasks(_pack, blocks, job, address=address, name=lambda block: f"block {block.name}", command="tdpn prep")
-    for block, record in done:
-        known = {clip.id: clip.known for clip in block.clips}
-        for clip in record.clips:
-            if known[clip.id] is None:
-                tell(clip)
-        yield record
+    with closing(done):
+        for block, record in done:
+            known = {clip.id: clip.known for clip in block.clips}
+            for clip in record.clips:
+                if known[clip.id] is None:
+                    tell(clip)
+            yield record
 
 
 def _pack(block: Block, job: Job) -> BlockRecord:

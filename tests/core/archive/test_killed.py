@@ -40,6 +40,18 @@ def _run(videos: Path, table: Path, notes: Path, waits: str = "", **where: Any) 
     return result
 
 
+class Stopping(Silent):
+    """Sends SIGTERM to this process after some clips."""
+
+    def __init__(self, clips: int) -> None:
+        self.left = clips
+
+    def advance(self, steps: int = 1, **fields: str) -> None:
+        self.left -= steps
+        if self.left <= 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _check_complete(result: ArchiveResult, videos: Path) -> None:
     """Each clip is in the table once, in order."""
     assert (result.clips, result.failed, result.lacking) == (FILES, 0, 0)
@@ -75,13 +87,8 @@ def test_archive_of_two_processes_one_killed_loses_and_doubles_nothing(videos: P
 def test_archive_stopped_by_a_signal_saves_every_complete_clip(videos: Path, tmp_path: Path) -> None:
     table, notes = tmp_path / "found.csv", tmp_path / "notes.txt"
 
-    class Stopping(Silent):
-        def advance(self, steps: int = 1, **fields: str) -> None:
-            if len(notes.read_text().splitlines()) == 50:
-                os.kill(os.getpid(), signal.SIGTERM)
-
     with pytest.raises(Stopped, match="run the same tdpn predict command again"):
-        _run(videos, table, notes, progress=Stopping())
+        _run(videos, table, notes, progress=Stopping(50))
     _check_complete(_run(videos, table, notes), videos)
     assert len(notes.read_text().splitlines()) == FILES, "none was computed a second time"
 
@@ -116,15 +123,34 @@ def test_archive_without_results_or_in_use_is_refused(videos: Path, tmp_path: Pa
         _run(videos, tmp_path / "found.csv", tmp_path / "notes.txt")
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray's own, on import and while it runs
-def test_archive_on_two_nodes_one_killed_loses_and_doubles_nothing(
-    cluster: tuple[Any, dict[str, int]], videos: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def nodes(cluster: tuple[Any, dict[str, int]]) -> tuple[Any, dict[str, int]]:
+    """The cluster, whose nodes do not know the folders of tests: the module of the work is sent to them."""
     import counting
     from ray import cloudpickle
 
-    cloudpickle.register_pickle_by_value(counting)  # the nodes do not know the folders of tests
-    made, size = cluster
+    cloudpickle.register_pickle_by_value(counting)
+    return cluster
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, on import and while it runs
+def test_archive_on_ray_stopped_by_a_signal_continues(
+    nodes: tuple[Any, dict[str, int]], videos: Path, tmp_path: Path
+) -> None:
+    table, notes = tmp_path / "found.csv", tmp_path / "notes.txt"
+    where = {"executor": "ray", "ray_address": nodes[0].address}
+    with pytest.raises(Stopped, match="run the same tdpn predict command again"):
+        _run(videos, table, notes, progress=Stopping(8), **where)
+    saved = _run(videos, table, notes, join_only=True)
+    assert 8 <= saved.clips - saved.lacking < FILES
+    _check_complete(_run(videos, table, notes), videos)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, on import and while it runs
+def test_archive_on_two_nodes_one_killed_loses_and_doubles_nothing(
+    nodes: tuple[Any, dict[str, int]], videos: Path, tmp_path: Path
+) -> None:
+    made, size = nodes
     table, notes = tmp_path / "found.csv", tmp_path / "notes.txt"
     outcome = []
 
