@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdpn_cli import process_exit as process_exit  # before what registers exit handlers
+from tdpn_core import process_exit as process_exit  # before what registers exit handlers
 from tdpn_core import startup_signals as starting
 
 

@@ -26,11 +26,11 @@ from tdpn_cli import (
     settings,
     train,
 )
-from tdpn_cli.process_exit import leave
 from tdpn_core import __version__
 from tdpn_core import startup_signals as starting
 from tdpn_core.errors import TdpnError
 from tdpn_core.offline import go_offline
+from tdpn_core.process_exit import leave
 
 app = typer.Typer(
     name="tdpn",

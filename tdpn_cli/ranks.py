@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from tdpn_cli import output
-from tdpn_cli.process_exit import is_one_of_several
 from tdpn_core.distributed.command import run_in_processes
+from tdpn_core.process_exit import is_one_of_several
 
 
 def run_in_ranks(

@@ -41,6 +41,7 @@ HELPERS = {
     "modality",
     "offline",
     "progress",
+    "process_exit",
     "startup_signals",
     # one command in several processes
     "distributed.command",

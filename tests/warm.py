@@ -296,7 +296,7 @@ def _run(words: list[str]) -> None:
 
     What ends with an exception or a message is torn down as ever.
     """
-    from tdpn_cli import process_exit
+    from tdpn_core import process_exit
 
     global _is_script
     code: Any = 0
@@ -328,7 +328,7 @@ def _forget(modules: dict[str, ModuleType]) -> None:
 if __name__ == "__main__":
     others: dict[str, ModuleType] = {}
     atexit.register(_forget, others)  # first, so that it runs last
-    from tdpn_cli import process_exit as process_exit  # before what registers exit handlers, as the command does
+    from tdpn_core import process_exit as process_exit  # before what registers exit handlers, as the command does
 
     del sys.path[0]  # this file's folder
     for name in IMPORTED:

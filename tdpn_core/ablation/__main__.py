@@ -3,9 +3,10 @@
 import sys
 
 from tdpn_core import startup_signals as starting
+from tdpn_core.process_exit import leave  # before what registers exit handlers
 
 starting.begin()
 
 from tdpn_core.ablation.worker import main  # noqa: E402 - signals are handled before the seconds that imports take
 
-sys.exit(main(sys.argv[1:]))
+leave(main(sys.argv[1:]))

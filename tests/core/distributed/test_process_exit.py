@@ -27,7 +27,7 @@ print(len(inside) > 3, len(threads()))
 """
 
 LEAVES = """
-from tdpn_cli.process_exit import leave
+from tdpn_core.process_exit import leave
 import atexit, sys, threading, time
 
 class TornDown:
@@ -56,7 +56,7 @@ def test_leave_ends_with_all_that_began_and_collects_nothing(code: int, place: d
 
 
 def test_leave_where_the_output_cannot_be_written_says_so_and_exits_with_one() -> None:
-    code = "import sys; from tdpn_cli.process_exit import leave; sys.stdout.write('output'); leave(0)"
+    code = "import sys; from tdpn_core.process_exit import leave; sys.stdout.write('output'); leave(0)"
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
             [sys.executable, "-c", code],
