@@ -137,7 +137,7 @@ def _print_splits(prepared: Prepared, summary: Summary) -> None:
     manifest = prepared.manifest
     state = "" if prepared.finished else ", unfinished"
     size = sum(found.bytes for found in summary.splits.values())
-    form = _form(summary, manifest.settings)
+    form = _form(summary, manifest.settings) + (", several labels per clip" if manifest.multilabel else "")
     line = f"[bold]{escape(str(prepared.folder))}[/]: {escape(manifest.dataset)}{state}, {size / 1e6:.1f} MB, {form}"
     output.stdout.print(line, soft_wrap=True)
     columns: tuple[str, ...] = ("split", "clips", "hours", "frames", "MB", "shards", "left out")

@@ -322,6 +322,8 @@ def show(result: Evaluation) -> None:
 
     if result.epic:
         _show_epic(result)
+    elif result.multilabel:
+        _show_labels(result)
     elif result.heads:
         _show_heads(result)
     else:
@@ -383,6 +385,22 @@ def _show_heads(result: Evaluation) -> None:
         low, high = metrics.top_intervals[ks[0]]
         table.add_row("", "", f"[dim]{low:.1%} – {high:.1%}[/]", *[""] * (len(ks) + 1))
     output.stdout.print(table)
+
+
+def _show_labels(result: Evaluation) -> None:
+    from rich.table import Table
+
+    from tdpn_core.evaluation.report.multilabel import label_headline
+
+    for metrics in result.multilabel.values():
+        head, *rows = label_headline(metrics)
+        table = Table(title=_title(result), title_justify="left")
+        for number, name in enumerate(head):
+            table.add_column(name, justify="left" if not number else "right")
+        for row in rows:
+            table.add_row(*row)
+        table.add_row("labelled clips", str(metrics.clips), "")
+        output.stdout.print(table)
 
 
 def _show_epic(result: Evaluation) -> None:

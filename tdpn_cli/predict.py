@@ -290,12 +290,17 @@ def show(prediction: Prediction, *, already_reported: bool = False) -> None:
     """One clip's classes on stdout, unless its segments have been printed, and its error on stderr."""
     from rich.markup import escape
 
+    from tdpn_core.prediction.results import NONE
+
     if prediction.heads and not already_reported:
         _print_name(prediction.name)
     if prediction.segments is not None and not prediction.segments and not prediction.error:
         output.stdout.print("  no action above the threshold")
     for segment in prediction.segments or () if not already_reported else ():
         show_segment(segment)
+    for head, names in (prediction.chosen or {}).items():
+        of = f"{escape(head)}: " if len(prediction.heads) > 1 else ""
+        output.stdout.print(f"  {of}[bold]{escape(', '.join(names) or NONE)}[/]", soft_wrap=True)
     for head, ranking in prediction.heads.items() if prediction.segments is None else ():
         if len(prediction.heads) > 1:
             output.stdout.print(f"  {escape(head)}")

@@ -95,6 +95,14 @@ def prep(
             rich_help_panel=DATA,
         ),
     ] = False,
+    multilabel: Annotated[
+        bool,
+        typer.Option(
+            "--multilabel",
+            help="A clip may belong to several classes: join its lines, or the segments that cover most of it.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
     overlaps: Annotated[
         Literal["refuse", "keep", "first", "longest"],
         typer.Option(
@@ -255,6 +263,7 @@ def prep(
             annotations=tuple(annotations) if annotations else None,
             sources=sources,
             ignore_segments=ignore_segments,
+            multilabel=multilabel,
             overlaps=overlaps,
             background=_background(
                 background, share=background_share, min_length=background_length, margin=background_margin

@@ -13,6 +13,7 @@ from tdpn_cli import options, output, ranks
 from tdpn_core import defaults
 from tdpn_core.distributed.command import device_of
 from tdpn_core.errors import UsageError
+from tdpn_core.labels import METRIC_TITLES
 
 if TYPE_CHECKING:
     from tdpn_core import Progress, TrainOverrides, TrainResult
@@ -177,14 +178,13 @@ def train(
             )
     if not ranks.is_first():
         return
+    state = result.state
     if as_json:
-        state = result.state
-        output.print_json(
-            {"checkpoint": str(result.best), "epochs": state.epoch, "top1": state.best_top1, "history": state.history}
-        )
+        score = {result.metric: state.best_score}
+        output.print_json({"checkpoint": str(result.best), "epochs": state.epoch, **score, "history": state.history})
     else:
-        clips = "validation" if any("val_top1" in row for row in result.state.history) else "training"
-        output.stdout.print(f"best {clips} top-1 [bold]{result.state.best_top1:.1%}[/]", highlight=False)
+        what = f"{'validation' if result.validated else 'training'} {METRIC_TITLES[result.metric]}"
+        output.stdout.print(f"best {what} [bold]{state.best_score:.1%}[/]", highlight=False)
         output.stdout.print(f"[dim]next[/]  tdpn eval {escape(shlex.quote(str(result.best)))}", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,11 +59,11 @@ class TrainingState:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """One row of metrics per finished epoch, as in `metrics.csv`."""
 
-    best_top1: float = -1.0
-    """Highest validation top-1 so far, in [0, 1]; -1 before the first validation."""
+    best_score: float = -1.0
+    """Highest `score_of` an epoch so far, in [0, 1]; -1 before the first."""
 
     best_loss: float = math.inf
-    """Validation loss of the best epoch; decides between equal top-1."""
+    """Loss of the best epoch; decides between equal scores."""
 
     drops: int = 0
     """Number of reductions of the learning rate by the plateau schedule."""
@@ -71,17 +72,34 @@ class TrainingState:
     """Epochs since the last improvement, for the plateau schedule."""
 
 
+def score_of(row: Mapping[str, float]) -> tuple[str, float]:
+    """Return the metric that ranks an epoch, its name and value: validation mAP or top-1, or else training top-1."""
+    name = next(name for name in ("val_map", "val_top1", "top1") if name in row)
+    return name, row[name]
+
+
+def standing(row: Mapping[str, float]) -> tuple[float, float]:
+    """Return the rank of an epoch, higher for a better one: by its score, then by its loss."""
+    return score_of(row)[1], -row.get("val_loss", row["loss"])
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How a network's confidence is read, as chosen on validation clips by `tdpn eval --calibrate`."""
+    """How a network's confidence is read, as chosen on validation clips by `tdpn eval --calibrate`.
+
+    For multi-label data it is chosen by the validation of the run, too.
+    """
 
     __pydantic_config__ = _STRICT
 
-    temperature: dict[str, float]
+    temperature: dict[str, float] = dataclasses.field(default_factory=dict)
     """Number that divides the logits, by head."""
 
-    threshold: dict[str, float]
+    threshold: dict[str, float] = dataclasses.field(default_factory=dict)
     """Smallest probability of an answer after that, by head; below it, the answer is "none of these"."""
+
+    class_thresholds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    """For multi-label data, in place of both: the probability from which a clip has a class, by head in label order."""
 
     data: str
     """Digest of the data on which they were chosen."""

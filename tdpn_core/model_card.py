@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tdpn_core.checkpoint import Checkpoint, load_checkpoint
+from tdpn_core.checkpoint import Checkpoint, load_checkpoint, score_of
 from tdpn_core.config.families import find_family
 from tdpn_core.config.schema import UNKNOWN_VIEWS, RunConfig, StartConfig
 from tdpn_core.datasets.registry import DATASETS
@@ -23,6 +23,7 @@ from tdpn_core.errors import PluginError, ShardError
 from tdpn_core.evaluation.metrics import share_interval
 from tdpn_core.evaluation.score_checkpoint import weights_digest
 from tdpn_core.files import write_text
+from tdpn_core.labels import known
 from tdpn_core.shards import ClipStore, load_manifest
 from tdpn_core.shards.manifest import Manifest
 from tdpn_core.weights.hub import PREFIX
@@ -158,7 +159,7 @@ def _front_matter(config: RunConfig, results: Sequence[Results]) -> str:
         values["datasets"] = [config.data.dataset]
     if results:
         index = {"name": title(config), "results": [one for result in results for one in _indexed(result)]}
-        values |= {"metrics": ["accuracy"], "model-index": [index]}
+        values |= {"metrics": ["map" if config.data.multilabel else "accuracy"], "model-index": [index]}
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return "\n".join(["---", *lines, "---"])
 
@@ -173,6 +174,10 @@ def _indexed(result: Results) -> Iterator[dict[str, Any]]:
             "metrics": [
                 {"type": "accuracy", "name": f"{name.replace('top', 'top-')}, {result['views']} views", "value": value}
                 for name, value in ((name, metrics[name]) for name in tops)
+            ]
+            + [
+                {"type": "map", "name": f"mAP, {result['views']} views", "value": metrics["map"]}
+                for _ in range("map" in metrics)
             ],
         }
 
@@ -202,7 +207,9 @@ def _facts(checkpoint: Checkpoint, exported: ExportedFile | None) -> list[Row]:
     ]
     if checkpoint.state.epoch:
         rows.append(("recipe", config.recipe))
-    if (calibration := checkpoint.calibration) is not None:
+    if (calibration := checkpoint.calibration) is not None and calibration.class_thresholds:
+        rows.append(("confidence", f"a threshold for each class, chosen on the {calibration.split} split"))
+    elif calibration is not None:
         heads = (
             f"{_plain(head)} at temperature {calibration.temperature[head]:.3f}, none of these below {least:.1%}"
             for head, least in calibration.threshold.items()
@@ -253,7 +260,10 @@ def _accuracy(checkpoint: Checkpoint, results: Sequence[Results], exported: Expo
     if not rows:
         yield "Not evaluated: `tdpn eval` measures it and adds the result here."
         return
-    yield _table([("data", "split", "views", "head", "clips", "top-1", "95 % interval", "top-5"), *rows])
+    metrics = (
+        ("mAP", "95 % interval", "F1") if checkpoint.config.data.multilabel else ("top-1", "95 % interval", "top-5")
+    )
+    yield _table([("data", "split", "views", "head", "clips", *metrics), *rows])
     if own in rows:
         effect = "chose the best epoch on the same clips, so its accuracy is slightly too high"
         if checkpoint.config.is_probe:
@@ -268,38 +278,46 @@ def _accuracy(checkpoint: Checkpoint, results: Sequence[Results], exported: Expo
 
 def _measured(result: Results) -> Iterator[Row]:
     for head, metrics in result["heads"].items():
-        low, high = metrics["intervals"]["top1"] if "top1" in metrics else (None, None)
+        if "map" in metrics:
+            main, other, interval = "map", "f1", metrics["map_interval"]
+        else:
+            main, other, interval = "top1", "top5", metrics["intervals"].get("top1")
         yield (
             _plain(result["dataset"]),
             result["split"],
             result["views"],
             _plain(head),
             str(metrics["clips"]),
-            f"{metrics['top1']:.2%}" if "top1" in metrics else "–",
-            f"{low:.2%} to {high:.2%}" if low is not None else "–",
-            f"{metrics['top5']:.2%}" if "top5" in metrics else "–",
+            _share(metrics.get(main)),
+            f"{interval[0]:.2%} to {interval[1]:.2%}" if interval else "–",
+            _share(metrics.get(other)),
         )
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
 
 
 def _own_validation(checkpoint: Checkpoint) -> Row | None:
     """Return the run's own validation of these weights, if there is one."""
     config, state = checkpoint.config, checkpoint.state
     row = state.history[-1] if state.history and state.batch == 0 else {}
-    if "val_top1" not in row:
+    if "val_loss" not in row:
         return None
-    heads, top1 = list(config.model.num_classes), row["val_top1"]
+    heads, (metric, score) = list(config.model.num_classes), score_of(row)
     held_out = config.train.holdout > 0
     clips = _labelled(config) if len(heads) == 1 and not held_out else None
-    low, high = share_interval(round(top1 * clips), clips) if clips else (None, None)
+    low, high = share_interval(round(score * clips), clips) if clips and metric == "val_top1" else (None, None)
+    other = row.get("val_f1", row.get("val_top5") if _most_classes(config) > 5 else None)
     return (
         _plain(config.data.dataset),
         "train, held out" if held_out else "val",
         config.validation_views or UNKNOWN_VIEWS,
         "mean of " + " and ".join(heads) if len(heads) > 1 else heads[0],
         str(clips) if clips else "–",
-        f"{top1:.2%}",
+        _share(score),
         f"{low:.2%} to {high:.2%}" if low is not None else "–",
-        f"{row['val_top5']:.2%}" if "val_top5" in row and _most_classes(config) > 5 else "–",
+        _share(other),
     )
 
 
@@ -316,7 +334,7 @@ def _labelled(config: RunConfig) -> int | None:
         labels = ClipStore(Path(config.data.path), "val").labels
     except ShardError:
         return None
-    return sum(int((values >= 0).sum()) for values in labels.values()) or None
+    return sum(int(known(values).sum()) for values in labels.values()) or None
 
 
 def _data(config: RunConfig, results: Sequence[Results]) -> Iterator[str]:

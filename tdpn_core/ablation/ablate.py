@@ -271,7 +271,7 @@ def _row(combination: Combination) -> Row:
         name=combination.name,
         levels=combination.levels,
         seeds=[],
-        top1={},
+        scores={},
         difference=None,
         p_value=None,
         parameters=None,

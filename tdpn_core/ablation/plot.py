@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdpn_core.ablation.statistics import Row
 from tdpn_core.files import atomic_path
+from tdpn_core.labels import METRIC_TITLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
     """Write `plot.png` and `plot.pdf` to `folder`: top-1 of the first head, the first row's mean as a line."""
     from matplotlib.figure import Figure  # without pyplot, which needs global state
 
-    head = next((name for row in rows for name in row.top1), "action")
+    head = next((name for row in rows for name in row.scores), "action")
     labels = [re.sub(r"([+=])", r"\n\1", row.name.replace(", ", "\n")) for row in rows]
     longest = max(len(line) for label in labels for line in label.split("\n"))
     width = max(4.0, max(1.2, _INCHES * longest) * len(rows) + 1)
@@ -36,7 +37,7 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
         mean = row.mean(head)
         if mean is None:
             continue
-        values = [100 * value for value in row.top1[head]]
+        values = [100 * value for value in row.scores[head]]
         axes.plot([place - 0.15] * len(values), values, "o", color=_BLUE, alpha=0.45, markersize=5)
         deviation = row.deviation(head)
         error = None if deviation is None else [100 * deviation]
@@ -48,7 +49,7 @@ def write_plot(rows: Sequence[Row], folder: Path) -> None:
     axes.set_xticks(range(len(rows)), labels)
     axes.set_xlim(-0.6, len(rows) - 0.2)
     axes.set_xlabel(", ".join(rows[0].levels))
-    axes.set_ylabel("top-1 (%)" if head == "action" else f"{head} top-1 (%)")
+    axes.set_ylabel(_axis(rows[0], head))
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, folder, "plot")
@@ -62,7 +63,7 @@ def write_cost_plot(rows: Sequence[Row], folder: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    head = next((name for row in rows for name in row.top1), "action")
+    head = next((name for row in rows for name in row.scores), "action")
     done = [row for row in rows if row.mean(head) is not None and row.gmac]
     if len(done) < 2:
         return
@@ -85,9 +86,14 @@ def write_cost_plot(rows: Sequence[Row], folder: Path) -> None:
         axes.set_xlabel(label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    drawn[0].set_ylabel("top-1 (%)" if head == "action" else f"{head} top-1 (%)")
+    drawn[0].set_ylabel(_axis(rows[0], head))
     figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
     _save(figure, folder, "cost")
+
+
+def _axis(row: Row, head: str) -> str:
+    metric = METRIC_TITLES[row.metric]
+    return f"{metric} (%)" if head == "action" else f"{head} {metric} (%)"
 
 
 def _styles() -> Iterator[dict[str, Any]]:

@@ -12,7 +12,13 @@ import numpy.typing as npt
 
 from tdpn_core.ablation.measure import Measured
 from tdpn_core.ablation.search import Searched
+from tdpn_core.evaluation.multilabel import mean_precision
 from tdpn_core.evaluation.paired import sign_flip_test
+from tdpn_core.rng import derive
+
+_DRAWS = 1000
+_EXCHANGES = 2  # last part of the random stream's path
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,8 +32,10 @@ class Row:
     seeds: list[int]
     """Seeds of the finished cells."""
 
-    top1: dict[str, list[float]]
-    """Top-1 of each seed, by head."""
+    scores: dict[str, list[float]]
+    """Top-1 of each seed by head; for multi-label data mAP, as `metric` says."""
+
+    metric: str = "top1"
 
     searched: Searched | None = None
     """Learning rates tried on held-out training clips; None if none were."""
@@ -36,10 +44,10 @@ class Row:
     """Speed and memory; None if not measured."""
 
     difference: float | None
-    """Mean top-1 minus that of the first row over common seeds; None without any, and for the first row."""
+    """Mean score minus that of the first row over common seeds; None without any, and for the first row."""
 
     p_value: float | None
-    """p-value of `sign_flip_test` against the first row."""
+    """p-value of `sign_flip_test` against the first row, or for multi-label data of `exchange_test`."""
 
     holm_p_value: float | None = None
     """`p_value` adjusted by `holm` for the number of rows that are compared with the first."""
@@ -60,12 +68,12 @@ class Row:
     """Reason for each failed seed."""
 
     def mean(self, head: str) -> float | None:
-        """Return the mean top-1 over the seeds; None if all failed."""
-        return statistics.fmean(self.top1[head]) if self.top1.get(head) else None
+        """Return the mean score over the seeds; None if all failed."""
+        return statistics.fmean(self.scores[head]) if self.scores.get(head) else None
 
     def deviation(self, head: str) -> float | None:
-        """Return the standard deviation of top-1 over the seeds (sample, n - 1); None for fewer than two."""
-        return statistics.stdev(self.top1[head]) if len(self.top1.get(head, [])) > 1 else None
+        """Return the standard deviation over the seeds (sample, n - 1); None for fewer than two."""
+        return statistics.stdev(self.scores[head]) if len(self.scores.get(head, [])) > 1 else None
 
 
 def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[str, Any]]) -> Row:
@@ -74,18 +82,69 @@ def compare(row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[
         return row
     some = next(iter(results.values()))
     both = sorted(results.keys() & first.keys())
-    gains = sum((_hits(results[seed]) - _hits(first[seed]) for seed in both), np.zeros(len(some["ids"]), np.int64))
-    heads = len(some["hits"])
-    return dataclasses.replace(
+    complete = dataclasses.replace(
         row,
         seeds=sorted(results),
-        top1={head: [float(np.mean(results[seed]["hits"][head])) for seed in sorted(results)] for head in some["hits"]},
-        difference=float(gains.mean()) / len(both) / heads if both else None,
-        p_value=sign_flip_test(gains) if both else None,
         parameters=some["parameters"],
         gmac=some["gmac"],
         clips_per_second=statistics.fmean(result["clips_per_second"] for result in results.values()),
     )
+    if "map" in some:
+        return _compare_labels(complete, results, first, both)
+    gains = sum((_hits(results[seed]) - _hits(first[seed]) for seed in both), np.zeros(len(some["ids"]), np.int64))
+    heads = len(some["hits"])
+    return dataclasses.replace(
+        complete,
+        scores={
+            head: [float(np.mean(results[seed]["hits"][head])) for seed in sorted(results)] for head in some["hits"]
+        },
+        difference=float(gains.mean()) / len(both) / heads if both else None,
+        p_value=sign_flip_test(gains) if both else None,
+    )
+
+
+def _compare_labels(
+    row: Row, results: dict[int, dict[str, Any]], first: dict[int, dict[str, Any]], both: Sequence[int]
+) -> Row:
+    """Return `row` of multi-label data, which has one head."""
+    ((head, _),) = next(iter(results.values()))["map"].items()
+    differences = [results[seed]["map"][head] - first[seed]["map"][head] for seed in both]
+    own, others = ([np.asarray(each[seed]["probabilities"][head]) for seed in both] for each in (results, first))
+    labels = np.asarray(next(iter(results.values()))["labels"][head])
+    return dataclasses.replace(
+        row,
+        metric="map",
+        scores={head: [results[seed]["map"][head] for seed in sorted(results)]},
+        difference=statistics.fmean(differences) if both else None,
+        p_value=exchange_test(own, others, labels) if both else None,
+    )
+
+
+def exchange_test(
+    own: Sequence[npt.NDArray[np.float64]], others: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.int64]
+) -> float:
+    """Return the two-sided p-value of a randomisation test on mAP, paired over clips.
+
+    If two networks were equivalent, the scores of any clip could be exchanged between them. The p-value is the share of
+    `_DRAWS` random exchanges, of a random half of the clips with all seeds together, after which the mean mAP over the
+    seeds differs at least as much as observed (E. Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989).
+
+    Args:
+        own: scores (clips, classes) of a row for each seed.
+        others: those of the first row for the same seeds.
+        labels: (clips, classes), 1 for each class of a clip and 0 for the others.
+    """
+
+    def difference(swap: npt.NDArray[np.bool_]) -> float:
+        pairs = zip(own, others, strict=True)
+        exchanged = [(np.where(swap, two, one), np.where(swap, one, two)) for one, two in pairs]
+        return statistics.fmean(mean_precision(one, labels) - mean_precision(two, labels) for one, two in exchanged)
+
+    clips = len(labels)
+    observed = abs(difference(np.zeros((clips, 1), bool)))
+    rng = derive(0, clips, _EXCHANGES)
+    far = sum(abs(difference(rng.random((clips, 1)) < 0.5)) >= observed - _ROUNDING for _ in range(_DRAWS))
+    return (far + 1) / (_DRAWS + 1)
 
 
 def adjust(rows: Sequence[Row]) -> list[Row]:

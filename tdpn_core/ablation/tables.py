@@ -12,11 +12,17 @@ import pandas as pd
 from tdpn_core.ablation.grid import PAPER_DATA
 from tdpn_core.ablation.statistics import Row
 from tdpn_core.html_report import Section, components, render_page
+from tdpn_core.labels import METRIC_TITLES
 
 NOTE = (
     "Top-1 of the last weights on the validation split, in per cent: mean ± standard deviation over the seeds. "
     "Difference to the first row in points; p: exact sign-flip permutation test, paired over clips, their gains "
     "summed over the seeds (one seed: McNemar's exact test)."
+)
+LABELS_NOTE = (
+    "mAP (macro) of the last weights on the validation split, in per cent: mean ± standard deviation over the seeds. "
+    "Difference to the first row in points; p: randomisation test, paired over clips, whose scores are exchanged "
+    "between the two rows for all seeds together."
 )
 _SPEED_NOTE = "clips/s: training with reading, while other runs may share the machine."
 _HOLM_NOTE = "p (Holm): adjusted for the number of rows that are compared with the first."
@@ -39,7 +45,8 @@ def note(rows: Sequence[Row]) -> str:
         _SEARCH_NOTE: _searched(rows),
         _PAPER_NOTE: _paper(rows),
     }
-    return " ".join([NOTE, *(sentence for sentence, applies in also.items() if applies)])
+    main = LABELS_NOTE if _metric(rows) == "map" else NOTE
+    return " ".join([main, *(sentence for sentence, applies in also.items() if applies)])
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
@@ -48,7 +55,8 @@ def columns(rows: Sequence[Row]) -> list[str]:
     paper = ["paper's top-1"] if _paper(rows) else []
     lr = ["lr"] if _searched(rows) else []
     holm = ["p (Holm)"] if _several(rows) else []
-    tops = ["top-1" if len(_heads(rows)) == 1 else f"{head} top-1" for head in _heads(rows)]
+    title = METRIC_TITLES[_metric(rows)]
+    tops = [title if len(_heads(rows)) == 1 else f"{head} {title}" for head in _heads(rows)]
     speed = _COSTS if _machines(rows) else ["clips/s"]
     return [*levels, *lr, *tops, "seeds", "difference", "p", *holm, "M parameters", "GMAC", *speed, *paper]
 
@@ -96,7 +104,8 @@ def latex_table(rows: Sequence[Row]) -> str:
 
 def html_table(rows: Sequence[Row], folder: Path) -> str:
     """Return a page with the table and the plots in `folder`."""
-    plots = {"plot.png": "Top-1 of each seed, mean and deviation", "cost.png": "Top-1 over cost"}
+    title = METRIC_TITLES[_metric(rows)]
+    plots = {"plot.png": f"{title}: each seed, mean and deviation", "cost.png": f"{title} over cost"}
     found = {folder / name: caption for name, caption in plots.items() if (folder / name).exists()}
     failures = {f"{row.name}, seed {seed}": why for row in rows for seed, why in row.failed.items()}
     result = [components.table("Results", columns(rows), cells(rows)), components.note(note(rows))]
@@ -116,7 +125,7 @@ def csv_table(rows: Sequence[Row]) -> str:
         {
             **row.levels,
             **({"lr": _lr(row)} if _searched(rows) else {}),
-            **{f"{head}_top1": row.mean(head) for head in heads},
+            **{f"{head}_{_metric(rows)}": row.mean(head) for head in heads},
             **{f"{head}_deviation": row.deviation(head) for head in heads},
             "seeds": len(row.seeds),
             "failed": len(row.failed),
@@ -142,9 +151,9 @@ def plain_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
             **row.levels,
             "searched": None if row.searched is None else dataclasses.asdict(row.searched),
             "seeds": row.seeds,
-            "top1": {head: row.mean(head) for head in row.top1},
-            "deviation": {head: row.deviation(head) for head in row.top1},
-            "top1_by_seed": row.top1,
+            row.metric: {head: row.mean(head) for head in row.scores},
+            "deviation": {head: row.deviation(head) for head in row.scores},
+            f"{row.metric}_by_seed": row.scores,
             "difference": row.difference,
             "p_value": row.p_value,
             "holm_p_value": row.holm_p_value,
@@ -164,7 +173,12 @@ def _paper(rows: Sequence[Row]) -> bool:
 
 
 def _heads(rows: Sequence[Row]) -> list[str]:
-    return list(next((row.top1 for row in rows if row.top1), {"action": []}))
+    return list(next((row.scores for row in rows if row.scores), {"action": []}))
+
+
+def _metric(rows: Sequence[Row]) -> str:
+    """Return what the scores are: `top1` or `map`."""
+    return next((row.metric for row in rows if row.scores), "top1")
 
 
 def _accuracy(row: Row, head: str) -> str:

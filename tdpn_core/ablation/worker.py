@@ -23,6 +23,7 @@ from tdpn_core.progress import Silent
 from tdpn_core.runs import CELL, LAST
 
 LOG = "log.txt"
+_DIGITS = 7  # of probabilities
 
 
 def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
@@ -39,10 +40,13 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     """
     import numpy as np
 
+    from tdpn_core.checkpoint import score_of
     from tdpn_core.config.overrides import TrainOverrides
     from tdpn_core.distributed.runtime import set_up
     from tdpn_core.evaluation.evaluate import evaluate
+    from tdpn_core.evaluation.multilabel import first_hits
     from tdpn_core.evaluation.report import write_report
+    from tdpn_core.labels import known
     from tdpn_core.model.flops import cost
     from tdpn_core.training.launch import train
 
@@ -63,17 +67,27 @@ def run_cell(folder: Path, gpus: int) -> dict[str, Any]:
     )
     if call.get("search"):
         last = trained.state.history[-1]
-        trial = {"top1": last["val_top1"], "loss": last["val_loss"]}
+        trial = {"top1": score_of(last)[1], "loss": last["val_loss"]}
         write_json(folder / RESULT, trial)
         return trial
     evaluation = evaluate(folder / LAST, runtime=set_up(gpus), workers=workers, progress=lines)
     write_report(evaluation)
     price = cost(evaluation.config.model)
-    labelled = np.all([labels >= 0 for labels in evaluation.labels.values()], axis=0)
-    hits = {head: evaluation.probabilities[head].argmax(axis=1) == labels for head, labels in evaluation.labels.items()}
+    rows = np.all([known(labels) for labels in evaluation.labels.values()], axis=0)
+    probabilities = {head: values[rows] for head, values in evaluation.probabilities.items()}
+    labels = {head: values[rows] for head, values in evaluation.labels.items()}
+    found: dict[str, Any] = {
+        "hits": {head: first_hits(values, labels[head]).astype(int).tolist() for head, values in probabilities.items()}
+    }
+    if evaluation.scores.multilabel:
+        found = {
+            "map": {head: metrics.map for head, metrics in evaluation.multilabel.items()},
+            "labels": {head: values.tolist() for head, values in labels.items()},
+            "probabilities": {head: values.round(_DIGITS).tolist() for head, values in probabilities.items()},
+        }
     result = {
-        "ids": [name for name, known in zip(evaluation.ids, labelled, strict=True) if known],
-        "hits": {head: values[labelled].astype(int).tolist() for head, values in hits.items()},
+        "ids": [name for name, own in zip(evaluation.ids, rows, strict=True) if own],
+        **found,
         "parameters": price.parameters,
         "gmac": price.gmac["total"],
         "clips_per_second": statistics.median(row["clips_per_second"] for row in trained.state.history),

@@ -51,9 +51,13 @@ class Subject:
         return torch.randn(self.batch, model.channels, frames, side, side).to(self.runtime.device)
 
     def labels(self) -> dict[str, Tensor]:
-        """Return a class for each clip."""
+        """Return random labels: a class for each clip, or any number of classes in multi-label data."""
         counts = self.config.model.num_classes
         torch.manual_seed(0)
+        if self.config.data.multilabel:
+            return {
+                head: torch.randint(2, (self.batch, count)).to(self.runtime.device) for head, count in counts.items()
+            }
         return {head: torch.randint(count, (self.batch,)).to(self.runtime.device) for head, count in counts.items()}
 
     def build(self) -> Network:

@@ -189,6 +189,14 @@ class TrainConfig(Settings):
     """Share of each class's training videos that are held out and validated on, in place of the validation split, to
     choose settings without seeing it; 0: none. The draw depends on `seed`."""
 
+    multilabel_loss: Literal["binary", "asymmetric"] = "binary"
+    """Loss of multi-label data: `binary` cross entropy of each class, or the `asymmetric` loss (Ridnik et al. 2021),
+    which ignores classes that a clip clearly lacks."""
+
+    positive_weight: Amount = 0.0
+    """Class balance of multi-label data: the loss of a class is weighted, for clips that have it, by (clips without it
+    / clips with it) to the power of this; 0: no weights, 1: both sides of every class count the same."""
+
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Label smoothing: share of each label spread evenly over all classes (Szegedy et al. 2016)."""
 
@@ -257,6 +265,9 @@ class DataConfig(Settings):
     encoding: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Other properties of the stored frames (`tdpn_core.video.encode_options.Encoding`), also used for prediction."""
 
+    multilabel: bool = False
+    """Whether a clip may belong to several classes, or to none: each class then has a probability of its own."""
+
 
 @settings_class
 class StartConfig(Settings):
@@ -286,6 +297,9 @@ class RunConfig(Settings):
 
     def __post_init__(self) -> None:
         sampling = self.sampling
+        if self.data.multilabel and self.train.balanced:
+            what = "a clip of multi-label data belongs to several classes, so epochs cannot have as many clips of each"
+            raise ConfigError(what, where="train.balanced", hint="use train.positive_weight, for example 0.5")
         if self.model.modality == "flow" and (any(sampling.colour) or sampling.randaugment or sampling.erasing):
             raise ConfigError("colour, randaugment and erasing apply to RGB and not to optical flow")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tdpn_core.datasets.annotation_io import fault, read_fields, read_json, read_lines, shorten
 from tdpn_core.datasets.clip_table import Dataset
@@ -111,7 +112,12 @@ def reorder(dataset: Dataset, options: DatasetOptions) -> Dataset:
         order, stated = sorted(range(len(names)), key=lambda label: by(names[label])), options.label_order
     position = np.full(len(names) + 1, -1)  # the last entry is for -1, unlabelled
     position[order] = np.arange(len(order))
-    clips = dataset.clips.assign(**{f"label_{head}": position[dataset.clips[f"label_{head}"].to_numpy()]})
+    column = dataset.clips[f"label_{head}"]
+    if dataset.multilabel:
+        labels = pd.Series([tuple(sorted(position[list(own)].tolist())) for own in column], dtype=object)
+    else:
+        labels = pd.Series(position[column.to_numpy()])
+    clips = dataset.clips.assign(**{f"label_{head}": labels})
     ordered = [names[label] for label in order]
     return dataclasses.replace(dataset, clips=clips, classes={head: ordered}, label_order=stated)
 

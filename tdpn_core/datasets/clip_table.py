@@ -13,13 +13,14 @@ import numpy as np
 
 from tdpn_core.datasets.understanding import Reading, Understanding
 from tdpn_core.errors import DatasetError
+from tdpn_core.labels import UNLABELLED as UNLABELLED
+from tdpn_core.labels import Labels, clips_per_class, known, to_rows
 from tdpn_core.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HEAD = "action"  # the head of data sets with one label per clip
-UNLABELLED = -1
 SPLITS = ("train", "val", "test")
 VIDEO, FRAMES, TAR = KINDS = ("video", "frames", "tar")
 
@@ -42,7 +43,8 @@ class Dataset:
     - `fps`: frames per second of a folder or tar if known, else NaN; NaN for a video;
     - `start`, `stop`: the part of a video in seconds; NaN for an entire video;
     - `split`: train, val or test;
-    - `label_<head>`: label for each head; -1 if unlabelled.
+    - `label_<head>`: label for each head; -1 if unlabelled. In multi-label data a tuple of labels, (-1,) if
+      unlabelled.
     """
 
     name: str
@@ -74,6 +76,9 @@ class Dataset:
     seed: int = 0
     """Seed of that draw."""
 
+    multilabel: bool = False
+    """Whether a clip may belong to several classes, or to none."""
+
     unfitted: dict[str, str] = field(default_factory=dict)
     """Segments that are not compared with their videos yet (`prep` does), by clip id: where the annotation files name
     them, `labels.csv line 3`."""
@@ -81,6 +86,20 @@ class Dataset:
     annotated: dict[str, list[tuple[float, float, bool]]] = field(default_factory=dict)
     """With background clips requested: all annotated parts (start, end, whether these are frames) of each source whose
     annotation is complete."""
+
+    def labels(self, head: str) -> Labels:
+        """Return the labels of a head: (N,), or (N, classes) in multi-label data."""
+        column = self.clips[_column(head)]
+        if self.multilabel:
+            return to_rows(column, len(self.classes[head])).astype(np.int64)
+        return column.to_numpy()
+
+    def class_names(self, head: str) -> list[list[str]]:
+        """Return the names of each clip's classes; none for an unlabelled clip."""
+        names = self.classes[head]
+        column = self.clips[_column(head)].tolist()
+        rows = column if self.multilabel else [(label,) for label in column]
+        return [[names[label] for label in row if label != UNLABELLED] for row in rows]
 
     @property
     def understanding(self) -> Understanding:
@@ -92,14 +111,13 @@ class Dataset:
         listed = {split: found.get(split, 0) + missing.get(split, 0) for split in SPLITS if split in found | missing}
         classes = {}
         for head, names in self.classes.items():
-            labels = self.clips[_column(head)].to_numpy()
-            by_label = np.bincount(labels[labels >= 0], minlength=len(names)).tolist()
+            by_label = clips_per_class(self.labels(head), len(names)).tolist()
             classes[head] = dict(zip(names, by_label, strict=True))
-        first = self.clips[_column(next(iter(self.classes)))]
+        first = known(self.labels(next(iter(self.classes))))
         return Understanding(
             **reading,
             classes=classes,
-            unlabelled=int((first < 0).sum()),
+            unlabelled=int((~first).sum()),
             listed=listed,
             found=found,
             missing=missing,
@@ -120,8 +138,10 @@ class Source:
 class Rows:
     """Builder of the table: one list per column, since a data set may have a million clips."""
 
-    def __init__(self, heads: Sequence[str]) -> None:
+    def __init__(self, heads: Sequence[str], *, multilabel: bool = False) -> None:
         self.heads = tuple(heads)
+        self.multilabel = multilabel
+        self._others: dict[int, set[int]] = {}  # by row: labels besides the first, in multi-label data
         self._row: dict[str, int] = {}  # by id; its keys are the column of ids
         self._text: dict[str, list[str]] = {name: [] for name in ("source", "kind", "pattern", "split")}
         self._numbers: dict[str, array[int]] = {name: array("q") for name in ("first", "last", *map(_column, heads))}
@@ -159,8 +179,18 @@ class Rows:
 
     @property
     def first_labels(self) -> Sequence[int]:
-        """The labels of the first head."""
+        """The labels of the first head; in multi-label data one of each clip."""
         return self._numbers[_column(self.heads[0])]
+
+    def all_labels(self, row: int) -> list[int]:
+        """Return the labels of a row in the first head, in ascending order; none for an unlabelled clip."""
+        return sorted(({self.first_labels[row]} | self._others.get(row, set())) - {UNLABELLED})
+
+    def add_label(self, clip: str, label: int) -> None:
+        """Add a label to an existing clip of multi-label data."""
+        row = self._row[clip]
+        if label != self.first_labels[row]:
+            self._others.setdefault(row, set()).add(label)
 
     def add(
         self,
@@ -186,6 +216,13 @@ class Rows:
             self._numbers[_column(head)].append(label)
         for name, value in (("fps", fps), ("start", start), ("stop", stop)):
             self._floats[name].append(value)
+
+    def _label_sets(self, order: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the labels of rows of multi-label data. In a split without any label all clips are unlabelled."""
+        sets = [tuple(self.all_labels(row)) for row in order]
+        splits = [self._text["split"][row] for row in order]
+        labelled = {split for split, own in zip(splits, sets, strict=True) if own}
+        return [own if split in labelled else (UNLABELLED,) for split, own in zip(splits, sets, strict=True)]
 
     def lack(self, clip: str, split: str) -> bool:
         """Record a listed clip that is not on disk; False if it was recorded before."""
@@ -225,6 +262,8 @@ class Rows:
         columns["split"] = _strings(self._text["split"], order)
         for head in self.heads:
             columns[_column(head)] = pd.Series(np.array(self._numbers[_column(head)], np.int64)[order])
+        if self.multilabel:
+            columns[_column(self.heads[0])] = pd.Series(self._label_sets(order.tolist()), dtype=object)
         return pd.DataFrame(columns)
 
 
@@ -288,7 +327,18 @@ def make_dataset(
         raise DatasetError("no clips found", where=root, hint="; ".join(notes) or None)
     absent = rows.absent(listed)
     return Dataset(
-        name, root, rows.frame(), classes, reading, label_order, notes, subsets or {}, absent, groups or {}, seed
+        name,
+        root,
+        rows.frame(),
+        classes,
+        reading,
+        label_order,
+        notes,
+        subsets or {},
+        absent,
+        groups or {},
+        seed,
+        rows.multilabel,
     )
 
 

@@ -16,7 +16,7 @@ from tdpn_core.datasets.scan import Found
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import merged_names, split_of_folder
-from tdpn_core.datasets.train_val_split import drawn_note, find_groups, split_groups
+from tdpn_core.datasets.train_val_split import draw_split, find_groups
 from tdpn_core.datasets.understanding import Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.wording import counted
@@ -136,14 +136,14 @@ def _place(path: str, by_split: bool) -> tuple[str, str, str] | None:
 
 
 def set_aside(
-    splits: list[str], within: Callable[[int], str], classes: Sequence[str], seed: int, notes: list[str]
+    splits: list[str], within: Callable[[int], str], classes: Sequence[Sequence[str]], seed: int, notes: list[str]
 ) -> dict[int, str]:
     """Use a fifth of the training clips for validation, if there is no validation split.
 
     Args:
         splits: split of each clip (train, val or test); changed in place.
         within: path within its class folder by the clip's row; its name may identify the recording.
-        classes: class of each clip.
+        classes: classes of each clip: one, or any number in multi-label data.
         seed: seed of the draw.
         notes: list to which a description is appended.
 
@@ -154,11 +154,11 @@ def set_aside(
         return {}
     pool = [row for row, split in enumerate(splits) if split == "train"]
     labels = [classes[row] for row in pool]
-    grouping = find_groups([within(row) for row in pool], labels)
-    drawn = split_groups(grouping.groups, labels, seed)
+    grouping = find_groups([within(row) for row in pool], [" + ".join(names) for names in labels])
+    drawn, note = draw_split(grouping.groups, labels, seed)
     for row, split in zip(pool, drawn, strict=True):
         splits[row] = split
-    notes.append(drawn_note(drawn, grouping.groups, labels, seed))
+    notes.append(note)
     if grouping.unknown:
         some = ", ".join(grouping.unknown[:5]) + (", …" if len(grouping.unknown) > 5 else "")
         unnamed = counted(len(grouping.unknown), "class", "classes")

@@ -37,7 +37,15 @@ from tdpn_core.datasets.clip_table import (
 )
 from tdpn_core.datasets.columns import LABEL, SPLIT
 from tdpn_core.datasets.folder import set_aside
-from tdpn_core.datasets.list_grammar import LARGEST_CLASS, MOST_NUMBERS, Grammar, Line, ListFile, grammar_of
+from tdpn_core.datasets.list_grammar import (
+    LARGEST_CLASS,
+    MOST_NUMBERS,
+    Grammar,
+    Line,
+    ListFile,
+    grammar_of,
+    split_labels,
+)
 from tdpn_core.datasets.media_index import Sources
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import PICTURE, VIDEO_SUFFIXES, Found, name_of, suffix
@@ -147,13 +155,17 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
         raise DatasetError("no list files with clips that are on disk", where=found.root, hint=hint)
     if not options.ignore_segments and _have_segments(lists):
         return read_segment_files(found, [path for path, *_ in lists], options, name="list")
-    files = [ListFile(path, grammar, split)
+    files = [ListFile(path, grammar, split, multilabel=options.multilabel)
              for path, split, grammar in lists if grammar]  # fmt: skip
     four = any(file.grammar.numbers == MOST_NUMBERS for file in files)
     heads = ["verb", "noun"] if four else [HEAD]
     class_of, by_name, notes = _named_classes(files)
     label_of = {name: label for label, name in enumerate(by_name)}
-    builder = _Builder(heads, finder, tally, apart=len({path.parent for path, *_ in lists}) > 1)
+    if four and options.multilabel:
+        raise DatasetError("has a verb and a noun for each clip, not several labels", where=found.root,
+                           hint="leave out --multilabel")  # fmt: skip
+    rows = Rows(heads, multilabel=options.multilabel)
+    builder = _Builder(rows, finder, tally, apart=len({path.parent for path, *_ in lists}) > 1)
     meanings = {
         numbers: _meaning([file for file in files if file.grammar.numbers == numbers], finder)
         for numbers in {file.grammar.numbers for file in files}
@@ -174,13 +186,14 @@ def read_list(found: Found, texts: list[Path], options: DatasetOptions) -> Datas
     )
     if options.ignore_segments:
         notes += _segments_ignored(files)
-    rows, listed = builder.rows, builder.listed
+    listed = builder.listed
     del builder, finder  # as large as the table
     if not len(rows):
         hint = "; ".join([*notes, f"paths are searched below {found.root} and next to the lists"])
         raise DatasetError("none of the listed clips is on disk", where=found.root, hint=hint)
     main = names.classes[heads[0]]
-    labels = [main[label] if label >= 0 else "" for label in rows.first_labels]
+    labels = [[main[label] for label in rows.all_labels(row)] for row in range(len(rows))]
+    notes += _doubtful_labels(rows, labels, main)
     groups = set_aside(rows.splits, rows.sources.__getitem__, labels, options.seed, notes)
     drawn = {clip: groups[row] for row, clip in enumerate(rows.ids) if row in groups}
     return make_dataset(
@@ -223,6 +236,23 @@ def _oddities(files: list[ListFile]) -> list[str]:
         for file in files
         if file.odd_count
     ]
+
+
+def _doubtful_labels(rows: Rows, labels: Sequence[Sequence[str]], classes: Sequence[str]) -> list[str]:
+    """Describe clips without a label in multi-label data; in other data, class names that may be several labels."""
+    if rows.multilabel:
+        bare = [row for row, own in enumerate(labels) if not own]
+        if not bare:
+            return []
+        example = next(clip for row, clip in enumerate(rows.ids) if row == bare[0])
+        clips_have = counted(len(bare), "clip has", "clips have")
+        return [f"{clips_have} no label (for example {example!r}): in a split with labels, none of the classes"]
+    known = set(classes)
+    several = [name for name in classes if len(parts := split_labels(name)) > 1 and known.issuperset(parts)]
+    if not several:
+        return []
+    are = f"{counted(len(several), 'class is', 'classes are')} made of the names of others"
+    return [f"{are}, such as {several[0]!r}: --multilabel reads these as several labels"]
 
 
 def _segments_ignored(files: list[ListFile]) -> list[str]:
@@ -296,9 +326,9 @@ class _Part:
 class _Builder:
     """Converts lines to rows, and records the first occurrence of each label."""
 
-    def __init__(self, heads: list[str], finder: _Finder, tally: Tally, *, apart: bool) -> None:
-        """Start without rows; `apart`: the lists are in several folders, so paths in them are not unique ids."""
-        self.rows = Rows(heads)
+    def __init__(self, rows: Rows, finder: _Finder, tally: Tally, *, apart: bool) -> None:
+        """Start with empty `rows`; `apart`: the lists are in several folders, so paths in them are not unique ids."""
+        self.rows = rows
         self.met: dict[tuple[str, int], tuple[Path, int]] = {}
         self.names: dict[int, tuple[str, Path, int]] = {}
         """Class names next to the numbers, and their positions."""
@@ -354,11 +384,16 @@ class _Builder:
         for line, clip, folder, pattern, part in _frame_clips(path):
             source = self._finder.find(folder, path, split)
             self.listed.add(split)
+            if len(part.labels) > 1 and not self.rows.multilabel:
+                raise fault(path, line, "clip has several labels", clip, "--multilabel accepts them")
+            for label in part.labels:
+                self._met(path, line, (label,))
             if source is None:
-                self._met(path, line, part.labels)
                 self._lack(clip, split, clip)
-            else:
-                self._add(clip, split, part, replace(source, pattern=pattern), path, line)
+                continue
+            for label in part.labels:  # those after the first are added to the clip
+                one = replace(part, labels=(label,))
+                self._add(clip, split, one, replace(source, pattern=pattern), path, line)
 
     def _lack(self, clip: str, split: str, example: str) -> None:
         if self.rows.lack(clip, split):
@@ -373,9 +408,12 @@ class _Builder:
     def _add(self, clip: str, split: str, part: _Part, source: Source, path: Path, line: int) -> None:
         labels = part.labels + (UNLABELLED,) * (len(self.rows.heads) - len(part.labels))
         self._met(path, line, labels)
-        if clip in self.rows:
-            if self.rows.labels(clip) != labels:
-                raise fault(path, line, "clip is listed twice with different labels", clip)
+        if clip in self.rows and self.rows.multilabel and self.rows.split(clip) == split:
+            self.rows.add_label(clip, labels[0])
+        elif clip in self.rows:
+            if self.rows.labels(clip) != labels and not self.rows.multilabel:
+                hint = "--multilabel gives it all of them, if a clip may have several labels"
+                raise fault(path, line, "clip is listed twice with different labels", clip, hint)
             same = self.rows.split(clip) == split
             self._tally.repeated(clip, same_split=same)
         elif source.kind == VIDEO:
@@ -424,7 +462,8 @@ def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
         if began:
             line, clip, folder, (before, after), width, first, labels = began
             pattern = f"{before.replace('%', '%%')}%0{width}d{after}"
-            yield line, clip, folder, pattern, _Part(first, last, labels, relative=False)
+            found = tuple(label for label in labels if label != UNLABELLED) or (UNLABELLED,)
+            yield line, clip, folder, pattern, _Part(first, last, found, relative=False)
 
     lines = read_fields(path, " ")
     next(lines, None)
@@ -437,13 +476,21 @@ def _frame_clips(path: Path) -> Iterator[tuple[int, str, str, str, _Part]]:
             raise fault(path, number, "is not a numbered picture", frame)
         if began is None or clip != began[1]:
             yield from closed()
-            labels = (int(rest[0]),) if rest and rest[0].isdecimal() else (UNLABELLED,)
+            labels = _frame_labels(rest)
             series, width = (match[1], match[3]), len(match[2])
             began = (number, clip, frame.rpartition("/")[0], series, width, int(match[2]), labels)
         elif int(match[2]) != last + 1:
             raise fault(path, number, f"frame {last + 1} of {clip} is missing before this one", frame)
+        else:
+            began = (*began[:-1], tuple(dict.fromkeys(began[-1] + _frame_labels(rest))))
         last = int(match[2])
     yield from closed()
+
+
+def _frame_labels(fields: Sequence[str]) -> tuple[int, ...]:
+    """Return the labels of a frame, separated by commas; -1 without one."""
+    numbers = [one.strip() for one in fields[0].split(",")] if fields else []
+    return tuple(int(one) for one in numbers if one.isdecimal()) or (UNLABELLED,)
 
 
 class _Finder:

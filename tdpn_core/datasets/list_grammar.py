@@ -29,6 +29,9 @@ MOST_NUMBERS = 4
 LARGEST_CLASS = 100_000  # larger numbers are ids, not classes
 
 _SEPARATORS = ("\t", "::", ";", ",", " ")
+SEVERAL = ("|", ";")
+"""Separators between several labels of a clip."""
+
 _WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 _AFTER_VIDEO = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))\s+(\S.*)", re.IGNORECASE)
 _NOTHING = {"", "nan", "none", "null", "n/a", "na", "?"}
@@ -229,17 +232,19 @@ def _rest(line: str, separator: str, numbers: int) -> tuple[str, list[str]]:
 class ListFile:
     """A list file and its grammar; `lines` yields its clips and collects the odd lines."""
 
-    def __init__(self, path: Path, grammar: Grammar, split: str | None) -> None:
+    def __init__(self, path: Path, grammar: Grammar, split: str | None, *, multilabel: bool = False) -> None:
         """Store the arguments; nothing is read yet.
 
         Args:
             path: the file.
             grammar: how its lines are parsed.
             split: split of lines without one.
+            multilabel: a field of labels may have several of them, separated by `|` or `;`.
         """
         self.path = path
         self.grammar = grammar
         self.split = split
+        self.multilabel = multilabel
         self.odd: list[OddLine] = []
         self.odd_count = 0
         self._shape: tuple[bool, bool] | None = None
@@ -276,10 +281,22 @@ class ListFile:
         for line in self._by_header() if self.grammar.header else self._by_place():
             count += 1
             if line is not None:
-                yield line
+                yield from self._apart(line)
         if self.odd_count > 1 and self.odd_count > count * _MOST_ODD:
             what = f"{self.odd_count} of {count} lines differ in format from the others"
             raise DatasetError(what, where=self.path, hint="; ".join(map(str, self.odd[:3])))
+
+    def labels(self, text: str) -> list[str]:
+        """Return the labels in a field: one, or several in multi-label data."""
+        return split_labels(text) if self.multilabel else [text]
+
+    def _apart(self, line: Line) -> Iterator[Line]:
+        """Yield a line for each of the labels of `line`."""
+        if line.label is None or line.values:
+            yield line
+            return
+        for label in self.labels(line.label):
+            yield replace(line, label=label)
 
     def _odd(self, number: int, reason: str, text: str) -> None:
         self.odd_count += 1
@@ -333,15 +350,22 @@ class ListFile:
                 fields = [*fields, *[""] * (needed + 1 - len(fields))]
             split = self._split(number, fields)
             label, name = self._value(LABEL, fields), self._value(NAME, fields)
-            value = whole(label) if label else None
+            values = [whole(one) for one in self.labels(label)] if label else [None]
             if not labelled:
                 yield Line(number, fields[columns[PATH]], split=split)
             elif by_name and (label or name):
                 yield Line(number, fields[columns[PATH]], label=label or name, split=split)
-            elif not by_name and value is not None:
-                yield Line(number, fields[columns[PATH]], (value,), name or None, split)
+            elif not by_name and None not in values:
+                alone = name or None if len(values) == 1 else None  # names next to several numbers are not assigned
+                for value in values:
+                    yield Line(number, fields[columns[PATH]], (value or 0,), alone, split)
+            elif not label and self.multilabel:
+                yield Line(number, fields[columns[PATH]], split=split)
             else:
-                self._odd(number, "is not a class number" if label else "has no label", text)
+                what = "is not a class number" if label else "has no label"
+                parts = split_labels(label)
+                several = len(parts) > 1 and all(whole(one) is not None for one in parts)
+                self._odd(number, what + (" (--multilabel accepts several)" if several else ""), text)
                 yield None
 
     def _value(self, role: str, fields: Sequence[str]) -> str:
@@ -357,7 +381,7 @@ class ListFile:
             next(rows, None)
             for _, fields in rows:
                 label = self._value(LABEL, fields)
-                number = label != "" and whole(label) is not None
+                number = label != "" and all(whole(one) is not None for one in self.labels(label))
                 numbers += number
                 names += not number and (label or self._value(NAME, fields)) != ""
             self._shape = (numbers + names > 0, names >= max(numbers, 1))
@@ -373,6 +397,12 @@ class ListFile:
             hint = f"known splits: {known}; rename the column if it is not a split"
             raise fault(self.path, number, "has an unknown split", stated, hint)
         return split
+
+
+def split_labels(text: str) -> list[str]:
+    """Return the labels in a field with several of them, separated by `|` or `;`, without repetition."""
+    between = next((one for one in SEVERAL if one in text), None)
+    return list(dict.fromkeys(filter(None, map(str.strip, text.split(between))))) if between else [text]
 
 
 def _count(number: int, what: str) -> str:

@@ -44,6 +44,9 @@ class DatasetOptions:
     ignore_segments: bool = False
     """Pack entire videos although a list has start and end columns."""
 
+    multilabel: bool = False
+    """A clip may belong to several classes: its lines, or the segments that cover most of it, are joined."""
+
     overlaps: OverlapChoice = defaults.OVERLAPS
     """Segments of one video with different labels that overlap: an error, use both, the one that starts first, or the
     longest."""

@@ -13,7 +13,7 @@ from tdpn_core.datasets.detect import Detection, recognise
 from tdpn_core.datasets.options import DatasetOptions
 from tdpn_core.datasets.scan import TEXT_SUFFIXES, Found, scan
 from tdpn_core.datasets.spec import DatasetSpec
-from tdpn_core.errors import DatasetError, PluginError
+from tdpn_core.errors import DatasetError, PluginError, UsageError
 from tdpn_core.plugins import Registry
 
 DATASETS: Registry[DatasetSpec] = Registry(
@@ -82,15 +82,28 @@ def read_dataset(name: str, root: Path, *, options: DatasetOptions = _DEFAULTS) 
     texts = _texts(found, options)
     try:
         if spec is not None:
-            return reorder(spec.read(found, texts, options), options)
+            return _with_labels(reorder(spec.read(found, texts, options), options), options)
         detection = recognise(_in_order(), found, texts, options)
-        dataset = reorder(DATASETS[detection.name].read(found, texts, options), options)
+        dataset = _with_labels(reorder(DATASETS[detection.name].read(found, texts, options), options), options)
         dataset.notes.insert(0, detection.sentence())
         return dataset
     except DatasetError as error:
         if error.where is None:
             raise DatasetError(error.what, where=root, hint=error.hint) from error
         raise
+
+
+def _with_labels(dataset: Dataset, options: DatasetOptions) -> Dataset:
+    """Return the data set.
+
+    Raises:
+        UsageError: several labels per clip are requested of a data set that has one.
+    """
+    if options.multilabel and not dataset.multilabel:
+        what = f"a clip of the {dataset.name} data set has one label"
+        hint = "leave it out, or describe the clips in a list: tdpn prep list"
+        raise UsageError(what, where="--multilabel", hint=hint)
+    return dataset
 
 
 def detect(root: Path, *, options: DatasetOptions = _DEFAULTS) -> Detection:

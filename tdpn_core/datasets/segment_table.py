@@ -24,7 +24,7 @@ from tdpn_core.datasets.segments import Annotations, Segment, read_segments
 from tdpn_core.datasets.spec import DatasetSpec
 from tdpn_core.datasets.spelling import unify
 from tdpn_core.datasets.splits import split_of_path
-from tdpn_core.datasets.train_val_split import drawn_note, find_groups, split_groups
+from tdpn_core.datasets.train_val_split import draw_split, find_groups
 from tdpn_core.datasets.understanding import OddLine, Reading
 from tdpn_core.errors import DatasetError
 from tdpn_core.wording import agree, counted
@@ -64,28 +64,34 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
     files = [read_segments(path) for path in paths]
     parts = list(_parts(files, found.root))
     notes = found.notes(paths) + [note for file in files for note in file.notes] + _odd_notes(files)
-    parts = _without_overlaps(parts, options, notes)
+    labelled = _labelled(parts, options, notes)
     met: dict[str, set[str]] = {}
-    for part in parts:
-        met.setdefault(part.segment.label, set()).add(part.split)
+    for part, own in labelled:
+        for label in own:
+            met.setdefault(label, set()).add(part.split)
     class_of, spelled = unify(met)
     classes = _classes(sorted(set(class_of.values())), found, paths, options)
-    if options.background and not any(map(is_background, classes.names)):
+    if options.background and not options.multilabel and not any(map(is_background, classes.names)):
         classes = classes.with_background()
-    rows, places = Rows([HEAD]), {}
+    rows, places = Rows([HEAD], multilabel=options.multilabel), {}
     finder, tally = _Finder(found, options), Tally()
-    for part in parts:
-        label = classes.label_of[class_of[part.segment.label]]
+    for part, own in labelled:
+        first, *others = [classes.label_of[class_of[label]] for label in own]
         source = finder.find(part.segment.video)
-        clip = _id(part, source, label, rows)
+        clip = _video_id(part, source) if options.ignore_segments else _id(part, source, first, rows)
         if clip is None:
             tally.repeated(str(part), what="segment")
         elif source is None:
             if rows.lack(clip, part.split):
                 tally.without_video(part.split, part.segment.video)
+        elif options.ignore_segments:
+            rows.add(clip, part.split, (first,), source)
         else:
-            _add(rows, clip, part, label, source)
+            _add(rows, clip, part, first, source)
             places[clip] = part.place
+        if clip is not None and source is not None:
+            for number in others:
+                rows.add_label(clip, number)
     notes += spelled + classes.notes + tally.notes() + finder.notes()
     missing = sorted({video for file in files for video in file.videos if finder.find(video) is None})
     if missing:
@@ -107,7 +113,9 @@ def read_segment_files(found: Found, paths: Sequence[Path], options: DatasetOpti
         seed=options.seed,
     )
     dataset.unfitted.update(places)
-    if options.background:
+    if options.ignore_segments:
+        notes.append("times are ignored: entire videos are packed instead of the annotated parts")
+    elif options.background:
         dataset.annotated.update(_annotated(files, finder, notes))
     return dataset
 
@@ -198,6 +206,53 @@ def _parts(files: Sequence[Annotations], root: Path) -> Iterator[_Part]:
             yield _Part(segment, splits[_key(segment.video)][0], file.path)
 
 
+def _labelled(parts: list[_Part], options: DatasetOptions, notes: list[str]) -> list[tuple[_Part, list[str]]]:
+    """Return the parts that become clips, and the labels of each: several only in multi-label data.
+
+    Raises:
+        DatasetError: without `options.multilabel`, a clip would have several labels.
+    """
+    if options.ignore_segments:
+        return _whole_videos(parts, options)
+    if not options.multilabel:
+        return [(part, [part.segment.label]) for part in _without_overlaps(parts, options, notes)]
+    videos: dict[tuple[str, bool], list[_Part]] = {}
+    for part in parts:
+        videos.setdefault((_key(part.segment.video), part.segment.in_frames), []).append(part)
+    joined: dict[tuple[str, bool, float, float], tuple[_Part, list[str]]] = {}
+    for (video, in_frames), own in videos.items():
+        for part in own:
+            one = part.segment
+            if (video, in_frames, one.start, one.stop) not in joined:
+                covering = [other.segment.label for other in own if _covers(other.segment, one)]
+                joined[video, in_frames, one.start, one.stop] = part, list(dict.fromkeys(covering))
+    return list(joined.values())
+
+
+def _covers(one: Segment, clip: Segment) -> bool:
+    """Return whether a segment covers at least half of a clip."""
+    return 2 * (min(one.stop, clip.stop) - max(one.start, clip.start)) >= clip.duration
+
+
+def _whole_videos(parts: list[_Part], options: DatasetOptions) -> list[tuple[_Part, list[str]]]:
+    """Return a part for each video, and the labels of all its segments.
+
+    Raises:
+        DatasetError: without `options.multilabel`, a video has segments with different labels.
+    """
+    videos: dict[str, tuple[_Part, list[str]]] = {}
+    for part in parts:
+        first, labels = videos.setdefault(_key(part.segment.video), (part, []))
+        if part.segment.label in labels:
+            continue
+        labels.append(part.segment.label)
+        if len(labels) > 1 and not options.multilabel:
+            what = f"{part.segment.video} has segments with different labels: {first} and {part}"
+            hint = "keep all labels with --multilabel, or pack the segments without --ignore-segments"
+            raise DatasetError(what, where=part.path, hint=hint)
+    return list(videos.values())
+
+
 def _without_overlaps(parts: list[_Part], options: DatasetOptions, notes: list[str]) -> list[_Part]:
     """Return the parts to use where segments of one video with different labels overlap.
 
@@ -220,7 +275,9 @@ def _without_overlaps(parts: list[_Part], options: DatasetOptions, notes: list[s
                 pairs += 1
                 if options.overlaps == "refuse":
                     what = f"{one.video}: {parts[row]} overlaps {parts[other]}"
-                    hint = "keep both with --overlaps keep, or one of them with --overlaps first or --overlaps longest"
+                    hint = (
+                        "--multilabel makes clips with both labels; --overlaps keep, first or longest keeps one label"
+                    )
                     raise DatasetError(what, where=parts[row].path, hint=hint)
                 if options.overlaps != "keep":
                     longer = one.duration > parts[other].segment.duration
@@ -233,6 +290,10 @@ def _without_overlaps(parts: list[_Part], options: DatasetOptions, notes: list[s
         are = agree(len(left), "is", "are")
         notes.append(f"{counted(len(left), 'segment')} {are} left out, overlapping one with another label: {some}")
     return [part for row, part in enumerate(parts) if row not in left]
+
+
+def _video_id(part: _Part, source: Source | None) -> str:
+    return part.segment.video if source is None else source.source
 
 
 def _id(part: _Part, source: Source | None, label: int, rows: Rows) -> str | None:
@@ -276,11 +337,11 @@ def _set_aside(rows: Rows, names: Sequence[str], seed: int, notes: list[str]) ->
     grouping = find_groups(videos, [""] * len(videos))
     group_of = dict(zip(videos, grouping.groups, strict=True))
     groups = [group_of[rows.sources[row]] for row in pool]
-    classes = [names[rows.first_labels[row]] for row in pool]
-    drawn = split_groups(groups, classes, seed)
+    classes = [[names[label] for label in rows.all_labels(row)] for row in pool]
+    drawn, note = draw_split(groups, classes, seed, noun="segment")
     for row, split in zip(pool, drawn, strict=True):
         rows.splits[row] = split
-    notes.append(drawn_note(drawn, groups, classes, seed, noun="segment"))
+    notes.append(note)
     ids = list(rows.ids)
     return {ids[row]: group for row, group in zip(pool, groups, strict=True)}
 

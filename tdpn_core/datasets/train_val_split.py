@@ -159,6 +159,25 @@ def merge(groups: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
     return [of(group) for group in groups]
 
 
+def draw_split(
+    groups: Sequence[str], classes: Sequence[Sequence[str]], seed: int, *, noun: str = "clip", how: str = ""
+) -> tuple[list[str], str]:
+    """Return `train` or `val` for each clip as `split_groups` does, and a note on it.
+
+    Args:
+        groups: source group of each clip.
+        classes: classes of each clip, any number of them.
+        seed: seed of the draw.
+        noun: what is drawn.
+        how: see `drawn_note`.
+    """
+    pairs = [(row, name) for row, names in enumerate(classes) for name in names or ("",)]
+    drawn = split_groups([groups[row] for row, _ in pairs], [name for _, name in pairs], seed)
+    of_row = dict(zip((row for row, _ in pairs), drawn, strict=True))
+    splits = [of_row[row] for row in range(len(groups))]
+    return splits, drawn_note(splits, groups, classes, seed, noun=noun, how=how)
+
+
 def split_groups(groups: Sequence[str], classes: Sequence[str], seed: int, share: float = VAL_SHARE) -> list[str]:
     """Return `train` or `val` for each clip: no group on both sides, about `share` of each class in `val`.
 
@@ -259,7 +278,7 @@ def _number(text: str) -> int:
 def drawn_note(
     splits: Sequence[str],
     groups: Sequence[str],
-    classes: Sequence[str],
+    classes: Sequence[Sequence[str]],
     seed: int,
     *,
     noun: str = "clip",
@@ -270,7 +289,7 @@ def drawn_note(
     Args:
         splits: split of each clip of the draw.
         groups: source group of each.
-        classes: class of each.
+        classes: classes of each.
         seed: of the draw.
         noun: what was drawn.
         how: what else decided the groups, such as `with copies on one side of it`.
@@ -279,9 +298,11 @@ def drawn_note(
     used = f"{held} of {counted(len(splits), noun)} {agree(held, 'is', 'are')} used for validation"
     by = counted(len(set(groups)), "source group")
     sources: dict[str, set[str]] = {}
-    for name, group in zip(classes, groups, strict=True):
-        sources.setdefault(name, set()).add(group)
-    alone = sorted(set(classes) - {name for name, split in zip(classes, splits, strict=True) if split == "val"})
+    for names, group in zip(classes, groups, strict=True):
+        for name in names:
+            sources.setdefault(name, set()).add(group)
+    validated = {name for names, split in zip(classes, splits, strict=True) if split == "val" for name in names}
+    alone = sorted(sources.keys() - validated)
     none = ""
     if alone:
         none = f"; none of {', '.join(alone[:_NAMED])}{', …' if len(alone) > _NAMED else ''}"

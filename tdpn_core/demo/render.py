@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,9 +72,23 @@ def render_clip(name: str, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 def draw_object(path: Positions, background: Image, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return frames of an object along a path, (T, SIDE, SIDE, 3), RGB."""
-    cover, colours = _object(path, background.mean(axis=(0, 1)), rng)
-    frames = background + cover[..., None] * (colours - background)
+    return draw_objects([path], background, rng)
+
+
+def draw_objects(paths: Sequence[Positions], background: Image, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return frames of an object along each path, (T, SIDE, SIDE, 3), RGB; later objects cover earlier ones."""
+    frames = background
+    for path in paths:
+        cover, colours = _object(path, background.mean(axis=(0, 1)), rng)
+        frames = frames + cover[..., None] * (colours - frames)
     pixels: npt.NDArray[np.uint8] = np.clip(frames + np.float32(0.5), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def overlay_object(frames: npt.NDArray[np.uint8], path: Positions, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Return frames (T, SIDE, SIDE, 3) with one more object, along a path (T, 2)."""
+    cover, colours = _object(path, frames.mean(axis=(0, 1, 2)), rng)
+    pixels: npt.NDArray[np.uint8] = (frames + cover[..., None] * (colours - frames) + np.float32(0.5)).astype(np.uint8)
     return pixels
 
 

@@ -17,9 +17,11 @@ from tdpn_core.checkpoint import Calibration, is_checkpoint, load_checkpoint, st
 from tdpn_core.errors import CheckpointError, UsageError
 from tdpn_core.evaluation.metrics import HeadFit
 from tdpn_core.evaluation.metrics import calibrate as compare
+from tdpn_core.evaluation.multilabel import ThresholdsFit, fit_thresholds
 from tdpn_core.evaluation.options import ScoreOptions
 from tdpn_core.evaluation.score_checkpoint import weights_digest
 from tdpn_core.evaluation.score_file import Scores, mean_probabilities
+from tdpn_core.labels import Labels, known
 
 TEMPERATURES = (0.05, 20.0)
 """Range that is searched."""
@@ -53,31 +55,43 @@ def check_calibration(paths: Sequence[Path], options: ScoreOptions, keep: float)
         raise CheckpointError(what, where=paths[0], hint="give the best.pt of a run")
 
 
-def fit(scores: Scores, keep: float = defaults.KEEP_RIGHT) -> dict[str, HeadFit]:
-    """Return temperature and threshold of each head.
+def fit(scores: Scores, keep: float = defaults.KEEP_RIGHT) -> dict[str, HeadFit | ThresholdsFit]:
+    """Return temperature and threshold of each head, or in multi-label data a threshold for each class.
 
     The temperature minimises the negative log likelihood of the mean over views. The threshold is the highest that
-    keeps the share `keep` of the right answers.
+    keeps the share `keep` of the right answers. The thresholds of multi-label classes are those of the highest F1.
 
     Raises:
         UsageError: a head has fewer than five labelled clips.
     """
-    return {head: _fit(scores.logits[head], scores.labels[head], keep, head) for head in scores.classes}
+    if not scores.multilabel:
+        return {head: _fit(scores.logits[head], scores.labels[head], keep, head) for head in scores.classes}
+    probabilities = scores.probabilities()
+    return {
+        head: _fit_classes(probabilities[head], scores.labels[head], scores.origin.thresholds.get(head), head)
+        for head in scores.classes
+    }
 
 
-def store(path: Path, scores: Scores, fits: Mapping[str, HeadFit]) -> None:
+def store(path: Path, scores: Scores, fits: Mapping[str, HeadFit | ThresholdsFit]) -> None:
     """Store the result in the checkpoint at `path`, which was scored.
 
     Raises:
         CheckpointError: the file was changed since.
     """
-    if weights_digest(load_checkpoint(path)) != scores.origin.weights:
+    stored = load_checkpoint(path)
+    if weights_digest(stored) != scores.origin.weights:
         raise CheckpointError("was changed while it was evaluated", where=path, hint="run the same command again")
     store_calibration(
         path,
         Calibration(
-            temperature={head: one.temperature for head, one in fits.items()},
-            threshold={head: one.threshold for head, one in fits.items()},
+            temperature={head: one.temperature for head, one in fits.items() if isinstance(one, HeadFit)},
+            threshold={head: one.threshold for head, one in fits.items() if isinstance(one, HeadFit)},
+            class_thresholds={
+                head: _in_order_of(stored.config.data.classes[head], scores.classes[head], one.thresholds)
+                for head, one in fits.items()
+                if isinstance(one, ThresholdsFit)
+            },
             data=scores.origin.data_digest,
             split=scores.origin.split,
             views=scores.origin.views,
@@ -85,12 +99,30 @@ def store(path: Path, scores: Scores, fits: Mapping[str, HeadFit]) -> None:
     )
 
 
-def _fit(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], keep: float, head: str) -> HeadFit:
-    known = labels >= 0
-    logits, labels = logits[known], labels[known]
-    if len(labels) < _FEWEST:
-        what = f"{head} has {len(labels)} labelled clips, and calibration needs at least {_FEWEST}"
+def _in_order_of(wanted: Sequence[str], names: Sequence[str], values: Sequence[float]) -> list[float]:
+    """Return the values of classes in the order of `wanted`, which has the same names."""
+    of_name = dict(zip(names, values, strict=True))
+    return [of_name[name] for name in wanted]
+
+
+def _fit_classes(
+    probabilities: npt.NDArray[np.float64], labels: Labels, before: Sequence[float] | None, head: str
+) -> ThresholdsFit:
+    rows = known(labels)
+    _check_enough(int(rows.sum()), head)
+    return fit_thresholds(probabilities[rows], labels[rows], before)
+
+
+def _check_enough(clips: int, head: str) -> None:
+    if clips < _FEWEST:
+        what = f"{head} has {clips} labelled clips, and calibration needs at least {_FEWEST}"
         raise UsageError(what, where="--calibrate", hint="choose a larger --split")
+
+
+def _fit(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], keep: float, head: str) -> HeadFit:
+    rows = known(labels)
+    logits, labels = logits[rows], labels[rows]
+    _check_enough(len(labels), head)
     before = mean_probabilities(logits)
     temperature = _temperature(logits, labels)
     after = mean_probabilities(logits / temperature)

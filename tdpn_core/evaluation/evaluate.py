@@ -18,10 +18,12 @@ from tdpn_core.errors import UsageError
 from tdpn_core.evaluation.epic import EpicRow, has_subset_lists, is_epic, measure_epic
 from tdpn_core.evaluation.fusion import align, check_weights, fuse, search_weights, split_in_half
 from tdpn_core.evaluation.metrics import HeadFit, Metrics, measure
+from tdpn_core.evaluation.multilabel import USUAL_THRESHOLD, MultilabelMetrics, ThresholdsFit, measure_labels
 from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default_folder
 from tdpn_core.evaluation.paired import Paired, compare_scores
 from tdpn_core.evaluation.score_file import Scores, is_scores, read_scores, write_scores
 from tdpn_core.files import make_folder
+from tdpn_core.labels import Labels, is_multilabel, known
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.runs import BEST, newest_checkpoint
 from tdpn_core.weights.zoo import ZOO, results_folder
@@ -59,13 +61,27 @@ class Evaluation:
 
     seconds: float
     heads: dict[str, Metrics]
-    """Metrics by head, over its labelled clips; heads without labels are absent."""
+    """Metrics by head, over its labelled clips; heads without labels are absent, and so are those of multi-label data.
+    """
+
+    multilabel: dict[str, MultilabelMetrics] = dataclasses.field(default_factory=dict)
+    """Metrics by head of multi-label data, over its labelled clips."""
 
     epic: list[EpicRow] = dataclasses.field(default_factory=list)
     """Rows of EPIC-KITCHENS' own table."""
 
-    calibrated: Mapping[str, HeadFit] = dataclasses.field(default_factory=dict)
-    """Temperature and threshold by head that were stored in the checkpoint, if asked for."""
+    calibrated: Mapping[str, HeadFit | ThresholdsFit] = dataclasses.field(default_factory=dict)
+    """Temperature and threshold by head that were stored in the checkpoint, if asked for; or for multi-label data the
+    thresholds of the classes."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether any clip has a label, so that there are metrics."""
+        return bool(self.heads or self.multilabel)
+
+    def thresholds(self, head: str) -> list[float]:
+        """Return the probability from which a clip has a class of multi-label data, in label order."""
+        return thresholds_of(self.scores, head)
 
     @cached_property
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -88,8 +104,8 @@ class Evaluation:
         return self.scores.ids
 
     @property
-    def labels(self) -> dict[str, npt.NDArray[np.int64]]:
-        """Labels (clips,) by head; -1 for unlabelled."""
+    def labels(self) -> dict[str, Labels]:
+        """Labels (clips,) by head; -1 for unlabelled. For multi-label data (clips, classes), see `tdpn_core.labels`."""
         return self.scores.labels
 
     @property
@@ -224,17 +240,26 @@ def measure_scores(
 ) -> Evaluation:
     """Compute all metrics of `scores` on the labelled clips."""
     probabilities = scores.probabilities()
-    heads = {}
+    heads: dict[str, Metrics] = {}
+    several: dict[str, MultilabelMetrics] = {}
     for head, values in probabilities.items():
-        known = np.flatnonzero(scores.labels[head] != -1)
-        if len(known):
-            ids = [scores.ids[row] for row in known.tolist()]
-            own = scores.labels[head][known]
-            heads[head] = measure(values[known], own, ids=ids, classes=scores.classes[head], topk=topk)
+        labels, classes = scores.labels[head], scores.classes[head]
+        rows = np.flatnonzero(known(labels))
+        ids = [scores.ids[row] for row in rows.tolist()]
+        if len(rows) and is_multilabel(labels):
+            thresholds = thresholds_of(scores, head)
+            several[head] = measure_labels(values[rows], labels[rows], ids=ids, classes=classes, thresholds=thresholds)
+        elif len(rows):
+            heads[head] = measure(values[rows], labels[rows], ids=ids, classes=classes, topk=topk)
     epic: list[EpicRow] = []
     if is_epic(list(scores.classes)) and len(heads) == 2:
         epic = measure_epic(probabilities, scores.labels, scores.ids, scores.origin.subsets, scores.origin.split)
-    return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, epic=epic)
+    return Evaluation(scores=scores, folder=folder, seconds=seconds, heads=heads, multilabel=several, epic=epic)
+
+
+def thresholds_of(scores: Scores, head: str) -> list[float]:
+    """Return the thresholds of multi-label classes: those of the checkpoint, else 0.5."""
+    return scores.origin.thresholds.get(head, [USUAL_THRESHOLD] * len(scores.classes[head]))
 
 
 def _check_topk(topk: tuple[int, ...]) -> None:

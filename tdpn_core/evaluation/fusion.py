@@ -16,11 +16,14 @@ import numpy.typing as npt
 from tdpn_core.errors import ScoresError, UsageError
 from tdpn_core.evaluation.class_mapping import class_columns, reordered
 from tdpn_core.evaluation.metrics import label_ranks
+from tdpn_core.evaluation.multilabel import label_loss, mean_average_precision
 from tdpn_core.evaluation.score_file import Coverage, Scores
+from tdpn_core.labels import Labels, is_multilabel, known
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.rng import derive
 
 _TINY = np.finfo(np.float64).tiny
+_ROUNDING = np.finfo(np.float64).eps
 
 Probabilities = dict[str, npt.NDArray[np.float64]]
 
@@ -48,7 +51,10 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
     aligned = [_in_order(part, ids, first, progress) for part in parts]
     for part in aligned[1:]:
         for head, labels in aligned[0].labels.items():
-            wrong = np.flatnonzero(labels != part.labels[head])
+            if labels.shape != part.labels[head].shape:
+                what = f"clips have one {head} class in one file and several in another"
+                raise ScoresError(what, where=part.origin.checkpoint)
+            wrong = np.flatnonzero((labels != part.labels[head]).reshape(len(labels), -1).any(axis=1))
             if len(wrong):
                 what = f"{head} label of {len(wrong)} clips differs from {first.origin.checkpoint}"
                 raise ScoresError(f"{what}, for example {ids[wrong[0]]!r}", where=part.origin.checkpoint)
@@ -58,7 +64,8 @@ def align(parts: Sequence[Scores], *, allow_missing: bool = False, progress: Pro
 def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
     """Fuse aligned `parts`: average probabilities over the views of each, then over the parts with `weights`.
 
-    The result has one view, whose logits are the logarithms of the fused probabilities.
+    The result has one view, whose logits are the logarithms of the fused probabilities, or for multi-label data those
+    of the odds. Multi-label thresholds are averaged with the same weights, if all parts have some.
 
     Raises:
         UsageError: wrong number of weights, a negative one, or all zero.
@@ -66,6 +73,9 @@ def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
     shares = check_weights(weights, len(parts))
     mixed = mix([part.probabilities() for part in parts], shares)
     logits = {head: np.log(np.maximum(values, _TINY))[:, None] for head, values in mixed.items()}
+    if parts[0].multilabel:
+        odds = {head: values / np.maximum(1 - values, _ROUNDING) for head, values in mixed.items()}
+        logits = {head: np.log(np.maximum(values, _TINY))[:, None] for head, values in odds.items()}
     first = parts[0].origin
     names = _names(parts)
     text = " + ".join(f"{weight:g} x {name}" for name, weight in zip(names, weights, strict=True))
@@ -79,8 +89,18 @@ def fuse(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
         fused=dict(zip(names, map(float, weights), strict=True)),
         training=max((part.origin.training for part in parts), key=lambda known: known.clips if known else -1),
         validation={},
+        thresholds=_mixed_thresholds([part.origin.thresholds for part in parts], shares),
     )
     return dataclasses.replace(parts[0], logits=logits, origin=origin)
+
+
+def _mixed_thresholds(parts: Sequence[dict[str, list[float]]], shares: Sequence[float]) -> dict[str, list[float]]:
+    """Return the weighted mean of the thresholds of heads that all parts have some for."""
+    return {
+        head: (np.asarray(shares) @ np.array([part[head] for part in parts])).tolist()
+        for head in parts[0]
+        if all(head in part for part in parts)
+    }
 
 
 def mix(parts: Sequence[Probabilities], weights: Sequence[float]) -> Probabilities:
@@ -118,7 +138,7 @@ def _in_order(part: Scores, ids: list[str], first: Scores, progress: Progress) -
     labels = {}
     for head, values in part.labels.items():
         new_label = np.append(np.argsort(columns[head]), -1)  # the last entry is for -1, unlabelled
-        labels[head] = new_label[values[rows]]
+        labels[head] = values[rows][:, columns[head]] if is_multilabel(values) else new_label[values[rows]]
     return dataclasses.replace(
         part,
         ids=ids,
@@ -158,20 +178,21 @@ _HALF = 1  # ends the random generator's path for splitting clips in halves
 def search_weights(parts: Sequence[Scores]) -> list[float]:
     """Search a grid for the weights (summing to one) of aligned `parts` with the highest top-1, the mean over heads.
 
-    Ties are resolved by the higher mean log-likelihood, then by closeness to equal weights.
+    For multi-label data it is the highest mAP. Ties are resolved by the higher mean log-likelihood, then by closeness
+    to equal weights.
 
     Raises:
         UsageError: no clip has a label.
     """
-    known = {head: labels >= 0 for head, labels in parts[0].labels.items()}
-    if not all(rows.any() for rows in known.values()):
+    inside = {head: known(labels) for head, labels in parts[0].labels.items()}
+    if not all(rows.any() for rows in inside.values()):
         raise UsageError("weights cannot be searched on clips without labels", where=parts[0].origin.split)
-    labels = {head: values[known[head]] for head, values in parts[0].labels.items()}
-    probabilities = [{head: values[known[head]] for head, values in part.probabilities().items()} for part in parts]
+    labels = {head: values[inside[head]] for head, values in parts[0].labels.items()}
+    probabilities = [{head: values[inside[head]] for head, values in part.probabilities().items()} for part in parts]
 
     def worth(weights: Sequence[float]) -> tuple[float, float, float]:
         mixed = mix(probabilities, weights)
-        hits = [float((label_ranks(values, labels[head]) == 0).mean()) for head, values in mixed.items()]
+        hits = [_worth(values, labels[head]) for head, values in mixed.items()]
         sure = [_log_likelihood(values, labels[head]) for head, values in mixed.items()]
         likelihood = round(float(np.mean(sure)), 9)  # ignore rounding errors of the sums
         return float(np.mean(hits)), likelihood, -max(abs(weight - 1 / len(parts)) for weight in weights)
@@ -210,6 +231,14 @@ def _lattice(parts: int) -> Iterator[list[float]]:
             yield [number / steps for number in (*head, steps - sum(head))]
 
 
-def _log_likelihood(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+def _worth(probabilities: npt.NDArray[np.float64], labels: Labels) -> float:
+    if is_multilabel(labels):
+        return mean_average_precision(probabilities, labels)
+    return float((label_ranks(probabilities, labels) == 0).mean())
+
+
+def _log_likelihood(probabilities: npt.NDArray[np.float64], labels: Labels) -> float:
+    if is_multilabel(labels):
+        return -label_loss(probabilities, labels)
     own = np.take_along_axis(probabilities, labels[:, None], axis=1)
     return float(np.log(np.maximum(own, 1e-12)).mean())

@@ -30,7 +30,7 @@ from tdpn_core.sampling.transforms import normalise
 from tdpn_core.sampling.worker_loader import WorkerLoader
 
 Probabilities = dict[str, npt.NDArray[np.float64]]
-"""For each head, an array (clips, classes) whose rows sum to one."""
+"""For each head, an array (clips, classes) whose rows sum to one, except for multi-label data."""
 
 VIEWS_AT_ONCE = {"cpu": 8, "cuda": 32}
 """Views per forward pass, by kind of device: bounds memory for any number of views per clip."""
@@ -83,7 +83,7 @@ def score_split(
         own = batch_clips(len(dataset), views)[rank::world]
         for batch in score_clips(model, dataset, own, workers=workers, precision=config.train.precision):
             for head, logits in batch.logits.items():
-                result[head][batch.clips] = mean_probabilities(logits)
+                result[head][batch.clips] = mean_probabilities(logits, multilabel=config.data.multilabel)
             progress.advance(len(batch.clips))
     finally:
         progress.end()
@@ -157,11 +157,16 @@ def view_logits(
 
 
 def view_probabilities(
-    model: Network, views: Tensor, sampling: SamplingConfig, precision: Asked = "auto"
+    model: Network, views: Tensor, config: RunConfig, precision: Asked = "auto"
 ) -> dict[str, Tensor]:
-    """Return the softmax of `view_logits`: float64 (V, classes) on the CPU."""
-    logits = view_logits(model, views, sampling, precision=precision)
-    return {head: values.double().softmax(dim=1) for head, values in logits.items()}
+    """Return the probabilities of `view_logits`: float64 (V, classes) on the CPU."""
+    logits = view_logits(model, views, config.sampling, precision=precision)
+    return {head: probabilities(values.double(), multilabel=config.data.multilabel) for head, values in logits.items()}
+
+
+def probabilities(logits: Tensor, *, multilabel: bool) -> Tensor:
+    """Return probabilities from logits (N, classes): the softmax, or in multi-label data each class's sigmoid."""
+    return logits.sigmoid() if multilabel else logits.softmax(dim=1)
 
 
 def _by_shape(

@@ -121,16 +121,30 @@ def _check(scores: Scores, labels: Labels, ids: Sequence[str], classes: Sequence
         raise UsageError(f"--topk must be numbers of at least 1, not {list(topk)}")
     if len(labels) == 0:
         raise UsageError("there are no labelled clips to measure on")
-    assert len(scores) == len(labels) == len(ids)
+    assert len(labels) == len(ids)
+    check_scores(scores, ids, classes)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(wrong):
+        what = f"label {labels[wrong[0]]} is not among the {len(classes)} classes"
+        raise DatasetError(what, where=ids[wrong[0]])
+
+
+def check_scores(scores: Scores, ids: Sequence[str], classes: Sequence[str]) -> None:
+    """Check the shape and the values of scores (clips, classes).
+
+    Raises:
+        UsageError: there are no clips.
+        DatasetError: the number of scores differs from the number of classes.
+        TdpnError: a score is not finite. The last two name the clip.
+    """
+    if len(scores) == 0:
+        raise UsageError("there are no labelled clips to measure on")
+    assert len(scores) == len(ids)
     if scores.shape[1] != len(classes):
         what = f"{scores.shape[1]} scores per clip, but {len(classes)} classes"
         raise DatasetError(
             what, where=ids[0], hint="the scores belong to another data set, or its classes have changed"
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if len(wrong):
-        what = f"label {labels[wrong[0]]} is not among the {len(classes)} classes"
-        raise DatasetError(what, where=ids[wrong[0]])
     broken = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(broken):
         what = f"{len(broken)} of {len(scores)} clips have a score that is not finite, this one first"
@@ -214,7 +228,7 @@ def share_interval(hits: int, clips: int, *, seed: int = 0) -> Interval:
 
     Resampling clips with replacement is equivalent to a binomial draw of the hits.
     """
-    return _percentiles(derive(seed, clips).binomial(clips, hits / clips, RESAMPLES) / clips)
+    return percentiles(derive(seed, clips).binomial(clips, hits / clips, RESAMPLES) / clips)
 
 
 def mean_class_interval(hits: npt.NDArray[np.int64], clips: npt.NDArray[np.int64], *, seed: int = 0) -> Interval:
@@ -228,9 +242,10 @@ def mean_class_interval(hits: npt.NDArray[np.int64], clips: npt.NDArray[np.int64
     draws = derive(seed, total, len(clips)).multinomial(total, counts / total, RESAMPLES)
     hit, drawn = draws[:, : len(clips)], draws[:, : len(clips)] + draws[:, len(clips) :]
     shares = np.divide(hit, drawn, out=np.zeros(drawn.shape), where=drawn > 0)
-    return _percentiles(shares.sum(axis=1) / (drawn > 0).sum(axis=1))
+    return percentiles(shares.sum(axis=1) / (drawn > 0).sum(axis=1))
 
 
-def _percentiles(values: npt.NDArray[np.floating]) -> Interval:
+def percentiles(values: npt.NDArray[np.floating]) -> Interval:
+    """Return the 95 % interval of bootstrap values."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from tdpn_core.evaluation.multilabel import first_hits
 from tdpn_core.evaluation.score_file import Scores
+from tdpn_core.labels import known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,13 +31,16 @@ class Paired:
 
 
 def compare_scores(first: Scores, second: Scores) -> dict[str, Paired]:
-    """Compare `second` with `first` for each labelled head; both are aligned (`fusion.align`)."""
+    """Compare `second` with `first` for each labelled head; both are aligned (`fusion.align`).
+
+    In multi-label data a clip is recognised if its most probable class is one of its own.
+    """
     one, two = first.probabilities(), second.probabilities()
     found = {}
     for head, labels in first.labels.items():
-        known = labels >= 0
-        if known.any():
-            hits = [values[head].argmax(axis=1)[known] == labels[known] for values in (one, two)]
+        inside = known(labels)
+        if inside.any():
+            hits = [first_hits(values[head][inside], labels[inside]) for values in (one, two)]
             gains = hits[1].astype(np.int64) - hits[0].astype(np.int64)
             found[head] = Paired(
                 clips=len(gains),

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,16 @@ from tdpn_core.checkpoint import Checkpoint, is_checkpoint
 from tdpn_core.claim import claimed
 from tdpn_core.config.schema import RunConfig, parse_views, to_dict
 from tdpn_core.distributed.runtime import Runtime
-from tdpn_core.errors import ClipError, Interrupted, InUseError, ScoresError, ShardError, Stopped, UsageError
+from tdpn_core.errors import (
+    CheckpointError,
+    ClipError,
+    Interrupted,
+    InUseError,
+    ScoresError,
+    ShardError,
+    Stopped,
+    UsageError,
+)
 from tdpn_core.evaluation.array_file import read_arrays, write_arrays
 from tdpn_core.evaluation.class_mapping import check_data, check_frames, match_classes, reordered
 from tdpn_core.evaluation.inference import VIEWS_AT_ONCE, ScoredClips, batch_clips, score_clips
@@ -30,6 +39,7 @@ from tdpn_core.evaluation.options import DEFAULTS, SCORES, ScoreOptions, default
 from tdpn_core.evaluation.score_file import Coverage, Origin, Scores, write_scores
 from tdpn_core.evaluation.training_clips import overlap
 from tdpn_core.files import make_folder, sweep
+from tdpn_core.labels import Labels, is_multilabel, known
 from tdpn_core.progress import SILENT, Progress
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.sampling.loader import loader_workers
@@ -79,12 +89,19 @@ def score_checkpoint(
 def _validated(checkpoint: Checkpoint) -> dict[str, float]:
     """Return the run's own validation result for these weights."""
     row = checkpoint.state.history[-1] if checkpoint.state.history else {}
-    top1 = row.get("val_top1", math.nan)
-    return (
-        {"epoch": float(row["epoch"]), "top1": float(top1)}
-        if math.isfinite(top1) and checkpoint.state.batch == 0
-        else {}
-    )
+    name = "map" if checkpoint.config.data.multilabel else "top1"
+    value = row.get(f"val_{name}", math.nan)
+    if not math.isfinite(value) or checkpoint.state.batch:
+        return {}
+    return {"epoch": float(row["epoch"]), name: float(value)}
+
+
+def _padded(labels: Labels, classes: Sequence[str]) -> Labels:
+    """Return labels with a column for each class: in multi-label data no clip has a class that the data lacks."""
+    if not is_multilabel(labels):
+        return labels
+    rest = np.where(known(labels), 0, -1)[:, None]
+    return np.hstack([labels, np.repeat(rest, len(classes) - labels.shape[1], axis=1)])
 
 
 def forget(path: Path, scores: Scores, runtime: Runtime) -> None:
@@ -145,6 +162,11 @@ class _Job:
             check_frames(self.config.data, self.clips.manifest, where=path)
         if options.data is None:
             check_data(self.config.data, self.clips.manifest, self.data, where=path)
+        if self.clips.manifest.multilabel != self.config.data.multilabel:
+            kinds = {True: "any number of classes", False: "one class"}
+            what = f"gives a clip {kinds[self.config.data.multilabel]}, but a clip of {self.data} has"
+            hint = "prepare the data with --multilabel for a network trained on such data, and without for others"
+            raise CheckpointError(f"{what} {kinds[self.clips.manifest.multilabel]}", where=path, hint=hint)
         self.matched = match_classes(
             self.config.data.classes,
             self.clips.classes,
@@ -236,7 +258,7 @@ class _Job:
         return Scores(
             ids=[store.ids[clip] for clip in scored.clips],
             classes=self.matched.classes,
-            labels={head: labels[rows] for head, labels in store.labels.items()},
+            labels={head: _padded(labels[rows], self.matched.classes[head]) for head, labels in store.labels.items()},
             logits={head: scored.logits[head][:, :, self.matched.columns[head]] for head in store.classes},
             origin=Origin(
                 checkpoint=str(self.path),
@@ -255,8 +277,19 @@ class _Job:
                 training=overlap(self.config.data, self.path.parent, store, rows),
                 parts=self.matched.subsets,
                 validation=_validated(self.checkpoint),
+                thresholds=self._thresholds(),
             ),
         )
+
+    def _thresholds(self) -> dict[str, list[float]]:
+        """Return the thresholds of multi-label classes in the order of the scores."""
+        stored = self.checkpoint.calibration
+        by_head = {} if stored is None else stored.class_thresholds
+        return {
+            head: np.asarray(values)[self.matched.columns[head]].tolist()
+            for head, values in by_head.items()
+            if head in self.matched.columns
+        }
 
     def _fingerprint(self) -> str:
         """Fingerprint of everything that affects scores, so that partial scores of other evaluations are not reused."""

@@ -16,12 +16,12 @@ from tdpn_core.config.schema import from_dict
 from tdpn_core.errors import ConfigError, ScoresError
 from tdpn_core.evaluation.array_file import is_arrays, is_hdf5, read_arrays, write_arrays
 from tdpn_core.evaluation.options import SCORES
+from tdpn_core.labels import Labels, is_multilabel
 
 SCHEMA = 2
 KIND = "scores"
 
 Logits = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 _STRICT = {"extra": "forbid"}
 _CLIPS_AT_ONCE = 256
 
@@ -106,7 +106,10 @@ class Origin:
     """For each head of which the data has only some classes: their number, and the checkpoint's."""
 
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
-    """The run's own validation of these weights: `epoch` and `top1`."""
+    """The run's own validation of these weights: `epoch`, and `top1` or for multi-label data `map`."""
+
+    thresholds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    """For multi-label data, the thresholds of the classes by head that the run's validation chose; 0.5 without them."""
 
     notes: list[str] = dataclasses.field(default_factory=list)
     """Caveats for readers of the metrics."""
@@ -123,7 +126,7 @@ class Scores:
     """Class names by head, in label order."""
 
     labels: dict[str, Labels]
-    """(N,) by head; -1 for unlabelled."""
+    """(N,) by head; -1 for unlabelled. For multi-label data (N, C), see `tdpn_core.labels`."""
 
     logits: dict[str, Logits]
     """(N, V, C) by head, before the softmax."""
@@ -131,8 +134,22 @@ class Scores:
     origin: Origin
 
     def probabilities(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Return (N, C) by head: softmax of each view, then the mean over the views (the usual protocol)."""
-        return {head: mean_probabilities(self.logits[head]) for head in self.classes}
+        """Return (N, C) by head: the mean over the views of each view's probabilities (the usual protocol).
+
+        These are the softmax of the logits, or the sigmoid of each in multi-label data.
+        """
+        return {head: mean_probabilities(self.logits[head], multilabel=self.multilabel) for head in self.classes}
+
+    @property
+    def multilabel(self) -> bool:
+        """Return whether a clip may belong to several classes, or to none."""
+        return any(map(is_multilabel, self.labels.values()))
+
+
+def sigmoid(logits: Logits) -> npt.NDArray[np.float64]:
+    """Return the probability of each class by itself, in double precision."""
+    values = logits.astype(np.float64)
+    return 0.5 * (1 + np.tanh(0.5 * values))
 
 
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:
@@ -144,12 +161,13 @@ def softmax(logits: Logits) -> npt.NDArray[np.float64]:
     return values
 
 
-def mean_probabilities(logits: Logits) -> npt.NDArray[np.float64]:
+def mean_probabilities(logits: Logits, *, multilabel: bool = False) -> npt.NDArray[np.float64]:
     """Reduce (N, V, C) to (N, C) in chunks, since double precision of all views takes gigabytes."""
+    of_views = sigmoid if multilabel else softmax
     result = np.empty((logits.shape[0], logits.shape[2]))
     for start in range(0, len(logits), _CLIPS_AT_ONCE):
         part = slice(start, start + _CLIPS_AT_ONCE)
-        result[part] = softmax(logits[part]).mean(axis=1)
+        result[part] = of_views(logits[part]).mean(axis=1)
     return result
 
 
@@ -206,6 +224,6 @@ def _check(scores: Scores, path: Path) -> None:
         raise ScoresError("contains a clip twice", where=path)
     for head, names in scores.classes.items():
         labels, logits = scores.labels[head].shape, scores.logits[head].shape
-        if labels != (count,) or logits[::2] != (count, len(names)):
+        if labels not in ((count,), (count, len(names))) or logits[::2] != (count, len(names)):
             what = f"{head} labels {labels} and scores {logits} do not fit {count} clips of {len(names)} classes"
             raise ScoresError(what, where=path)

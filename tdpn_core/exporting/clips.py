@@ -12,6 +12,7 @@ from torch import Tensor
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import ShardError, TdpnError, UsageError
 from tdpn_core.exporting.module import frames_of
+from tdpn_core.labels import classes_of
 from tdpn_core.sampling.dataset import ViewClips
 from tdpn_core.shards import ClipStore
 from tdpn_core.shards.file_clip import open_clip
@@ -34,8 +35,8 @@ class RealClip:
     frames: Tensor
     """(F, H, W, C) uint8."""
 
-    labels: dict[str, int]
-    """Labels by head; -1 if unknown."""
+    classes: dict[str, frozenset[int]]
+    """Its classes by head, several only in multi-label data; without heads whose label is unknown."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,13 @@ class _Labels:
             if head in known
         }
 
-    def of(self, clip: int) -> dict[str, int]:
-        """Return the labels for common heads; -1 if unknown."""
-        own = {head: int(self._store.labels[head][clip]) for head in self._places}
-        return {head: -1 if label < 0 else self._places[head][label] for head, label in own.items()}
+    def of(self, clip: int) -> dict[str, frozenset[int]]:
+        """Return the classes for common heads; none without a label that the network knows."""
+        own = {
+            head: frozenset(self._places[head][label] for label in classes_of(self._store.labels[head], clip)) - {-1}
+            for head in self._places
+        }
+        return {head: classes for head, classes in own.items() if classes}
 
 
 def _named(config: RunConfig, words: Sequence[str | Path], count: int) -> RealClips:
@@ -141,7 +145,7 @@ def _named(config: RunConfig, words: Sequence[str | Path], count: int) -> RealCl
         name = chosen[place].name
         with open_clip(sources[place], config.data, program, name=name) as clip:
             sample = ViewClips(clip, config.model, config.sampling)[0]
-        return RealClip(name, frames_of(sample.clip[0]), dict(sample.labels))
+        return RealClip(name, frames_of(sample.clip[0]), {})
 
     return RealClips([each.name for each in chosen], read)
 

@@ -1,4 +1,4 @@
-"""The exported module: normalisation, the network, and softmax."""
+"""The exported module: normalisation, the network, and softmax or sigmoid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tdpn_core.config.schema import RunConfig
+from tdpn_core.evaluation.inference import probabilities
 from tdpn_core.model.base import Network
 from tdpn_core.sampling.transforms import normalise
 
@@ -18,13 +19,14 @@ class FramesToProbabilities(nn.Module):
         self.network = network.eval()
         self.network.auxiliary_head = None  # for training only
         self.sampling = config.sampling
+        self.multilabel = config.data.multilabel
         self.heads = tuple(config.model.num_classes)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return the probabilities of each head."""
         logits = self.network(normalise(frames.permute(0, 4, 1, 2, 3), self.sampling))
         by_head = logits if isinstance(logits, dict) else {self.heads[0]: logits}
-        return tuple(by_head[head].softmax(1) for head in self.heads)
+        return tuple(probabilities(by_head[head], multilabel=self.multilabel) for head in self.heads)
 
 
 def frames_of(view: Tensor) -> Tensor:

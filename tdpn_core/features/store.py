@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tdpn_core.archive.table import Column, write_table
 from tdpn_core.config.schema import RunConfig, from_dict, to_dict
 from tdpn_core.errors import ScoresError
 from tdpn_core.evaluation.array_file import read_arrays, write_arrays
+from tdpn_core.labels import Labels, classes_of
 
 COLUMNS = (Column("id"), Column("start", "seconds"), Column("end", "seconds"), Column("feature", "vector"))
 """Columns of a table: a clip, a row's time in it, and the mean of the row's features over its time steps."""
@@ -39,7 +41,7 @@ class Features:
     """(rows,) time of the first and of the last frame of a row, in seconds from the clip's first frame."""
 
     labels: dict[str, npt.NDArray[np.int64]]
-    """(clips,) class index for each head; -1: not labelled."""
+    """(clips,) class index for each head; -1: not labelled. For multi-label data (clips, classes)."""
 
     config: RunConfig
     """Network, sampling and data used to compute them; the classes are those of the data."""
@@ -114,18 +116,18 @@ def write_parquet(path: Path, features: Features) -> None:
     Raises:
         ToolError: pyarrow is not installed.
     """
-    names = {head: [*features.config.data.classes[head], None] for head in features.labels}  # index -1 selects None
+    named = [_named(values, features.config.data.classes[head]) for head, values in features.labels.items()]
     columns = [*COLUMNS[:3], *map(Column, features.labels), COLUMNS[3]]
     rows = (
-        (
-            features.ids[clip],
-            start,
-            end,
-            *(names[head][values[clip]] for head, values in features.labels.items()),
-            feature,
-        )
+        (features.ids[clip], start, end, *(names[clip] for names in named), feature)
         for clip, start, end, feature in zip(
             features.clip, features.start, features.end, features.pooled(), strict=True
         )
     )
     write_table(path, columns, rows)
+
+
+def _named(labels: Labels, names: Sequence[str]) -> list[str | None]:
+    """Return the class of each clip, None without one; in multi-label data its classes, joined by `|`."""
+    own = ("|".join(names[label] for label in classes_of(labels, clip)) for clip in range(len(labels)))
+    return [text or None for text in own]

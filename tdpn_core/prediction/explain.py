@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tdpn_core import defaults
 from tdpn_core.config.family_settings import DifferenceConfig
 from tdpn_core.config.schema import RunConfig, SamplingConfig
+from tdpn_core.evaluation.inference import probabilities
 from tdpn_core.model.base import Network
 from tdpn_core.model.temporal_difference import LocalDifference, TemporalDifference
 from tdpn_core.prediction.drawing import caption_height, draw_caption, draw_scale, draw_title, merged
@@ -49,7 +50,7 @@ class Heat:
 
 
 @torch.inference_mode()
-def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
+def heat_of(network: Network, view: Tensor, sampling: SamplingConfig, *, multilabel: bool = False) -> Heat:
     """Compute the maps of one view (C, F, S, S) uint8."""
     device = next(network.parameters()).device
     with _watching(network) as seen:
@@ -65,7 +66,7 @@ def heat_of(network: Network, view: Tensor, sampling: SamplingConfig) -> Heat:
     motion = {
         kind: torch.stack([_spread(part, steps, size) for part in parts]).mean(0) for kind, parts in seen.parts.items()
     }
-    scores = {head: values[0].double().softmax(0).cpu() for head, values in logits.items()}
+    scores = {head: probabilities(values.double(), multilabel=multilabel)[0].cpu() for head, values in logits.items()}
     return Heat(_spread(torch.stack(activations).mean(0), steps, size), motion, scores)
 
 
@@ -204,7 +205,7 @@ def _seen(frames: Iterable[StreamedFrame], windowing: Windowing, scorer: Scorer,
     config = scorer.config
     for window in slide(frames, windowing, config):
         view = scorer.views(StreamedClip(window.frames, config.data, name))[0]
-        heat = heat_of(scorer.model.inside(), view, config.sampling)
+        heat = heat_of(scorer.model.inside(), view, config.sampling, multilabel=config.data.multilabel)
         (sampled,) = view_indices(len(window.frames), config.model.num_frames, config.sampling, 1)
         yield _Seen(window, heat, sampled)
 

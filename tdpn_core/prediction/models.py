@@ -61,7 +61,7 @@ class TrainedModel:
 
     def probabilities(self, views: Tensor) -> dict[str, Tensor]:
         """Return float64 (V, classes) by head on the CPU, from uint8 views (V, C, T, H, W)."""
-        return view_probabilities(self.network, views, self.config.sampling, self.config.train.precision)
+        return view_probabilities(self.network, views, self.config, self.config.train.precision)
 
     def inside(self) -> Network:
         """Return the network."""

@@ -13,12 +13,21 @@ from tdpn_core import defaults
 from tdpn_core.datasets.background import is_background
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import ClipError, ClipTooLong, TdpnError, UsageError
+from tdpn_core.evaluation.multilabel import USUAL_THRESHOLD
 from tdpn_core.fetch_limits import FetchLimits
 from tdpn_core.prediction.models import Model, open_model
 from tdpn_core.prediction.options import DEFAULTS, PredictOptions
 from tdpn_core.prediction.outputs import check_distinct, check_not_read, drawn_files
 from tdpn_core.prediction.proposals import propose
-from tdpn_core.prediction.results import NetworkInfo, Prediction, Ranking, Segment, rank, with_none
+from tdpn_core.prediction.results import (
+    NetworkInfo,
+    Prediction,
+    Ranking,
+    Segment,
+    chosen_classes,
+    rank,
+    with_none,
+)
 from tdpn_core.prediction.score import Scorer
 from tdpn_core.prediction.segment_table import check_segments
 from tdpn_core.prediction.timeline import Answer, Scores, Stretch, cells, lengthen, merge, smooth
@@ -192,6 +201,7 @@ class Predictor:
             weights=_WEIGHTS[self.scorer.model.averaged],
             views=scorer.config.sampling.views,
             threshold=self._of_segments() if in_time else {head: low for head, low in self._thresholds.items() if low},
+            class_thresholds=self._named_thresholds(),
         )
 
     def predict(self, found: Input, overlay: Path | None = None, explanation: Path | None = None) -> Prediction:
@@ -228,7 +238,17 @@ class Predictor:
             hint = "add --timeline, or select a part with --start and --stop"
             raise ClipTooLong(error.what, where=found.name, hint=hint) from error
         (scores,) = scorer.scores([views], found.name)
+        if self._class_thresholds is not None:
+            return self._of_several(scores, found.name, seconds)
         return Prediction(name=found.name, heads=with_none(self._ranked(scores), self._thresholds), seconds=seconds)
+
+    def _of_several(self, scores: Scores, name: str, seconds: float | None) -> Prediction:
+        """Return the result of multi-label data: all classes that reach their threshold, at least `topk` classes."""
+        assert self._class_thresholds is not None
+        chosen = chosen_classes(scores, self.scorer.config.data.classes, self._class_thresholds)
+        most = max(self.options.topk, *map(len, chosen.values()))
+        names = {head: [name for name, _ in ranking] for head, ranking in chosen.items()}
+        return Prediction(name=name, heads=self._ranked(scores, most), chosen=names, seconds=seconds)
 
     def _draw(self, prediction: Prediction, source: Source, overlay: Path | None, explanation: Path | None) -> None:
         if overlay is None and explanation is None:
@@ -289,8 +309,11 @@ class Predictor:
     def _segments(self, answers: Iterator[Answer], live: bool) -> Iterator[Segment]:
         """Yield the segments with an action; a live stream gives each window at once."""
         asked = self.options
-        if not live and asked.nms is not None:
+        if not live and (asked.nms is not None or self._class_thresholds is not None):
             yield from self._proposed(answers, asked.nms)
+            return
+        if self._class_thresholds is not None:
+            yield from self._of_each_class(answers)
             return
         if live:
             each = (Stretch(answer.window.start, answer.window.end, answer.scores) for answer in answers)
@@ -302,12 +325,21 @@ class Predictor:
             if not any(is_background(name) for ((name, _), *_) in heads.values()):
                 yield Segment(stretch.start, stretch.end, heads)
 
-    def _proposed(self, answers: Iterator[Answer], overlap: float) -> Iterator[Segment]:
+    def _of_each_class(self, answers: Iterator[Answer]) -> Iterator[Segment]:
+        """Yield a segment for each class of multi-label data that reaches its threshold in a window."""
+        assert self._class_thresholds is not None
+        for answer in answers:
+            chosen = chosen_classes(answer.scores, self.scorer.config.data.classes, self._class_thresholds)
+            for head, ranking in chosen.items():
+                for one in ranking:
+                    yield Segment(answer.window.start, answer.window.end, {head: [one]})
+
+    def _proposed(self, answers: Iterator[Answer], overlap: float | None) -> Iterator[Segment]:
         """Yield the segments of each class by itself."""
         asked = self.options
         found = propose(
             cells(smooth(answers, asked.smooth)),
-            threshold=self._threshold(),
+            threshold=self._threshold() if self._class_thresholds is None else self._class_thresholds,
             min_length=asked.min_length,
             overlap=overlap,
         )
@@ -321,7 +353,27 @@ class Predictor:
         calibration = self.scorer.model.calibration
         return {} if calibration is None else calibration.threshold
 
+    @property
+    def _class_thresholds(self) -> Mapping[str, Sequence[float]] | None:
+        """Return the thresholds of the classes by head in label order; None except for multi-label data."""
+        data, calibration = self.scorer.config.data, self.scorer.model.calibration
+        if not data.multilabel:
+            return None
+        known = calibration.class_thresholds if calibration is not None else {}
+        usual = self.options.threshold if self.options.threshold is not None else USUAL_THRESHOLD
+        by_head = {head: [usual] * len(names) for head, names in data.classes.items()}
+        return by_head if self.options.threshold is not None else {**by_head, **known}
+
+    def _named_thresholds(self) -> dict[str, dict[str, float]]:
+        classes = self.scorer.config.data.classes
+        return {
+            head: dict(zip(classes[head], values, strict=True))
+            for head, values in (self._class_thresholds or {}).items()
+        }
+
     def _of_segments(self) -> dict[str, float]:
+        if self._class_thresholds is not None:
+            return {}
         least = self._threshold()
         return dict.fromkeys(self.scorer.config.data.classes, least) if least else {}
 
@@ -339,8 +391,8 @@ class Predictor:
             return self.scorer
         return replace(self.scorer, config=replace(config, sampling=replace(config.sampling, views=views)))
 
-    def _ranked(self, scores: Scores) -> dict[str, Ranking]:
-        return rank(scores, self.scorer.config.data.classes, self.options.topk)
+    def _ranked(self, scores: Scores, topk: int | None = None) -> dict[str, Ranking]:
+        return rank(scores, self.scorer.config.data.classes, topk or self.options.topk)
 
     @contextmanager
     def _local(self, found: Input) -> Iterator[Input]:

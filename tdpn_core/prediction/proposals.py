@@ -6,7 +6,7 @@ those at lower ones, and non-maximum suppression chooses among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,28 +33,44 @@ class Proposal(NamedTuple):
     """Mean probability over its time."""
 
 
-def propose(stretches: Iterable[Stretch], *, threshold: float, min_length: float, overlap: float) -> Iterator[Proposal]:
+def propose(
+    stretches: Iterable[Stretch],
+    *,
+    threshold: float | Mapping[str, Sequence[float]],
+    min_length: float,
+    overlap: float | None,
+) -> Iterator[Proposal]:
     """Yield the segments of each class that remain after non-maximum suppression, as soon as they are final.
 
     Memory is bounded by the longest run of a class.
 
     Args:
         stretches: in temporal order, such as those of `cells`.
-        threshold: lowest probability of a segment's moments; levels from 0.1 on above it are tried as well.
+        threshold: lowest probability of a segment's moments, for all classes or by head for each; levels from 0.1 on
+            above it are tried as well.
         min_length: seconds of the shortest segment.
-        overlap: temporal IoU above which the less probable one of two segments of a class is left out.
+        overlap: temporal IoU above which the less probable one of two segments of a class is left out; None: a class is
+            searched at its threshold only, so that its segments do not overlap.
     """
-    levels = np.array(sorted({threshold, *(level for level in _LEVELS if level > threshold)} - {0.0}))
     searches: dict[str, _Search] = {}
     for stretch in stretches:
         for head, values in stretch.scores.items():
             if head not in searches:
-                searches[head] = _Search(head, levels, len(values))
+                own = threshold if isinstance(threshold, float | int) else threshold[head]
+                levels = _levels(np.broadcast_to(np.asarray(own, float), len(values)), several=overlap is not None)
+                searches[head] = _Search(head, levels)
             for group in searches[head].add(stretch, values):
-                yield from suppress(_long(group, min_length), overlap)
+                yield from suppress(_long(group, min_length), overlap or 0.0)
     for search in searches.values():
         for group in search.finish():
-            yield from suppress(_long(group, min_length), overlap)
+            yield from suppress(_long(group, min_length), overlap or 0.0)
+
+
+def _levels(thresholds: Floats, *, several: bool) -> Floats:
+    """Return (levels, classes): the threshold of each class, and with `several` those of `_LEVELS` above it."""
+    lowest = np.where(thresholds > 0, thresholds, _LEVELS[0])[None]
+    above = [np.maximum(lowest, level) for level in _LEVELS if (lowest < level).any()]
+    return np.concatenate([lowest, *above]) if several else lowest
 
 
 def _long(group: Iterable[Proposal], min_length: float) -> list[Proposal]:
@@ -77,9 +93,10 @@ def suppress(proposals: Iterable[Proposal], overlap: float) -> list[Proposal]:
 class _Search:
     """Open runs of each class of a head at each level."""
 
-    def __init__(self, head: str, levels: Floats, classes: int) -> None:
-        self._head, self._levels = head, levels[:, None]
-        shape = (len(levels), classes)
+    def __init__(self, head: str, levels: Floats) -> None:
+        """Start without runs; `levels` are (levels, classes)."""
+        self._head, self._levels = head, levels
+        shape = levels.shape
         self._open = np.zeros(shape, bool)
         self._start, self._mass = np.zeros(shape), np.zeros(shape)
         self._closed: dict[int, list[Proposal]] = {}

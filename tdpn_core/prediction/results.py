@@ -35,6 +35,20 @@ def rank(
     return ranked
 
 
+def chosen_classes(
+    probabilities: Mapping[str, npt.NDArray[np.floating]],
+    classes: Mapping[str, Sequence[str]],
+    thresholds: Mapping[str, Sequence[float]],
+) -> dict[str, Ranking]:
+    """Return the classes of multi-label data that reach their threshold by head, the most likely first."""
+    found = {}
+    for head, values in probabilities.items():
+        ranking = _best(values, classes[head], len(values))
+        least = dict(zip(classes[head], thresholds[head], strict=True))
+        found[head] = [(name, value) for name, value in ranking if value >= least[name]]
+    return found
+
+
 def with_none(ranked: Mapping[str, Ranking], thresholds: Mapping[str, float]) -> dict[str, Ranking]:
     """Return rankings in which `NONE` is first where the most likely class is below its head's threshold."""
     return {
@@ -79,6 +93,9 @@ class NetworkInfo:
     threshold: Mapping[str, float] = field(default_factory=dict)
     """By head, the probability below which a clip gets `NONE`, or a timeline no segment; without those of 0."""
 
+    class_thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """For multi-label data, by head and class name: the probability from which a clip has the class."""
+
     def __str__(self) -> str:
         place = f" ({self.data})" if self.data else ""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
@@ -87,6 +104,8 @@ class NetworkInfo:
 
     def _least(self) -> str:
         """Return the thresholds, with the heads' names if there are several."""
+        if self.class_thresholds:
+            return "; any number of classes, by a threshold for each"
         if len(self.threshold) == 1:
             return f"; threshold {next(iter(self.threshold.values())):.1%}"
         several = ", ".join(f"{least:.1%} ({head})" for head, least in self.threshold.items())
@@ -116,6 +135,9 @@ class Prediction:
     """By head, (class name, probability), the most likely first; empty if the clip failed. For a timeline, the mean
     over all windows."""
 
+    chosen: dict[str, list[str]] | None = None
+    """For multi-label data, by head: the names of the classes that reach their threshold, the most likely first."""
+
     segments: list[Segment] | None = None
     """Segments of a timeline in order; after an error, those before it."""
 
@@ -128,7 +150,7 @@ class Prediction:
     """The network; None if the clip was not processed."""
 
 
-NETWORK = tuple(field.name for field in fields(NetworkInfo) if field.name != "threshold")
+NETWORK = tuple(field.name for field in fields(NetworkInfo) if field.name not in ("threshold", "class_thresholds"))
 """What the last columns of a table contain."""
 
 COLUMNS = (
@@ -139,9 +161,11 @@ COLUMNS = (
     Column("rank", "number"),
     Column("class"),
     Column("probability", "probability"),
+    Column("threshold", "probability"),
     Column("error"),
     *(Column(name, "number" if name == "epoch" else "text") for name in NETWORK),
 )
+"""Of a table; `threshold` is that of the class, and empty except for multi-label data."""
 
 
 def plain(prediction: Prediction) -> dict[str, Any]:
@@ -153,6 +177,8 @@ def plain(prediction: Prediction) -> dict[str, Any]:
         "error": str(prediction.error) if prediction.error else None,
         "network": asdict(prediction.network) if prediction.network else None,
     }
+    if prediction.chosen is not None:
+        values["chosen"] = prediction.chosen
     if prediction.segments is not None:
         values["segments"] = [plain_segment(segment) for segment in prediction.segments]
     return values
@@ -182,21 +208,25 @@ def rows_of(prediction: Prediction) -> Iterator[Row]:
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[object, ...]]:
+    thresholds = prediction.network.class_thresholds if prediction.network else {}
     if prediction.segments is None:
         end = prediction.seconds
-        yield from _ranks(prediction.name, None if end is None else 0.0, end, prediction.heads)
+        yield from _ranks((prediction.name, None if end is None else 0.0, end), prediction.heads, thresholds)
     for segment in prediction.segments or ():
-        yield from _ranks(prediction.name, segment.start, segment.end, segment.heads)
+        yield from _ranks((prediction.name, segment.start, segment.end), segment.heads, thresholds)
     if prediction.error:
-        yield (prediction.name, *[None] * 6, str(prediction.error))
+        yield (prediction.name, *[None] * 7, str(prediction.error))
 
 
 def _ranks(
-    name: str, start: float | None, end: float | None, heads: dict[str, Ranking]
+    first: tuple[str, float | None, float | None],
+    heads: dict[str, Ranking],
+    thresholds: Mapping[str, Mapping[str, float]],
 ) -> Iterator[tuple[object, ...]]:
     for head, ranking in heads.items():
+        of_class = thresholds.get(head, {})
         for place, (label, probability) in enumerate(ranking, start=1):
-            yield (name, start, end, head, place, label, probability, None)
+            yield (*first, head, place, label, probability, of_class.get(label), None)
 
 
 def _heads(heads: dict[str, Ranking]) -> dict[str, list[dict[str, Any]]]:

@@ -44,7 +44,8 @@ class Scorer:
         """
         by_head = self.model.probabilities(torch.cat(list(clips)))
         if (calibration := self.model.calibration) is not None:
-            by_head = {head: at_temperature(values, calibration.temperature[head]) for head, values in by_head.items()}
+            temperatures = calibration.temperature
+            by_head = {head: at_temperature(values, temperatures.get(head, 1)) for head, values in by_head.items()}
         means = {head: values.unflatten(0, (len(clips), -1)).mean(dim=1).numpy() for head, values in by_head.items()}
         if not all(np.isfinite(values).all() for values in means.values()):
             hint = "the weights are invalid; use another checkpoint"

@@ -15,6 +15,7 @@ from tdpn_core.datasets.background import BackgroundOptions, Span, choose, is_ba
 from tdpn_core.datasets.clip_table import HEAD, SPLITS, VIDEO
 from tdpn_core.datasets.scan import suffix
 from tdpn_core.errors import DatasetError
+from tdpn_core.labels import Label
 from tdpn_core.wording import agree, counted
 
 
@@ -23,8 +24,10 @@ def add_background(
 ) -> Dataset:
     """Return the table with background clips, each in the split of its video.
 
+    In multi-label data they belong to no class.
+
     Args:
-        table: clips of annotated segments; the class of the background exists.
+        table: clips of annotated segments; the class of the background exists, unless it is multi-label data.
         videos: all annotated spans, and the length in seconds, of each source whose annotation is complete.
         options: share and lengths.
 
@@ -32,9 +35,11 @@ def add_background(
         DatasetError: no gap is long enough.
     """
     clips = table.clips
-    label = next(label for label, name in enumerate(table.classes[HEAD]) if is_background(name))
+    own = next((label for label, name in enumerate(table.classes[HEAD]) if is_background(name)), None)
+    label = own if own is not None and not table.multilabel else ()
     split_of = dict(zip(clips["source"].tolist(), clips["split"].tolist(), strict=True))
-    counts = Counter(clips["split"][clips[f"label_{HEAD}"] != label].tolist())
+    pairs = zip(clips["split"].tolist(), clips[f"label_{HEAD}"].tolist(), strict=True)
+    counts = Counter(split for split, labels in pairs if labels != label)
     used = {source: video for source, video in videos.items() if source in split_of}
     chosen = choose(used, counts, split_of, options, table.seed)
     if not chosen:
@@ -58,7 +63,7 @@ def add_background(
     )
 
 
-def _row(source: str, span: Span, split: str, label: int) -> dict[str, object]:
+def _row(source: str, span: Span, split: str, label: Label) -> dict[str, object]:
     """Return a row of the table; the id is unlike that of a segment with the same times."""
     start, stop = span
     video = source[: -len(suffix(source))]

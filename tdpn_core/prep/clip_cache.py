@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdpn_core.errors import TdpnError
+from tdpn_core.labels import as_label
 from tdpn_core.shards.writer import PackedClip
 
 _FACTS = ("id", "source", "labels", "sha256", "frames", "fps", "width", "height")
@@ -54,6 +55,7 @@ class ClipCache:
         items = self.items(block, number)
         try:
             facts, sizes, crc32, times = _read_table(self._facts(block, number).read_bytes())
+            facts["labels"] = {head: as_label(label) for head, label in facts["labels"].items()}
             if (facts["id"], facts.pop("stamp"), facts.pop("key")) != (clip, stamp, self.key) or not stamp:
                 return None
             with items.open("rb") as content:

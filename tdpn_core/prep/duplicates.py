@@ -19,8 +19,8 @@ import numpy as np
 
 from tdpn_core.datasets import Dataset
 from tdpn_core.datasets.background import is_background
-from tdpn_core.datasets.clip_table import SPLITS, UNLABELLED
-from tdpn_core.datasets.train_val_split import DRAWN, drawn_note, find_originals, merge, split_groups
+from tdpn_core.datasets.clip_table import SPLITS
+from tdpn_core.datasets.train_val_split import DRAWN, draw_split, find_originals, merge
 from tdpn_core.prep.journal import ClipRecord, Ledger
 from tdpn_core.prep.storage import Place
 from tdpn_core.prep.visual_digest import find_alike
@@ -115,7 +115,9 @@ def background_parts(table: Dataset) -> frozenset[str]:
     """Return the clips from gaps between actions, by id: with a fixed camera they look alike in all videos."""
     parts = (~np.isnan(table.clips["start"].to_numpy())).tolist()
     ids = zip(table.clips["id"].tolist(), labels_of(table), parts, strict=True)
-    return frozenset(clip for clip, label, part in ids if part and is_background(label))
+    return frozenset(
+        clip for clip, label, part in ids if part and (is_background(label) or (table.multilabel and not label))
+    )
 
 
 def by_look(ledger: Ledger, before: Seen, apart: Collection[str] = ()) -> Seen:
@@ -141,9 +143,8 @@ def moved(before: Dataset, after: Dataset) -> frozenset[str]:
 
 
 def labels_of(table: Dataset) -> list[str]:
-    """Return the class name of each clip in the first head; "" without one."""
-    head, names = next(iter(table.classes.items()))
-    return [names[label] if label != UNLABELLED else "" for label in table.clips[f"label_{head}"].tolist()]
+    """Return the class name of each clip in the first head, several joined by ` + `; "" without one."""
+    return [" + ".join(names) for names in table.class_names(next(iter(table.classes)))]
 
 
 def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
@@ -158,19 +159,19 @@ def on_one_side(table: Dataset, pairs: Sequence[Pair]) -> Dataset:
     rows = [row for row, clip in enumerate(ids) if clip in table.groups]
     place = {ids[row]: number for number, row in enumerate(rows)}
     groups = [table.groups[ids[row]] for row in rows]
-    classes = [labels[row] for row in rows]
+    named = table.class_names(next(iter(table.classes)))
+    classes = [named[row] for row in rows]
     kept = _sources(pairs, dict(zip(ids, labels, strict=True)))
     joined = [(place[pair.one], place[pair.other]) for pair in kept if pair.one in place and pair.other in place]
     merged = merge(groups, [*joined, *_same_file(table, rows)])
     if merged == groups:
         return table
     splits = table.clips["split"].tolist()
-    drawn = split_groups(merged, classes, table.seed)
+    drawn, note = draw_split(merged, classes, table.seed, how="with copies on one side of it")
     for row, split in zip(rows, drawn, strict=True):
         splits[row] = split
     order = sorted(range(len(ids)), key=lambda row: (SPLITS.index(splits[row]), ids[row]))
     clips = table.clips.assign(split=np.array(splits, dtype=object)).iloc[order].reset_index(drop=True)
-    note = drawn_note(drawn, merged, classes, table.seed, how="with copies on one side of it")
     notes = [line for line in table.notes if not line.startswith(DRAWN)]
     return dataclasses.replace(table, clips=clips, notes=[*notes, note])
 

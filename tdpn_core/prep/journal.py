@@ -83,6 +83,7 @@ class Plan:
     classes: dict[str, list[str]]
     label_order: str
     settings: dict[str, Any]
+    multilabel: bool = False
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
     listed: dict[str, int] = field(default_factory=dict)
     """Counts found by the latest run (`Manifest.listed`)."""

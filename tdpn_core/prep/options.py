@@ -11,7 +11,7 @@ from tdpn_core.validation import Count, Positive, Settings, settings_class
 from tdpn_core.video.encode_options import Encoding
 from tdpn_core.video.subprocess_limits import LIMITS, Limits
 
-_RECORDED_OPTIONS = ("seed", "split", "label_order", "sources", "ignore_segments", "overlaps")
+_RECORDED_OPTIONS = ("seed", "split", "label_order", "sources", "ignore_segments", "multilabel", "overlaps")
 """The path of annotations does not affect the result."""
 
 

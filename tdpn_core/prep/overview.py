@@ -10,7 +10,7 @@ from typing import Any
 from tdpn_core.datasets import Dataset, Understanding
 from tdpn_core.datasets.clip_table import SPLITS
 from tdpn_core.datasets.splits import split_of_folder
-from tdpn_core.prep.duplicates import by_content, by_name, labels_of, on_one_side, pair_up, without_validation
+from tdpn_core.prep.duplicates import by_content, by_name, on_one_side, pair_up, without_validation
 from tdpn_core.sampling.label_flips import flip_swaps
 from tdpn_core.shards.manifest import Twin
 from tdpn_core.wording import agree, counted
@@ -55,8 +55,8 @@ def overview(table: Dataset) -> Overview:
     pairs = by_content(table)
     drawn = on_one_side(table, pairs)
     ids, splits = drawn.clips["id"].tolist(), drawn.clips["split"].tolist()
-    labels = labels_of(drawn)
-    counts = Counter(zip(labels, splits, strict=True))
+    named = drawn.class_names(next(iter(drawn.classes)))
+    counts = Counter((name, split) for names, split in zip(named, splits, strict=True) for name in names)
     there = [split for split in SPLITS if split in set(splits)]
     first = next(iter(drawn.classes.values()))
     per_class = {name: {split: counts[name, split] for split in there} for name in first}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tdpn_core.errors import ClipError, ClipRefused, ShardError
+from tdpn_core.labels import Label
 from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, block_name
 from tdpn_core.prep.storage import Place, open_place
@@ -45,7 +46,7 @@ class ClipTask:
     """Its name in the ledger."""
 
     video: Source
-    labels: dict[str, int]
+    labels: dict[str, Label]
     known: ClipRecord | None = None
     """Its outcome if still valid; its frames are then copied from the existing shard."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tdpn_core.datasets import Dataset
 from tdpn_core.errors import ConfigError
+from tdpn_core.labels import as_label
 from tdpn_core.prep.journal import BlockRecord, ClipRecord, Ledger
 from tdpn_core.prep.pack_blocks import Block, ClipTask, stamp
 from tdpn_core.prep.storage import Place
@@ -90,7 +91,7 @@ class Work:
         root, heads = self.dataset.root, list(self.dataset.classes)
         row: Any
         for row in self.dataset.clips.iloc[positions].itertuples(index=False):
-            labels = {head: int(getattr(row, f"label_{head}")) for head in heads}
+            labels = {head: as_label(getattr(row, f"label_{head}")) for head in heads}
             video = Source(
                 path=root / row.source,
                 kind=row.kind,

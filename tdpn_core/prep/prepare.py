@@ -17,15 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tdpn_core import defaults, files
 from tdpn_core.claim import claimed
 from tdpn_core.datasets import AUTO, Dataset, DatasetOptions, read_dataset
 from tdpn_core.datasets.registry import detect
 from tdpn_core.download.download import download as download_dataset
 from tdpn_core.errors import ConfigError, DatasetError
+from tdpn_core.labels import clips_per_class
 from tdpn_core.prep.clip_cache import ClipCache
 from tdpn_core.prep.disk_space import SAMPLE, check_room
 from tdpn_core.prep.duplicates import (
@@ -236,7 +234,7 @@ def pack_dataset(
         _begin(ledger, plan, place)
         job = Job(
             url=place.url,
-            origin=Origin(table.name, settings.packing, table.classes, plan.settings),
+            origin=Origin(table.name, settings.packing, table.classes, plan.settings, table.multilabel),
             encoding=settings.encoding,
             limits=settings.limits,
             program=program,
@@ -288,6 +286,7 @@ def _plan(table: Dataset, settings: PrepConfig) -> Plan:
         classes=table.classes,
         label_order=table.label_order,
         settings=settings.recorded(),
+        multilabel=table.multilabel,
         subsets=table.subsets,
         listed=_listed(table),
     )
@@ -423,6 +422,7 @@ def _finished(
         classes=plan.classes,
         label_order=plan.label_order,
         settings=plan.settings,
+        multilabel=plan.multilabel,
         subsets=plan.subsets,
         made_with={"tdpn": __version__, "ffmpeg": ffmpeg_version},
         shards=shards,
@@ -461,19 +461,13 @@ def _empty_classes(table: Dataset, ledger: Ledger) -> list[str]:
     alive = ~table.clips["id"].isin(failed).to_numpy()
     notes = []
     for head, names in table.classes.items():
-        labels = table.clips[f"label_{head}"].to_numpy()
-        listed, left = (_counts(labels[chosen], len(names)) for chosen in (slice(None), alive))
+        labels = table.labels(head)
+        listed, left = (clips_per_class(labels[chosen], len(names)).tolist() for chosen in (slice(None), alive))
         empty = [name for name, before, after in zip(names, listed, left, strict=True) if before and not after]
         if empty:
             classes = counted(len(empty), "class", "classes")
             notes.append(f"no clip of {classes} could be prepared: {', '.join(empty[:5])}")
     return notes
-
-
-def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
-    """Return the number of clips of each class; -1 is ignored."""
-    counts: list[int] = np.bincount(labels[labels >= 0], minlength=classes).tolist()
-    return counts
 
 
 def _key(settings: PrepConfig, ffmpeg_version: str) -> str:

@@ -53,7 +53,8 @@ def fit_segments(table: Dataset, background: BackgroundOptions | None = None) ->
     rows = [row for row, (clip, kind) in enumerate(zip(ids, clips["kind"], strict=True))
             if kind == VIDEO and clip in table.unfitted]  # fmt: skip
     if background is not None and (
-        not any(map(is_background, next(iter(table.classes.values())))) or not (rows or table.annotated)
+        not (table.multilabel or any(map(is_background, next(iter(table.classes.values())))))
+        or not (rows or table.annotated)
     ):
         what = f"the {table.name} data set has no videos with annotated segments, between which background could be"
         raise UsageError(what, where="--background", hint="leave it out")
@@ -93,8 +94,8 @@ def fit_segments(table: Dataset, background: BackgroundOptions | None = None) ->
     if groups and left.any():
         drawn = [place for place, clip in enumerate(fitted["id"]) if clip in groups]
         splits, ids = fitted["split"].iloc[drawn].tolist(), fitted["id"].iloc[drawn].tolist()
-        names = table.classes[HEAD]
-        classes = [names[label] for label in fitted[f"label_{HEAD}"].iloc[drawn]]
+        named = dataclasses.replace(table, clips=fitted).class_names(HEAD)
+        classes = [named[place] for place in drawn]
         note = drawn_note(splits, [groups[clip] for clip in ids], classes, table.seed, noun="segment")
         notes = [note if line.startswith(DRAWN) else line for line in notes]
     table = dataclasses.replace(table, clips=fitted, notes=notes, groups=groups, unfitted={})

@@ -88,13 +88,15 @@ def choices(facts: Facts, network: ModelConfig) -> Iterator[Choice]:
         "as in validation: one crop of the training size, objects as large as in training crops",
     )
     uneven = bool(facts.per_class) and max(facts.per_class) > 3 * max(1, min(facts.per_class))
-    steps = facts.steps(batch, balanced=facts.asked.get("train.balanced", uneven))
+    steps = facts.steps(batch, balanced=facts.asked.get("train.balanced", uneven and not facts.multilabel))
     span = f"{2 * steps} steps, two epochs" if steps > 1 else "two steps, two epochs"
     yield Choice(
         {"train.ema": average_decay(2 * steps)}, f"the average of the weights over {span} is validated and stored"
     )
-    if uneven:
-        spread = f"{min(facts.per_class)} to {max(facts.per_class)} clips per class"
+    spread = f"{min(facts.per_class, default=0)} to {max(facts.per_class, default=0)} clips per class"
+    if uneven and facts.multilabel:
+        yield Choice({"train.positive_weight": 0.5}, f"{spread}: the loss of rare classes is weighted where they occur")
+    elif uneven:
         yield Choice({"train.balanced": True}, f"{spread}: all classes are sampled equally often")
 
 
@@ -271,6 +273,12 @@ class Facts:
     per_class: tuple[int, ...] = ()
     """Training clips of each class of the first head."""
 
+    multilabel: bool = False
+    """Whether a clip may belong to several classes, or to none."""
+
+    labelled: int = 0
+    """Training clips with a label, in multi-label data, where `per_class` counts a clip for each of its classes."""
+
     frames: int = 64
     """Median number of frames of a training clip."""
 
@@ -307,7 +315,7 @@ class Facts:
     @property
     def clips(self) -> int:
         """Number of training clips with a label of the first head."""
-        return sum(self.per_class)
+        return self.labelled or sum(self.per_class)
 
     def steps(self, batch: int, *, balanced: bool = False) -> int:
         """Return the optimiser steps per epoch with batches of `batch` clips, as formed by the loader: at least one."""

@@ -22,7 +22,7 @@ class ClipSource(Protocol):
 
     @property
     def labels(self) -> dict[str, npt.NDArray[np.int64]]:
-        """For each head, the label of each clip, shape (clips,); -1 for unlabelled."""
+        """For each head, the label of each clip, shape (clips,); -1 for unlabelled. For multi-label data (clips, C)."""
 
     @property
     def classes(self) -> dict[str, list[str]]:

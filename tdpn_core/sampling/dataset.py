@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdpn_core.config.schema import ModelConfig, SamplingConfig, parse_views, whole_frames
 from tdpn_core.errors import ClipError, DatasetError
+from tdpn_core.labels import classes_of, is_multilabel, known
 from tdpn_core.rng import derive
 from tdpn_core.sampling import transforms as pixels
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.sampling.crops import Crop, random_crop
 from tdpn_core.sampling.frame_indices import Indices, training_indices, view_indices, with_window
 from tdpn_core.sampling.label_flips import Flips, flip_swaps
+
+SampleLabel = int | npt.NDArray[np.int64]
+"""An element or a row of `Labels`."""
 
 
 class Sample(NamedTuple):
@@ -27,8 +32,8 @@ class Sample(NamedTuple):
 
     C is 3 (RGB) or 2 (optical flow)."""
 
-    labels: dict[str, int]
-    """The class of each head."""
+    labels: dict[str, SampleLabel]
+    """The class of each head; in multi-label data the row (C,) of each."""
 
     number: int
     """Number of the clip in the source."""
@@ -89,11 +94,14 @@ class TrainingClips(Dataset[Sample]):
         return Draw(frames, order, crop, flip)
 
     def _flippable(self, clip: int) -> bool:
-        return all(int(self.source.labels[head][clip]) not in flips.unflippable for head, flips in self.flips.items())
+        return all(
+            flips.unflippable.isdisjoint(classes_of(self.source.labels[head], clip))
+            for head, flips in self.flips.items()
+        )
 
-    def _labels(self, clip: int, flip: bool) -> dict[str, int]:
+    def _labels(self, clip: int, flip: bool) -> dict[str, SampleLabel]:
         labels = _labels(self.source, clip)
-        return {head: self.flips[head].swaps.get(label, label) for head, label in labels.items()} if flip else labels
+        return {head: self.flips[head].mirrored(label) for head, label in labels.items()} if flip else labels
 
 
 class ViewClips(Dataset[Sample]):
@@ -131,8 +139,10 @@ class ViewClips(Dataset[Sample]):
         return Sample(views.flatten(0, 1), _labels(self.source, clip), clip)
 
 
-def _labels(source: ClipSource, clip: int) -> dict[str, int]:
-    return {head: int(labels[clip]) for head, labels in source.labels.items()}
+def _labels(source: ClipSource, clip: int) -> dict[str, SampleLabel]:
+    return {
+        head: labels[clip] if is_multilabel(labels) else int(labels[clip]) for head, labels in source.labels.items()
+    }
 
 
 def _check_frames(source: ClipSource) -> None:
@@ -145,11 +155,13 @@ def _check_frames(source: ClipSource) -> None:
 
 def _check_labels(source: ClipSource) -> None:
     for head, labels in source.labels.items():
+        if is_multilabel(labels):  # rows of as many values as classes
+            continue
         wrong = np.flatnonzero((labels < -1) | (labels >= len(source.classes[head])))
         if len(wrong):
             what = f"{head} label {labels[wrong[0]]} is not among the {len(source.classes[head])} classes"
             raise DatasetError(what, where=source.ids[int(wrong[0])])
-    unlabelled = np.flatnonzero(np.all([labels < 0 for labels in source.labels.values()], axis=0))
+    unlabelled = np.flatnonzero(np.all([~known(labels) for labels in source.labels.values()], axis=0))
     if len(unlabelled):
         what = f"{len(unlabelled)} clips have no label and cannot be trained on, this one first"
         raise DatasetError(what, where=source.ids[int(unlabelled[0])])

@@ -9,6 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 _SUFFIXES = ("", "ward", "wards", "most", "hand", "handed", "side", "sided")
 _MIRROR = {
     **{f"left{suffix}": f"right{suffix}" for suffix in _SUFFIXES},
@@ -33,6 +36,12 @@ class Flips(NamedTuple):
 
     unflippable: frozenset[int]
     """Classes that name a side and have no mirror class: a flipped clip of them belongs to no class."""
+
+    def mirrored(self, label: int | npt.NDArray[np.int64]) -> int | npt.NDArray[np.int64]:
+        """Return the label of a flipped clip: a class, or the row (C,) of a clip of multi-label data."""
+        if isinstance(label, int):
+            return self.swaps.get(label, label)
+        return label[[self.swaps.get(place, place) for place in range(len(label))]]
 
 
 def flip_swaps(class_names: Sequence[str]) -> Flips:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     """uint8: (N, 3, T * window, S, S) in training, (N, views, 3, T * window, S, S) in testing."""
 
     labels: dict[str, Tensor]
-    """Class indices of each head, int64 (N,)."""
+    """Class indices of each head, int64 (N,); for multi-label data int64 (N, C), as in `tdpn_core.labels`."""
 
     indices: Tensor
     """Number of each clip in the source, int64 (N,)."""
@@ -171,5 +172,5 @@ class _EpochOrder(Sampler[list[tuple[int, int]]]):
 def collate(samples: Sequence[Sample]) -> Batch:
     """Collate items into a batch."""
     clips, labels, numbers, visits = zip(*samples, strict=True)
-    joined = {head: torch.tensor([item[head] for item in labels]) for head in labels[0]}
+    joined = {head: torch.from_numpy(np.array([item[head] for item in labels], np.int64)) for head in labels[0]}
     return Batch(stack(clips), joined, torch.tensor(numbers), torch.tensor(visits))

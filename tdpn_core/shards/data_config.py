@@ -20,6 +20,7 @@ def data_config(folder: Path) -> DataConfig:
         classes=manifest.classes,
         classes_digest=manifest.classes_digest,
         digest=manifest.digest,
+        multilabel=manifest.multilabel,
         short_side=manifest.settings["short_side"],
         encoding={
             field.name: manifest.settings[field.name] for field in fields(Encoding) if field.name != "short_side"

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -79,10 +79,18 @@ class Index:
     """Verified `index_digest`."""
 
 
-def clip_type(heads: Sequence[str], id_bytes: int, source_bytes: int) -> np.dtype[np.void]:
-    """Return the type of a clip's row: names as bytes of the file system, labels by head (-1: none)."""
-    names = [("id", f"S{max(id_bytes, 1)}"), ("source", f"S{max(source_bytes, 1)}"), ("sha256", "S64")]
-    return np.dtype([*names, *_NUMBERS, *((f"label_{head}", "<i4") for head in heads)])
+def clip_type(heads: Mapping[str, int | None], id_bytes: int, source_bytes: int) -> np.dtype[np.void]:
+    """Return the type of a clip's row: names as bytes of the file system, labels by head (-1: none).
+
+    `heads` has None for a head with one class per clip, and for multi-label data the number of classes: the row then
+    has 1 for each class of the clip and 0 for the others.
+    """
+    names: list[Any] = [("id", f"S{max(id_bytes, 1)}"), ("source", f"S{max(source_bytes, 1)}"), ("sha256", "S64")]
+    labels = [
+        (f"label_{head}", "<i4") if classes is None else (f"label_{head}", "i1", (classes,))
+        for head, classes in heads.items()
+    ]
+    return np.dtype([*names, *_NUMBERS, *labels])
 
 
 def build(
@@ -179,9 +187,13 @@ def read_index(path: Path, head: bytes | None = None) -> Index:
 
 def index_digest(attributes: Mapping[str, str], clips: NDArray[np.void]) -> str:
     """Return the SHA-256 of the attributes and the table of clips."""
-    columns = [(name, kind[0].str) for name, kind in (clips.dtype.fields or {}).items()]
+    columns = [(name, *_form(kind[0])) for name, kind in (clips.dtype.fields or {}).items()]
     text = json.dumps([[attributes[name] for name in _ATTRIBUTES], columns])
     return hashlib.sha256(text.encode() + clips.tobytes()).hexdigest()
+
+
+def _form(kind: np.dtype[Any]) -> tuple[str, ...]:
+    return (kind.str,) if kind.subdtype is None else (kind.base.str, *map(str, kind.shape))
 
 
 def items_digest(offsets: NDArray[np.uint64], crc: NDArray[np.uint32], times: NDArray[np.float64]) -> str:
@@ -231,9 +243,10 @@ def _clip_type_of(file: h5py.File, path: Path) -> np.dtype[np.void]:
     kind = data.dtype if isinstance(data, h5py.Dataset) else np.dtype("u1")
     names = kind.names or ()
     if names[:2] == ("id", "source"):
-        heads = [name.removeprefix("label_") for name in names if name.startswith("label_")]
         fields = kind.fields or {}
-        expected = clip_type(heads, fields["id"][0].itemsize, fields["source"][0].itemsize)
+        heads = {name.removeprefix("label_"): fields[name][0].shape for name in names if name.startswith("label_")}
+        sizes = {head: shape[0] if len(shape) == 1 else None for head, shape in heads.items()}
+        expected = clip_type(sizes, fields["id"][0].itemsize, fields["source"][0].itemsize)
         if kind == expected:
             return expected
     raise ShardError("'clips' is not a table of a shard", where=path)

@@ -92,6 +92,9 @@ class Manifest:
     settings: dict[str, Any]
     """How the frames were encoded."""
 
+    multilabel: bool = False
+    """Whether a clip may belong to several classes, or to none."""
+
     subsets: dict[str, dict[str, list[str]] | dict[str, list[int]]] = field(default_factory=dict)
     """Subsets of a split or of a head's classes that the data set's protocol evaluates separately."""
 

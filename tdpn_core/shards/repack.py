@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tdpn_core.labels import from_row
 from tdpn_core.shards.format import EVEN
 from tdpn_core.shards.manifest import Shard
 from tdpn_core.shards.reader import open_index, read_items
@@ -43,7 +44,7 @@ def unpack(
             yield PackedClip(
                 id=name,
                 source=os.fsdecode(row["source"]),
-                labels={head.removeprefix("label_"): int(row[head]) for head in heads},
+                labels={head.removeprefix("label_"): from_row(row[head]) for head in heads},
                 items=scratch(name),
                 sizes=np.diff(offsets[first : first + count + 1]).astype(np.int64),
                 crc32=crc32[first : first + count],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdpn_core.errors import ShardError
+from tdpn_core.labels import Label, to_rows
 from tdpn_core.shards.format import EVEN, Packing, build, clip_type
 from tdpn_core.shards.manifest import Shard, classes_digest
 
@@ -26,7 +27,7 @@ class PackedClip:
 
     id: str
     source: str
-    labels: Mapping[str, int]
+    labels: Mapping[str, Label]
     items: Path
     """File with the consecutive items."""
 
@@ -56,6 +57,7 @@ class Origin:
     packing: Packing
     classes: Mapping[str, Sequence[str]]
     settings: Mapping[str, Any]
+    multilabel: bool = False
 
 
 def write_shard(
@@ -84,8 +86,9 @@ def write_shard(
         "classes_digest": classes_digest(origin.classes),
         "settings": json.dumps(origin.settings, sort_keys=True),
     }
+    heads = {head: len(names) if origin.multilabel else None for head, names in origin.classes.items()}
     head, digest = build(
-        clip_table(clips, list(origin.classes)),
+        clip_table(clips, heads),
         sizes,
         np.concatenate([clip.crc32 for clip in clips]),
         np.concatenate(uneven) if uneven else np.empty(0),
@@ -133,8 +136,8 @@ class _Counted:
             yield piece
 
 
-def clip_table(clips: Sequence[PackedClip], heads: Sequence[str]) -> NDArray[np.void]:
-    """Return (N,) rows of `clip_type`, one per clip."""
+def clip_table(clips: Sequence[PackedClip], heads: Mapping[str, int | None]) -> NDArray[np.void]:
+    """Return (N,) rows of `clip_type`, one per clip; `heads` as there."""
     ids, sources = [os.fsencode(clip.id) for clip in clips], [os.fsencode(clip.source) for clip in clips]
     table = np.zeros(len(clips), clip_type(heads, max(map(len, ids)), max(map(len, sources))))
     items = np.array([len(clip.sizes) for clip in clips])
@@ -145,6 +148,7 @@ def clip_table(clips: Sequence[PackedClip], heads: Sequence[str]) -> NDArray[np.
     table["first_time"] = np.where(timed > 0, np.cumsum(timed) - timed, EVEN)
     for name in ("sha256", "frames", "fps", "width", "height"):
         table[name] = [getattr(clip, name) for clip in clips]
-    for head in heads:
-        table[f"label_{head}"] = [clip.labels[head] for clip in clips]
+    for head, classes in heads.items():
+        labels: list[Any] = [clip.labels[head] for clip in clips]
+        table[f"label_{head}"] = labels if classes is None else to_rows(labels, classes)
     return table

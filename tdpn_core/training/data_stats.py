@@ -11,6 +11,7 @@ import torch
 from tdpn_core.checkpoint import is_checkpoint, load_checkpoint
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.errors import CheckpointError
+from tdpn_core.labels import clips_per_class, is_multilabel, known
 from tdpn_core.recipes.auto_recipe import Facts, Pixels
 from tdpn_core.sampling.clip_source import ClipSource
 from tdpn_core.training.start import IMAGENET, NOTHING
@@ -32,7 +33,9 @@ def data_facts(clips: ClipSource, runtime: Runtime, init: str = NOTHING, arch: s
     step = max(1, len(clips) // _SIZES_LOOKED_AT)
     sizes = np.array([sorted(clips.size(clip)) for clip in range(0, len(clips), step)])
     return Facts(
-        per_class=tuple(np.bincount(labels[labels >= 0], minlength=len(clips.classes[head])).tolist()),
+        per_class=tuple(clips_per_class(labels, len(clips.classes[head])).tolist()),
+        multilabel=is_multilabel(labels),
+        labelled=int(known(labels).sum()) if is_multilabel(labels) else 0,
         frames=int(np.median(clips.counts)),
         side=int(np.median(sizes[:, 0])),
         aspect=float(np.median(sizes[:, 1] / sizes[:, 0])),

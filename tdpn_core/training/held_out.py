@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdpn_core.errors import ConfigError
+from tdpn_core.labels import first_classes
 from tdpn_core.rng import derive
 from tdpn_core.shards import ClipStore
 
@@ -17,13 +18,14 @@ def hold_out(clips: ClipStore, share: float, seed: int) -> tuple[ClipStore, Clip
     """Return `clips` without a random share of each class, and that share; both depend only on `seed`.
 
     Clips of one video, and clips with equal pixels, are never on both sides; so the share is of the videos of a class,
-    at least one. Classes are those of the first head. Classes with one video, and unlabelled clips, are not held out.
+    at least one. Classes are those of the first head, and of a multi-label clip the first in label order. Classes with
+    one video, and clips without a class, are not held out.
 
     Raises:
         ConfigError: no class has two videos.
     """
     held = held_out_clips(
-        next(iter(clips.labels.values())),
+        first_classes(next(iter(clips.labels.values()))),
         [clips.source(clip) for clip in range(len(clips))],
         clips.digests,
         share=share,

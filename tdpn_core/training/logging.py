@@ -145,7 +145,7 @@ class Record:
             "error": error,
             "epochs": self._state.epoch,
             "steps": self._state.step,
-            "best_top1": self._state.best_top1 if self._state.history else None,
+            "best_score": self._state.best_score if self._state.history else None,
         }
         self._write("status.json", lambda path: write_json(path, status))
 

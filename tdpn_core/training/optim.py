@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from tdpn_core.checkpoint import TrainingState
+from tdpn_core.checkpoint import TrainingState, standing
 from tdpn_core.config.schema import TrainConfig
 from tdpn_core.model.base import Network
 
@@ -76,11 +76,11 @@ def is_over(config: TrainConfig, state: TrainingState) -> bool:
 
 
 def _stale(state: TrainingState) -> int:
-    """Return the epochs since the best one, with the highest validation top-1 (ties: lower loss)."""
+    """Return the epochs since the best one, with the highest standing."""
     best = (-1.0, -math.inf)
     stale = 0
     for row in state.history:
-        result = (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"]))
+        result = standing(row)
         stale = 0 if result > best else stale + 1
         best = max(best, result)
     return stale

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from tdpn_core import files
-from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from tdpn_core.checkpoint import Checkpoint, TrainingState, save_checkpoint, standing
 from tdpn_core.config.schema import PROBE, RunConfig, SamplingConfig, StartConfig, TrainConfig
 from tdpn_core.defaults import ProbeKind
 from tdpn_core.errors import CheckpointError, DatasetError, UsageError
@@ -96,6 +96,9 @@ def train_probe(
     known = read_features(source / "train.safetensors")
     clips = ClipStore(folder, "train")
     check_features(known, clips, source)
+    if clips.manifest.multilabel:
+        hint = "train the network: tdpn train"
+        raise UsageError("probes are for data with one label per clip", where=folder, hint=hint)
     if probe == "attentive" and known.values.shape[1] == 1:
         what = "these features have one time step, and an attentive probe attends over several"
         raise UsageError(what, where=source, hint="use --probe linear")
@@ -225,5 +228,5 @@ def _validated(probe: Probe, known: Features) -> dict[str, float]:
 
 
 def _state(row: dict[str, Any]) -> TrainingState:
-    top1, loss = row.get("val_top1", row["top1"]), row.get("val_loss", row["loss"])
-    return TrainingState(epoch=1, step=1, history=[row], best_top1=top1, best_loss=loss if loss else math.inf)
+    score, loss = standing(row)
+    return TrainingState(epoch=1, step=1, history=[row], best_score=score, best_loss=-loss if loss else math.inf)

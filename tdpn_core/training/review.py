@@ -70,6 +70,8 @@ def review_labels(
     source = features or only_features(folder)
     known = read_features(source / "train.safetensors")
     store = ClipStore(folder, "train")
+    if store.manifest.multilabel:
+        raise UsageError("labels are reviewed in data with one label per clip", where=folder)
     check_features(known, store, source)
     videos = np.unique([store.source(number) for number in range(len(store))], return_inverse=True)[1]
     found: list[Doubt] = []

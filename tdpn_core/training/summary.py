@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from tdpn_core.checkpoint import TrainingState
+from tdpn_core.checkpoint import TrainingState, score_of, standing
 from tdpn_core.config.schema import RunConfig, to_dict
 from tdpn_core.files import write_bytes, write_text
 from tdpn_core.html_report import Section, render_page
 from tdpn_core.html_report.charts import line_chart
 from tdpn_core.html_report.components import Tile, details, facts, grid, note, table, tiles
+from tdpn_core.labels import METRIC_TITLES
 from tdpn_core.progress import duration
 from tdpn_core.training.start import describe_start
 from tdpn_core.training.trackers import flat
@@ -33,7 +34,7 @@ def write_summary(folder: Path, config: RunConfig, state: TrainingState) -> None
 
 def best_row(history: list[Row]) -> Row:
     """Return the row of the epoch stored in `best.pt`."""
-    return max(history, key=lambda row: (row.get("val_top1", row["top1"]), -row.get("val_loss", row["loss"])))
+    return max(history, key=standing)
 
 
 def chance(config: RunConfig) -> float:
@@ -50,7 +51,7 @@ def curves(history: list[Row]) -> bytes:
     figure = Figure(figsize=(12, 3.5))  # a computed layout would draw everything twice
     figure.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.9, wspace=0.15)
     FigureCanvasAgg(figure)
-    for axes, (title, names) in zip(figure.subplots(1, 3), _panels().items(), strict=True):
+    for axes, (title, names) in zip(figure.subplots(1, 3), _panels(history).items(), strict=True):
         for name, label in names.items():
             points = [(row["epoch"], row[name]) for row in history if name in row]
             if points:
@@ -69,8 +70,8 @@ def curves(history: list[Row]) -> bytes:
 def page(name: str, config: RunConfig, state: TrainingState) -> str:
     """Return the page: results, curves, settings."""
     history, best = state.history, best_row(state.history)
-    validated = "val_top1" in best
-    top1 = best["val_top1"] if validated else best["top1"]
+    name, score = score_of(best)
+    validated, metric = name != "top1", METRIC_TITLES[name.removeprefix("val_")]
     seconds = sum(row.get("seconds", 0.0) for row in history)
     charts = [
         line_chart(
@@ -78,14 +79,14 @@ def page(name: str, config: RunConfig, state: TrainingState) -> str:
             {label: [(row["epoch"], row[key]) for row in history if key in row] for key, label in names.items()},
             x="epoch",
             y=title,
-            percent=title == "top-1",
+            percent=title in METRIC_TITLES.values(),
         )
-        for title, names in _panels().items()
+        for title, names in _panels(history).items()
     ]
     headline = tiles(
         [
-            Tile("validation top-1" if validated else "training top-1", f"{top1:.1%}", f"epoch {best['epoch']:.0f}"),
-            Tile("guessing", f"{chance(config):.1%}", "among all classes"),
+            Tile(f"{'validation' if validated else 'training'} {metric}", f"{score:.1%}", f"epoch {best['epoch']:.0f}"),
+            *([] if config.data.multilabel else [Tile("guessing", f"{chance(config):.1%}", "among all classes")]),
             Tile("epochs", f"{state.epoch} of {config.train.epochs}", f"{state.step:,} steps"),
             Tile("training took", duration(seconds), "validation not counted"),
         ]
@@ -118,9 +119,12 @@ def _caution(config: RunConfig, *, validated: bool) -> str:
     )
 
 
-def _panels() -> dict[str, dict[str, str]]:
+def _panels(history: list[Row]) -> dict[str, dict[str, str]]:
+    scores = {"top-1": {"top1": "training", "val_top1": "validation"}}
+    if any("val_map" in row for row in history):
+        scores = {"mAP": {"val_map": "validation"}}
     return {
         "cross-entropy": {"loss": "training", "val_loss": "validation"},
-        "top-1": {"top1": "training", "val_top1": "validation"},
+        **scores,
         "learning rate": {"lr": "learning rate"},
     }

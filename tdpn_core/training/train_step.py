@@ -16,6 +16,7 @@ from tdpn_core.distributed.consensus import run_in_lockstep
 from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.distributed.sync_batchnorm import synchronise
 from tdpn_core.errors import TrainingError
+from tdpn_core.labels import Labels
 from tdpn_core.model.base import Network
 from tdpn_core.model.cpu.memory_layout import choose, set_layout
 from tdpn_core.model.precision import choose_precision
@@ -33,7 +34,15 @@ from tdpn_core.training.device import (
     recompute_activations,
     too_few,
 )
-from tdpn_core.training.loss import guessing_loss, label_counts, objective, plain_loss
+from tdpn_core.training.loss import (
+    MultilabelLoss,
+    correct_clips,
+    guessing_loss,
+    label_counts,
+    objective,
+    plain_loss,
+    positive_weights,
+)
 from tdpn_core.training.optim import (
     WeightAverage,
     create_optimiser,
@@ -42,6 +51,8 @@ from tdpn_core.training.optim import (
     optimiser_tensors,
     restore_optimiser,
 )
+
+_NO_LABELS: Mapping[str, Labels] = {}
 
 _INITIAL, _STEP = 0, 1
 """First element of a derived seed's path: the purpose of the random numbers."""
@@ -63,7 +74,7 @@ class Outcome(NamedTuple):
     """The minimised loss: the batch mean, with label smoothing and auxiliary loss."""
 
     loss: float
-    """The batch's mean cross entropy alone, comparable to validation."""
+    """The batch's mean (binary) cross entropy alone, comparable to validation."""
 
     correct: float
     """Number of correct clips, averaged over heads; for mixed clips, the share of the predicted class."""
@@ -78,8 +89,13 @@ class Outcome(NamedTuple):
 class Learner:
     """A network and all state that a step changes: weights, their average, the optimiser, the loss scale."""
 
-    def __init__(self, config: RunConfig, ids: Sequence[str], runtime: Runtime) -> None:
-        """Create an untrained network on the device of `runtime`; `ids` name the training clips in messages."""
+    def __init__(
+        self, config: RunConfig, ids: Sequence[str], runtime: Runtime, labels: Mapping[str, Labels] = _NO_LABELS
+    ) -> None:
+        """Create an untrained network on the device of `runtime`.
+
+        `ids` name the training clips in messages; `labels` are theirs, which weight the loss of multi-label data.
+        """
         self.config = config
         self.ids = ids
         self.runtime = runtime
@@ -100,7 +116,14 @@ class Learner:
             recompute_activations(self.model)
         parallel = runtime.parallel(self.model)
         self.network: Any = torch.compile(parallel) if settings.compile else parallel
-        guess = guessing_loss(config.model.num_classes, weight=settings.auxiliary_weight, auxiliary=self._auxiliary)
+        weights = positive_weights(labels, settings.positive_weight) if config.data.multilabel else {}
+        self.multilabel = MultilabelLoss(settings.multilabel_loss, weights)
+        guess = guessing_loss(
+            config.model.num_classes,
+            weight=settings.auxiliary_weight,
+            auxiliary=self._auxiliary,
+            multilabel=config.data.multilabel,
+        )
         self.highest_loss = settings.max_loss_ratio * guess or math.inf
 
     def step(self, batch: Batch, *, number: int, lr: float) -> Outcome:
@@ -220,14 +243,16 @@ class Learner:
                 mix=mix,
                 counts=counts,
                 smoothing=settings.label_smoothing,
+                multilabel=self.multilabel,
             )
         with torch.no_grad():
             plain = plain_loss(output.logits, labels, mix=mix, counts=counts)
         self.runtime.mark()  # not reached by a process that hangs in the forward pass
         self.precision.scaler.scale(loss).backward()
-        correct = _correct(output.logits, labels)
+        correct = correct_clips(output.logits, labels)
         if mix is not None:
-            correct = mix.share * correct + (1 - mix.share) * _correct(output.logits, mix.partners_labels(labels))
+            theirs = correct_clips(output.logits, mix.partners_labels(labels))
+            correct = mix.share * correct + (1 - mix.share) * theirs
         return torch.stack([loss.detach(), plain.to(loss.dtype), correct])
 
     def _path(self, number: int) -> tuple[int, ...]:
@@ -294,8 +319,3 @@ def _parts(batch: Batch, count: int) -> Iterator[Batch]:
         part = slice(number * total // count, (number + 1) * total // count)
         labels = {head: values[part] for head, values in batch.labels.items()}
         yield Batch(batch.clips[part], labels, batch.indices[part], batch.visits[part])
-
-
-def _correct(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor:
-    hits = [(values.argmax(dim=1) == labels[head]).sum() for head, values in logits.items()]
-    return torch.stack(hits).float().mean()

@@ -14,15 +14,26 @@ from typing import NoReturn
 import numpy as np
 
 from tdpn_core import defaults
-from tdpn_core.checkpoint import RUNNING, Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from tdpn_core.checkpoint import (
+    RUNNING,
+    Calibration,
+    Checkpoint,
+    TrainingState,
+    load_checkpoint,
+    save_checkpoint,
+    score_of,
+    standing,
+)
 from tdpn_core.config.schema import VALIDATION_VIEWS, RunConfig, to_dict
 from tdpn_core.distributed.consensus import StopAgreed, run_in_lockstep
 from tdpn_core.distributed.runtime import Runtime, must_agree
 from tdpn_core.errors import CheckpointError, ConfigError, DatasetError, Interrupted, Stopped
 from tdpn_core.evaluation.inference import Probabilities, score_split
 from tdpn_core.evaluation.metrics import top_k
+from tdpn_core.evaluation.multilabel import best_thresholds, label_loss, macro_f1, mean_average_precision
 from tdpn_core.evaluation.training_clips import write_training_clips
 from tdpn_core.failpoints import failpoint
+from tdpn_core.labels import METRIC_TITLES, clips_per_class, known
 from tdpn_core.progress import SILENT, Progress, Silent
 from tdpn_core.runs import BEST, LAST
 from tdpn_core.sampling.dataset import TrainingClips
@@ -47,9 +58,19 @@ class TrainResult:
 
     folder: Path
     best: Path
-    """Checkpoint with the highest validation top-1 (ties: lower loss)."""
+    """Checkpoint with the highest validation top-1, or mAP of multi-label data (ties: lower loss)."""
 
     state: TrainingState
+
+    @property
+    def metric(self) -> str:
+        """Return what `state.best_score` is: `top1`, or `map` of multi-label data."""
+        return score_of(self.state.history[-1])[0].removeprefix("val_") if self.state.history else "top1"
+
+    @property
+    def validated(self) -> bool:
+        """Return whether it was measured on validation clips."""
+        return any("val_loss" in row for row in self.state.history)
 
 
 def train(
@@ -119,7 +140,7 @@ def _validation(data: Path, clips: ClipStore, progress: Progress) -> ClipStore |
     if "val" not in clips.manifest.clips():
         return None
     validation = ClipStore(data, "val")
-    if any((labels >= 0).any() for labels in validation.labels.values()):
+    if any(known(labels).any() for labels in validation.labels.values()):
         return validation
     progress.say("note: no validation clip has a label: the run is evaluated on its training clips")
     return None
@@ -131,14 +152,15 @@ def _peculiarities(clips: ClipStore, config: RunConfig) -> Iterator[str]:
     Raises:
         DatasetError: there is nothing to learn: a head has a single class, or no clip has a label.
     """
-    if not any((labels >= 0).any() for labels in clips.labels.values()):
+    if not any((labels >= (1 if config.data.multilabel else 0)).any() for labels in clips.labels.values()):
         hint = "prepare it with annotations that have labels"
         raise DatasetError("no training clip has a label", where=config.data.path, hint=hint)
     for head, names in clips.classes.items():
-        if len(names) < 2:
+        if len(names) < 2 and not config.data.multilabel:
             what = f"{head} has the single class {names[0]!r}: there is nothing to distinguish"
             raise DatasetError(what, where=config.data.path, hint="prepare data of at least two classes")
-        absent = [name for label, name in enumerate(names) if not (clips.labels[head] == label).any()]
+        counts = clips_per_class(clips.labels[head], len(names))
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent:
             first = ", ".join(repr(name) for name in absent[:3]) + (", ..." if len(absent) > 3 else "")
             yield f"note: {len(absent)} of {len(names)} {head} classes have no training clips: {first}"
@@ -188,7 +210,7 @@ class Trainer:
     ) -> None:
         # model
         self.config = config
-        self.learner = Learner(config, clips.ids, runtime)
+        self.learner = Learner(config, clips.ids, runtime, clips.labels)
         self.state = TrainingState()
         # data
         self.validation = validation
@@ -210,6 +232,7 @@ class Trainer:
         self.stop = stop
         self.saved_at = time.monotonic()
         self.saved: TrainingState | None = None
+        self.calibration: Calibration | None = None
         self.advised = False
 
     def run(self, progress: Progress) -> None:
@@ -260,17 +283,17 @@ class Trainer:
         }
         if self.validation is not None:
             row |= self.validate(self.validation)
-        top1, loss = row.get("val_top1", row["top1"]), row.get("val_loss", row["loss"])
-        better = (top1, -loss) > (state.best_top1, -state.best_loss)
+        score, loss = standing(row)
+        better = (score, loss) > (state.best_score, -state.best_loss)
         self.state = replace(
             state,
             epoch=state.epoch + 1,
             batch=0,
             running={},
             history=[*state.history, row],
-            best_top1=top1 if better else state.best_top1,
-            best_loss=loss if better else state.best_loss,
-            **self._plateau(top1 > state.best_top1),
+            best_score=score if better else state.best_score,
+            best_loss=-loss if better else state.best_loss,
+            **self._plateau(score > state.best_score),
         )
         if better and self.runtime.is_main:
             save_checkpoint(self.record.folder / BEST, replace(self._checkpoint(), optimiser={}, resumable=False))
@@ -279,22 +302,43 @@ class Trainer:
         return row
 
     def validate(self, clips: ClipStore) -> dict[str, float]:
-        """Return loss and top-k over the labelled `clips`, one centre view each; means over heads."""
+        """Return loss and top-k over the labelled `clips`, one centre view each; means over heads.
+
+        For multi-label data it is mAP, and F1 with the thresholds that are best for these clips, which are stored with
+        the weights.
+        """
         failpoint("train.validate")
         self.runtime.broadcast(self.learner.eval_model.buffers())  # batch statistics of rank 0
         own = run_in_lockstep(self.runtime, self.stop, lambda: self._score(clips), may_stop=False)
         probabilities = {head: self.runtime.merge(values, ~np.isnan(values[:, 0])) for head, values in own.items()}
+        if self.config.data.multilabel:
+            return self._validate_labels(clips, probabilities)
         rows = []
         for head, values in probabilities.items():
-            known = clips.labels[head] >= 0
-            if not known.any():
+            inside = known(clips.labels[head])
+            if not inside.any():
                 continue
-            labels = clips.labels[head][known]
-            likelihood = values[known][np.arange(len(labels)), labels]
+            labels = clips.labels[head][inside]
+            likelihood = values[inside][np.arange(len(labels)), labels]
             loss = -np.log(np.maximum(likelihood, 1e-12)).mean()
-            rows.append((loss, top_k(values[known], labels, 1), top_k(values[known], labels, 5)))
+            rows.append((loss, top_k(values[inside], labels, 1), top_k(values[inside], labels, 5)))
         loss, top1, top5 = np.mean(rows, axis=0).tolist()
         return {"val_loss": loss, "val_top1": top1, "val_top5": top5}
+
+    def _validate_labels(self, clips: ClipStore, probabilities: Probabilities) -> dict[str, float]:
+        """Return the result for multi-label data, which has one head, and choose its thresholds."""
+        ((head, values),) = probabilities.items()
+        inside = known(clips.labels[head])
+        values, labels = values[inside], clips.labels[head][inside]
+        thresholds = best_thresholds(values, labels)
+        self.calibration = Calibration(
+            class_thresholds={head: thresholds}, data=self.config.data.digest, split=clips.split, views=VALIDATION_VIEWS
+        )
+        return {
+            "val_loss": label_loss(values, labels),
+            "val_map": mean_average_precision(values, labels),
+            "val_f1": macro_f1(values, labels, thresholds),
+        }
 
     def save_last(self) -> None:
         """Write the checkpoint that a resumed run continues from, unless it is up to date."""
@@ -348,6 +392,7 @@ class Trainer:
             weights=self.learner.weights(),
             optimiser=self.learner.state_dict(),
             world=self.runtime.world,
+            calibration=self.calibration if self.state.batch == 0 else None,  # it belongs to the weights of then
         )
 
     def _step(self, batch: Batch) -> Outcome:
@@ -409,6 +454,9 @@ class _Alive(Silent):
 
 
 def _describe(row: dict[str, float], epochs: int) -> str:
-    validation = f", validation top-1 {row['val_top1']:.1%} (loss {row['val_loss']:.3f})" if "val_top1" in row else ""
+    name, score = score_of(row)
+    title = METRIC_TITLES[name.removeprefix("val_")]
+    validation = f", validation {title} {score:.1%} (loss {row['val_loss']:.3f})" if "val_loss" in row else ""
     lowered = f" (objective {row['objective']:.3f})" if abs(row["objective"] - row["loss"]) > 5e-4 else ""
-    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{lowered}, top-1 {row['top1']:.1%}{validation}"
+    first = "top-1" if title == "top-1" else "first class right"
+    return f"epoch {row['epoch']:.0f}/{epochs}: loss {row['loss']:.3f}{lowered}, {first} {row['top1']:.1%}{validation}"

@@ -206,7 +206,7 @@ def test_headings_of_the_table_are_whole_at_any_width(
         name="both",
         levels={"temporal": "both", "train.lr": "0.002"},
         seeds=[0, 1, 2],
-        top1={"action": [0.5, 0.625, 0.5]},
+        scores={"action": [0.5, 0.625, 0.5]},
         difference=0.1,
         p_value=0.125,
         holm_p_value=0.25,

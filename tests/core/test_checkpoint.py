@@ -38,7 +38,7 @@ CONFIG = RunConfig(
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     weights = {"a.weight": torch.randn(3, 4), "a.steps": torch.tensor(7), "b": torch.randn(2).to(torch.float16)}
-    state = TrainingState(epoch=2, batch=1, step=9, running={"loss": 0.1}, history=[{"loss": 1 / 3}], best_top1=0.5)
+    state = TrainingState(epoch=2, batch=1, step=9, running={"loss": 0.1}, history=[{"loss": 1 / 3}], best_score=0.5)
     return Checkpoint(config=CONFIG, state=state, weights=weights, optimiser={"a.weight": torch.randn(3, 4)})
 
 

@@ -12,13 +12,13 @@ from tdpn_core.datasets.annotation_io import check_quotes, read_fields, shorten
 from tdpn_core.datasets.annotations.segment import EVERY, Annotations, Collector, ScoredSegment, Segment
 from tdpn_core.datasets.annotations.times import parse_frame, parse_seconds
 from tdpn_core.datasets.columns import END, LABEL, NAME, PATH, SPLIT, START, places_of, plain
+from tdpn_core.datasets.list_grammar import split_labels
 from tdpn_core.errors import DatasetError
 from tdpn_core.wording import counted
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".list")
 _SEPARATORS = ("\t", ";", ",")
 _DURATION = ("duration", "duration_s", "duration_sec", "segment_duration")
-_SEVERAL = ("|", ";")  # between several labels of a row
 TITLE = "list of segments"
 _NOTHING = {"", "nan", "none", "null", "n/a", "na"}
 
@@ -143,8 +143,7 @@ class _Columns:
             found.odd(line, times, shorten(text), lacks=video)
             return False
         label = fields[self._label]
-        between = next((one for one in _SEVERAL if one in label), None)
-        labels = list(dict.fromkeys(filter(None, map(str.strip, label.split(between))))) if between else [label]
+        labels = split_labels(label)
         for one in labels or [""]:
             name = "" if one.lower() in _NOTHING else one
             found.add(Segment(video, *times, name, line, self.in_frames))

@@ -13,6 +13,8 @@ from markupsafe import Markup
 from tdpn_core.errors import TdpnError
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import Metrics
+from tdpn_core.evaluation.multilabel import MultilabelMetrics
+from tdpn_core.evaluation.report.multilabel import label_headline, label_rows, without_clips
 from tdpn_core.evaluation.report.previews import Films
 from tdpn_core.evaluation.report.published import published_rows
 from tdpn_core.evaluation.report.text import (
@@ -45,6 +47,7 @@ from tdpn_core.html_report.components import (
     tiles,
     warning,
 )
+from tdpn_core.labels import classes_of
 
 _EXTREMES = 10
 """Classes in each of the tables of best and worst."""
@@ -64,6 +67,11 @@ def html(evaluation: Evaluation) -> str:
     origin = evaluation.scores.origin
     sections = [Section("Result", _result(evaluation))]
     films = Films(Path(origin.data), evaluation.split)
+    for head, found in evaluation.multilabel.items():
+        sections += [
+            Section("Classes", _label_classes(found)),
+            Section("Probable and wrong", _wrong_labels(evaluation, head, films)),
+        ]
     for head, metrics in evaluation.heads.items():
         of = f", {head}" if len(evaluation.heads) > 1 else ""
         sections += [
@@ -84,7 +92,7 @@ def html(evaluation: Evaluation) -> str:
 def _result(evaluation: Evaluation) -> list[Markup]:
     blocks = [warning(f"{line}.") for line in cautions(evaluation)]
     blocks += [note(line) for line in evaluation.scores.origin.notes]
-    if not evaluation.heads:
+    if not evaluation.is_measured:
         return [*blocks, text("No clip has a label, so there are scores but no metrics.")]
     if is_partial(evaluation):
         blocks.append(warning(covered(evaluation)))
@@ -95,6 +103,8 @@ def _result(evaluation: Evaluation) -> list[Markup]:
         blocks += [note(line) for line in filter(None, [unscored_subsets(evaluation)])]
     for head, metrics in evaluation.heads.items():
         blocks.append(tiles(_tiles(metrics, f"{head} " if len(evaluation.heads) > 1 else "")))
+    for found in evaluation.multilabel.values():
+        blocks.append(tiles(_label_tiles(found)))
     if own := validated(evaluation):
         blocks.append(note(own))
     blocks += [note(f"Calibrated, {line}.") for line in calibrated(evaluation)]
@@ -118,6 +128,59 @@ def _tiles(metrics: Metrics, prefix: str) -> list[Tile]:
         Tile(f"{prefix}largest class", f"{guess:.1%}", "accuracy of always predicting it"),
         Tile(f"{prefix}labelled clips", f"{metrics.clips:,}"),
     ]
+
+
+def _label_tiles(metrics: MultilabelMetrics) -> list[Tile]:
+    _, (_, main, _), *rest = label_headline(metrics)
+    return [
+        Tile("mAP", main, _interval(metrics.map_interval)),
+        *(Tile(name, value) for name, value, _ in rest),
+        Tile("labelled clips", f"{metrics.clips:,}"),
+    ]
+
+
+def _label_classes(metrics: MultilabelMetrics) -> list[Markup]:
+    top, *_ = label_rows(metrics)
+    met = sorted((row for row in metrics.classes if row.clips), key=lambda row: -(row.average_precision or 0))
+    cells: list[list[Cell]] = [
+        [
+            row.name,
+            row.clips,
+            Share(row.average_precision),
+            f"{row.threshold:.3f}",
+            *map(Share, (row.precision, row.recall, row.f1)),
+        ]
+        for row in met
+    ]
+    blocks = [table("From best to worst", list(top), cells)]
+    return blocks + [note(line) for line in filter(None, [without_clips(metrics)])]
+
+
+def _wrong_labels(evaluation: Evaluation, head: str, films: Films) -> list[Markup]:
+    """Return the most probable classes that clips do not have, one a clip."""
+    probabilities, labels = evaluation.probabilities[head], evaluation.labels[head]
+    names = evaluation.scores.classes[head]
+    absent = np.where(labels == 0, probabilities, -1.0)
+    guess, sure = absent.argmax(axis=1), absent.max(axis=1)
+    chosen = [clip for clip in np.argsort(-sure, kind="stable")[:_WRONG].tolist() if sure[clip] >= CONFIDENT]
+    if not chosen:
+        return [note(f"No clip has a probability of at least {CONFIDENT:.0%} for a class that it does not have.")]
+    shown: list[Clip] = []
+    rows: list[list[Cell]] = []
+    for clip in chosen:
+        true = ", ".join(names[label] for label in classes_of(labels, clip)) or "none of the classes"
+        rows.append([evaluation.ids[clip], true, names[guess[clip]], Share(float(sure[clip]))])
+    try:
+        for clip, (_, own, wrong, _) in zip(chosen, rows, strict=True):
+            name = evaluation.ids[clip]
+            shown.append(Clip(name, films.of(name), [f"{sure[clip]:.0%} {wrong}", f"{own} (true)", name]))
+    except TdpnError as error:
+        caption = "Most probable classes that clips do not have"
+        return [
+            table(caption, ["clip", "true", "predicted", "probability"], rows),
+            note(f"Not all can be shown: {error}"),
+        ]
+    return [clips(shown)]
 
 
 def _interval(interval: tuple[float, float]) -> str:
@@ -236,7 +299,9 @@ def _training(path: Path) -> list[Markup]:
     charts = []
     for caption, names, percent in (
         ("Cross-entropy by epoch", {"training": "loss", "validation": "val_loss"}, False),
-        ("Top-1 by epoch", {"training": "top1", "validation": "val_top1"}, True),
+        ("mAP by epoch", {"validation": "val_map"}, True)
+        if "val_map" in rows
+        else ("Top-1 by epoch", {"training": "top1", "validation": "val_top1"}, True),
         ("Learning rate by epoch", {"learning rate": "lr"}, False),
     ):
         series = {

@@ -12,7 +12,10 @@ from tdpn_core.config.schema import UNKNOWN_VIEWS
 from tdpn_core.evaluation.epic import has_subset_lists
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import ClassMetrics, HeadFit, Metrics
+from tdpn_core.evaluation.multilabel import ThresholdsFit
+from tdpn_core.evaluation.report.multilabel import label_headline, label_rows, plain_labels, without_clips
 from tdpn_core.evaluation.report.published import Row, published_rows
+from tdpn_core.labels import METRIC_TITLES, known
 from tdpn_core.wording import counted
 
 
@@ -40,7 +43,9 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "run_validation": origin.validation,
         "notes": [*origin.notes, *cautions(evaluation)],
         "seconds": round(evaluation.seconds, 3),
-        "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()},
+        "heads": {head: _head(metrics) for head, metrics in evaluation.heads.items()}
+        | {head: plain_labels(metrics) for head, metrics in evaluation.multilabel.items()},
+        "multilabel": evaluation.scores.multilabel,
         "epic": [dataclasses.asdict(row) for row in evaluation.epic],
         "calibrated": {head: dataclasses.asdict(one) for head, one in evaluation.calibrated.items()},
     }
@@ -59,7 +64,7 @@ def markdown(evaluation: Evaluation) -> str:
         *(f"**Note:** {line}." for line in cautions(evaluation)),
         *(f"Calibrated, {line}." for line in calibrated(evaluation)),
     ]
-    if not evaluation.heads:
+    if not evaluation.is_measured:
         parts.append("No clip has a label, so there are scores but no metrics.")
     if evaluation.epic:
         parts += [
@@ -75,6 +80,9 @@ def markdown(evaluation: Evaluation) -> str:
         confused = confused_rows(metrics)
         if len(confused) > 1:
             parts += ["### Most confused", markdown_table(confused)]
+    for head, found in evaluation.multilabel.items():
+        parts += [f"## {head}", markdown_table(label_headline(found)), "### Classes", markdown_table(label_rows(found))]
+        parts += filter(None, [without_clips(found)])
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,6 +90,10 @@ def calibrated(evaluation: Evaluation) -> list[str]:
     """Return a sentence for each calibrated head."""
     lines = []
     for head, one in evaluation.calibrated.items():
+        if isinstance(one, ThresholdsFit):
+            what = f"{head}: the thresholds with the highest F1 of each class on {counted(one.clips, 'clip')}; mean F1"
+            lines.append(f"{what} {one.f1_before:.1%} before and {one.f1_after:.1%} after")
+            continue
         wrong = "" if one.wrong_rejected is None else f" and rejects {one.wrong_rejected:.1%} of the wrong ones"
         lines.append(
             f"{head}: temperature {one.temperature:.3f}, calibration error {one.error_before:.1%} before and "
@@ -113,8 +125,8 @@ def covered(evaluation: Evaluation) -> str:
     aside = coverage.decoded - coverage.scored - len(coverage.missing)
     if aside:
         parts.append(f"{aside} {'was' if aside == 1 else 'were'} left out")
-    unlabelled = max(int((labels < 0).sum()) for labels in evaluation.labels.values())
-    if unlabelled and evaluation.heads:
+    unlabelled = max(int((~known(labels)).sum()) for labels in evaluation.labels.values())
+    if unlabelled and evaluation.is_measured:
         parts.append(f"{unlabelled} of the scored have no label")
     return "; ".join(parts) + "."
 
@@ -137,12 +149,17 @@ def cautions(evaluation: Evaluation) -> list[str]:
         if len(evaluation.scores.classes[head]) == present:
             among = f"predictions are restricted to these {present}, which is an easier task"
         lines.append(f"the data has {present} of the checkpoint's {count} {head} classes; {among}")
+    for head in evaluation.multilabel:
+        if origin.split == "val" and not evaluation.calibrated and head in origin.thresholds:
+            lines.append(f"the thresholds of {head} were chosen on validation clips: F1 on them is too high")
     return [*lines, *(line for head, one in evaluation.calibrated.items() for line in _doubts(head, one))]
 
 
-def _doubts(head: str, one: HeadFit) -> list[str]:
+def _doubts(head: str, one: HeadFit | ThresholdsFit) -> list[str]:
     """Return why the calibration of a head may be of no use."""
-    lines = []
+    lines: list[str] = []
+    if isinstance(one, ThresholdsFit):
+        return lines
     if round(one.error_after, 3) > round(one.error_before, 3):
         change = f"rises from {one.error_before:.1%} to {one.error_after:.1%}"
         lines.append(f"the calibration error of {head} {change}: its probabilities are less reliable than before")
@@ -157,10 +174,11 @@ def _doubts(head: str, one: HeadFit) -> list[str]:
 def validated(evaluation: Evaluation) -> str | None:
     """Describe the run's own validation of these weights, and why it may differ; None if there is none."""
     origin = evaluation.scores.origin
-    if not origin.validation or origin.split != "val" or not evaluation.heads:
+    if not origin.validation or origin.split != "val" or not evaluation.is_measured:
         return None
     found, views = origin.validation, evaluation.config.validation_views
-    score = f"top-1 {found['top1']:.2%} at {f'{views} views' if views else UNKNOWN_VIEWS}"
+    metric = next(name for name in METRIC_TITLES if name in found)
+    score = f"{METRIC_TITLES[metric]} {found[metric]:.2%} at {f'{views} views' if views else UNKNOWN_VIEWS}"
     text = f"The run's own validation after epoch {found['epoch']:g}: {score}"
     reasons = [f"this score is at {origin.views}"] if origin.views != views else []
     reasons += ["this score is on other data"] if origin.trained_on != origin.data_digest else []

@@ -9,8 +9,10 @@ import pandas as pd
 
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.report.html import html
+from tdpn_core.evaluation.report.multilabel import label_columns
 from tdpn_core.evaluation.report.text import markdown, summary
 from tdpn_core.files import write_json, write_text
+from tdpn_core.labels import is_multilabel
 
 
 def write_report(evaluation: Evaluation, folder: Path | None = None) -> Path:
@@ -39,6 +41,10 @@ def write_report(evaluation: Evaluation, folder: Path | None = None) -> Path:
 def _predictions(evaluation: Evaluation, head: str, probabilities: np.ndarray) -> pd.DataFrame:
     names = np.array(evaluation.scores.classes[head], dtype=object)
     labels = evaluation.labels[head]
+    if is_multilabel(labels):
+        thresholds = evaluation.thresholds(head)
+        columns = label_columns(evaluation.scores.classes[head], probabilities, labels, thresholds)
+        return pd.DataFrame({"clip": evaluation.ids, **columns})
     return pd.DataFrame(
         {
             "clip": evaluation.ids,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tdpn_core import files
 from tdpn_core.config.schema import RunConfig
 from tdpn_core.errors import ClipError, ShardError
+from tdpn_core.labels import classes_of, first_classes
 from tdpn_core.prep.inspect.status import Prepared
 from tdpn_core.prep.inspect.summary import Summary
 from tdpn_core.sampling.augment import augment
@@ -104,8 +105,8 @@ def _chosen(stores: list[ClipStore], clips: int) -> list[tuple[ClipStore, int]]:
 
 
 def _first_labels(store: ClipStore) -> NDArray[np.int64]:
-    """Return (N,) labels of the first head."""
-    return next(iter(store.labels.values())) if store.labels else np.zeros(len(store), np.int64)
+    """Return (N,) labels of the first head; in multi-label data the first class of each clip."""
+    return first_classes(next(iter(store.labels.values()))) if store.labels else np.zeros(len(store), np.int64)
 
 
 def spread(store: ClipStore, count: int) -> list[int]:
@@ -141,7 +142,7 @@ def _row(store: ClipStore, clip: int, frames: int) -> Row | None:
         pixels = store.decode(clip, np.linspace(0, count - 1, min(frames, count)).astype(int).tolist())
     except (ShardError, ClipError):
         return None
-    names = [store.classes[head][labels[clip]] for head, labels in store.labels.items() if labels[clip] >= 0]
+    names = [store.classes[head][label] for head, labels in store.labels.items() for label in classes_of(labels, clip)]
     height, width = store.size(clip)
     facts = f"{store.split}, {count} frames, {store.fps[clip]:.4g}/s, {width}x{height}"
     caption = f"{' / '.join(names) or 'unlabelled'}  ·  {store.ids[clip]}  ·  {facts}"
@@ -158,7 +159,11 @@ def _trained_row(clips: TrainingClips, clip: int, frames: int) -> Row | None:
     pixels = augment(sample.clip[None], [clip], 0, clips.sampling, clips.seed)[0]
     shown = torch.linspace(0, pixels.shape[1] - 1, min(frames, pixels.shape[1])).long()
     pictures = pixels[:, shown].permute(1, 2, 3, 0).contiguous().numpy()
-    names = [source.classes[head][label] for head, label in sample.labels.items() if label >= 0]
+    names = [
+        source.classes[head][label]
+        for head, own in sample.labels.items()
+        for label in classes_of(np.asarray(own)[None], 0)
+    ]
     _, _, height, width = draw.crop
     own, size = source.size(clip), clips.model.input_size
     facts = f"{'flipped' if draw.flip else 'not flipped'}, {width}x{height} of {own[1]}x{own[0]} at {size}x{size}"

@@ -113,6 +113,7 @@ def _so_far(plan: Plan, recorded: Recorded, folder: Path) -> Manifest:
         classes=plan.classes,
         label_order=plan.label_order,
         settings=plan.settings,
+        multilabel=plan.multilabel,
         subsets=plan.subsets,
         shards=recorded.shards,
         left_out=dict(recorded.left_out),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tdpn_core.datasets.clip_table import SPLITS
 from tdpn_core.errors import ShardError
+from tdpn_core.labels import clips_per_class
 from tdpn_core.prep.inspect.status import Prepared
 from tdpn_core.shards.format import Index
 from tdpn_core.shards.reader import open_index
@@ -88,9 +89,8 @@ def summarise(prepared: Prepared) -> Summary:
 
 
 def _labels(index: Index, head: str, classes: int) -> NDArray[np.int64]:
-    """Return (classes,) numbers of clips; unlabelled ones (-1) are ignored."""
-    labels = index.clips[f"label_{head}"].astype(np.int64)
-    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
+    """Return (classes,) numbers of clips; unlabelled ones are ignored."""
+    return clips_per_class(index.clips[f"label_{head}"].astype(np.int64), classes)
 
 
 def _named(

@@ -21,7 +21,7 @@ COST = Measured(train_clips_per_second=20.0, infer_clips_per_second=50.0, memory
 
 def row(name: str, gmac: float, top1: list[float], cost: Measured | None = COST) -> Row:
     return Row(
-        name=name, levels={"model": name}, seeds=[0, 1], top1={"action": top1}, measured=cost, difference=None,
+        name=name, levels={"model": name}, seeds=[0, 1], scores={"action": top1}, measured=cost, difference=None,
         p_value=None, parameters=1_000_000, gmac=gmac, clips_per_second=7.0, paper_top1=None, failed={},
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from tdpn_core.evaluation.paired import sign_flip_test
 
 
 def row(name: str, paper: float | None = None) -> Row:
-    empty = {"seeds": [], "top1": {}, "failed": {}}
+    empty = {"seeds": [], "scores": {}, "failed": {}}
     nothing = dict.fromkeys(["difference", "p_value", "parameters", "gmac", "clips_per_second"])
     return Row(name=name, levels={"temporal": name}, paper_top1=paper, **empty, **nothing)
 
@@ -105,8 +105,8 @@ def test_rows_are_adjusted_for_the_number_compared_with_the_first(rows: list[Row
 
 def test_rows_have_means_and_sample_deviations_of_their_seeds(rows: list[Row]) -> None:
     weak, strong, _ = rows
-    assert weak.mean("action") == pytest.approx(statistics.fmean(weak.top1["action"]))
-    assert strong.deviation("action") == pytest.approx(np.std(strong.top1["action"], ddof=1))
+    assert weak.mean("action") == pytest.approx(statistics.fmean(weak.scores["action"]))
+    assert strong.deviation("action") == pytest.approx(np.std(strong.scores["action"], ddof=1))
     assert strong.difference == pytest.approx(strong.mean("action") - weak.mean("action"))
     assert strong.p_value is not None
     assert strong.p_value < 0.01

@@ -88,6 +88,7 @@ def test_cautions_state_what_is_doubtful_about_a_calibration(changes: dict[str, 
     evaluation = SimpleNamespace(
         scores=SimpleNamespace(origin=origin),
         calibrated={"action": replace(sound, **changes)},  # type: ignore[arg-type]
+        multilabel={},
     )
     lines = cautions(cast(Evaluation, evaluation))
     assert len(lines) == len(expected)

@@ -298,7 +298,7 @@ def test_several_heads_are_scored_each(config: RunConfig) -> None:
     torch.manual_seed(0)
     model = build_model(replace(config.model, num_classes={"verb": 3, "noun": 4})).eval()
     views = torch.randint(0, 256, (9, 3, 10, 32, 32), dtype=torch.uint8)
-    scores = view_probabilities(model, views, config.sampling)
+    scores = view_probabilities(model, views, config)
     assert {head: tuple(values.shape) for head, values in scores.items()} == {"verb": (9, 3), "noun": (9, 4)}
     assert all(torch.allclose(values.sum(1), torch.ones(9, dtype=torch.float64)) for values in scores.values())
 

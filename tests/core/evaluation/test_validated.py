@@ -15,7 +15,9 @@ def result(views: str, own: str | None = VALIDATION_VIEWS) -> Any:
         validation={"epoch": 3.0, "top1": 0.5}, split="val", views=views, trained_on="same", data_digest="same"
     )
     config = SimpleNamespace(validation_views=own)
-    return cast(Any, SimpleNamespace(scores=SimpleNamespace(origin=origin), heads=["action"], config=config))
+    return cast(
+        Any, SimpleNamespace(scores=SimpleNamespace(origin=origin), heads=["action"], is_measured=True, config=config)
+    )
 
 
 def test_validated_names_the_views_of_validation_and_other_ones_as_a_reason() -> None:

@@ -33,7 +33,7 @@ def test_an_onnx_file_gives_the_networks_probabilities_for_any_number_of_clips(
     loaded = load_checkpoint(fresh)
     views = ViewClips(ClipStore(prepared, "val"), loaded.config.model, loaded.config.sampling)
     clips = torch.stack([views[index].clip[0] for index in range(3)])
-    expected = view_probabilities(loaded.build(torch.device("cpu")), clips, loaded.config.sampling)["action"].numpy()
+    expected = view_probabilities(loaded.build(torch.device("cpu")), clips, loaded.config)["action"].numpy()
     assert np.ptp(expected, axis=1).min() > 0.01, "classes differ"
     assert len({tuple(row.round(4)) for row in expected}) == 3, "clips differ"
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
@@ -81,7 +81,7 @@ def test_clips_are_spread_and_those_to_calibrate_on_are_others(fresh_config: Run
     assert [name.split("/")[0] for name in calibrated.names] == ["train"] * 8
     assert len({name.split("/")[1] for name in calibrated.names}) > 5
     first, *_, last = compared
-    assert first.labels != last.labels
+    assert first.classes != last.classes
     assert not torch.equal(first.frames, last.frames)
     named = real_clips(fresh_config, [videos / "val"], 2)
     assert [Path(name).parent.name for name in named.names] == ["circling fast", "swinging slowly"]

@@ -45,7 +45,7 @@ ROW = {
     "val_top1": 0.5,
     "seconds": 61.0,
 }
-STATE = TrainingState(epoch=2, step=6, history=[ROW, ROW | {"epoch": 2.0, "val_loss": 1.0}], best_top1=0.5, running={})
+STATE = TrainingState(epoch=2, step=6, history=[ROW, ROW | {"epoch": 2.0, "val_loss": 1.0}], best_score=0.5, running={})
 
 
 class Fake:

@@ -206,7 +206,7 @@ def test_resuming_a_finished_run_trains_nothing_and_keeps_its_result(config: Run
     assert _train(config, tmp_path / "run", resume=True).state == first.state
     assert (tmp_path / "run" / "last.pt").read_bytes() == content
     status = json.loads((tmp_path / "run" / "status.json").read_text())
-    assert (status["state"], status["epochs"], status["best_top1"]) == ("finished", 2, first.state.best_top1)
+    assert (status["state"], status["epochs"], status["best_score"]) == ("finished", 2, first.state.best_score)
 
 
 def test_resuming_with_other_settings_is_refused(config: RunConfig, tmp_path: Path) -> None:

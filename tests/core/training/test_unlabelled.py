@@ -55,7 +55,7 @@ def test_without_labels_for_validation_a_run_is_judged_by_its_training_clips_and
     assert "note: no validation clip has a label: the run is evaluated on its training clips" in heard.lines
     (row,) = result.state.history
     assert "val_top1" not in row
-    assert result.state.best_top1 == row["top1"]
+    assert result.state.best_score == row["top1"]
     assert result.best.is_file()
     assert "No validation clip has a label" in (tmp_path / "run" / "summary.html").read_text()
     assert json.loads((tmp_path / "run" / "status.json").read_text())
