@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tdpn_core.datasets.annotations.table import written
 from tdpn_core.datasets.segments import ScoredSegment
 from tdpn_core.demo.motions import draw_path
-from tdpn_core.demo.render import FPS, draw_background, draw_object, encode
+from tdpn_core.demo.render import FPS, draw_background, draw_object, encode, overlay_object
 from tdpn_core.files import make_folder, write_text
 from tdpn_core.rng import derive
 from tdpn_core.video.ffmpeg_binary import find_ffmpeg
@@ -24,11 +24,14 @@ ACTIONS = ("circling fast", "circling slowly", "moving left", "moving right", "s
 ACTION, GAP = (3.0, 8.0), (2.0, 6.0)
 """Shortest and longest duration in seconds."""
 
+_SECOND = 2  # last part of the random stream's path of the second object
 
-def render_long_videos(out: Path, *, videos: int, seconds: float, seed: int) -> Path:
+
+def render_long_videos(out: Path, *, videos: int, seconds: float, seed: int, overlapping: float = 0.0) -> Path:
     """Write `videos` MP4 files and their `annotations.csv` into a folder, and return the list.
 
-    In a gap, the object stays where it is or is not there. Existing videos are kept; a seed gives the same videos.
+    In a gap, the object stays where it is or is not there. During a share `overlapping` of the actions, a second object
+    begins another one, which may last longer. Existing videos are kept; a seed gives the same videos.
 
     Raises:
         ToolError: ffmpeg failed.
@@ -37,16 +40,21 @@ def render_long_videos(out: Path, *, videos: int, seconds: float, seed: int) -> 
     make_folder(out)
     ffmpeg = find_ffmpeg().path
     plans = [_plan(f"{number:03d}.mp4", seconds, derive(seed, number)) for number in range(videos)]
+    others = [
+        _second_plan(plan, overlapping, seconds, derive(seed, number, _SECOND)) for number, plan in enumerate(plans)
+    ]
 
     def write(number: int) -> None:
         path = out / f"{number:03d}.mp4"
         if not path.exists():
-            encode(_frames(plans[number], seconds, derive(seed, number, 1)), path, ffmpeg)
+            frames = _frames(plans[number], seconds, derive(seed, number, 1))
+            encode(_with_second(frames, others[number], derive(seed, number, _SECOND, 1)), path, ffmpeg)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write, range(videos)))
     annotations = out / "annotations.csv"
-    write_text(annotations, written(segment for plan in plans for segment in plan))
+    both = (segment for plan in zip(plans, others, strict=True) for part in plan for segment in part)
+    write_text(annotations, written(both))
     return annotations
 
 
@@ -58,6 +66,32 @@ def _plan(name: str, seconds: float, rng: np.random.Generator) -> list[ScoredSeg
         segments.append(ScoredSegment(name, start, stop, str(rng.choice(ACTIONS))))
         start = round(stop + rng.uniform(*GAP), 2)
     return segments
+
+
+def _second_plan(
+    plan: list[ScoredSegment], share: float, seconds: float, rng: np.random.Generator
+) -> list[ScoredSegment]:
+    """Draw the actions of the second object: one begins in the first half of some of the others."""
+    segments: list[ScoredSegment] = []
+    for one in plan:
+        start = round(rng.uniform(one.start, (one.start + one.stop) / 2), 2)
+        stop = round(start + rng.uniform(*ACTION), 2)
+        label = str(rng.choice([action for action in ACTIONS if action != one.label]))
+        free = not segments or segments[-1].stop < start
+        if rng.random() < share and free and stop < seconds - 1:
+            segments.append(ScoredSegment(one.video, start, stop, label))
+    return segments
+
+
+def _with_second(
+    frames: npt.NDArray[np.uint8], plan: list[ScoredSegment], rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Draw the second object, which is there during its actions, onto all frames of a video."""
+    for segment in plan:
+        part = slice(round(segment.start * FPS), round(segment.stop * FPS))
+        path = draw_path(segment.label, part.stop - part.start, rng)
+        frames[part] = overlay_object(frames[part], path, rng)
+    return frames
 
 
 def _frames(plan: list[ScoredSegment], seconds: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -69,3 +69,16 @@ def test_prep_train_predict_and_eval_give_a_measured_timeline(
     of_file = evaluate_timeline(table, annotations, out=tmp_path / "b")
     assert of_file.scores.average_map == pytest.approx(direct.scores.average_map, abs=1e-2)
     assert (tmp_path / "a" / "report.html").is_file()
+
+
+def test_overlapping_actions_are_other_actions_of_a_second_object(tmp_path: Path) -> None:
+    alone, both = (
+        read_segments(render_long_videos(tmp_path / name, videos=1, seconds=20, seed=3, overlapping=share)).segments
+        for name, share in (("alone", 0.0), ("both", 1.0))
+    )
+    assert set(alone) < set(both)
+    added = [one for one in both if one not in alone]
+    assert added
+    for one in added:
+        inside = [other for other in alone if other.start <= one.start < other.stop]
+        assert [other.label != one.label for other in inside] == [True]
