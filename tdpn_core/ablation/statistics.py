@@ -12,13 +12,7 @@ import numpy.typing as npt
 
 from tdpn_core.ablation.measure import Measured
 from tdpn_core.ablation.search import Searched
-from tdpn_core.evaluation.multilabel import mean_precision
-from tdpn_core.evaluation.paired import sign_flip_test
-from tdpn_core.rng import derive
-
-_DRAWS = 1000
-_EXCHANGES = 2  # last part of the random stream's path
-_ROUNDING = 1e-12
+from tdpn_core.evaluation.paired import exchange_test, sign_flip_test
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,33 +112,6 @@ def _compare_labels(
         difference=statistics.fmean(differences) if both else None,
         p_value=exchange_test(own, others, labels) if both else None,
     )
-
-
-def exchange_test(
-    own: Sequence[npt.NDArray[np.float64]], others: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.int64]
-) -> float:
-    """Return the two-sided p-value of a randomisation test on mAP, paired over clips.
-
-    If two networks were equivalent, the scores of any clip could be exchanged between them. The p-value is the share of
-    `_DRAWS` random exchanges, of a random half of the clips with all seeds together, after which the mean mAP over the
-    seeds differs at least as much as observed (E. Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989).
-
-    Args:
-        own: scores (clips, classes) of a row for each seed.
-        others: those of the first row for the same seeds.
-        labels: (clips, classes), 1 for each class of a clip and 0 for the others.
-    """
-
-    def difference(swap: npt.NDArray[np.bool_]) -> float:
-        pairs = zip(own, others, strict=True)
-        exchanged = [(np.where(swap, two, one), np.where(swap, one, two)) for one, two in pairs]
-        return statistics.fmean(mean_precision(one, labels) - mean_precision(two, labels) for one, two in exchanged)
-
-    clips = len(labels)
-    observed = abs(difference(np.zeros((clips, 1), bool)))
-    rng = derive(0, clips, _EXCHANGES)
-    far = sum(abs(difference(rng.random((clips, 1)) < 0.5)) >= observed - _ROUNDING for _ in range(_DRAWS))
-    return (far + 1) / (_DRAWS + 1)
 
 
 def adjust(rows: Sequence[Row]) -> list[Row]:

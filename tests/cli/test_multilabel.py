@@ -77,7 +77,7 @@ def test_prepared_clips_have_the_labels_of_the_list(work: Path) -> None:
 def test_preparing_again_packs_nothing_and_without_the_option_is_refused(work: Path) -> None:
     again = tdpn("prep", "list", "--root", "clips", "--multilabel", "--short-side", 36, cwd=work)
     assert "nothing to do" in again.stdout
-    refused = tdpn("prep", "list", "--root", "clips", "--short-side", 36, "--yes", cwd=work, code=1)
+    refused = tdpn("prep", "list", "--root", "clips", "--short-side", 36, "--yes", cwd=work, code=2)
     assert "multilabel" in refused.stderr
 
 
@@ -176,6 +176,15 @@ def test_other_kinds_of_data_and_of_networks_are_refused(work: Path, prepared: P
     assert "any number of classes" in refused.stderr
     balanced = tdpn("train", "--out", "other", *TINY, "--set", "train.balanced=true", cwd=work, code=2)
     assert "train.positive_weight" in balanced.stderr
+
+
+def test_models_are_compared_by_map(work: Path) -> None:
+    result = json.loads(tdpn("eval", "run/best.pt", "run/last.pt", "--json", cwd=work).stdout)
+    first, second = (model["heads"]["action"]["map"] for model in result["models"])
+    (difference,) = result["differences"]
+    assert difference["action"]["difference"] == pytest.approx(second - first)
+    assert 0 < difference["action"]["p_value"] <= 1
+    assert "mAP" in tdpn("eval", "run/best.pt", "run/last.pt", cwd=work).stdout
 
 
 def test_ablation_compares_map(work: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from tdpn_core.evaluation.evaluate import Comparison
+from tdpn_core.evaluation.evaluate import Comparison, Evaluation
 from tdpn_core.evaluation.report.published import Row
 from tdpn_core.evaluation.report.text import markdown_table, summary
 from tdpn_core.files import write_json, write_text
@@ -17,12 +17,20 @@ EXPLANATION = (
 )
 
 
+LABELS_EXPLANATION = (
+    "p: randomisation test over the clips: share of 1,000 random exchanges of the two models' scores, of a random "
+    "half of the clips, after which mAP differs at least as much. It does not measure the variation over random seeds. "
+    "Clips won and lost: by their most probable class."
+)
+
+
 def write_comparison(comparison: Comparison) -> Path:
     """Write `comparison.md` and `comparison.json` to the comparison's folder; returns the path of the former."""
     write_json(comparison.folder / "comparison.json", compared(comparison))
     name = comparison.evaluations[0].scores.origin
     parts = [f"# {len(comparison.evaluations)} models on {name.dataset}, {name.split} split"]
-    parts += [markdown_table(comparison_rows(comparison)), EXPLANATION]
+    explanation = LABELS_EXPLANATION if comparison.evaluations[0].multilabel else EXPLANATION
+    parts += [markdown_table(comparison_rows(comparison)), explanation]
     write_text(comparison.folder / "comparison.md", "\n\n".join(parts) + "\n")
     return comparison.folder / "comparison.md"
 
@@ -44,10 +52,11 @@ def compared(comparison: Comparison) -> dict[str, Any]:
 def comparison_rows(comparison: Comparison) -> list[Row]:
     """Return a heading, and a row per model and head."""
     rows: list[Row] = []
-    heads = list(comparison.evaluations[0].heads)
+    several = bool(comparison.evaluations[0].multilabel)
+    heads = list(comparison.evaluations[0].multilabel if several else comparison.evaluations[0].heads)
     for head in heads:
         for number, evaluation in enumerate(comparison.evaluations):
-            metrics, origin = evaluation.heads[head], evaluation.scores.origin
+            origin = evaluation.scores.origin
             paired = comparison.paired[number - 1].get(head) if number else None
             difference = (
                 ("", "", "")
@@ -55,7 +64,16 @@ def comparison_rows(comparison: Comparison) -> list[Row]:
                 else (f"{paired.difference:+.2%}", f"+{paired.gained} -{paired.lost}", f"{paired.p_value:.2g}")
             )
             name = origin.checkpoint if len(heads) == 1 else f"{origin.checkpoint}, {head}"
-            top1 = f"{metrics.top[1]:.2%}" if 1 in metrics.top else ""
-            own = (name, origin.views, str(metrics.clips), top1, f"{metrics.mean_class_accuracy:.2%}")
-            rows.append((*own, *difference))
-    return [("model", "views", "clips", "top-1", "mean class", "difference", "clips won, lost", "p"), *rows]
+            rows.append((name, origin.views, *_scores(evaluation, head), *difference))
+    metrics = ("mAP", "F1") if several else ("top-1", "mean class")
+    return [("model", "views", "clips", *metrics, "difference", "clips won, lost", "p"), *rows]
+
+
+def _scores(evaluation: Evaluation, head: str) -> tuple[str, str, str]:
+    """Return the number of clips and two metrics of a model."""
+    if head in evaluation.multilabel:
+        labels = evaluation.multilabel[head]
+        return str(labels.clips), f"{labels.map:.2%}", f"{labels.f1:.2%}"
+    metrics = evaluation.heads[head]
+    top1 = f"{metrics.top[1]:.2%}" if 1 in metrics.top else ""
+    return str(metrics.clips), top1, f"{metrics.mean_class_accuracy:.2%}"
