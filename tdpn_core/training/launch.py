@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tdpn_core import defaults, recipes
 from tdpn_core.checkpoint import find_data, load_checkpoint
@@ -31,7 +32,7 @@ from tdpn_core.training.checkpoints import differences, newest_good, on_data, st
 from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.start import describe_start, find_start
 from tdpn_core.training.trainer import TrainResult
-from tdpn_core.weights.zoo import ZOO, is_here
+from tdpn_core.weights.zoo import DEFAULT, ZOO, is_here
 
 
 def train(
@@ -224,24 +225,36 @@ def plan(
     if overrides.modality is None:
         overrides = replace(overrides, modality=data.encoding.get("modality", "rgb"))
     name = recipe or recipes.choose(data)
-    light = _light(runtime, overrides)
-    known = Facts(device=runtime.device_type, light=light)
+    start = own_start(runtime.device_type, overrides)
+    known = Facts(device=runtime.device_type, own_start=start.here, lacking=start.lacking)
     init = overrides.settings.get("train.init", overrides.init) or recipes.find(name)(data, known).train.init
     arch = overrides.settings.get("model.arch", overrides.arch)
-    facts = replace(data_facts(ClipStore(folder, "train"), runtime, init, arch), light=light)
+    facts = data_facts(ClipStore(folder, "train"), runtime, init, arch)
+    facts = replace(facts, own_start=start.here, lacking=start.lacking)
     config, notes = recipes.configure(name, data, facts, overrides)
     for note in notes:
         progress.say(note)
     return config
 
 
-def _light(runtime: Runtime, overrides: TrainOverrides) -> bool | None:
-    """Return whether a recipe may start from the light network: not chosen otherwise, on a CPU, and installed."""
+class OwnStart(NamedTuple):
+    """Weights that a recipe starts from by itself: `Facts.own_start`, or `Facts.lacking` if they are not here."""
+
+    here: str | None = None
+    lacking: str | None = None
+
+
+def own_start(device: str, overrides: TrainOverrides) -> OwnStart:
+    """Return the weights for a kind of device; none if the user chose a network or weights.
+
+    A GPU starts from the zoo's default network, which `tdpn predict` uses.
+    """
     chosen = overrides.asked() & {"model.arch", "model.name", "model.width", "train.init"}
     modality = overrides.settings.get("model.modality", overrides.modality)
-    if chosen or modality == "flow" or runtime.device_type != "cpu":
-        return False
-    return is_here(ZOO[LIGHT]) or None
+    if chosen or modality == "flow":
+        return OwnStart()
+    name = LIGHT if device == "cpu" else DEFAULT
+    return OwnStart(here=name) if is_here(ZOO[name]) else OwnStart(lacking=name)
 
 
 def again_as(

@@ -189,7 +189,7 @@ def test_models_are_compared_by_map(work: Path) -> None:
 
 def test_ablation_compares_map(work: Path) -> None:
     words = ["ablate", "--out", "grid", "--vary", "train.multilabel_loss=binary,asymmetric", "--seeds", 1, "--json"]
-    rows = json.loads(tdpn(*words, *TINY, cwd=work).stdout)["rows"]
+    rows = json.loads(tdpn(*words, *TINY, "--epochs", 1, cwd=work).stdout)["rows"]
     assert [set(row["map"]) for row in rows] == [{"action"}] * 2
     assert rows[1]["difference"] == pytest.approx(rows[1]["map"]["action"] - rows[0]["map"]["action"])
     assert 0 < rows[1]["p_value"] <= 1

