@@ -13,7 +13,6 @@ from tdpn_cli import options, output, ranks
 from tdpn_core import defaults
 from tdpn_core.distributed.command import device_of
 from tdpn_core.errors import UsageError
-from tdpn_core.labels import METRIC_TITLES
 
 if TYPE_CHECKING:
     from tdpn_core import Progress, TrainOverrides, TrainResult
@@ -183,8 +182,7 @@ def train(
         score = {result.metric: state.best_score}
         output.print_json({"checkpoint": str(result.best), "epochs": state.epoch, **score, "history": state.history})
     else:
-        what = f"{'validation' if result.validated else 'training'} {METRIC_TITLES[result.metric]}"
-        output.stdout.print(f"best {what} [bold]{state.best_score:.1%}[/]", highlight=False)
+        output.stdout.print(f"best {result.title} [bold]{state.best_score:.1%}[/]", highlight=False)
         output.stdout.print(f"[dim]next[/]  tdpn eval {escape(shlex.quote(str(result.best)))}", soft_wrap=True)
 
 

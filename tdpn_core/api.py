@@ -325,12 +325,14 @@ def predict_archive(
 
     asked = options or PredictOptions()
     words = [clips] if isinstance(clips, str | Path) else list(clips)
+    files = ArchiveFiles.at(archive, TABLE)
+    files.check()  # before the network is downloaded
     work = PredictionWork(_network(checkpoint, progress), asked)
     work.check()
     return run_archive(
         work.absolute() if executor == RAY else work,
         find_inputs(words, fps=asked.fps, start=asked.start, stop=asked.stop),
-        ArchiveFiles.at(archive, TABLE),
+        files,
         command="tdpn predict",
         gpus=gpus,
         executor=executor,
@@ -385,12 +387,14 @@ def extract_archive(
     from tdpn_core.video.inputs import find_inputs
 
     words = [clips] if isinstance(clips, str | Path) else list(clips)
+    files = ArchiveFiles.at(archive, TABLE)
+    files.check()  # before the network is downloaded
     work = FeatureWork(_network(checkpoint, progress), options or FeatureOptions())
     work.check()
     return run_archive(
         work.absolute() if executor == RAY else work,
         find_inputs(words),
-        ArchiveFiles.at(archive, TABLE),
+        files,
         command="tdpn features",
         gpus=gpus,
         executor=executor,

@@ -51,6 +51,7 @@ HELPERS = {
     "ablation.tables",
     "evaluation.report",
     "evaluation.report.compared",
+    "evaluation.report.multilabel",
     "evaluation.report.text",
     "evaluation.timeline",
     "evaluation.timeline_report",

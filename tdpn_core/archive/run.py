@@ -29,7 +29,7 @@ def run_archive(
     Args:
         work: what is computed; with absolute paths for a Ray cluster.
         clips: all clips.
-        files: where results are saved.
+        files: where results are saved, checked.
         command: what continues the work, such as `tdpn predict`.
         gpus: GPUs of this process, or of each task of a cluster; 0 for the CPU; None: one if available.
         executor: `local`, or `ray` for a Ray cluster, whose nodes must see the same files.
@@ -45,10 +45,9 @@ def run_archive(
         InUseError: another command computes this archive.
         Stopped: received SIGTERM or Ctrl-C; the results of complete clips are saved.
         ToolError: a package for the table or the cluster is not installed, or the cluster cannot be reached.
-        UsageError: unknown executor, or the files cannot be written.
+        UsageError: unknown executor.
     """
     check_executor(executor)
-    files.check()
     if not join_only:
         with stoppable(progress, note="the results of complete clips are saved", command=command):
             if executor == RAY:

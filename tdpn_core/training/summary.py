@@ -70,8 +70,8 @@ def curves(history: list[Row]) -> bytes:
 def page(name: str, config: RunConfig, state: TrainingState) -> str:
     """Return the page: results, curves, settings."""
     history, best = state.history, best_row(state.history)
-    name, score = score_of(best)
-    validated, metric = name != "top1", METRIC_TITLES[name.removeprefix("val_")]
+    column, score = score_of(best)
+    validated, metric = column != "top1", METRIC_TITLES[column.removeprefix("val_")]
     seconds = sum(row.get("seconds", 0.0) for row in history)
     charts = [
         line_chart(

@@ -68,9 +68,10 @@ class TrainResult:
         return score_of(self.state.history[-1])[0].removeprefix("val_") if self.state.history else "top1"
 
     @property
-    def validated(self) -> bool:
-        """Return whether it was measured on validation clips."""
-        return any("val_loss" in row for row in self.state.history)
+    def title(self) -> str:
+        """Return the name of `state.best_score` in text, such as `validation top-1`."""
+        validated = any("val_loss" in row for row in self.state.history)
+        return f"{'validation' if validated else 'training'} {METRIC_TITLES[self.metric]}"
 
 
 def train(

@@ -97,7 +97,7 @@ def test_a_table_of_other_columns_is_refused(shard):
 
 
 def test_a_table_with_texts_of_any_length_is_refused(shard):
-    kind = np.dtype([("id", h5py.string_dtype()), *clip_type(["action"], 3, 3).descr[1:]])
+    kind = np.dtype([("id", h5py.string_dtype()), *clip_type({"action": None}, 3, 3).descr[1:]])
     with h5py.File(shard, "r+") as file:
         del file["clips"]
         file.create_dataset("clips", (2,), kind)
@@ -157,7 +157,7 @@ def test_an_unknown_packing_is_refused(shard):
 @given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=5), st.integers(0, 3))
 def test_content_is_found_behind_any_head(sizes, uneven):
     """Also where the file would be terabytes: only the numbers in its head are looked at."""
-    table = np.zeros(len(sizes), clip_type(["action"], 3, 3))
+    table = np.zeros(len(sizes), clip_type({"action": None}, 3, 3))
     attributes = dict.fromkeys(("dataset", "split", "packing", "classes", "classes_digest", "settings"), "x")
     head, _ = build(table, np.array(sizes), np.zeros(len(sizes), np.uint32), np.arange(uneven * 1.0), attributes)
     with h5py.File(Sparse(io.BytesIO(head), len(head) + sum(sizes)), "r") as file:
