@@ -102,7 +102,9 @@ def _nonsense(table: Dataset, names: Sequence[str]) -> list[str]:
         found.append(
             f"{_some(called)}: a class with the name of a split; a class folder belongs inside the split's folder"
         )
-    if len(names) == 1 and len(table.classes) == 1:
+    if (
+        len(names) == 1 and len(table.classes) == 1 and not table.multilabel
+    ):  # several labels: the class is there or not
         found.append(f"there is only one class, {names[0]!r}: nothing to distinguish")
     return found
 

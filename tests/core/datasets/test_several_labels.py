@@ -7,6 +7,7 @@ from miniature import frames, plant, write
 from tdpn_core.datasets import Dataset, DatasetOptions, read_dataset
 from tdpn_core.datasets.background import BackgroundOptions
 from tdpn_core.errors import DatasetError, UsageError
+from tdpn_core.prep.overview import overview
 
 SEVERAL = DatasetOptions(multilabel=True)
 
@@ -177,3 +178,11 @@ def test_label_of_segments_that_are_left_out_is_no_class(tmp_path):
     write(tmp_path, "train.csv", "video,start,end,label\na,0,10,walk\na,2,6,wave\nb,0,5,sit\n")
     dataset = read_dataset("list", tmp_path, options=DatasetOptions(overlaps="first"))
     assert dataset.classes == {"action": ["sit", "walk"]}
+
+
+def test_one_class_of_several_labels_is_there_or_not(tmp_path):
+    clips(tmp_path, *"abcd")
+    write(tmp_path, "list.csv", "path,labels,split\na.mp4,wave,train\nb.mp4,,train\nc.mp4,wave,val\nd.mp4,,val\n")
+    assert not overview(read_dataset("list", tmp_path, options=SEVERAL)).nonsense
+    one = overview(read_dataset("list", tmp_path, options=DatasetOptions()))
+    assert "only one class" in one.nonsense[0]
