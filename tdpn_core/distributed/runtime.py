@@ -232,6 +232,7 @@ def join_ranks(
 
 def _connect(peers: Peers, device: torch.device, timeout: float) -> None:
     """Set up the collective operations: gloo for CPU tensors, NCCL for GPU tensors."""
+    import torch.distributed.nn  # noqa: F401  before the group exists: its functions' defaults would keep it alive
 
     place = peers.place
     _share_cores(device, place.local_world)
