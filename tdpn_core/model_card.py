@@ -168,16 +168,17 @@ def _indexed(result: Results) -> Iterator[dict[str, Any]]:
     """Yield the entry of each head for the hub's tables."""
     for head, metrics in result["heads"].items():
         tops = sorted((name for name in metrics if re.fullmatch(r"top\d+", name)), key=lambda name: int(name[3:]))
+        kinds = (
+            [("map", "mAP", "map")]
+            if "map" in metrics
+            else [("accuracy", name.replace("top", "top-"), name) for name in tops]
+        )
         yield {
             "task": {"type": "video-classification", "name": head},
             "dataset": {"name": result["dataset"], "type": result["dataset"], "split": result["split"]},
             "metrics": [
-                {"type": "accuracy", "name": f"{name.replace('top', 'top-')}, {result['views']} views", "value": value}
-                for name, value in ((name, metrics[name]) for name in tops)
-            ]
-            + [
-                {"type": "map", "name": f"mAP, {result['views']} views", "value": metrics["map"]}
-                for _ in range("map" in metrics)
+                {"type": kind, "name": f"{title}, {result['views']} views", "value": metrics[name]}
+                for kind, title, name in kinds
             ],
         }
 

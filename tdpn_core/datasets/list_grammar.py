@@ -29,9 +29,7 @@ MOST_NUMBERS = 4
 LARGEST_CLASS = 100_000  # larger numbers are ids, not classes
 
 _SEPARATORS = ("\t", "::", ";", ",", " ")
-SEVERAL = ("|", ";")
-"""Separators between several labels of a clip."""
-
+_BETWEEN_LABELS = ("|", ";")
 _WHOLE = re.compile(r"(-?\d+)(?:\.0*)?")
 _AFTER_VIDEO = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))\s+(\S.*)", re.IGNORECASE)
 _NOTHING = {"", "nan", "none", "null", "n/a", "na", "?"}
@@ -401,7 +399,7 @@ class ListFile:
 
 def split_labels(text: str) -> list[str]:
     """Return the labels in a field with several of them, separated by `|` or `;`, without repetition."""
-    between = next((one for one in SEVERAL if one in text), None)
+    between = next((one for one in _BETWEEN_LABELS if one in text), None)
     return list(dict.fromkeys(filter(None, map(str.strip, text.split(between))))) if between else [text]
 
 

@@ -14,7 +14,7 @@ from tdpn_core.errors import TdpnError
 from tdpn_core.evaluation.evaluate import Evaluation
 from tdpn_core.evaluation.metrics import Metrics
 from tdpn_core.evaluation.multilabel import MultilabelMetrics
-from tdpn_core.evaluation.report.multilabel import label_headline, label_rows, without_clips
+from tdpn_core.evaluation.report.multilabel import LABEL_COLUMNS, label_headline, ranked_labels, without_clips
 from tdpn_core.evaluation.report.previews import Films
 from tdpn_core.evaluation.report.published import published_rows
 from tdpn_core.evaluation.report.text import (
@@ -140,8 +140,6 @@ def _label_tiles(metrics: MultilabelMetrics) -> list[Tile]:
 
 
 def _label_classes(metrics: MultilabelMetrics) -> list[Markup]:
-    top, *_ = label_rows(metrics)
-    met = sorted((row for row in metrics.classes if row.clips), key=lambda row: -(row.average_precision or 0))
     cells: list[list[Cell]] = [
         [
             row.name,
@@ -150,9 +148,9 @@ def _label_classes(metrics: MultilabelMetrics) -> list[Markup]:
             f"{row.threshold:.3f}",
             *map(Share, (row.precision, row.recall, row.f1)),
         ]
-        for row in met
+        for row in ranked_labels(metrics)
     ]
-    blocks = [table("From best to worst", list(top), cells)]
+    blocks = [table("From best to worst", list(LABEL_COLUMNS), cells)]
     return blocks + [note(line) for line in filter(None, [without_clips(metrics)])]
 
 

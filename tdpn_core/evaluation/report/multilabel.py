@@ -13,6 +13,8 @@ from tdpn_core.evaluation.report.published import Row
 from tdpn_core.labels import Labels
 from tdpn_core.wording import agree, counted
 
+LABEL_COLUMNS = ("class", "clips", "average precision", "threshold", "precision", "recall", "F1")
+
 
 def plain_labels(metrics: MultilabelMetrics) -> dict[str, Any]:
     """Return the metrics of a head for `--json`."""
@@ -42,11 +44,13 @@ def label_headline(metrics: MultilabelMetrics) -> list[Row]:
 
 def label_rows(metrics: MultilabelMetrics) -> list[Row]:
     """Return a row for each class that has clips, the best average precision first."""
-    met = [row for row in metrics.classes if row.clips]
-    return [
-        ("class", "clips", "average precision", "threshold", "precision", "recall", "F1"),
-        *(_row(row) for row in sorted(met, key=lambda row: -(row.average_precision or 0))),
-    ]
+    return [LABEL_COLUMNS, *map(_row, ranked_labels(metrics))]
+
+
+def ranked_labels(metrics: MultilabelMetrics) -> list[LabelMetrics]:
+    """Return the classes that have clips, the best average precision first."""
+    met = (row for row in metrics.classes if row.clips)
+    return sorted(met, key=lambda row: -(row.average_precision or 0))
 
 
 def without_clips(metrics: MultilabelMetrics) -> str | None:
