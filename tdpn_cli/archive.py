@@ -10,6 +10,7 @@ import typer
 
 from tdpn_cli import output, ranks
 from tdpn_core.distributed.command import device_of
+from tdpn_core.wording import counted
 
 
 def run_archive(
@@ -52,5 +53,5 @@ def run_archive(
         done = result.clips - result.failed - result.lacking
         output.stdout.print(f"{result.table}: {done} of {result.clips} clips", soft_wrap=True)
     if result.failed:
-        output.say(f"{result.failures}: {result.failed} clips failed, with the reasons")
+        output.say(f"{result.failures}: {counted(result.failed, 'clip')} failed, with the reasons")
         raise typer.Exit(1)
